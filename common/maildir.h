@@ -1,0 +1,50 @@
+/*
+ * maildir - names and places in a Maildir (cr.yp.to/proto/maildir.html; Maildir++ folders).
+ *
+ * All calls work on descriptors of directories; none follows a link. A message file is written
+ * once, under no name (O_TMPFILE in tmp/) or, where the file system has none, under a name in tmp/;
+ * then it is made durable, and gets its name in new/ or cur/ by link; it is never opened for writing
+ * again. States of a message file:
+ *
+ *   unnamed (or in tmp/)  --maildir_link-->  in new/ or cur/  --rename-->  cur/, other flags
+ *
+ * A crash in the first state leaves nothing (or a file in tmp/, which is swept after 36 hours).
+ */
+#ifndef VALIJA_MAILDIR_H
+#define VALIJA_MAILDIR_H
+
+#include "span.h"
+
+#define MAILDIR_MOST_NAME 255
+#define MAILDIR_PRIVATE "valija"     /* Maildir/valija/: indexes; no dot, so no folder to others */
+
+struct maildir_name {
+	char str[MAILDIR_MOST_NAME + 1];
+};
+
+/* A fresh unique name: TIME.MusecPpidQcountRrandom.HOST,S=size,W=vsize (size with CRLF). '/' and ':' in host
+ * become \057 and \072. */
+struct maildir_name maildir_name_new(const char *host, uint64_t size, uint64_t vsize);
+
+/* Opens `path` (relative, may have several components) below `root` as a Maildir, making what is
+ * missing of it with mode 0700 (directories above the Maildir too). Returns an O_DIRECTORY
+ * descriptor, or -1 with errno. */
+int maildir_open(int root, const char *path, bool make);
+/* Makes cur, new, tmp and (for a folder, name begins with '.') the maildirfolder marker in
+ * directory `name` below `parent`; fine when they exist. Durable. 0 or -1. */
+int maildir_make(int parent, const char *name);
+/* The folders that a new user gets beside INBOX: .Drafts .Sent .Trash .Junk .Archive, subscribed, and MAILDIR_PRIVATE. */
+int maildir_make_standard(int maildir);
+
+/* A file to write a message into, in maildir's tmp/, without a name if the file system allows.
+ * tmp_name is empty then. -1 with errno. */
+int maildir_file(int maildir, struct maildir_name *tmp_name);
+/* Gives the durable file its name in `subdir` ("new" or "cur") of `maildir`; EEXIST never replaces.
+ * Does not sync the directory: maildir_sync does, once for many. */
+int maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir, const char *subdir,
+	const char *name);
+int maildir_sync(int maildir, const char *subdir);
+/* Removes files in tmp/ that are older than 36 hours. */
+void maildir_sweep(int maildir);
+
+#endif

@@ -1,0 +1,316 @@
+/*
+ * message - every message that may pass between two programs, in one table.
+ *
+ * A row: name, number, who may say it, who hears it, in which hours it may come, how many
+ * descriptors come with it. Its fields stand above the table, each with its kind and its ceiling.
+ * From these rows follow the numbers, the structures, encoders, decoders, permissions, trace names
+ * and fuzz targets (message.c, channel.h). Nothing else in the tree repeats the list.
+ *
+ * On the wire (SOCK_SEQPACKET, one packet a message, host byte order: it never leaves the
+ * machine): u16 number, u64 id, then the fields in order. The id names the conversation: a
+ * session, a mail transaction, one question. Kinds of fields:
+ *
+ *   u8 u16 u32 u64   numbers
+ *   flag             u8, 0 or 1
+ *   text             u32 length, bytes; no NUL among them
+ *   octets           u32 length, any bytes
+ *   secret           as octets; never traced, and wiped from the receive buffer after the handler
+ *
+ * Decoded text, octets and secret point into the receive buffer: valid until the handler returns.
+ *
+ * Hours. Each conversation at its *hearer* is in one hour; the hearer's hour() tells which
+ * (channel.h), HOUR_NONE for an id it does not know. A message outside its hours ends the peer,
+ * unless its row has OR_GONE and the id is unknown: then it came too late (the conversation ended
+ * on this side meanwhile), is dropped, and its descriptors are closed.
+ */
+#ifndef VALIJA_MESSAGE_H
+#define VALIJA_MESSAGE_H
+
+#include "program.h"
+#include "span.h"
+
+/* Ceilings, in bytes. */
+#define MOST_ADDRESS 320        /* local part 64 + @ + domain 255 (RFC 5321 4.5.3.1) */
+#define MOST_HOST 255
+#define MOST_IP 64              /* "[2001:db8::1]:65535" and scope */
+#define MOST_REASON 400
+#define MOST_STATUS 9           /* "5.123.123" */
+#define MOST_PATH_FIELD 1024
+#define MOST_SASL 12288         /* RFC 4954 section 4 */
+#define MOST_PASSPORT 2048
+#define MOST_HASH 512
+#define MOST_PASSWORD 1024
+#define MOST_TAG 64
+#define MOST_LEFTOVER 32768
+#define MOST_SIGNED_DATA 4096
+#define MOST_SIGNATURE 1024
+#define MOST_PACKET 65536
+
+/* Hours. */
+#define HOUR_NONE      (1u << 0)   /* the id is not known: a conversation may begin */
+#define HOUR_START     (1u << 1)   /* control: before go */
+#define HOUR_SERVING   (1u << 2)   /* control: after go; also every one-message conversation */
+#define HOUR_OPEN      (1u << 3)   /* mail: between mail_begin and mail_data */
+#define HOUR_WAITING   (1u << 4)   /* an answer is awaited by the hearer */
+#define HOUR_LENT      (1u << 5)   /* a file is lent */
+#define HOUR_PLACING   (1u << 6)   /* committed, not yet durable */
+#define HOUR_CHALLENGED (1u << 7)  /* SASL: the client owes an answer */
+#define OR_GONE        (1u << 30)
+#define ANYTIME        (HOUR_START | HOUR_SERVING)
+
+/* --- control: master and its daemons (id 0 unless said) --- */
+#define settings_fields(F)          F(u32, generation, 4)                 /* fd: sealed memfd, settings.h */
+#define settings_ready_fields(F)    F(u32, generation, 4)
+#define settings_refused_fields(F)  F(u32, generation, 4) F(text, reason, MOST_REASON)
+#define settings_swap_fields(F)     F(u32, generation, 4)
+#define settings_drop_fields(F)     F(u32, generation, 4)
+#define peer_fields(F)              F(u8, program, 1) F(u16, index, 2)     /* fd: the channel */
+#define listener_fields(F)          F(u8, service, 1) F(text, address, MOST_IP) /* fd: listening socket */
+#define listener_gone_fields(F)     F(u8, service, 1) F(text, address, MOST_IP)
+#define directory_fields(F)         F(u8, kind, 1)                         /* fd: O_PATH directory; enum directory */
+#define passport_key_fields(F)      F(secret, key, 32)
+#define certificate_fields(F)       F(u32, generation, 4) F(u16, number, 2) /* fd: PEM chain */
+#define private_key_fields(F)       F(u32, generation, 4) F(u16, number, 2) /* fds: PEM chain, PEM key */
+#define go_fields(F)                F(u16, index, 2)                       /* which of its kind it is */
+#define confined_fields(F)          F(u8, seccomp, 1) F(u8, landlock, 1) F(flag, chrooted, 1)
+#define leave_fields(F)             F(u32, seconds, 4)
+#define load_ask_fields(F)
+#define load_told_fields(F)         F(u32, connections, 4) F(u64, served, 8)
+
+/* --- log --- */
+#define log_line_fields(F)          F(u8, level, 1) F(text, line, 2048)
+#define log_source_fields(F)        F(u8, program, 1) F(u16, index, 2) F(u32, pid, 4) /* fd: its log channel */
+
+/* --- TLS (id: the session; tls_sign: the session too) --- */
+#define tls_expect_fields(F)        F(u16, worker, 2)
+#define tls_start_fields(F)         F(u8, service, 1)                      /* fd: the client's socket */
+#define tls_ready_fields(F)         F(text, version, 16) F(text, cipher, 64) F(text, sni, MOST_HOST) F(text, alpn, 32) \
+                                    F(flag, resumed, 1) F(octets, passport, MOST_PASSPORT) /* fd: plaintext */
+#define tls_failed_fields(F)        F(text, reason, MOST_REASON)
+#define tls_sign_fields(F)          F(u16, key, 2) F(u32, algorithm, 4) F(flag, hashed, 1) F(octets, input, MOST_SIGNED_DATA)
+#define tls_signed_fields(F)        F(octets, signature, MOST_SIGNATURE)
+#define tls_sign_refused_fields(F)  F(text, reason, MOST_REASON)
+#define ticket_key_fields(F)        F(secret, key, 64)
+
+/* --- authentication (id: the session) --- */
+#define auth_ask_fields(F)          F(u8, service, 1) F(text, mechanism, 20) F(flag, has_initial, 1) F(secret, initial, MOST_SASL) \
+                                    F(octets, passport, MOST_PASSPORT) F(text, ip, MOST_IP)
+#define auth_challenge_fields(F)    F(octets, data, MOST_SASL)
+#define auth_answer_fields(F)       F(secret, data, MOST_SASL)
+#define auth_cancel_fields(F)
+#define auth_told_fields(F)         F(u8, verdict, 1) F(text, user, MOST_ADDRESS) F(octets, ticket, 16) F(octets, data, MOST_SASL)
+#define hash_ask_fields(F)          F(secret, hash, MOST_HASH) F(secret, password, MOST_PASSWORD)
+#define hash_told_fields(F)         F(flag, right, 1)
+#define ticket_made_fields(F)       F(octets, ticket, 16) F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) \
+                                    F(u32, uid, 4) F(u32, gid, 4) F(u8, program, 1) F(u16, index, 2)
+
+/* --- IMAP hand-off (id: the session) --- */
+#define imap_open_fields(F)         F(octets, ticket, 16) F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) \
+                                    F(text, ip, MOST_IP) F(text, verb, 16) /* fd: plaintext; verb: LOGIN or AUTHENTICATE */
+#define imap_opened_fields(F)
+#define imap_refused_fields(F)      F(text, reason, MOST_REASON)
+#define imap_user_fields(F)         F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD)
+#define imap_session_fields(F)      F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) F(text, ip, MOST_IP) F(text, verb, 16)
+#define imap_ended_fields(F)
+#define imap_idle_fields(F)
+
+/* --- mail: smtpd asks queue (id: the message) --- */
+#define VERDICT(F)                  F(u8, outcome, 1) F(u16, code, 2) F(text, status, MOST_STATUS) F(text, reason, MOST_REASON)
+#define mail_begin_fields(F)        F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) F(text, login, MOST_ADDRESS) \
+                                    F(u8, body, 1) F(flag, utf8, 1) F(u64, size, 8) F(text, ip, MOST_IP) F(text, helo, MOST_HOST)
+#define mail_begun_fields(F)        VERDICT(F)
+#define mail_recipient_fields(F)    F(u32, number, 4) F(text, address, MOST_ADDRESS)
+#define mail_recipient_told_fields(F) F(u32, number, 4) VERDICT(F)
+#define mail_data_fields(F)
+#define mail_file_fields(F)         F(flag, last_write, 1)   /* fd: write here. last_write: all local, add Return-Path */
+#define mail_commit_fields(F)       F(u64, size, 8) F(octets, digest, 32)
+#define mail_told_fields(F)         VERDICT(F)               /* ends the transaction, whatever the outcome */
+#define mail_abort_fields(F)
+
+/* --- files: queue asks its blocking workers (id: the message) --- */
+#define lend_fields(F)              F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) /* empty home: the spool */
+#define lent_fields(F)                                       /* fd: unnamed file, read and write */
+#define lend_refused_fields(F)      VERDICT(F)
+#define lend_return_fields(F)
+#define target_fields(F)            F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(text, folder, 255) \
+                                    F(u32, uid, 4) F(u32, gid, 4)
+#define place_fields(F)             F(u64, size, 8) F(octets, digest, 32)
+#define place_copy_fields(F)        F(u64, size, 8) F(octets, prefix, 4096) /* fd: a message to read; prefix: header lines to put on top */
+#define placed_fields(F)
+#define place_refused_fields(F)     F(u32, number, 4) VERDICT(F)
+#define spool_recipient_fields(F)   F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4)
+#define spool_fields(F)             F(u64, size, 8) F(octets, digest, 32) F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) \
+                                    F(text, login, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1)
+#define spooled_fields(F)
+#define spool_refused_fields(F)     VERDICT(F)
+#define spool_finish_fields(F)      F(u32, number, 4) VERDICT(F)   /* one recipient is done with */
+#define spool_finished_fields(F)    F(u32, number, 4) F(u8, outcome, 1)
+#define spool_remove_fields(F)
+#define spool_removed_fields(F)     F(u8, outcome, 1)
+
+/* --- the valija command (over the control socket, or a channel that master made for it) --- */
+#define command_status_fields(F)
+#define command_process_fields(F)   F(u8, program, 1) F(u16, index, 2) F(u32, pid, 4) F(u32, restarts, 4) F(u32, connections, 4) F(u64, served, 8) \
+                                    F(u8, landlock, 1) F(u64, since, 8) F(text, user, MOST_ADDRESS)
+#define command_end_fields(F)       F(u32, generation, 4) F(u64, since, 8)
+#define command_reload_fields(F)
+#define command_stop_fields(F)
+#define command_told_fields(F)      F(u8, outcome, 1) F(text, reason, 4096)
+#define command_connect_fields(F)   F(u8, program, 1)
+#define command_connected_fields(F)                          /* fd: a channel to it */
+#define queue_list_fields(F)
+#define queue_entry_fields(F)       F(u64, message, 8) F(text, state, 16) F(u64, arrived, 8) F(u64, size, 8) F(text, sender, MOST_ADDRESS) \
+                                    F(u32, recipients, 4)
+#define queue_entry_recipient_fields(F) F(u64, message, 8) F(text, address, MOST_ADDRESS) F(text, reason, MOST_REASON)
+#define queue_end_fields(F)         F(u32, messages, 4)
+
+/*        name              no.  said by                  heard by               hours                          fds */
+#define MESSAGES(M) \
+	M(settings,          1,   BY_MASTER,               BY_DAEMONS,            ANYTIME,                       1) \
+	M(settings_ready,    2,   BY_DAEMONS,              BY_MASTER,             ANYTIME,                       0) \
+	M(settings_refused,  3,   BY_DAEMONS,              BY_MASTER,             ANYTIME,                       0) \
+	M(settings_swap,     4,   BY_MASTER,               BY_DAEMONS,            ANYTIME,                       0) \
+	M(settings_drop,     5,   BY_MASTER,               BY_DAEMONS,            ANYTIME,                       0) \
+	M(peer,              6,   BY_MASTER,               BY_DAEMONS,            ANYTIME,                       1) \
+	M(listener,          7,   BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN, ANYTIME,                    1) \
+	M(listener_gone,     8,   BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN, ANYTIME,                    0) \
+	M(directory,         9,   BY_MASTER,               BY_DAEMONS,            HOUR_START,                    1) \
+	M(passport_key,      10,  BY_MASTER,               BY_TLS | BY_AUTH,      HOUR_START,                    0) \
+	M(certificate,       11,  BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
+	M(private_key,       12,  BY_MASTER,               BY_TLS_KEY,            ANYTIME,                       2) \
+	M(go,                13,  BY_MASTER,               BY_DAEMONS,            HOUR_START,                    0) \
+	M(confined,          14,  BY_DAEMONS,              BY_MASTER,             HOUR_START,                    0) \
+	M(leave,             15,  BY_MASTER,               BY_DAEMONS,            ANYTIME,                       0) \
+	M(load_ask,          16,  BY_MASTER,               BY_DAEMONS,            ANYTIME,                       0) \
+	M(load_told,         17,  BY_DAEMONS,              BY_MASTER,             ANYTIME,                       0) \
+	M(log_line,          20,  BY_DAEMONS | BY_MASTER,  BY_LOG,                ANYTIME,                       0) \
+	M(log_source,        21,  BY_MASTER,               BY_LOG,                ANYTIME,                       1) \
+	M(tls_expect,        30,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS_KEY,           HOUR_SERVING,                  0) \
+	M(tls_start,         31,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS,               HOUR_NONE,                     1) \
+	M(tls_ready,         32,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     1) \
+	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     0) \
+	M(tls_sign,          34,  BY_TLS,                  BY_TLS_KEY,            HOUR_SERVING,                  0) \
+	M(tls_signed,        35,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
+	M(tls_sign_refused,  36,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
+	M(ticket_key,        37,  BY_TLS_KEY,              BY_TLS,                HOUR_SERVING,                  0) \
+	M(auth_ask,          40,  BY_SMTPD | BY_IMAP_LOGIN, BY_AUTH,              HOUR_NONE,                     0) \
+	M(auth_challenge,    41,  BY_AUTH,                 BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     0) \
+	M(auth_answer,       42,  BY_SMTPD | BY_IMAP_LOGIN, BY_AUTH,              HOUR_CHALLENGED,               0) \
+	M(auth_cancel,       43,  BY_SMTPD | BY_IMAP_LOGIN, BY_AUTH,              HOUR_CHALLENGED | HOUR_WAITING | OR_GONE, 0) \
+	M(auth_told,         44,  BY_AUTH,                 BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     0) \
+	M(hash_ask,          45,  BY_AUTH,                 BY_AUTH_HASH,          HOUR_SERVING,                  0) \
+	M(hash_told,         46,  BY_AUTH_HASH,            BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
+	M(ticket_made,       47,  BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(imap_open,         50,  BY_IMAP_LOGIN,           BY_MASTER,             HOUR_SERVING,                  1) \
+	M(imap_opened,       51,  BY_MASTER,               BY_IMAP_LOGIN,         HOUR_WAITING | OR_GONE,        0) \
+	M(imap_refused,      52,  BY_MASTER,               BY_IMAP_LOGIN,         HOUR_WAITING | OR_GONE,        0) \
+	M(imap_user,         53,  BY_MASTER,               BY_IMAP,               HOUR_START,                    0) \
+	M(imap_session,      54,  BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  1) \
+	M(imap_ended,        55,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(imap_idle,         56,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(mail_begin,        60,  BY_SMTPD,                BY_QUEUE,              HOUR_NONE,                     0) \
+	M(mail_begun,        61,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(mail_recipient,    62,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | OR_GONE,           0) \
+	M(mail_recipient_told, 63, BY_QUEUE,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(mail_data,         64,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | OR_GONE,           0) \
+	M(mail_file,         65,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | OR_GONE,        1) \
+	M(mail_commit,       66,  BY_SMTPD,                BY_QUEUE,              HOUR_LENT | OR_GONE,           0) \
+	M(mail_told,         67,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
+	M(mail_abort,        68,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_WAITING | HOUR_LENT | HOUR_PLACING | OR_GONE, 0) \
+	M(lend,              70,  BY_QUEUE,                BY_LOCAL | BY_SPOOL,   HOUR_NONE,                     0) \
+	M(lent,              71,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        1) \
+	M(lend_refused,      72,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
+	M(lend_return,       73,  BY_QUEUE,                BY_LOCAL | BY_SPOOL,   HOUR_LENT | OR_GONE,           0) \
+	M(target,            74,  BY_QUEUE,                BY_LOCAL,              HOUR_LENT | HOUR_NONE | HOUR_OPEN, 0) \
+	M(place,             75,  BY_QUEUE,                BY_LOCAL,              HOUR_LENT,                     0) \
+	M(place_copy,        76,  BY_QUEUE,                BY_LOCAL,              HOUR_OPEN,                     1) \
+	M(placed,            77,  BY_LOCAL,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(place_refused,     78,  BY_LOCAL,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(spool_recipient,   80,  BY_QUEUE,                BY_SPOOL,              HOUR_LENT,                     0) \
+	M(spool,             81,  BY_QUEUE,                BY_SPOOL,              HOUR_LENT,                     0) \
+	M(spooled,           82,  BY_SPOOL,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(spool_refused,     83,  BY_SPOOL,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(spool_finish,      84,  BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
+	M(spool_finished,    85,  BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
+	M(spool_remove,      86,  BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
+	M(spool_removed,     87,  BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
+	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
+	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(command_reload,    103, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
+	M(command_stop,      104, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
+	M(command_told,      105, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(command_connect,   106, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
+	M(command_connected, 107, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  1) \
+	M(queue_list,        110, BY_COMMAND,              BY_QUEUE,              HOUR_NONE,                     0) \
+	M(queue_entry,       111, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(queue_entry_recipient, 112, BY_QUEUE,            BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0)
+
+#define MOST_DESCRIPTORS 2
+
+/* What auth_told says. */
+enum auth_verdict {
+	AUTH_RIGHT = 1,    /* 235, OK */
+	AUTH_WRONG = 2,    /* 535 5.7.8, NO [AUTHENTICATIONFAILED] */
+	AUTH_LATER = 3,    /* 454 4.7.0, NO [UNAVAILABLE] */
+	AUTH_MALFORMED = 4, /* 501 5.5.2, BAD: what the client sent is not of the mechanism's form */
+	AUTH_UNKNOWN_MECHANISM = 5, /* 504 5.5.4, NO [CANNOT] */
+	AUTH_NEEDS_TLS = 6, /* 538 5.7.11, NO [PRIVACYREQUIRED] */
+};
+
+/* BODY= of MAIL (RFC 6152, RFC 3030). */
+enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };
+
+/* Directories that master opens and hands over; no daemon opens one by its full path. */
+enum directory {
+	DIRECTORY_EMPTY = 1,   /* the root of the chrooted */
+	DIRECTORY_STATE = 2,   /* users.db, passwd.db */
+	DIRECTORY_SPOOL = 3,
+	DIRECTORY_MAIL = 4,    /* DOMAIN/USER/Maildir below */
+	DIRECTORY_LOG = 5,
+	DIRECTORY_COUNT
+};
+
+/* --- what follows from the table --- */
+
+enum message {
+#define M(name, number, by, to, hours, fds) MSG_##name = (number),
+	MESSAGES(M)
+#undef M
+};
+
+typedef uint8_t wire_u8;
+typedef uint16_t wire_u16;
+typedef uint32_t wire_u32;
+typedef uint64_t wire_u64;
+typedef bool wire_flag;
+typedef struct span wire_text;
+typedef struct span wire_octets;
+typedef struct span wire_secret;
+
+#define FIELD(kind, field, most) wire_##kind field;
+#define M(name, number, by, to, hours, fds) struct msg_##name { char no_field[0]; name##_fields(FIELD) };
+MESSAGES(M)
+#undef M
+#undef FIELD
+
+struct message_row {
+	const char *name;
+	enum message number;
+	uint32_t by, to, hours;
+	int fds;
+	bool has_secret;
+};
+
+/* The row of a number, or NULL. */
+const struct message_row *message_row(unsigned int number);
+
+/* Decodes the fields after the header. All of `in` must be used. `into` is a struct msg_NAME.
+ * False: malformed, over a ceiling, or something left over. */
+bool message_decode(enum message number, struct span in, void *into);
+/* Encodes header and fields into `out` of MOST_PACKET bytes; returns the length, or 0 when a field
+ * is over its ceiling or a text holds NUL (a caller's mistake or a stranger's input: check first). */
+size_t message_encode(enum message number, uint64_t id, const void *from, unsigned char *out);
+
+#endif

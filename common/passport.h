@@ -1,0 +1,33 @@
+/*
+ * passport - what a TLS worker saw of a connection, sealed so that nobody on the way can change it.
+ *
+ * HMAC-SHA-256 over the encoded fields, with a key that master makes at its start and gives to the
+ * TLS workers and auth alone. smtpd and imap-login carry the bytes and cannot make them.
+ */
+#ifndef VALIJA_PASSPORT_H
+#define VALIJA_PASSPORT_H
+
+#include "message.h"
+#include "text.h"
+
+#define PASSPORT_KEY_SIZE 32
+
+struct passport {
+	uint64_t session;
+	uint64_t issued;                 /* seconds since 1970 */
+	uint8_t service;
+	struct span ip;                  /* the client's, as the worker's own getpeername says */
+	struct span local_ip;
+	struct span version, cipher, sni, alpn;
+	bool certificate_valid;          /* a client certificate was shown and verified */
+	struct span certificate_hash;    /* SHA-256 of it, or empty */
+	struct span exporter;            /* tls-exporter channel binding (RFC 9266), or empty */
+	struct span end_point;           /* tls-server-end-point (RFC 5929), or empty */
+};
+
+/* False when a field is over its ceiling. */
+bool passport_seal(const unsigned char key[PASSPORT_KEY_SIZE], const struct passport *p, struct text *to);
+/* Checks the seal in constant time, then decodes; spans point into `sealed`. */
+bool passport_open(const unsigned char key[PASSPORT_KEY_SIZE], struct span sealed, struct passport *p);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * settings - the configuration, as rows; and as the sealed bytes in which master hands it out.
+ *
+ * Only master and the command parse valija.conf (conf.h). Daemons get a sealed memory file
+ * with the values in row order, and a generation number.
+ */
+#ifndef VALIJA_SETTINGS_H
+#define VALIJA_SETTINGS_H
+
+#include "span.h"
+
+#define MOST_SETTINGS (1024 * 1024)     /* bytes, encoded */
+#define MOST_LIST 10000                 /* members of a list */
+
+/* Kinds: text(default), number(default, least, most), flag(default), list(default: a string with
+ * commas). Units stand in the name: _seconds, _bytes. */
+/*          kind    name                     default              least  most        help */
+#define SETTINGS(O) \
+	O(text,   hostname,                "",                  0, 255,        "The name of this server: in greetings, Received lines and the certificate. Default: the machine's full name.") \
+	O(list,   domains,                 "",                  0, MOST_LIST,  "Domains whose mail is delivered here.") \
+	O(text,   postmaster,              "",                  0, 320,        "The user who gets mail for postmaster and abuse of every local domain. Default: the first user that was added.") \
+	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Addresses to listen on.") \
+	O(list,   services,                "smtp, submission, submissions, imap, imaps", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps.") \
+	O(number, port_base,               0,                   0, 64000,      "Added to every port number: 10000 makes 10025, 10587 and so on.") \
+	O(text,   log,                     "",                  0, 1024,       "Where log lines go: syslog, stderr, or the absolute name of a file. Default: syslog, or DIR/log/valija.log with --dir.") \
+	O(text,   log_level,               "info",              0, 16,         "The least level logged: debug, info, notice, warning, error.") \
+	O(text,   tls_certificate,         "",                  0, 1024,       "PEM file of the certificate and its chain. Default: tls/server.crt in the state directory.") \
+	O(text,   tls_key,                 "",                  0, 1024,       "PEM file of the private key. Default: tls/server.key in the state directory.") \
+	O(number, smtpd_processes,         2,                   1, 64,         "smtpd processes.") \
+	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \
+	O(number, tls_processes,           2,                   1, 64,         "TLS workers.") \
+	O(number, local_processes,         4,                   1, 64,         "Local delivery processes.") \
+	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
+	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
+	O(number, message_size_bytes,      52428800,            1024, 2147483647, "The largest message that is accepted; announced as SIZE.") \
+	O(number, recipients,              1000,                100, 100000,   "RCPT commands in one transaction (RFC 5321 4.5.3.1.8 asks for at least 100).") \
+	O(number, connections,             2000,                1, 100000,     "Connections that one smtpd or imap-login process serves at a time.") \
+	O(number, connections_per_address, 100,                 1, 100000,     "Connections from one client address (IPv6: one /64) to one process.") \
+	O(number, smtp_idle_seconds,       300,                 5, 3600,       "How long smtpd waits for the next command (RFC 5321 4.5.3.2.7: five minutes).") \
+	O(number, smtp_data_seconds,       180,                 5, 3600,       "How long smtpd waits for the next piece of a message.") \
+	O(number, smtp_errors,             20,                  1, 1000,       "Errors after which smtpd closes a session with 421 4.7.0.") \
+	O(number, tls_handshake_seconds,   30,                  1, 600,        "How long a TLS handshake may take.") \
+	O(number, login_seconds,           60,                  5, 3600,       "How long an IMAP client may take to log in.") \
+	O(number, imap_idle_seconds,       1800,                1800, 86400,   "How long a logged-in IMAP session may be silent (RFC 3501 5.4: at least 30 minutes).") \
+	O(number, imap_sessions,           50,                  1, 10000,      "IMAP sessions of one user at a time.") \
+	O(number, imap_linger_seconds,     30,                  0, 3600,       "How long a user's imap process stays after the last logout.") \
+	O(number, auth_cache_seconds,      600,                 0, 86400,      "How long a password that was right is remembered, as a keyed digest. 0: not at all.") \
+	O(number, auth_delay_seconds,      2,                   0, 60,         "Delay of the answer after the first failure from an address or for a user; doubles with each, up to auth_delay_most_seconds.") \
+	O(number, auth_delay_most_seconds, 16,                  0, 600,        "The longest such delay.") \
+	O(number, stop_seconds,            10,                  1, 600,        "How long an orderly stop waits for what is in flight.")
+
+struct list {
+	struct span *at;
+	size_t count;
+};
+
+typedef struct span setting_text;
+typedef uint64_t setting_number;
+typedef bool setting_flag;
+typedef struct list setting_list;
+
+struct settings {
+	uint32_t generation;
+	void *memory;     /* where texts and lists live; owned */
+#define O(kind, name, initial, least, most, help) setting_##kind name;
+	SETTINGS(O)
+#undef O
+};
+
+/* Writes all values into a new sealed memory file; its descriptor, or -1 with errno. */
+int settings_to_file(const struct settings *s);
+/* Reads what settings_to_file wrote; every bound is checked again. NULL when it is not sealed or
+ * malformed. The caller keeps `fd`. */
+struct settings *settings_from_file(int fd, uint32_t generation);
+void settings_free(struct settings **s);
+/* Is `domain` (any ASCII case) one of s->domains? */
+bool settings_is_local_domain(const struct settings *s, struct span domain);
+
+#endif
