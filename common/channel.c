@@ -1,0 +1,518 @@
+/* channel - see channel.h. */
+#include "channel.h"
+
+#include "log.h"
+#include "secret.h"
+#include "wire.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Packets handled in one turn of the event loop, so that one peer does not keep others waiting. */
+#define PACKETS_A_TURN 64
+#define HEADER_SIZE (sizeof(uint16_t) + sizeof(uint64_t))
+
+struct packet {
+	STAILQ_ENTRY(packet) next;
+	size_t len;
+	int fd[MOST_DESCRIPTORS];
+	int fds;
+	unsigned char at[];
+};
+
+struct channel {
+	int fd;
+	enum program self, peer;
+	unsigned int peer_index;
+	const struct hearing *hearing;
+	void *me;
+	void *tag;
+	struct event_base *base;
+	struct event *readable, *writable;
+	STAILQ_HEAD(, packet) waiting;
+	size_t waiting_count;
+	unsigned int busy;   /* handlers of ours on the stack: free later */
+	bool dead;           /* nothing more may be heard or said */
+	bool told_gone;
+};
+
+int
+channel_pair(int ends[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+}
+
+static void
+close_all(const int *fd, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+}
+
+static void
+packet_free(struct packet *p)
+{
+	close_all(p->fd, p->fds);
+	secret_wipe(p->at, p->len);
+	free(p);
+}
+
+static void
+channel_close(struct channel *c)
+{
+	struct packet *p;
+
+	if (c->readable != NULL)
+		event_free(c->readable);
+	if (c->writable != NULL)
+		event_free(c->writable);
+	c->readable = c->writable = NULL;
+	while ((p = STAILQ_FIRST(&c->waiting)) != NULL) {
+		STAILQ_REMOVE_HEAD(&c->waiting, next);
+		packet_free(p);
+	}
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	c->dead = true;
+}
+
+static void
+channel_release(struct channel *c)
+{
+	if (c->dead && c->busy == 0)
+		free(c);
+}
+
+/* The peer is no more, or must not be: tells the owner once. The caller holds c->busy. */
+static void
+channel_end(struct channel *c)
+{
+	if (c->dead)
+		return;
+	channel_close(c);
+	if (!c->told_gone) {
+		c->told_gone = true;
+		if (c->hearing->gone != NULL)
+			c->hearing->gone(c->me, c);
+	}
+}
+
+static void
+channel_refuse(struct channel *c, const char *reason, unsigned int number, uint64_t id)
+{
+	const struct message_row *row = message_row(number);
+
+	log_error(0, "peer-refused", KEY_STR("peer", program_name(c->peer)),
+		KEY_NUM("index", c->peer_index), KEY_STR("reason", reason),
+		KEY_STR("message", row != NULL ? row->name : "unknown"), KEY_NUM("number", number),
+		KEY_ID("id", id));
+	channel_end(c);
+}
+
+/* Calls the handler of a message that passed every check. */
+static void
+handle(struct channel *c, const struct message_row *row, uint64_t id, struct span fields,
+	const int *fd, int fds)
+{
+	switch (row->number) {
+#define M(name, no, by, to, hours, count) \
+	case MSG_##name: { \
+		struct msg_##name m; \
+\
+		memset(&m, 0, sizeof(m)); \
+		if (!message_decode(MSG_##name, fields, &m)) { \
+			close_all(fd, fds); \
+			channel_refuse(c, "malformed", no, id); \
+		} else if (c->hearing->on_##name == NULL) { \
+			close_all(fd, fds); \
+			channel_refuse(c, "no handler", no, id); \
+		} else { \
+			c->hearing->on_##name(c->me, c, id, &m, fd); \
+		} \
+		break; \
+	}
+		MESSAGES(M)
+#undef M
+	}
+}
+
+/* All checks that stand before a handler, in one place. Descriptors are closed here or handed on. */
+static void
+dispatch(struct channel *c, struct span packet, const int *fd, int fds)
+{
+	uint16_t number = 0;
+	uint64_t id = 0;
+	const struct message_row *row;
+	uint32_t hour;
+	const char *reason = NULL;
+
+	if (!wire_take_u16(&packet, &number, sizeof(number)) ||
+	    !wire_take_u64(&packet, &id, sizeof(id)) || (row = message_row(number)) == NULL) {
+		reason = "unknown message";
+	} else if ((row->by & 1u << c->peer) == 0 || (row->to & 1u << c->self) == 0) {
+		reason = "not its to say";
+	} else if (row->fds != fds) {
+		reason = "wrong number of descriptors";
+	} else {
+		hour = c->hearing->hour != NULL ?
+			c->hearing->hour(c->me, c, row->number, id) : HOUR_SERVING;
+		if ((row->hours & hour) != 0) {
+			handle(c, row, id, packet, fd, fds);
+			return;
+		}
+		if (hour == HOUR_NONE && (row->hours & OR_GONE) != 0) {
+			close_all(fd, fds);
+			return;
+		}
+		reason = "not at this hour";
+	}
+	close_all(fd, fds);
+	channel_refuse(c, reason, number, id);
+}
+
+/* Takes the descriptors out of a control message; more than allowed are closed. -1 when there were
+ * too many or the kernel cut some off. */
+static int
+take_descriptors(struct msghdr *message, int fd[MOST_DESCRIPTORS])
+{
+	int fds = 0;
+	bool over = (message->msg_flags & MSG_CTRUNC) != 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		for (size_t i = 0; i < count; i++) {
+			int one;
+
+			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (fds < MOST_DESCRIPTORS) {
+				fd[fds++] = one;
+			} else {
+				close(one);
+				over = true;
+			}
+		}
+	}
+	if (!over)
+		return fds;
+	close_all(fd, fds);
+	return -1;
+}
+
+/* Receives and handles one packet: 1 done, 0 nothing there. Ends the peer where it must. */
+static int
+receive_one(struct channel *c)
+{
+	unsigned char packet[MOST_PACKET];
+	char control[CMSG_SPACE(sizeof(int) * 16)];
+	struct iovec part = { packet, sizeof(packet) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof(control) };
+	int fd[MOST_DESCRIPTORS] = { -1, -1 }, fds;
+	ssize_t len;
+
+	do
+		len = recvmsg(c->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (len < 0 && errno == EINTR);
+	if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 0;
+	if (len <= 0) {
+		channel_end(c);
+		return 0;
+	}
+	if ((fds = take_descriptors(&message, fd)) < 0) {
+		channel_refuse(c, "too many descriptors", 0, 0);
+		return 0;
+	}
+	if ((message.msg_flags & MSG_TRUNC) != 0) {
+		close_all(fd, fds);
+		channel_refuse(c, "packet too long", 0, 0);
+		return 0;
+	}
+	dispatch(c, span_of(packet, (size_t)len), fd, fds);
+	if ((size_t)len >= sizeof(uint16_t)) {
+		uint16_t number;
+		const struct message_row *row;
+
+		memcpy(&number, packet, sizeof(number));
+		if ((row = message_row(number)) == NULL || row->has_secret)
+			secret_wipe(packet, (size_t)len);
+	}
+	return 1;
+}
+
+static void
+receive_some(struct channel *c, int most)
+{
+	c->busy++;
+	while (!c->dead && most-- > 0 && receive_one(c) > 0)
+		;
+	c->busy--;
+	channel_release(c);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	receive_some(arg, PACKETS_A_TURN);
+}
+
+/* 1 sent, 0 the socket is full, -1 the peer is gone. */
+static int
+send_now(struct channel *c, const unsigned char *at, size_t len, const int *fd, int fds)
+{
+	char control[CMSG_SPACE(sizeof(int) * MOST_DESCRIPTORS)];
+	struct iovec part = { (void *)(uintptr_t)at, len };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	ssize_t sent;
+
+	if (fds > 0) {
+		struct cmsghdr *head;
+
+		memset(control, 0, sizeof(control));
+		message.msg_control = control;
+		message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)fds);
+		head = CMSG_FIRSTHDR(&message);
+		head->cmsg_level = SOL_SOCKET;
+		head->cmsg_type = SCM_RIGHTS;
+		head->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)fds);
+		memcpy(CMSG_DATA(head), fd, sizeof(int) * (size_t)fds);
+	}
+	do
+		sent = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	if (sent >= 0)
+		return 1;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? 0 : -1;
+}
+
+static bool
+send_waiting(struct channel *c)
+{
+	struct packet *p;
+
+	while ((p = STAILQ_FIRST(&c->waiting)) != NULL) {
+		int sent = send_now(c, p->at, p->len, p->fd, p->fds);
+
+		if (sent == 0)
+			return false;
+		STAILQ_REMOVE_HEAD(&c->waiting, next);
+		c->waiting_count--;
+		packet_free(p);
+	}
+	return true;
+}
+
+static void
+on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (send_waiting(c))
+		event_del(c->writable);
+}
+
+static bool
+keep_waiting(struct channel *c, const unsigned char *at, size_t len, const int *fd, int fds)
+{
+	struct packet *p;
+
+	if (c->waiting_count >= MOST_WAITING_PACKETS) {
+		log_error(0, "peer-does-not-read", KEY_STR("peer", program_name(c->peer)),
+			KEY_NUM("index", c->peer_index));
+		shutdown(c->fd, SHUT_RDWR); /* the read side ends the peer, not under our caller */
+		return false;
+	}
+	p = must_alloc(sizeof(*p) + len);
+	memcpy(p->at, at, len);
+	p->len = len;
+	p->fds = fds;
+	for (int i = 0; i < fds; i++)
+		p->fd[i] = fd[i];
+	STAILQ_INSERT_TAIL(&c->waiting, p, next);
+	c->waiting_count++;
+	if (c->writable != NULL)
+		event_add(c->writable, NULL);
+	return true;
+}
+
+bool
+channel_send(struct channel *c, enum message m, uint64_t id, const void *fields, const int *fd)
+{
+	unsigned char packet[MOST_PACKET];
+	const struct message_row *row = message_row(m);
+	int fds = row->fds;
+	size_t len = 0;
+	int sent = -1;
+	bool kept = false;
+
+	if (c == NULL || c->dead)
+		goto out;
+	if ((row->by & 1u << c->self) == 0 || (row->to & 1u << c->peer) == 0 ||
+	    (len = message_encode(m, id, fields, packet)) == 0) {
+		log_error(0, "message-not-sent", KEY_STR("message", row->name),
+			KEY_STR("peer", program_name(c->peer)), KEY_ID("id", id),
+			KEY_STR("reason", "a field is over its ceiling, or it is not ours to say"));
+		goto out;
+	}
+	sent = STAILQ_EMPTY(&c->waiting) ? send_now(c, packet, len, fd, fds) : 0;
+	if (sent == 0)
+		kept = keep_waiting(c, packet, len, fd, fds);
+	if (row->has_secret)
+		secret_wipe(packet, len);
+out:
+	if (fd != NULL && !kept)
+		close_all(fd, fds);
+	return sent > 0 || kept;
+}
+
+struct channel *
+channel_new(struct event_base *base, int fd, enum program self, enum program peer,
+	unsigned int peer_index, const struct hearing *hearing, void *me)
+{
+	struct channel *c = must_alloc(sizeof(*c));
+	int buffer = 4 * MOST_PACKET, flags = fcntl(fd, F_GETFL);
+
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	/* A whole packet must always fit; the kernel may give less, never less than its default. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	c->fd = fd;
+	c->self = self;
+	c->peer = peer;
+	c->peer_index = peer_index;
+	c->hearing = hearing;
+	c->me = me;
+	c->base = base;
+	STAILQ_INIT(&c->waiting);
+	if (base != NULL) {
+		c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
+		c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
+		if (c->readable == NULL || c->writable == NULL || event_add(c->readable, NULL) < 0)
+			abort();
+	}
+	return c;
+}
+
+void
+channel_free(struct channel **channel)
+{
+	struct channel *c = *channel;
+
+	*channel = NULL;
+	if (c == NULL)
+		return;
+	c->told_gone = true;
+	if (!c->dead)
+		channel_close(c);
+	channel_release(c);
+}
+
+enum program
+channel_peer(const struct channel *c)
+{
+	return c->peer;
+}
+
+unsigned int
+channel_peer_index(const struct channel *c)
+{
+	return c->peer_index;
+}
+
+int
+channel_fd(const struct channel *c)
+{
+	return c->fd;
+}
+
+void
+channel_set_tag(struct channel *c, void *tag)
+{
+	c->tag = tag;
+}
+
+void *
+channel_tag(const struct channel *c)
+{
+	return c->tag;
+}
+
+bool
+channel_drain(struct channel *c)
+{
+	bool alive;
+
+	c->busy++;
+	while (!c->dead && receive_one(c) > 0)
+		;
+	alive = !c->dead;
+	c->busy--;
+	channel_release(c);
+	return alive;
+}
+
+static int64_t
+now_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits for the socket; false at the deadline. */
+static bool
+wait_socket(struct channel *c, bool read, int64_t deadline)
+{
+	int64_t left = deadline - now_milliseconds();
+	struct pollfd p = { c->fd, (short)(read ? POLLIN : 0), 0 };
+
+	if (!STAILQ_EMPTY(&c->waiting))
+		p.events |= POLLOUT;
+	if (left < 0)
+		return false;
+	return poll(&p, 1, left > 60000 ? 60000 : (int)left) >= 0 || errno == EINTR;
+}
+
+bool
+channel_wait(struct channel *c, const bool *done, int milliseconds)
+{
+	int64_t deadline = now_milliseconds() + milliseconds;
+
+	c->busy++;
+	while (!c->dead && !*done) {
+		send_waiting(c);
+		if (receive_one(c) == 0 && !c->dead && !*done && !wait_socket(c, true, deadline))
+			break;
+	}
+	c->busy--;
+	channel_release(c);
+	return *done;
+}
+
+void
+channel_flush(struct channel *c, int milliseconds)
+{
+	int64_t deadline = now_milliseconds() + milliseconds;
+
+	while (!c->dead && !send_waiting(c))
+		if (!wait_socket(c, false, deadline))
+			return;
+}

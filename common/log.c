@@ -1,0 +1,157 @@
+/* log - see log.h. */
+#include "log.h"
+
+#include "id.h"
+#include "message.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* One log for each process. */
+static struct {
+	const char *program;
+	int fd;
+	enum log_level least;
+	uint64_t dropped;
+} log_state = { "valija", -1, LOG_LEVEL_INFO, 0 };
+
+void
+log_open(const char *program, int fd)
+{
+	log_state.program = program;
+	log_state.fd = fd;
+}
+
+void
+log_threshold(enum log_level least)
+{
+	log_state.least = least;
+}
+
+static bool
+is_plain(struct span s)
+{
+	static const char plain[] = "-._@:+/[]";
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = s.at[i];
+
+		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+			    (c != 0 && strchr(plain, c) != NULL)))
+			return false;
+	}
+	return s.len > 0;
+}
+
+/* Foreign text: in quotes, with everything escaped that could pretend to be something else. */
+static void
+add_value(struct text *line, struct span s)
+{
+	if (is_plain(s)) {
+		text_add(line, s);
+		return;
+	}
+	bool utf8 = span_is_utf8(s);
+
+	text_add_byte(line, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = s.at[i];
+		/* C1 controls (U+0080..U+009F) are control characters to a terminal too. */
+		bool c1 = utf8 && c == 0xc2 && i + 1 < s.len && s.at[i + 1] < 0xa0;
+
+		if (c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c1 || (c >= 0x80 && !utf8)) {
+			text_printf(line, "\\x%02x", c);
+			if (c1)
+				text_printf(line, "\\x%02x", s.at[++i]);
+		} else {
+			text_add_byte(line, c);
+		}
+	}
+	text_add_byte(line, '"');
+}
+
+static void
+add_field(struct text *line, const struct log_field *field)
+{
+	if (field->kind == LOG_ID && field->number == 0)
+		return;
+	text_add_byte(line, ' ');
+	text_add_str(line, field->key);
+	text_add_byte(line, '=');
+	if (field->kind == LOG_ID)
+		text_add_str(line, id_name((uint64_t)field->number).str);
+	else if (field->kind == LOG_NUMBER)
+		text_printf(line, "%lld", (long long)field->number);
+	else
+		add_value(line, field->span);
+}
+
+static void
+to_stderr(enum log_level level, struct span line)
+{
+	static const char *const names[] = { "debug", "info", "notice", "warning", "error" };
+
+	fprintf(stderr, "%s: %s: %.*s\n", log_state.program, names[level], SPAN_ARG(line));
+}
+
+static bool
+to_channel(enum log_level level, struct span line)
+{
+	unsigned char packet[MOST_LOG_LINE + 64];
+	struct text out = { packet, 0, sizeof(packet), sizeof(packet) - 1, false };
+	uint16_t number = MSG_log_line;
+	uint64_t id = 0;
+	uint32_t len = (uint32_t)line.len;
+	uint8_t byte = (uint8_t)level;
+
+	/* The same bytes as message_encode makes, without a 64 KiB buffer on every log call. */
+	text_add(&out, span_of(&number, sizeof(number)));
+	text_add(&out, span_of(&id, sizeof(id)));
+	text_add_byte(&out, byte);
+	text_add(&out, span_of(&len, sizeof(len)));
+	text_add(&out, line);
+	return send(log_state.fd, packet, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static void
+emit(enum log_level level, struct span line)
+{
+	if (log_state.fd < 0) {
+		to_stderr(level, line);
+		return;
+	}
+	if (log_state.dropped > 0) {
+		char text[80];
+		int len = snprintf(text, sizeof(text), "log-lines-dropped count=%llu",
+			(unsigned long long)log_state.dropped);
+
+		if (len > 0 && to_channel(LOG_LEVEL_WARNING, span_of(text, (size_t)len)))
+			log_state.dropped = 0;
+	}
+	if (!to_channel(level, line))
+		log_state.dropped++;
+}
+
+void
+log_write(enum log_level level, uint64_t session, const char *word, const struct log_field *fields)
+{
+	int error = errno;
+	struct text line = TEXT_UP_TO(MOST_LOG_LINE);
+
+	if (level < log_state.least)
+		return;
+	text_add_str(&line, word);
+	if (session != 0) {
+		text_add_str(&line, " session=");
+		text_add_str(&line, id_name(session).str);
+	}
+	for (; fields->key != NULL; fields++)
+		add_field(&line, fields);
+	emit(level, text_span(&line));
+	text_clear(&line);
+	errno = error;
+}
