@@ -1,0 +1,135 @@
+#!/bin/sh
+# bootstrap.sh build|run|check|deb|rpm - see to it that the packages are there that this goal needs.
+#
+# Needs nothing but sh and the distribution's package tools. Says what is missing; as root it is
+# installed, otherwise the one command to type is printed and the exit code is 1. Quick, and silent,
+# when nothing is missing. In a list, a|b means: a, or where the distribution has no a, b.
+set -eu
+
+goal=${1:-build}
+
+deb_build='make gcc libc6-dev autoconf pkg-config|pkgconf libgnutls28-dev nettle-dev libevent-dev
+	libconfuse-dev libseccomp-dev libcap-dev libgsasl-dev|libgsasl7-dev libdb5.3-dev|libdb-dev
+	libcrypt-dev libpam0g-dev libidn2-dev libunistring-dev libunbound-dev'
+deb_run='curl ca-certificates procps'
+deb_check='clang libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev|clang
+	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt openssl gnutls-bin strace
+	libcap2-bin mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl'
+deb_deb='debhelper dpkg-dev fakeroot'
+deb_rpm='rpm'
+
+rpm_build='make gcc glibc-devel autoconf pkgconf-pkg-config gnutls-devel nettle-devel libevent-devel
+	libconfuse-devel libseccomp-devel libcap-devel libgsasl-devel libdb-devel libxcrypt-devel
+	pam-devel libidn2-devel libunistring-devel unbound-devel'
+rpm_run='curl procps-ng'
+rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-pytest curl swaks msmtp isync
+	mutt openssl gnutls-utils strace libcap mandoc procps-ng util-linux binutils'
+rpm_deb='debhelper dpkg-dev fakeroot'
+rpm_rpm='rpm-build'
+
+say() {
+	echo "bootstrap: $*" >&2
+}
+
+# wanted FAMILY: the packages for the goal.
+wanted() {
+	case $goal in
+	build) eval "echo \$${1}_build" ;;
+	run)   eval "echo \$${1}_build \$${1}_run" ;;
+	check) eval "echo \$${1}_build \$${1}_run \$${1}_check" ;;
+	deb)   eval "echo \$${1}_build \$${1}_deb" ;;
+	rpm)   eval "echo \$${1}_build \$${1}_rpm" ;;
+	*)     say "usage: bootstrap.sh build|run|check|deb|rpm"; exit 64 ;;
+	esac
+}
+
+# missing_of INSTALLED WANTED: the wanted entries none of whose alternatives is installed.
+missing_of() {
+	for entry in $2; do
+		found=
+		for package in $(echo "$entry" | tr '|' ' '); do
+			case " $1 " in
+			*" $package "*) found=1; break ;;
+			esac
+		done
+		if [ -z "$found" ]; then echo "$entry"; fi
+	done
+}
+
+deb_installed() {
+	dpkg-query -W -f='${Package} ${db:Status-Status}\n' $(echo "$@" | tr '|' ' ') 2>/dev/null |
+		sed -n 's/ installed$//p' | tr '\n' ' '
+}
+
+rpm_installed() {
+	rpm -q --qf '%{NAME}\n' $(echo "$@" | tr '|' ' ') 2>/dev/null | grep -v ' ' | tr '\n' ' '
+}
+
+# choose COMMAND... < entries: of each entry the first alternative that the distribution has.
+deb_has() {
+	apt-cache show --no-all-versions "$1" >/dev/null 2>&1
+}
+
+rpm_has() {
+	dnf -q list --available "$1" >/dev/null 2>&1
+}
+
+choose() {
+	for entry in $2; do
+		chosen=
+		for package in $(echo "$entry" | tr '|' ' '); do
+			if [ "$entry" = "$package" ] || "$1_has" "$package"; then chosen=$package; break; fi
+		done
+		echo "${chosen:-${entry%%|*}}"
+	done | tr '\n' ' '
+}
+
+# The one command, for the distribution's family.
+install_command() {
+	case $1 in
+	deb) echo "apt-get update && apt-get install -y --no-install-recommends $2" ;;
+	rpm) echo "dnf install -y $2" ;;
+	esac
+}
+
+install_now() {
+	case $1 in
+	deb)
+		# Old lists may still do: a failing update is not the end.
+		apt-get -q update >&2 || say "apt-get update failed; trying with the lists at hand"
+		packages=$(choose deb "$2")
+		say "installing: $packages"
+		DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $packages >&2
+		;;
+	rpm)
+		packages=$(choose rpm "$2")
+		say "installing: $packages"
+		dnf install -y $packages >&2
+		;;
+	esac
+}
+
+if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+	family=deb
+elif command -v rpm >/dev/null 2>&1 && command -v dnf >/dev/null 2>&1; then
+	family=rpm
+else
+	# Neither family: configure will say what it misses.
+	say "neither apt-get nor dnf here: please see to these (Debian's names) yourself:" $(wanted deb)
+	exit 0
+fi
+
+list=$(wanted $family)
+missing=$(missing_of "$(${family}_installed "$list")" "$list")
+if [ -z "$missing" ]; then exit 0; fi
+
+say "missing for 'make $goal':" $missing
+if [ "$(id -u)" -eq 0 ]; then
+	install_now $family "$missing"
+	exit 0
+fi
+say "only root can install packages. Please type:"
+echo
+echo "    sudo sh -c '$(install_command $family "$(choose $family "$missing")")'"
+echo
+exit 1
