@@ -17,6 +17,7 @@
 
 #define MAILDIR_MOST_NAME 255
 #define MAILDIR_PRIVATE "valija"     /* Maildir/valija/: indexes; no dot, so no folder to others */
+#define MAILDIR_SUBSCRIPTIONS "subscriptions"  /* folder names without the first dot, one a line (as Dovecot) */
 
 struct maildir_name {
 	char str[MAILDIR_MOST_NAME + 1];
@@ -26,9 +27,9 @@ struct maildir_name {
  * become \057 and \072. */
 struct maildir_name maildir_name_new(const char *host, uint64_t size, uint64_t vsize);
 
-/* Opens `path` (relative, may have several components) below `root` as a Maildir, making what is
- * missing of it with mode 0700 (directories above the Maildir too). Returns an O_DIRECTORY
- * descriptor, or -1 with errno. */
+/* Opens `path` (relative, may have several components: "DOMAIN/USER/Maildir") below `root` as a
+ * Maildir, making what is missing of it with mode 0700 (directories above the Maildir too). Returns
+ * an O_DIRECTORY descriptor, or -1 with errno; a link in place of any directory is refused. */
 int maildir_open(int root, const char *path, bool make);
 /* Makes cur, new, tmp and (for a folder, name begins with '.') the maildirfolder marker in
  * directory `name` below `parent`; fine when they exist. Durable. 0 or -1. */
@@ -43,6 +44,8 @@ int maildir_file(int maildir, struct maildir_name *tmp_name);
  * Does not sync the directory: maildir_sync does, once for many. */
 int maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir, const char *subdir,
 	const char *name);
+/* Takes away the name in tmp/, where there is one: after the last link, or when the message is given up. */
+void maildir_drop(int maildir, const struct maildir_name *tmp_name);
 int maildir_sync(int maildir, const char *subdir);
 /* Removes files in tmp/ that are older than 36 hours. */
 void maildir_sweep(int maildir);
