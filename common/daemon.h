@@ -38,11 +38,15 @@ struct daemon_kind {
 	/* A listener to serve, taken by the callee; and one to close. Only smtpd and imap-login. */
 	void (*listener)(void *me, enum service service, struct span address, int fd);
 	void (*listener_gone)(void *me, enum service service, struct span address);
-	/* Are new settings acceptable? A reason in static memory refuses them. */
+	/* Are new settings acceptable? A reason in static memory refuses them. Also asked once before
+	 * prepare(), when a refusal ends the process. */
 	const char *(*settings_check)(void *me, const struct settings *offered);
-	/* New settings are in force (daemon->settings); the old ones are freed after the return. */
+	/* New settings are in force (daemon->settings); the old ones are freed after the return. Also called
+	 * once when serving begins, with old NULL. */
 	void (*settings_changed)(void *me, const struct settings *old);
-	/* Certificates and keys (tls, tls-key): taken by the callee; in force at the swap of `generation`. */
+	/* Certificates and keys (tls, tls-key): taken by the callee; in force at the swap of `generation`.
+	 * The first ones come before prepare(), and are in force at the first settings_changed(). False
+	 * refuses the settings of that generation. */
 	bool (*certificate)(void *me, uint32_t generation, unsigned int number, int chain_fd);
 	bool (*private_key)(void *me, uint32_t generation, unsigned int number, int chain_fd, int key_fd);
 	/* Finish what is in flight, then daemon_exit(); after `seconds` the loop ends anyway. NULL: leave at once. */
@@ -51,7 +55,8 @@ struct daemon_kind {
 	void (*load)(void *me, uint32_t *connections, uint64_t *served);
 	/* Runs after each round of events: blocking workers do their batch here. */
 	void (*work)(void *me);
-	/* Further handlers on the control channel (imap: imap_user, imap_session; imap-login: imap_opened…). */
+	/* Further handlers (their first argument is `me`), and the hour of their conversations, on the
+	 * control channel (imap: imap_user, imap_session; imap-login: imap_opened…). */
 	const struct hearing *control;
 };
 
