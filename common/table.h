@@ -16,6 +16,12 @@
 
 struct table;
 
+/* What a reader needs of a room beside the common set and a ROOM_READ rule (SCMP_SYS of <seccomp.h>). */
+#define TABLE_READER_SYSCALLS SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(stat), SCMP_SYS(pread64)
+/* And a private table, beside that. */
+#define TABLE_PRIVATE_SYSCALLS SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(fsync), SCMP_SYS(fdatasync), \
+	SCMP_SYS(fchmodat), SCMP_SYS(unlinkat), SCMP_SYS(unlink), SCMP_SYS(rename), SCMP_SYS(fallocate)
+
 enum table_result { TABLE_FOUND = 1, TABLE_NONE = 0, TABLE_ERROR = -1 };
 
 /* A reader of `name` in `directory` (a descriptor, borrowed for the table's life). The file may not
