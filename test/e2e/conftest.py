@@ -1,0 +1,45 @@
+"""Fixtures: a running instance, as whoever runs the tests and as an ordinary user."""
+
+import os
+
+import pytest
+
+import valija
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes long; only make check-long runs it")
+
+
+def _instance(as_user, **more):
+    instance = valija.Instance(as_user=as_user, **more)
+    yield instance
+    complaint = instance.log() if "ERROR: AddressSanitizer" in instance.log() else ""
+    left = instance.close()
+    assert not left, f"still running after stop: {left}"
+    assert not complaint, complaint
+
+
+@pytest.fixture(scope="session")
+def suite():
+    """An instance as the user who runs the tests: root, in the usual case. Shared by all tests, so
+    each uses users of its own (suite.new_user())."""
+    yield from _instance(None)
+
+
+@pytest.fixture(scope="session")
+def suite_as_user():
+    """An instance as an ordinary user."""
+    yield from _instance(valija.UNPRIVILEGED if os.getuid() == 0 else None)
+
+
+@pytest.fixture(params=["root", "user"] if os.getuid() == 0 else ["user"])
+def either(request):
+    """The test runs twice: with the instance of root and with that of an ordinary user."""
+    return request.getfixturevalue("suite" if request.param == "root" else "suite_as_user")
+
+
+@pytest.fixture
+def own_suite():
+    """A private instance, for tests that kill, stop or reconfigure."""
+    yield from _instance(None)
