@@ -442,6 +442,12 @@ channel_fd(const struct channel *c)
 	return c->fd;
 }
 
+size_t
+channel_waiting(const struct channel *c)
+{
+	return c->waiting_count;
+}
+
 void
 channel_set_tag(struct channel *c, void *tag)
 {

@@ -41,6 +41,9 @@ void channel_free(struct channel **c);
 enum program channel_peer(const struct channel *c);
 unsigned int channel_peer_index(const struct channel *c);
 int channel_fd(const struct channel *c);
+/* Packets that wait because the peer does not read fast enough: who says much at a time paces itself
+ * by it. */
+size_t channel_waiting(const struct channel *c);
 /* A place for the owner's own mark (for example the row of a process). */
 void channel_set_tag(struct channel *c, void *tag);
 void *channel_tag(const struct channel *c);
