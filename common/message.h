@@ -81,13 +81,15 @@
 #define log_line_fields(F)          F(u8, level, 1) F(text, line, 2048)
 #define log_source_fields(F)        F(u8, program, 1) F(u16, index, 2) F(u32, pid, 4) /* fd: its log channel */
 
-/* --- TLS (id: the session; tls_sign: the session too) --- */
+/* --- TLS (id: the session; tls_sign: the session too; its key: SHA-256 of the public key) ---
+ * A front end says tls_expect to tls-key, then tls_start to that worker. tls-key that came anew knows
+ * nothing: tls_expect is said to it again for every session whose tls_ready is still awaited. */
 #define tls_expect_fields(F)        F(u16, worker, 2)
 #define tls_start_fields(F)         F(u8, service, 1)                      /* fd: the client's socket */
 #define tls_ready_fields(F)         F(text, version, 16) F(text, cipher, 64) F(text, sni, MOST_HOST) F(text, alpn, 32) \
                                     F(flag, resumed, 1) F(octets, passport, MOST_PASSPORT) /* fd: plaintext */
 #define tls_failed_fields(F)        F(text, reason, MOST_REASON)
-#define tls_sign_fields(F)          F(u16, key, 2) F(u32, algorithm, 4) F(flag, hashed, 1) F(octets, input, MOST_SIGNED_DATA)
+#define tls_sign_fields(F)          F(octets, key, 32) F(u32, algorithm, 4) F(flag, hashed, 1) F(octets, input, MOST_SIGNED_DATA)
 #define tls_signed_fields(F)        F(octets, signature, MOST_SIGNATURE)
 #define tls_sign_refused_fields(F)  F(text, reason, MOST_REASON)
 #define ticket_key_fields(F)        F(secret, key, 64)
