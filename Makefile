@@ -104,21 +104,21 @@ all: $(PROGRAMS) $(ARCHIVES) $(if $(FUZZING),fuzz)
 # Nothing else is on the link line: a program that begins to need more says so by not linking. A
 # daemon's loop is event, its room seccomp and cap.
 LIBS_DAEMON = $(LIBS_EVENT) $(LIBS_SECCOMP) $(LIBS_CAP)
-LIBS_of_master = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_NETTLE)
+LIBS_of_master = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_NETTLE) $(LIBS_UNISTRING)
 LIBS_of_log = $(LIBS_DAEMON)
-LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_CRYPT)
-LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE)
+LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_CRYPT) $(LIBS_UNISTRING)
+LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_UNISTRING)
 LIBS_of_imap-login = $(LIBS_DAEMON)
 LIBS_of_imap = $(LIBS_DAEMON) $(LIBS_DB)
-LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_DB)
+LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_spool = $(LIBS_DAEMON) $(LIBS_NETTLE)
 LIBS_of_local = $(LIBS_DAEMON) $(LIBS_NETTLE)
-LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB)
+LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_auth-hash = $(LIBS_DAEMON) $(LIBS_CRYPT)
 LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 
-LIBS_ALL = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT)
+LIBS_ALL = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING)
 
 # Programs that no file of the C library's name service, TLS or SASL may creep into.
 UNLINKED_imap := gnutls gsasl confuse nettle
