@@ -1,0 +1,24 @@
+/*
+ * arena - memory that dies together: what one command needs is freed when the command ends.
+ *
+ * Sizes come from input that is already bounded (imap-input.h), so an allocation succeeds or ends
+ * the process (must_alloc). Zero bytes are a valid, empty arena.
+ */
+#ifndef VALIJA_IMAPD_ARENA_H
+#define VALIJA_IMAPD_ARENA_H
+
+#include "common/span.h"
+
+struct arena {
+	struct arena_block *blocks;
+};
+
+/* Zeroed, aligned for anything, valid until arena_clear. Never NULL. */
+void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
+/* A copy of `s` in the arena. */
+struct span arena_copy(struct arena *arena, struct span s);
+/* The same with a NUL behind it, for system calls. `s` holds no NUL (checked by the caller). */
+char *arena_string(struct arena *arena, struct span s) __attribute__((returns_nonnull));
+void arena_clear(struct arena *arena);
+
+#endif
