@@ -1,0 +1,393 @@
+/* placer - see placer.h. This file: what a worker hears, and the order of a batch. */
+#include "placer.h"
+
+#include "common/beneath.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "lent.h"
+#include "limits.h"
+#include "placer_inside.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+placer_init(struct placer *p, int mail, const char *hostname)
+{
+	memset(p, 0, sizeof(*p));
+	p->mail = mail;
+	p->hostname = hostname;
+	p->most_lent = lent_most();
+	idmap_init(&p->jobs);
+	TAILQ_INIT(&p->waiting);
+}
+
+static struct job *
+job_new(struct placer *p, struct channel *from, uint64_t id, uint32_t hour)
+{
+	struct job *job = must_alloc(sizeof(*job));
+
+	job->id = id;
+	job->from = from;
+	job->hour = hour;
+	job->fd = job->maildir = -1;
+	idmap_put(&p->jobs, id, job);
+	return job;
+}
+
+/* Forgets a job that is in no list. An unnamed file is gone with its descriptor. */
+static void
+job_free(struct placer *p, struct job *job)
+{
+	idmap_remove(&p->jobs, job->id);
+	maildir_drop(job->maildir, &job->tmp);
+	if (job->fd >= 0)
+		close(job->fd);
+	if (job->maildir >= 0)
+		close(job->maildir);
+	for (size_t i = 0; i < job->targets; i++) {
+		free(job->target[i].home);
+		free(job->target[i].folder);
+	}
+	free(job->target);
+	free(job->home);
+	free(job->prefix);
+	free(job);
+}
+
+static void
+job_drop(struct placer *p, struct job *job)
+{
+	if (job->hour == HOUR_PLACING)
+		TAILQ_REMOVE(&p->waiting, job, next);
+	job_free(p, job);
+}
+
+void
+placer_clear(struct placer *p)
+{
+	size_t place;
+	struct job *job;
+
+	while (place = 0, (job = idmap_next(&p->jobs, &place)) != NULL)
+		job_drop(p, job);
+	idmap_clear(&p->jobs);
+}
+
+/* --- what it hears --- */
+
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	struct placer *p = me;
+	struct job *job = idmap_get(&p->jobs, id);
+
+	(void)m;
+	if (job != NULL && job->from != from) {
+		/* There is one queue: the other one is dead, only we have not been told yet. */
+		job_drop(p, job);
+		job = NULL;
+	}
+	return id == 0 ? 0 : job == NULL ? HOUR_NONE : job->hour;
+}
+
+/* What queue was promised nothing about vanishes with it. */
+static void
+queue_gone(void *me, struct channel *from)
+{
+	struct placer *p = me;
+	struct job *job;
+	size_t place = 0;
+
+	while ((job = idmap_next(&p->jobs, &place)) != NULL) {
+		if (job->from != from)
+			continue;
+		job_drop(p, job);
+		place = 0;   /* removal has moved others */
+	}
+}
+
+static void
+say_lend_refused(struct channel *to, uint64_t id, struct verdict v)
+{
+	send_lend_refused(to, id, &(struct msg_lend_refused){ VERDICT_FIELDS(v) }, NULL);
+}
+
+/* "HOME/Maildir": where a user's mail lies below the mail root. */
+static int
+open_home(struct placer *p, struct span home, struct text *path)
+{
+	if (home.len == 0 || home.at[0] == '/') {
+		errno = EINVAL;
+		return -1;
+	}
+	text_reset(path);
+	text_add(path, home);
+	text_add_str(path, "/Maildir");
+	return path->failed ? (errno = ENAMETOOLONG, -1) : maildir_open(p->mail, text_str(path), true);
+}
+
+static void
+on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, const int *fd)
+{
+	struct placer *p = me;
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
+	struct maildir_name tmp = { "" };
+	int maildir = -1, file = -1, other;
+	struct job *job;
+
+	(void)fd;
+	if (p->jobs.count >= p->most_lent) {
+		say_lend_refused(from, id, V_BUSY);
+		return;
+	}
+	if ((maildir = open_home(p, m->home, &path)) < 0 || (file = maildir_file(maildir, &tmp)) < 0 ||
+	    (other = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) {
+		struct verdict v = verdict_of_errno(errno);
+
+		log_error(0, "mailbox-unusable", KEY_ID("message", id), KEY_SPAN("directory", m->home),
+			KEY_STR("at", maildir < 0 ? "Maildir" : "tmp"), KEY_ERRNO);
+		say_lend_refused(from, id, v);
+		if (file >= 0)
+			close(file);
+		goto out;
+	}
+	job = job_new(p, from, id, HOUR_LENT);
+	job->fd = file;
+	job->home = must_copy(m->home);
+	job->state = FILE_LENT;
+	if (tmp.str[0] != '\0') {
+		job->tmp = tmp;
+		job->maildir = maildir;
+		maildir = -1;
+	}
+	send_lent(from, id, &(struct msg_lent){ }, &other);
+out:
+	if (maildir >= 0)
+		close(maildir);
+	text_clear(&path);
+}
+
+static void
+on_lend_return(void *me, struct channel *from, uint64_t id, const struct msg_lend_return *m,
+	const int *fd)
+{
+	struct placer *p = me;
+
+	(void)from;
+	(void)m;
+	(void)fd;
+	job_drop(p, idmap_get(&p->jobs, id));
+}
+
+static void
+on_target(void *me, struct channel *from, uint64_t id, const struct msg_target *m, const int *fd)
+{
+	struct placer *p = me;
+	struct job *job = idmap_get(&p->jobs, id);
+	struct target *t;
+
+	(void)fd;
+	if (job == NULL)
+		job = job_new(p, from, id, HOUR_OPEN);
+	if (job->targets == MOST_PLACES) {
+		job->why = V_MOST_RECIPIENTS;
+		job->why_number = m->number;
+		return;
+	}
+	if (job->targets == job->room) {
+		job->room = job->room == 0 ? 4 : job->room * 2;
+		job->target = must_realloc(job->target, job->room * sizeof(*job->target));
+	}
+	t = &job->target[job->targets++];
+	memset(t, 0, sizeof(*t));
+	t->number = m->number;
+	t->home = must_copy(m->home);
+	t->folder = must_copy(m->folder);
+	t->uid = m->uid;
+	t->gid = m->gid;
+	t->place = -1;
+}
+
+static void
+commit(struct placer *p, struct job *job, uint64_t size)
+{
+	job->size = size;
+	job->hour = HOUR_PLACING;
+	TAILQ_INSERT_TAIL(&p->waiting, job, next);
+}
+
+static void
+on_place(void *me, struct channel *from, uint64_t id, const struct msg_place *m, const int *fd)
+{
+	struct placer *p = me;
+
+	(void)from;
+	(void)fd;
+	commit(p, idmap_get(&p->jobs, id), m->size);
+}
+
+static void
+on_place_copy(void *me, struct channel *from, uint64_t id, const struct msg_place_copy *m,
+	const int *fd)
+{
+	struct placer *p = me;
+	struct job *job = idmap_get(&p->jobs, id);
+
+	(void)from;
+	job->copy = true;
+	job->fd = fd[0];
+	job->prefix = (unsigned char *)must_copy(m->prefix);
+	job->prefix_len = m->prefix.len;
+	commit(p, job, m->size);
+}
+
+const struct hearing placer_hears_queue = {
+	.hour = hour,
+	.gone = queue_gone,
+	.on_lend = on_lend,
+	.on_lend_return = on_lend_return,
+	.on_target = on_target,
+	.on_place = on_place,
+	.on_place_copy = on_place_copy,
+};
+
+/* --- a batch --- */
+
+void
+job_refuse_target(struct job *job, struct target *t, struct verdict v)
+{
+	t->refused = true;
+	if (job->copy) {
+		send_place_refused(job->from, job->id,
+			&(struct msg_place_refused){ .number = t->number, VERDICT_FIELDS(v) }, NULL);
+	} else if (job->why.outcome == 0) {
+		job->why = v;
+		job->why_number = t->number;
+	}
+}
+
+/* Takes jobs from those that wait, as many as have room for their places. */
+static void
+batch_take(struct placer *p, struct batch *b)
+{
+	struct job *job;
+	size_t places = 0;
+
+	memset(b, 0, sizeof(*b));
+	TAILQ_INIT(&b->jobs);
+	while ((job = TAILQ_FIRST(&p->waiting)) != NULL &&
+	    places + job->targets <= MOST_BATCH_PLACES) {
+		TAILQ_REMOVE(&p->waiting, job, next);
+		TAILQ_INSERT_TAIL(&b->jobs, job, next);
+		places += job->targets;
+	}
+}
+
+static bool
+source_fits(struct job *job)
+{
+	struct stat s;
+
+	if (fstat(job->fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size >= 0 &&
+	    (uint64_t)s.st_size == job->size)
+		return true;
+	log_error(0, "queued-file-refused", KEY_ID("message", job->id),
+		KEY_STR("reason", "not a file of the size that was announced"));
+	job->why = V_IN_DOUBT;
+	return false;
+}
+
+/* SEALED, then DURABLE: every file of the batch begins to be written before we wait for one. */
+static void
+batch_sync_bodies(struct batch *b)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, &b->jobs, next) {
+		if (job->why.outcome != 0 || (job->copy && source_fits(job)) || job->copy)
+			continue;
+		if (!lent_seal(&job->fd, job->id, job->size, job->tmp.str[0] != '\0', &job->why))
+			continue;
+		job->state = FILE_SEALED;
+		sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
+	TAILQ_FOREACH(job, &b->jobs, next) {
+		if (job->why.outcome != 0 || job->copy)
+			continue;
+		if (fdatasync(job->fd) < 0) {
+			job->why = verdict_of_errno(errno);
+			log_error(0, "sync-failed", KEY_ID("message", job->id), KEY_ERRNO);
+			continue;
+		}
+		job->state = FILE_DURABLE;
+	}
+}
+
+static void
+batch_sync_places(struct batch *b)
+{
+	for (size_t i = 0; i < b->places; i++) {
+		struct place *at = &b->place[i];
+
+		if (!at->named || maildir_sync(at->maildir, "new") == 0)
+			continue;
+		at->error = errno;
+		log_error(0, "sync-failed", KEY_STR("directory", at->home), KEY_STR("folder", at->folder),
+			KEY_ERRNO);
+	}
+}
+
+/* PROMISED, or everything taken back. */
+static void
+job_answer(struct placer *p, struct batch *b, struct job *job)
+{
+	for (size_t i = 0; i < job->targets && job->why.outcome == 0; i++) {
+		struct target *t = &job->target[i];
+
+		if (!t->refused && t->place >= 0 && b->place[t->place].error != 0)
+			job_refuse_target(job, t, verdict_of_errno(b->place[t->place].error));
+	}
+	if (job->why.outcome != 0) {
+		batch_unname(b, job);
+		if (job->copy)
+			for (size_t i = 0; i < job->targets; i++)
+				if (!job->target[i].refused)
+					job_refuse_target(job, &job->target[i], job->why);
+	}
+	if (job->why.outcome != 0 && !job->copy) {
+		send_place_refused(job->from, job->id, &(struct msg_place_refused){
+			.number = job->why_number, VERDICT_FIELDS(job->why) }, NULL);
+	} else {
+		job->state = FILE_PROMISED;
+		p->placed++;
+		send_placed(job->from, job->id, &(struct msg_placed){ }, NULL);
+	}
+}
+
+void
+placer_work(struct placer *p)
+{
+	static struct batch b;
+	struct job *job;
+
+	while (!TAILQ_EMPTY(&p->waiting)) {
+		batch_take(p, &b);
+		batch_sync_bodies(&b);
+		TAILQ_FOREACH(job, &b.jobs, next)
+			if (job->why.outcome == 0)
+				batch_name(p, &b, job);
+		batch_sync_places(&b);
+		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
+			TAILQ_REMOVE(&b.jobs, job, next);
+			job_answer(p, &b, job);
+			job_free(p, job);
+		}
+		for (size_t i = 0; i < b.places; i++)
+			if (b.place[i].maildir >= 0)
+				close(b.place[i].maildir);
+	}
+}

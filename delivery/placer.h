@@ -1,0 +1,35 @@
+/*
+ * placer - what a local worker does: lends files in Maildirs, and gives them their names there.
+ *
+ * Handlers only collect; placer_work makes durable what was collected, all jobs of a round
+ * together: every body is synced, then every name is given, then each directory is synced once,
+ * and only then anything is answered.
+ */
+#ifndef VALIJA_PLACER_H
+#define VALIJA_PLACER_H
+
+#include "common/channel.h"
+#include "idmap.h"
+
+#include <sys/queue.h>
+
+struct job;
+TAILQ_HEAD(job_list, job);
+
+struct placer {
+	int mail;                    /* the mail root */
+	const char *hostname;        /* for file names; borrowed */
+	struct idmap jobs;           /* struct job by message id */
+	struct job_list waiting;     /* committed, not yet durable */
+	size_t most_lent;
+	uint64_t placed;             /* messages placed, ever */
+};
+
+extern const struct hearing placer_hears_queue;   /* me: struct placer */
+
+void placer_init(struct placer *p, int mail, const char *hostname);
+void placer_clear(struct placer *p);
+/* Does what waits; blocks for the disk. */
+void placer_work(struct placer *p);
+
+#endif

@@ -1,0 +1,71 @@
+/* placer_inside - what the files of the placer share: its jobs, and the places of one batch. */
+#ifndef VALIJA_PLACER_INSIDE_H
+#define VALIJA_PLACER_INSIDE_H
+
+#include "common/maildir.h"
+#include "common/message.h"
+#include "limits.h"
+#include "placer.h"
+#include "states.h"
+#include "verdict.h"
+
+#include <sys/types.h>
+
+#define MOST_COPIES 8                /* file systems (and owners) that one message is written to */
+#define MOST_BATCH_PLACES (2 * MOST_PLACES)
+
+struct target {
+	uint32_t number;
+	char *home, *folder;
+	uint32_t uid, gid;
+	/* While it is placed: where in the batch, or -1; under which name. */
+	int place;
+	struct maildir_name name;
+	bool refused;
+};
+
+/* One message at one worker. */
+struct job {
+	TAILQ_ENTRY(job) next;       /* in placer.waiting, then in a batch */
+	uint64_t id;
+	struct channel *from;
+	uint32_t hour;               /* LENT, OPEN (targets of a copy are being named), PLACING */
+	enum file_state state;
+	bool copy;                   /* place_copy: fd is somebody else's file to read */
+	int fd;
+	int maildir;                 /* where tmp names it; -1 when it has no name */
+	struct maildir_name tmp;
+	char *home;                  /* where it was lent */
+	uint64_t size;
+	unsigned char *prefix;
+	size_t prefix_len;
+	struct target *target;
+	size_t targets, room;
+	struct verdict why;          /* refused as a whole, when outcome is set */
+	uint32_t why_number;
+};
+
+/* One Maildir that a batch names files in. */
+struct place {
+	const char *home, *folder;   /* of the first target that led here */
+	int maildir;
+	dev_t device;
+	bool named;                  /* a name was given: to be synced */
+	int error;                   /* it cannot be used, or syncing failed */
+};
+
+struct batch {
+	struct job_list jobs;
+	struct place place[MOST_BATCH_PLACES];
+	size_t places;
+};
+
+/* The place of a target, opened at its first use. NULL with errno. */
+struct place *batch_place(struct placer *p, struct batch *b, const struct job *job, struct target *t);
+/* Gives the durable file its name in each target's new/; t->refused and job->why say what failed. */
+void batch_name(struct placer *p, struct batch *b, struct job *job);
+/* Takes back every name that `job` was given in this batch. */
+void batch_unname(struct batch *b, struct job *job);
+void job_refuse_target(struct job *job, struct target *t, struct verdict v);
+
+#endif

@@ -1,0 +1,220 @@
+/* placer_name - one batch's Maildirs, and the names that messages get in them. */
+#include "placer_inside.h"
+
+#include "common/beneath.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "lent.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file that names can be given to: the lent one, or a copy on another file system. */
+struct source {
+	int fd;
+	int maildir;                     /* where tmp names it, borrowed from its place */
+	struct maildir_name tmp;
+	dev_t device;
+};
+
+struct sources {
+	struct source at[MOST_COPIES];
+	size_t count;
+	bool first_is_lent;
+};
+
+/* "" is INBOX, else a Maildir++ folder: one component that begins with one dot. */
+static bool
+folder_is_sound(const char *folder)
+{
+	return folder[0] == '\0' || (folder[0] == '.' && folder[1] != '\0' && folder[1] != '.' &&
+		strchr(folder, '/') == NULL && strlen(folder) <= MAILDIR_MOST_NAME);
+}
+
+static int
+open_place(struct placer *p, const struct target *t)
+{
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + MAILDIR_MOST_NAME + 16);
+	int inbox = -1, maildir = -1, error = EINVAL;
+
+	/* This worker is one owner. A mailbox of another (a system user) it could not make as that
+	 * owner's, and an absolute home lies outside the mail root. */
+	if (t->uid != geteuid() || t->home[0] == '\0' || t->home[0] == '/' ||
+	    !folder_is_sound(t->folder))
+		goto out;
+	text_add_str(&path, t->home);
+	text_add_str(&path, "/Maildir");
+	inbox = maildir_open(p->mail, text_str(&path), true);
+	if (inbox >= 0 && t->folder[0] != '\0') {
+		if (maildir_make(inbox, t->folder) == 0)
+			maildir = open_in(inbox, t->folder, O_RDONLY | O_DIRECTORY, 0);
+	} else {
+		maildir = inbox;
+		inbox = -1;
+	}
+	error = errno;
+out:
+	if (inbox >= 0)
+		close(inbox);
+	text_clear(&path);
+	errno = error;
+	return maildir;
+}
+
+struct place *
+batch_place(struct placer *p, struct batch *b, const struct job *job, struct target *t)
+{
+	struct place *at;
+	struct stat s;
+
+	for (size_t i = 0; i < b->places; i++) {
+		at = &b->place[i];
+		if (strcmp(at->home, t->home) == 0 && strcmp(at->folder, t->folder) == 0) {
+			t->place = (int)i;
+			return at->maildir >= 0 ? at : (errno = at->error, NULL);
+		}
+	}
+	at = &b->place[b->places];
+	t->place = (int)b->places++;
+	*at = (struct place){ .home = t->home, .folder = t->folder, .maildir = open_place(p, t) };
+	if (at->maildir >= 0 && fstat(at->maildir, &s) == 0) {
+		at->device = s.st_dev;
+		return at;
+	}
+	at->error = errno;
+	log_error(0, "mailbox-unusable", KEY_ID("message", job->id), KEY_STR("directory", t->home),
+		KEY_STR("folder", t->folder), KEY_NUM("uid", t->uid), KEY_ERRNO);
+	if (at->maildir >= 0)
+		close(at->maildir);
+	at->maildir = -1;
+	errno = at->error;
+	return NULL;
+}
+
+static void
+source_release(struct source *s)
+{
+	maildir_drop(s->maildir, &s->tmp);
+	close(s->fd);
+}
+
+/* Writes the message anew in the place's own file system, and makes it durable. */
+static struct source *
+source_copy(const struct job *job, const struct place *at, struct sources *all)
+{
+	struct source *s = &all->at[all->count];
+	struct span prefix = span_of(job->prefix, job->prefix_len);
+
+	if (all->count == MOST_COPIES) {
+		errno = EXDEV;
+		return NULL;
+	}
+	memset(s, 0, sizeof(*s));
+	if ((s->fd = maildir_file(at->maildir, &s->tmp)) < 0)
+		return NULL;
+	s->maildir = at->maildir;
+	s->device = at->device;
+	if (lent_copy(prefix, job->fd, job->size, s->fd) < 0 || fdatasync(s->fd) < 0) {
+		int error = errno;
+
+		source_release(s);
+		errno = error;
+		return NULL;
+	}
+	all->count++;
+	return s;
+}
+
+static int
+link_into(const struct source *s, const struct place *at, struct target *t)
+{
+	return maildir_link(s->fd, s->maildir, &s->tmp, at->maildir, "new", t->name.str);
+}
+
+/* Links where a file of the same file system is there, else copies. 0 or -1 with errno. */
+static int
+name_target(const struct job *job, struct place *at, struct target *t, struct sources *all)
+{
+	struct source *s;
+
+	for (size_t i = 0; i < all->count; i++) {
+		s = &all->at[i];
+		if (s->device != at->device)
+			continue;
+		if (link_into(s, at, t) == 0)
+			return 0;
+		/* Another mount of the same file system, too many links, or a file system that links
+		 * across directories not at all. */
+		if (errno != EXDEV && errno != EMLINK && errno != EPERM)
+			return -1;
+	}
+	s = source_copy(job, at, all);
+	return s == NULL ? -1 : link_into(s, at, t);
+}
+
+static void
+sources_begin(const struct job *job, struct sources *all)
+{
+	struct stat s;
+
+	memset(all, 0, sizeof(*all));
+	if (job->copy || fstat(job->fd, &s) < 0)
+		return;
+	all->at[0] = (struct source){ job->fd, job->maildir, job->tmp, s.st_dev };
+	all->count = 1;
+	all->first_is_lent = true;
+}
+
+void
+batch_name(struct placer *p, struct batch *b, struct job *job)
+{
+	struct sources all;
+	uint64_t size = job->size + job->prefix_len;
+
+	sources_begin(job, &all);
+	for (size_t i = 0; i < job->targets && job->why.outcome == 0; i++) {
+		struct target *t = &job->target[i];
+		struct place *at = batch_place(p, b, job, t);
+
+		if (at == NULL) {
+			job_refuse_target(job, t, verdict_of_errno(errno));
+			t->place = -1;
+			continue;
+		}
+		t->name = maildir_name_new(p->hostname, size, size);
+		if (name_target(job, at, t, &all) == 0) {
+			at->named = true;
+			job->state = FILE_NAMED;
+			continue;
+		}
+		struct verdict v = verdict_of_errno(errno);
+
+		log_error(0, "mailbox-unusable", KEY_ID("message", job->id),
+			KEY_STR("directory", t->home), KEY_STR("at", "new"), KEY_ERRNO);
+		job_refuse_target(job, t, v);
+		t->place = -1;
+	}
+	if (job->targets == 0 && job->why.outcome == 0)
+		job->why = V_IN_DOUBT;
+	for (size_t i = all.first_is_lent ? 1 : 0; i < all.count; i++)
+		source_release(&all.at[i]);
+}
+
+void
+batch_unname(struct batch *b, struct job *job)
+{
+	for (size_t i = 0; i < job->targets; i++) {
+		struct target *t = &job->target[i];
+		int directory;
+
+		if (t->place < 0 || b->place[t->place].maildir < 0 || t->name.str[0] == '\0')
+			continue;
+		directory = open_in(b->place[t->place].maildir, "new", O_PATH | O_DIRECTORY, 0);
+		if (directory < 0)
+			continue;
+		unlinkat(directory, t->name.str, 0);
+		close(directory);
+	}
+}

@@ -1,0 +1,40 @@
+/*
+ * states - every state that a message file can be in, and the one call that leads to the next.
+ *
+ * All local: the file is lent in the first recipient's Maildir/tmp. Otherwise in the spool.
+ *
+ *   state     on disk                         reached by                      a crash now leaves
+ *   --------- ------------------------------- ------------------------------- ---------------------------
+ *   LENT      unnamed file, others may write  open(O_TMPFILE): on_lend        nothing
+ *   SEALED    unnamed, nobody can write       F_SETLEASE: lent_seal           nothing
+ *   DURABLE   unnamed, body on the disk       fdatasync: *_work               nothing
+ *   NAMED     Maildir: in new/ of mailboxes   linkat: place_link              whole messages, not promised:
+ *                                                                             the sender sends again
+ *             spool: ID.msg, perhaps ID.env   linkat: spool_link              ID.msg alone: removed at start;
+ *                                                                             both: queued, not promised
+ *   PROMISED  names on the disk               fsync of directories: *_work    everything; 250 may be said
+ *
+ *   and in the spool, while it is queued:
+ *   TOLD      record in ID.env                append + fdatasync: *_work      what was told stays told
+ *   DONE      ID.msg alone                    unlink ID.env: *_work           ID.msg: removed at start
+ *   GONE      nothing                         unlink ID.msg, fsync            nothing
+ *   UNREADABLE both in corrupt/               rename: queued_set_aside        an administrator decides
+ *
+ * Where a file system knows no O_TMPFILE, "unnamed" is a name in Maildir/tmp (swept after 36
+ * hours) or ID.new in the spool (removed at start).
+ *
+ * test/unit/test_delivery_local.c and test_delivery_spool.c kill the worker before each system
+ * call between LENT and PROMISED and look the result up here.
+ */
+#ifndef VALIJA_STATES_H
+#define VALIJA_STATES_H
+
+enum file_state {
+	FILE_LENT,
+	FILE_SEALED,
+	FILE_DURABLE,
+	FILE_NAMED,
+	FILE_PROMISED,
+};
+
+#endif
