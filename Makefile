@@ -121,7 +121,7 @@ LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 
 LIBS_ALL = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING)
 
-# Programs that no file of the C library's name service, TLS or SASL may creep into.
+# What may not creep into the program that is executed for each user.
 UNLINKED_imap := gnutls gsasl confuse nettle
 
 # ---- Rules ---------------------------------------------------------------------------------------
@@ -250,6 +250,7 @@ help:
 MAN_PAGES := $(wildcard man/*.[1-8])
 unitdir = $(if $(filter /usr,$(prefix)),/lib/systemd/system,$(prefix)/lib/systemd/system)
 
+# The sample configuration goes to the documentation: the real one is made by `valija init`.
 install: all
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(docdir) \
 		$(DESTDIR)$(sysconfdir)/valija $(DESTDIR)$(sysconfdir)/init.d $(DESTDIR)$(unitdir)
@@ -260,8 +261,6 @@ install: all
 		install -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; \
 	done
 	install -m 644 README ARCHITECTURE contrib/valija.conf $(DESTDIR)$(docdir)/
-	test -e $(DESTDIR)$(sysconfdir)/valija/valija.conf || \
-		install -m 644 contrib/valija.conf $(DESTDIR)$(sysconfdir)/valija/valija.conf
 	sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@runstatedir@|$(runstatedir)|g' contrib/valija.service.in \
 		>$(DESTDIR)$(unitdir)/valija.service
 	sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@runstatedir@|$(runstatedir)|g' contrib/valija.init.in \

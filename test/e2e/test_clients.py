@@ -3,7 +3,6 @@
 import email
 import email.policy
 import os
-import pathlib
 import shlex
 
 import pytest

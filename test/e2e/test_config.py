@@ -1,6 +1,5 @@
 """A wrong configuration is refused with file, line and reason, and never loaded over a running one."""
 
-import os
 import socket
 
 import pytest

@@ -1,11 +1,9 @@
 """Start, stop, start again: nothing is left behind, nothing is lost, twice is refused."""
 
 import os
-import pathlib
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import mails
