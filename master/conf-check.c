@@ -1,0 +1,205 @@
+/*
+ * conf-check - what must hold of a configuration beyond the range of each value.
+ */
+#include "master/conf-check.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/address.h"
+#include "master/conf.h"
+#include "master/log-setting.h"
+
+#define LINE(d, field) conf_line(d, offsetof(struct settings, field))
+#define MOST_PORT 65535
+
+bool conf_service(struct span word, enum service *service)
+{
+	for (enum service i = 0; i < SERVICE_COUNT; i++) {
+		/* LMTP has no listener on the network: its door is a socket of the run directory. */
+		if (i == SERVICE_LMTP || !span_equal(word, span_str(service_name(i))))
+			continue;
+		*service = i;
+		return true;
+	}
+	return false;
+}
+
+/* The machine's full name; asked once, since the answer may come from DNS. */
+static const char *machine_name(void)
+{
+	static char name[MOST_DOMAIN + 1];
+	struct addrinfo hints = { .ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM }, *found;
+
+	if (name[0] || gethostname(name, sizeof name) != 0)
+		return name;
+	name[sizeof name - 1] = '\0';
+	if (!strchr(name, '.') && getaddrinfo(name, NULL, &hints, &found) == 0) {
+		if (found->ai_canonname && strchr(found->ai_canonname, '.') &&
+			strlen(found->ai_canonname) < sizeof name)
+			snprintf(name, sizeof name, "%s", found->ai_canonname);
+		freeaddrinfo(found);
+	}
+	return name;
+}
+
+static bool is_domain(struct span s, bool utf8)
+{
+	struct span in = s, domain;
+	bool literal;
+
+	return address_take_domain(&in, utf8, &domain, &literal) && in.len == 0 && !literal;
+}
+
+static void check_names(struct conf_draft *d)
+{
+	struct address a;
+	struct span in;
+
+	if (d->s.hostname.len == 0) {
+		d->s.hostname = conf_keep(d, span_str(machine_name()));
+		if (!is_domain(d->s.hostname, false))
+			conf_complain(d, LINE(d, hostname),
+				"hostname is not set, and the machine's own name (\"%.*s\") cannot be used: set it",
+				SPAN_ARG(conf_printable(d, d->s.hostname)));
+	} else if (!is_domain(d->s.hostname, false)) {
+		conf_complain(d, LINE(d, hostname),
+			"hostname \"%.*s\" is not a host name: letters, digits and hyphens, with dots between",
+			SPAN_ARG(conf_printable(d, d->s.hostname)));
+	}
+	for (size_t i = 0; i < d->s.domains.count; i++)
+		if (!is_domain(d->s.domains.at[i], true))
+			conf_complain(d, LINE(d, domains), "\"%.*s\" in domains is not a domain",
+				SPAN_ARG(conf_printable(d, d->s.domains.at[i])));
+	in = d->s.postmaster;
+	if (in.len && (address_take_mailbox(&in, true, &a) != ADDRESS_OK || in.len != 0))
+		conf_complain(d, LINE(d, postmaster), "postmaster \"%.*s\" is not an address",
+			SPAN_ARG(conf_printable(d, d->s.postmaster)));
+}
+
+static void check_network(struct conf_draft *d)
+{
+	char address[INET6_ADDRSTRLEN];
+	unsigned char binary[16];
+	enum service service;
+
+	for (size_t i = 0; i < d->s.listen.count; i++)
+		if (!span_copy(d->s.listen.at[i], address, sizeof address) ||
+			(inet_pton(AF_INET, address, binary) != 1 && inet_pton(AF_INET6, address, binary) != 1))
+			conf_complain(d, LINE(d, listen),
+				"\"%.*s\" in listen is not an IPv4 or IPv6 address (without a port)",
+				SPAN_ARG(conf_printable(d, d->s.listen.at[i])));
+	for (size_t i = 0; i < d->s.services.count; i++) {
+		if (!conf_service(d->s.services.at[i], &service))
+			conf_complain(d, LINE(d, services),
+				"\"%.*s\" in services is not one of smtp, submission, submissions, imap, imaps",
+				SPAN_ARG(conf_printable(d, d->s.services.at[i])));
+		else if (d->s.port_base + service_port(service) > MOST_PORT)
+			conf_complain(d, LINE(d, port_base), "port_base puts %s above port %d",
+				service_name(service), MOST_PORT);
+	}
+}
+
+static void check_log(struct conf_draft *d, const struct paths *p)
+{
+	if (d->s.log.len == 0) {
+		char *file = paths_join(p->log, "valija.log");
+
+		d->s.log = conf_keep(d, p->dir ? span_str(file) : SPAN("syslog"));
+		free(file);
+	}
+	if (log_setting_target(d->s.log) == LOG_TO_NOWHERE)
+		conf_complain(d, LINE(d, log), "log must be syslog, stderr, or the absolute name of a file, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.log)));
+	if (log_setting_level(d->s.log_level) < 0)
+		conf_complain(d, LINE(d, log_level),
+			"log_level must be debug, info, notice, warning or error, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.log_level)));
+}
+
+static void check_delays(struct conf_draft *d)
+{
+	if (d->s.auth_delay_seconds > d->s.auth_delay_most_seconds)
+		conf_complain(d, LINE(d, auth_delay_seconds), "auth_delay_seconds is above auth_delay_most_seconds (%llu)",
+			(unsigned long long)d->s.auth_delay_most_seconds);
+}
+
+/* A file that must be there and readable for us. */
+static void check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name)
+{
+	struct stat st;
+	char *path = must_copy(name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 && errno == ENOENT)
+		conf_complain(d, line, "%s: %s is not there; `valija init` makes one", what, path);
+	else if (fd < 0)
+		conf_complain(d, line, "%s: %s cannot be read: %s", what, path, strerror(errno));
+	else if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		conf_complain(d, line, "%s: %s is not a regular file", what, path);
+	else if (st.st_size == 0)
+		conf_complain(d, line, "%s: %s is empty", what, path);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+}
+
+static void check_key_mode(struct conf_draft *d, unsigned int line, struct span name)
+{
+	struct stat st;
+	char *path = must_copy(name);
+
+	if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
+		conf_complain(d, line, "tls_key: %s may be read or changed by others: chmod 0400 it", path);
+	free(path);
+}
+
+static void check_files(struct conf_draft *d)
+{
+	struct stat st;
+	char *directory, *slash;
+
+	check_file(d, LINE(d, tls_certificate), "tls_certificate", d->s.tls_certificate);
+	check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key);
+	check_key_mode(d, LINE(d, tls_key), d->s.tls_key);
+	if (log_setting_target(d->s.log) != LOG_TO_FILE)
+		return;
+	directory = must_copy(d->s.log);
+	slash = strrchr(directory, '/');
+	slash[slash == directory ? 1 : 0] = '\0';
+	if (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode))
+		conf_complain(d, LINE(d, log), "log: there is no directory %s", directory);
+	free(directory);
+}
+
+static void default_file(struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
+{
+	char *path;
+
+	if (setting->len)
+		return;
+	path = paths_join(directory, name);
+	*setting = conf_keep(d, span_str(path));
+	free(path);
+}
+
+void conf_check(struct conf_draft *d, const struct paths *p, bool files)
+{
+	check_names(d);
+	check_network(d);
+	check_log(d, p);
+	check_delays(d);
+	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
+	default_file(d, &d->s.tls_key, p->tls, "server.key");
+	if (files)
+		check_files(d);
+}

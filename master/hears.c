@@ -1,0 +1,143 @@
+/*
+ * hears - the one place where a daemon's word reaches master.
+ *
+ * Any daemon may belong to an enemy. What each may say is in the table of messages; that it says it about
+ * itself only follows from the channel: the process is the tag of the channel, never a field.
+ */
+#include "master/hears.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "master/control.h"
+#include "master/mailbox.h"
+#include "master/offer.h"
+#include "master/process.h"
+#include "master/stop.h"
+
+static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	const struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)m;
+	(void)id;
+	return p->state == PROCESS_STARTING ? HOUR_START : HOUR_SERVING;
+}
+
+static void gone(void *me, struct channel *from)
+{
+	(void)me;
+	process_control_gone(channel_tag(from));
+}
+
+static void on_confined(void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)id;
+	(void)fd;
+	p->state = PROCESS_SERVING;
+	p->landlock = m->landlock;
+	if (p->s->root && p->row->chrooted && !m->chrooted)
+		log_error(0, "not-chrooted", KEY_STR("program", program_name(p->row->program)),
+			KEY_NUM("pid", p->pid));
+	log_info(0, "process-serves", KEY_STR("program", program_name(p->row->program)),
+		KEY_NUM("index", p->index), KEY_NUM("pid", p->pid), KEY_NUM("seccomp", m->seccomp),
+		KEY_NUM("landlock", m->landlock), KEY_NUM("chroot", m->chrooted),
+		KEY_NUM("after_ms", process_milliseconds() - p->started));
+	if (p->mailbox)
+		mailbox_process_serves(p->mailbox);
+	stop_started(p->s);
+}
+
+static void on_settings_ready(void *me, struct channel *from, uint64_t id, const struct msg_settings_ready *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)id;
+	(void)fd;
+	p->ready_generation = m->generation;
+	offer_settle(me);
+}
+
+static void on_settings_refused(void *me, struct channel *from, uint64_t id,
+	const struct msg_settings_refused *m, const int *fd)
+{
+	(void)id;
+	(void)fd;
+	offer_refused(me, channel_tag(from), m->generation, m->reason);
+}
+
+static void on_load_told(void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)id;
+	(void)fd;
+	p->connections = m->connections;
+	p->served = m->served;
+	p->load_asked = false;
+	control_load_settle(me);
+}
+
+static void on_ticket_made(void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m,
+	const int *fd)
+{
+	struct supervisor *s = me;
+
+	(void)from;
+	(void)fd;
+	if (!ticket_keep(&s->tickets, id, m, process_seconds()))
+		log_warning(id, "ticket-not-kept", KEY_SPAN("user", m->user));
+}
+
+static void on_imap_open(void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
+{
+	mailbox_open(me, channel_tag(from), id, m, fd[0]);
+}
+
+static void on_imap_ended(void *me, struct channel *from, uint64_t id, const struct msg_imap_ended *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)m;
+	(void)fd;
+	if (p->mailbox)
+		mailbox_session_ended(p->mailbox, id);
+}
+
+static void on_imap_idle(void *me, struct channel *from, uint64_t id, const struct msg_imap_idle *m, const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)id;
+	(void)m;
+	(void)fd;
+	if (p->mailbox)
+		mailbox_idle(p->mailbox);
+}
+
+const struct hearing *hears_daemons(void)
+{
+	static const struct hearing hearing = {
+		.hour = hour,
+		.gone = gone,
+		.on_confined = on_confined,
+		.on_settings_ready = on_settings_ready,
+		.on_settings_refused = on_settings_refused,
+		.on_load_told = on_load_told,
+		.on_ticket_made = on_ticket_made,
+		.on_imap_open = on_imap_open,
+		.on_imap_ended = on_imap_ended,
+		.on_imap_idle = on_imap_idle,
+	};
+
+	return &hearing;
+}

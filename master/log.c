@@ -1,0 +1,178 @@
+/*
+ * log - hears the lines of all programs and writes each where the setting log says.
+ *   inherits    from master: settings, the directory of the log file, and the reading end of every program's
+ *               log channel (log_source), with the name, index and pid that master knows to be at the other
+ *               end. master keeps a duplicate of each, so that what was said while this process was away is
+ *               still there for the next one.
+ *   keeps       nothing: _log, the log directory, the system calls of log_room
+ *   may be lied to by    everyone, in the text of a line. Nobody can speak in another's name: name and pid
+ *               come from master, time from here, and a line cannot begin a new one.
+ *   while it is away     lines wait in the channels; what does not fit is counted by who said it
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "common/daemon.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "master/sink.h"
+
+/* Somebody whose lines we hear. */
+struct source {
+	LIST_ENTRY(source) next;
+	enum program program;
+	pid_t pid;
+	struct channel *channel;
+};
+
+struct log {
+	struct daemon daemon;
+	struct sink *sink;
+	struct event *reopen;
+	LIST_HEAD(, source) sources;
+	uint32_t source_count;
+	uint64_t lines;
+};
+
+/* Files to append to; and for syslog(3) a socket to /dev/log, opened again when the syslog daemon was. */
+static const int log_calls[] = {
+	SCMP_SYS(openat), SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(fcntl),
+	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), -1,
+};
+
+static const struct room log_room = {
+	.name = "log",
+	.files = true,
+	.syscalls = log_calls,
+};
+
+static void on_log_line(void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
+{
+	struct log *log = me;
+	const struct source *source = channel_tag(from);
+
+	(void)id;
+	(void)fd;
+	log->lines++;
+	sink_write(log->sink, source->program, source->pid, (enum log_level)m->level, m->line);
+}
+
+static void source_gone(void *me, struct channel *from)
+{
+	struct log *log = me;
+	struct source *source = channel_tag(from);
+
+	LIST_REMOVE(source, next);
+	log->source_count--;
+	free(source);
+}
+
+static const struct hearing from_sources = {
+	.gone = source_gone,
+	.on_log_line = on_log_line,
+};
+
+static void on_log_source(void *me, struct channel *from, uint64_t id, const struct msg_log_source *m, const int *fd)
+{
+	struct log *log = me;
+	struct source *source;
+
+	(void)from;
+	(void)id;
+	if (m->program >= PROGRAM_COUNT) {
+		close(fd[0]);
+		return;
+	}
+	source = must_alloc(sizeof *source);
+	source->program = m->program;
+	source->pid = (pid_t)m->pid;
+	source->channel = channel_new(log->daemon.base, fd[0], PROGRAM_LOG, source->program, m->index,
+		&from_sources, log);
+	channel_set_tag(source->channel, source);
+	LIST_INSERT_HEAD(&log->sources, source, next);
+	log->source_count++;
+}
+
+static void on_reopen(evutil_socket_t signal, short what, void *arg)
+{
+	struct log *log = arg;
+
+	(void)signal;
+	(void)what;
+	sink_reopen(log->sink);
+}
+
+static bool prepare(void *me)
+{
+	struct log *log = me;
+	struct daemon *d = &log->daemon;
+
+	log->sink = sink_new(d->settings->log, d->directory[DIRECTORY_LOG]);
+	if (!log->sink)
+		return false;
+	if (d->directory[DIRECTORY_LOG] >= 0)
+		d->paths[d->path_count++] = (struct room_path){ .directory = d->directory[DIRECTORY_LOG],
+			.below = ".", .rights = ROOM_READ | ROOM_WRITE | ROOM_MAKE };
+	/* For those who rotate by signal; a renamed file is noticed anyway. */
+	log->reopen = evsignal_new(d->base, SIGUSR1, on_reopen, log);
+	return log->reopen && event_add(log->reopen, NULL) == 0;
+}
+
+/* Another target takes another process: master sees to it (offer.c). */
+static void settings_changed(void *me, const struct settings *old)
+{
+	struct log *log = me;
+
+	if (old)
+		sink_reopen(log->sink);
+}
+
+/* Everyone who is stopped before us has said its last by now; we write what is still in the channels. */
+static void leave(void *me, unsigned int seconds)
+{
+	struct log *log = me;
+	struct source *source, *after;
+
+	(void)seconds;
+	for (source = LIST_FIRST(&log->sources); source; source = after) {
+		after = LIST_NEXT(source, next);
+		channel_drain(source->channel);
+	}
+	daemon_exit(&log->daemon);
+}
+
+static void load(void *me, uint32_t *connections, uint64_t *served)
+{
+	const struct log *log = me;
+
+	*connections = log->source_count;
+	*served = log->lines;
+}
+
+static const struct hearing from_master = {
+	.on_log_source = on_log_source,
+};
+
+static const struct daemon_kind kind = {
+	.program = PROGRAM_LOG,
+	.room = &log_room,
+	.prepare = prepare,
+	.settings_changed = settings_changed,
+	.leave = leave,
+	.load = load,
+	.control = &from_master,
+};
+
+int main(void)
+{
+	static struct log log;
+
+	LIST_INIT(&log.sources);
+	return daemon_run(&log.daemon, &kind, &log);
+}

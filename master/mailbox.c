@@ -1,0 +1,280 @@
+/*
+ * mailbox - the way of an authenticated session into its user's own process.
+ */
+#include "master/mailbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/secret.h"
+#include "common/text.h"
+#include "master/process.h"
+
+#define IDLE_LEAVE_SECONDS 1
+
+/* A session that waits until the process serves. What imap_open said, copied. */
+struct waiting {
+	TAILQ_ENTRY(waiting) next;
+	uint64_t session;
+	unsigned int front;     /* index of the imap-login to answer */
+	int fd;
+	char *tag, *ip, *verb;
+	unsigned char *input;
+	size_t input_len;
+};
+
+struct mailbox {
+	TAILQ_ENTRY(mailbox) next;
+	struct supervisor *s;
+	struct process *process;
+	uint32_t uid, gid;
+	char *user, *home;
+	size_t sessions;        /* sent to the process and not ended, as it says */
+	TAILQ_HEAD(, waiting) waiting;
+	size_t waiting_count;
+};
+
+static void refuse(struct process *front, uint64_t session, const char *user, const char *reason)
+{
+	log_notice(session, "imap-refused", KEY_STR("user", user), KEY_STR("reason", reason));
+	if (front && front->control)
+		send_imap_refused(front->control, session, &(struct msg_imap_refused){
+			.reason = span_str(reason) }, NULL);
+}
+
+static void waiting_free(struct mailbox *b, struct waiting *w)
+{
+	TAILQ_REMOVE(&b->waiting, w, next);
+	b->waiting_count--;
+	b->s->waiting_count--;
+	if (w->fd >= 0)
+		close(w->fd);
+	secret_wipe(w->input, w->input_len);
+	free(w->input);
+	free(w->tag);
+	free(w->ip);
+	free(w->verb);
+	free(w);
+}
+
+static void mailbox_free(struct mailbox *b)
+{
+	while (!TAILQ_EMPTY(&b->waiting))
+		waiting_free(b, TAILQ_FIRST(&b->waiting));
+	TAILQ_REMOVE(&b->s->mailboxes, b, next);
+	b->s->mailbox_count--;
+	free(b->user);
+	free(b->home);
+	free(b);
+}
+
+/* --- the ticket --- */
+
+/* An imap process never runs as root, nor, when the users are separate, as a daemon's user. */
+static bool may_own_mail(const struct supervisor *s, const struct ticket *k)
+{
+	if (!s->root)
+		return true;
+	if (k->uid == 0 || k->gid == 0)
+		return false;
+	for (unsigned int i = 0; i < PROGRAM_COUNT; i++)
+		if (i != PROGRAM_LOCAL && s->accounts[i].uid == k->uid)
+			return false;
+	return true;
+}
+
+/* True with what auth said; otherwise refused and logged. */
+static bool take_ticket(struct supervisor *s, struct process *front, uint64_t session, struct span bytes,
+	struct ticket *k)
+{
+	struct process *auth = process_find(s, PROGRAM_AUTH, 0);
+
+	/* auth told us before it told the front end, but on another channel. */
+	if (!ticket_known(&s->tickets, bytes, process_seconds()) && auth && auth->control)
+		channel_drain(auth->control);
+	switch (ticket_take(&s->tickets, bytes, session, front->row->program, front->index, process_seconds(), k)) {
+	case TICKET_GOOD:
+		break;
+	case TICKET_UNKNOWN:
+		refuse(front, session, "", "the ticket is unknown or too old");
+		return false;
+	case TICKET_MISUSED:
+		log_error(session, "ticket-misused", KEY_STR("program", program_name(front->row->program)),
+			KEY_NUM("index", front->index), KEY_NUM("pid", front->pid));
+		refuse(front, session, "", "the ticket is for another session");
+		return false;
+	}
+	if (!may_own_mail(s, k)) {
+		log_error(session, "imap-uid-refused", KEY_STR("user", k->user), KEY_NUM("uid", k->uid),
+			KEY_NUM("gid", k->gid));
+		refuse(front, session, k->user, "the mailbox has an owner who may not own mail");
+		return false;
+	}
+	return true;
+}
+
+/* --- the process --- */
+
+static struct mailbox *find(struct supervisor *s, const char *user)
+{
+	struct mailbox *b;
+
+	TAILQ_FOREACH(b, &s->mailboxes, next)
+		if (strcmp(b->user, user) == 0)
+			return b;
+	return NULL;
+}
+
+static struct mailbox *mailbox_new(struct supervisor *s, const struct ticket *k)
+{
+	static unsigned int index;
+	struct mailbox *b = must_alloc(sizeof *b);
+
+	b->s = s;
+	b->uid = k->uid;
+	b->gid = k->gid;
+	b->user = must_copy(span_str(k->user));
+	b->home = must_copy(span_str(k->home));
+	TAILQ_INIT(&b->waiting);
+	TAILQ_INSERT_TAIL(&s->mailboxes, b, next);
+	s->mailbox_count++;
+	b->process = process_new(s, wiring_row(PROGRAM_IMAP), index++ & UINT16_MAX, b);
+	return b;
+}
+
+void mailbox_tell(struct mailbox *b, struct process *p)
+{
+	send_imap_user(p->control, 0, &(struct msg_imap_user){ .user = span_str(b->user),
+		.home = span_str(b->home) }, NULL);
+}
+
+void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid)
+{
+	*uid = b->uid;
+	*gid = b->gid;
+}
+
+const char *mailbox_user(const struct mailbox *b)
+{
+	return b->user;
+}
+
+static void hand_over(struct mailbox *b, struct waiting *w)
+{
+	struct process *front = process_find(b->s, PROGRAM_IMAP_LOGIN, w->front);
+	bool sent = send_imap_session(b->process->control, w->session, &(struct msg_imap_session){
+		.tag = span_str(w->tag), .input = span_of(w->input, w->input_len), .ip = span_str(w->ip),
+		.verb = span_str(w->verb) }, &w->fd);
+
+	w->fd = -1;
+	if (!sent) {
+		refuse(front, w->session, b->user, "the mailbox cannot be opened now");
+		return;
+	}
+	b->sessions++;
+	log_info(w->session, "imap-opened", KEY_STR("ip", w->ip), KEY_STR("user", b->user),
+		KEY_NUM("pid", b->process->pid));
+	if (front && front->control)
+		send_imap_opened(front->control, w->session, &(struct msg_imap_opened){ }, NULL);
+}
+
+void mailbox_process_serves(struct mailbox *b)
+{
+	while (!TAILQ_EMPTY(&b->waiting)) {
+		hand_over(b, TAILQ_FIRST(&b->waiting));
+		waiting_free(b, TAILQ_FIRST(&b->waiting));
+	}
+}
+
+void mailbox_session_ended(struct mailbox *b, uint64_t session)
+{
+	(void)session;
+	/* A process that lies here lies about its own user's limit only. */
+	if (b->sessions > 0)
+		b->sessions--;
+}
+
+/* The process leaves, and is nobody's from now on: the next login starts another. */
+static void let_go(struct mailbox *b, unsigned int seconds)
+{
+	struct process *p = b->process;
+
+	p->mailbox = NULL;
+	mailbox_free(b);
+	process_leave(p, seconds);
+}
+
+void mailbox_idle(struct mailbox *b)
+{
+	/* A session that is on its way was sent before the process said idle, or waits: then it stays. */
+	if (b->sessions == 0 && b->waiting_count == 0)
+		let_go(b, IDLE_LEAVE_SECONDS);
+}
+
+void mailbox_process_died(struct mailbox *b)
+{
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &b->waiting, next)
+		refuse(process_find(b->s, PROGRAM_IMAP_LOGIN, w->front), w->session, b->user,
+			"the mailbox cannot be opened now");
+	mailbox_free(b);
+}
+
+/* --- the session --- */
+
+static void wait_for(struct mailbox *b, unsigned int front, uint64_t session, const struct msg_imap_open *m, int fd)
+{
+	struct waiting *w = must_alloc(sizeof *w);
+
+	w->session = session;
+	w->front = front;
+	w->fd = fd;
+	w->tag = must_copy(m->tag);
+	w->ip = must_copy(m->ip);
+	w->verb = must_copy(m->verb);
+	w->input_len = m->input.len;
+	w->input = must_alloc(m->input.len + 1);
+	if (m->input.len)
+		memcpy(w->input, m->input.at, m->input.len);
+	TAILQ_INSERT_TAIL(&b->waiting, w, next);
+	b->waiting_count++;
+	b->s->waiting_count++;
+}
+
+void mailbox_open(struct supervisor *s, struct process *front, uint64_t session, const struct msg_imap_open *m,
+	int fd)
+{
+	struct ticket k;
+	struct mailbox *b;
+
+	if (!take_ticket(s, front, session, m->ticket, &k))
+		goto out;
+	b = find(s, k.user);
+	if (b && (b->uid != k.uid || b->gid != k.gid || strcmp(b->home, k.home) != 0)) {
+		/* The user was moved since: the old process has no right to the new place. */
+		log_notice(session, "mailbox-moved", KEY_STR("user", k.user));
+		let_go(b, (unsigned int)s->now.settings->stop_seconds);
+		b = NULL;
+	}
+	if (b && b->sessions + b->waiting_count >= s->now.settings->imap_sessions) {
+		refuse(front, session, k.user, "too many sessions of this user");
+		goto out;
+	}
+	if (s->phase != PHASE_RUNNING || (!b && s->mailbox_count >= MOST_MAILBOXES) ||
+		s->waiting_count >= MOST_WAITING_SESSIONS) {
+		refuse(front, session, k.user, "the server is too busy");
+		goto out;
+	}
+	if (!b)
+		b = mailbox_new(s, &k);
+	wait_for(b, front->index, session, m, fd);
+	fd = -1;
+	if (b->process->state == PROCESS_SERVING)
+		mailbox_process_serves(b);
+out:
+	if (fd >= 0)
+		close(fd);
+}

@@ -1,0 +1,266 @@
+/*
+ * offer - a new configuration comes into force everywhere, or nowhere.
+ */
+#include "master/offer.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/outcome.h"
+#include "master/conf.h"
+#include "master/control.h"
+#include "master/listener.h"
+#include "master/log-setting.h"
+#include "master/notify.h"
+
+static int open_file(struct span name, struct text *errors)
+{
+	char *path = must_copy(name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		text_printf(errors, "%s: %s\n", path, strerror(errno));
+	free(path);
+	return fd;
+}
+
+bool generation_load(const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors)
+{
+	struct generation loaded = { .number = number, .chain = -1, .key = -1 };
+
+	if (!(loaded.settings = conf_read(&s->paths, number, true, errors)))
+		return false;
+	loaded.chain = open_file(loaded.settings->tls_certificate, errors);
+	loaded.key = open_file(loaded.settings->tls_key, errors);
+	if (loaded.chain < 0 || loaded.key < 0) {
+		generation_clear(&loaded);
+		return false;
+	}
+	*g = loaded;
+	return true;
+}
+
+void generation_clear(struct generation *g)
+{
+	if (g->settings) {
+		if (g->chain >= 0)
+			close(g->chain);
+		if (g->key >= 0)
+			close(g->key);
+		settings_free(&g->settings);
+	}
+	*g = (struct generation){ .chain = -1, .key = -1 };
+}
+
+/* The same file with a read position of its own; each receiver reads from the start. */
+static int reopen(int fd)
+{
+	char name[40];
+	int again;
+
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	if ((again = open(name, O_RDONLY | O_CLOEXEC)) < 0)
+		log_error(0, "no-descriptor", KEY_STR("name", name), KEY_ERRNO);
+	return again;
+}
+
+static void send_files(struct process *p, const struct generation *g)
+{
+	int fds[2] = { -1, -1 };
+
+	if (p->row->certificate && (fds[0] = reopen(g->chain)) >= 0)
+		send_certificate(p->control, 0, &(struct msg_certificate){ .generation = g->number }, fds);
+	if (!p->row->private_key)
+		return;
+	if ((fds[0] = reopen(g->chain)) >= 0 && (fds[1] = reopen(g->key)) >= 0)
+		send_private_key(p->control, 0, &(struct msg_private_key){ .generation = g->number }, fds);
+	else if (fds[0] >= 0)
+		close(fds[0]);
+}
+
+void offer_generation(struct process *p, const struct generation *g)
+{
+	int fd;
+
+	send_files(p, g);
+	if ((fd = settings_to_file(g->settings)) < 0)
+		log_error(0, "settings-not-sent", KEY_STR("program", program_name(p->row->program)), KEY_ERRNO);
+	else
+		send_settings(p->control, 0, &(struct msg_settings){ .generation = g->number }, &fd);
+	if (g == &p->s->offered)
+		p->asked_generation = g->number;
+}
+
+/* Those who must agree: all that live and are not about to leave. */
+static bool counts(const struct process *p)
+{
+	return p->control && (p->state == PROCESS_STARTING || p->state == PROCESS_SERVING);
+}
+
+static void drop(struct supervisor *s, const char *reason)
+{
+	struct process *p;
+	uint32_t number = s->offered.number;
+
+	event_del(s->offer_deadline);
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (p->control && p->asked_generation == number)
+			send_settings_drop(p->control, 0, &(struct msg_settings_drop){ .generation = number }, NULL);
+	listener_drop(s);
+	generation_clear(&s->offered);
+	log_error(0, "reload-refused", KEY_NUM("generation", number), KEY_STR("reason", reason),
+		KEY_NUM("stays", s->now.number));
+	notify_ready(s);
+	control_reload_done(s, NEVER, reason);
+}
+
+/* A log file in another directory, or another kind of target: log gets its directory only at its start. */
+static bool log_moved(const struct settings *a, const struct settings *b)
+{
+	return !span_equal(a->log, b->log);
+}
+
+static void swap(struct supervisor *s)
+{
+	struct process *p, *log = process_find(s, PROGRAM_LOG, 0);
+	struct generation old = s->now;
+
+	event_del(s->offer_deadline);
+	s->now = s->offered;
+	s->offered = (struct generation){ .chain = -1, .key = -1 };
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (p->control && p->asked_generation == s->now.number)
+			send_settings_swap(p->control, 0, &(struct msg_settings_swap){
+				.generation = s->now.number }, NULL);
+	listener_swap(s);
+	log_threshold((enum log_level)log_setting_level(s->now.settings->log_level));
+	if (log && log_moved(old.settings, s->now.settings)) {
+		offer_log_directory(s);
+		process_replace(log);
+	}
+	generation_clear(&old);
+	process_all(s);
+	log_notice(0, "reloaded", KEY_NUM("generation", s->now.number));
+	notify_ready(s);
+	control_reload_done(s, DONE, "");
+}
+
+void offer_log_directory(struct supervisor *s)
+{
+	struct span log = s->now.settings->log;
+	char *name;
+	int fd;
+
+	if (s->directory[DIRECTORY_LOG] >= 0)
+		close(s->directory[DIRECTORY_LOG]);
+	s->directory[DIRECTORY_LOG] = -1;
+	if (log_setting_target(log) != LOG_TO_FILE)
+		return;
+	name = must_copy(span_part(log, 0, span_rindex(log, '/') + 1));
+	fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		log_error(0, "no-log-directory", KEY_STR("directory", name), KEY_ERRNO);
+	free(name);
+	s->directory[DIRECTORY_LOG] = fd;
+}
+
+void offer_settle(struct supervisor *s)
+{
+	struct process *p;
+
+	if (s->offered.number == 0)
+		return;
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (counts(p) && p->ready_generation != s->offered.number)
+			return;
+	swap(s);
+}
+
+void offer_refused(struct supervisor *s, const struct process *p, uint32_t generation, struct span reason)
+{
+	struct text why = TEXT_UP_TO(MOST_REASON * 2);
+
+	text_printf(&why, "%s refuses: ", program_name(p->row->program));
+	text_add(&why, reason);
+	if (s->offered.number && generation == s->offered.number)
+		drop(s, text_str(&why));
+	else if (s->phase == PHASE_STARTING)
+		fprintf(stderr, "valija: %s\n", text_str(&why));
+	text_clear(&why);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+	struct text why = TEXT_UP_TO(MOST_REASON);
+	struct process *p;
+
+	(void)fd;
+	(void)what;
+	if (s->offered.number == 0)
+		return;
+	text_add_str(&why, "no answer from");
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (counts(p) && p->ready_generation != s->offered.number)
+			text_printf(&why, " %s/%u", program_name(p->row->program), p->index);
+	drop(s, text_str(&why));
+	text_clear(&why);
+}
+
+/* The complaints of a configuration, a log line for each. */
+static void log_complaints(struct span errors)
+{
+	struct span line;
+
+	while (span_take_until(&errors, '\n', &line))
+		log_error(0, "configuration", KEY_SPAN("error", line));
+}
+
+void offer_begin(struct supervisor *s)
+{
+	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
+	struct timeval wait = { OFFER_SECONDS, 0 };
+	struct process *p;
+	uint32_t number = s->now.number + 1;
+
+	if (s->phase != PHASE_RUNNING || s->offered.number) {
+		control_reload_done(s, LATER, s->offered.number ? "a reload is under way" : "not running yet");
+		return;
+	}
+	notify_reloading();
+	if (!generation_load(s, number, &s->offered, &errors) || !listener_bind(s, &s->offered, &errors)) {
+		generation_clear(&s->offered);
+		log_complaints(text_span(&errors));
+		log_error(0, "reload-refused", KEY_NUM("generation", number),
+			KEY_STR("reason", "the configuration is wrong"), KEY_NUM("stays", s->now.number));
+		notify_ready(s);
+		control_reload_done(s, NEVER, text_str(&errors));
+		text_clear(&errors);
+		return;
+	}
+	text_clear(&errors);
+	if (!s->offer_deadline)
+		s->offer_deadline = evtimer_new(s->base, on_deadline, s);
+	event_add(s->offer_deadline, &wait);
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (p->control)
+			offer_generation(p, &s->offered);
+	offer_settle(s);
+}
+
+void offer_cancel(struct supervisor *s)
+{
+	if (s->offer_deadline)
+		event_free(s->offer_deadline);
+	s->offer_deadline = NULL;
+	if (s->offered.number) {
+		listener_drop(s);
+		generation_clear(&s->offered);
+	}
+}

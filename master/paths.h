@@ -1,0 +1,43 @@
+/*
+ * paths - where an instance lives: below one directory (--dir DIR), or in the system's places.
+ */
+#ifndef VALIJA_PATHS_H
+#define VALIJA_PATHS_H
+
+#include <stdbool.h>
+
+#include "common/text.h"
+
+#define MOST_PATH_NAME 4096
+
+/* All absolute; owned, until paths_clear. */
+struct paths {
+	char *dir;       /* NULL: the system's instance */
+	char *conf_dir;
+	char *conf;      /* the file valija.conf */
+	char *state;     /* users.db, passwd.db */
+	char *tls;       /* certificates and keys */
+	char *spool;
+	char *mail;
+	char *run;       /* control, master.pid, lock */
+	char *empty;     /* the root of the chrooted */
+	char *log;       /* directory of log files */
+	char *control;   /* the control socket */
+	char *pid_file;
+	char *lock;
+};
+
+/* `dir` is NULL for the system's instance; it need not exist yet, but its parent must. False (with a
+ * sentence in *why) when it has no absolute name or the name is too long. */
+bool paths_init(struct paths *p, const char *dir, struct text *why);
+void paths_clear(struct paths *p);
+
+/* The directory of the program that runs (from /proc/self/exe), or NULL. The caller frees it. */
+char *paths_own_directory(void);
+/* Where the daemons are: "../libexec" or "." as seen from the running program, when `program` is there,
+ * else the directory given to configure. The caller frees it. */
+char *paths_libexec(const char *program);
+/* directory/name, on the heap. */
+char *paths_join(const char *directory, const char *name);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * supervisor - what master knows: one structure, made in master.c, borrowed by every other file.
+ */
+#ifndef VALIJA_SUPERVISOR_H
+#define VALIJA_SUPERVISOR_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "common/channel.h"
+#include "common/passport.h"
+#include "common/settings.h"
+#include "master/paths.h"
+#include "master/ticket.h"
+#include "master/wiring.h"
+
+struct event;
+struct event_base;
+struct process;
+struct mailbox;
+struct listener;
+struct visitor;
+
+/* One configuration, whole: the values, and the files that belong to it, kept open so that a process
+ * started later gets the same ones. number 0: none. */
+struct generation {
+	uint32_t number;
+	struct settings *settings;
+	int chain, key;    /* PEM files, or -1 */
+};
+
+/* A system user that a program becomes. */
+struct account {
+	uint32_t uid, gid;
+};
+
+enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
+
+TAILQ_HEAD(process_list, process);
+TAILQ_HEAD(listener_list, listener);
+TAILQ_HEAD(mailbox_list, mailbox);
+TAILQ_HEAD(visitor_list, visitor);
+
+struct supervisor {
+	struct event_base *base;
+	struct paths paths;
+	bool root;                       /* separate users, chroot; else one uid for all */
+	bool foreground;
+	enum phase phase;
+	uint64_t since;                  /* seconds since 1970 */
+
+	struct generation now, offered;
+	struct event *offer_deadline;
+
+	struct account accounts[PROGRAM_COUNT];
+	uint32_t shared_group;           /* VALIJA_GROUP */
+	int program_file[PROGRAM_COUNT]; /* opened once: an upgrade never mixes versions before a restart */
+	int directory[DIRECTORY_COUNT];  /* O_PATH */
+	unsigned char passport_key[PASSPORT_KEY_SIZE];
+	int null;                        /* /dev/null */
+	int own_log;                     /* reading end of master's own log channel */
+
+	struct process_list processes;
+	struct listener_list listeners;
+	struct mailbox_list mailboxes;
+	size_t mailbox_count, waiting_count;
+	struct ticket_table tickets;
+
+	int lock, ready;                 /* the lock file; the pipe to `valija start`, or -1 */
+	struct visitor_list visitors;    /* connections of the valija command */
+	unsigned int visitor_count;
+	int control;                     /* the listening control socket */
+	struct event *control_event;
+
+	enum stage stopping;             /* which stage leaves now */
+	struct event *stop_deadline;
+	struct event *signals[4];
+	int exit_code;
+};
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * wiring - which programs there are, what each is given, and who has a channel to whom.
+ *
+ * Two tables, and nothing else decides. What is not in them cannot talk, gets no directory and no
+ * user. All of it is constant.
+ */
+#ifndef VALIJA_WIRING_H
+#define VALIJA_WIRING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/message.h"
+#include "common/settings.h"
+
+/* Which orderly stop comes first: what speaks with clients, then what these need, the log last. */
+enum stage { STAGE_FRONT, STAGE_TLS, STAGE_AUTH, STAGE_QUEUE, STAGE_WORKERS, STAGE_LOG, STAGE_COUNT };
+
+struct program_row {
+	enum program program;
+	const char *user;          /* system user when started by root; NULL: the mailbox owner's */
+	bool group;                /* supplementary group VALIJA_GROUP: may read users.db */
+	bool chrooted;             /* gets CAP_SYS_CHROOT (as root) and DIRECTORY_EMPTY */
+	bool per_user;             /* started on demand, one for each user */
+	size_t count_at;           /* offset in struct settings of how many; 0: one */
+	unsigned int directories;  /* bits 1 << DIRECTORY_x */
+	bool passport_key, certificate, private_key;
+	unsigned long descriptors; /* RLIMIT_NOFILE as far as the hard limit lets */
+	enum stage stage;
+};
+
+/* The row of a program, or NULL for those that master does not start. */
+const struct program_row *wiring_row(enum program program);
+/* The rows in the order of starting; NULL after the last. */
+const struct program_row *wiring_row_at(size_t i);
+/* How many processes of this kind `s` asks for; 0 for those that are started on demand. */
+unsigned int wiring_count(const struct program_row *row, const struct settings *s);
+/* Has `a` a channel to `b` (each process of the one to each of the other)? Control and log
+ * channels, which everyone has, are not in the table. */
+bool wiring_joined(enum program a, enum program b);
+/* May the valija command ask master for a channel to this program? */
+bool wiring_command_may(enum program program);
+
+#endif
