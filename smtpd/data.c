@@ -1,0 +1,126 @@
+/*
+ * data - see data.h.
+ */
+#include "smtpd/data.h"
+
+#include <string.h>
+
+/* Copies the run of text before the next CR or LF. */
+static size_t
+take_run(struct data *d, struct span *in, unsigned char *out)
+{
+	const unsigned char *lf = memchr(in->at, '\n', in->len);
+	size_t len = lf ? (size_t)(lf - in->at) : in->len;
+	const unsigned char *cr = memchr(in->at, '\r', len);
+
+	if (cr)
+		len = (size_t)(cr - in->at);
+	if (len == 0)
+		return 0;
+	/* RFC 5321 4.5.2 and RFC 6152: text never holds NUL; IMAP could not even show it. */
+	if (memchr(in->at, '\0', len))
+		d->nul = true;
+	memcpy(out, in->at, len);
+	in->at += len;
+	in->len -= len;
+	d->place = DATA_TEXT;
+	return len;
+}
+
+static size_t
+after_dot_cr(struct data *d, unsigned char c, unsigned char *out)
+{
+	size_t n = 0;
+
+	if (c == '\n') {
+		d->ended = true;
+		return 0;
+	}
+	d->bare_cr = true;
+	out[n++] = '\r';
+	if (c == '\r') {
+		d->place = DATA_CR;
+		return n;
+	}
+	d->nul |= c == '\0';
+	out[n++] = c;
+	d->place = DATA_TEXT;
+	return n;
+}
+
+static size_t
+after_cr(struct data *d, unsigned char c, unsigned char *out)
+{
+	size_t n = 0;
+
+	out[n++] = '\r';
+	if (c == '\n') {
+		out[n++] = '\n';
+		d->place = DATA_LINE_START;
+		return n;
+	}
+	d->bare_cr = true;
+	if (c == '\r')
+		return n;
+	d->nul |= c == '\0';
+	out[n++] = c;
+	d->place = DATA_TEXT;
+	return n;
+}
+
+/* One octet, in any place but the end. */
+static size_t
+take_octet(struct data *d, unsigned char c, unsigned char *out)
+{
+	switch (d->place) {
+	case DATA_DOT_CR:
+		return after_dot_cr(d, c, out);
+	case DATA_CR:
+		return after_cr(d, c, out);
+	case DATA_LINE_START:
+		if (c == '.') {
+			d->place = DATA_DOT;
+			return 0;
+		}
+		break;
+	case DATA_DOT:
+		if (c == '\r') {
+			d->place = DATA_DOT_CR;
+			return 0;
+		}
+		break;
+	case DATA_TEXT:
+		break;
+	}
+	if (c == '\r') {
+		d->place = DATA_CR;
+		return 0;
+	}
+	/* The attack of SMTP smuggling: LF . LF and its kin. It is text, and it is remembered. */
+	d->bare_lf |= c == '\n';
+	d->nul |= c == '\0';
+	out[0] = c;
+	d->place = DATA_TEXT;
+	return 1;
+}
+
+size_t
+data_feed(struct data *d, struct span *in, unsigned char *out)
+{
+	size_t n = 0;
+
+	while (in->len > 0 && !d->ended) {
+		if (d->place == DATA_TEXT || (d->place == DATA_LINE_START && in->at[0] != '.')) {
+			size_t run = take_run(d, in, out + n);
+
+			n += run;
+			if (run > 0)
+				continue;
+		}
+		n += take_octet(d, in->at[0], out + n);
+		in->at++;
+		in->len--;
+	}
+	d->size += n;
+	return n;
+}

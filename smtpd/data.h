@@ -1,0 +1,37 @@
+/*
+ * data - the text of DATA: where it ends, and what it is without the dots of transparency
+ * (RFC 5321 4.5.2, 2.3.8).
+ *
+ * Only CR LF . CR LF ends it. A CR or an LF that stands alone ends no line, begins no line, and is
+ * remembered: the message will be refused, because the next server may think otherwise of it.
+ */
+#ifndef VALIJA_SMTPD_DATA_H
+#define VALIJA_SMTPD_DATA_H
+
+#include "common/span.h"
+
+enum data_place {
+	DATA_LINE_START = 0,
+	DATA_DOT,            /* "." at the start of a line */
+	DATA_DOT_CR,         /* ".\r" at the start of a line */
+	DATA_TEXT,
+	DATA_CR,             /* "\r", not written yet */
+};
+
+/* All zero is the beginning. */
+struct data {
+	enum data_place place;
+	bool ended;
+	bool bare_cr, bare_lf, nul;
+	uint64_t size;       /* octets of the message so far, RFC 1870 section 5 */
+};
+
+/* What data_feed may write beyond the length of its input: a CR kept back from before. */
+#define DATA_ROOM 1
+
+/* Takes from *in up to its end or the end of the message, and writes the message's own octets to
+ * `out`, which has room for in->len + DATA_ROOM. Returns how many were written. Afterwards
+ * d->ended tells that the end was seen; *in then starts behind it. */
+size_t data_feed(struct data *d, struct span *in, unsigned char *out);
+
+#endif

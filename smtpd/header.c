@@ -1,0 +1,130 @@
+/*
+ * header - see header.h.
+ */
+#include "smtpd/header.h"
+
+#include <string.h>
+
+static bool
+is_blank(unsigned char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* RFC 5322 3.6.8: printable and no colon. */
+static bool
+is_name_octet(unsigned char c)
+{
+	return c > 32 && c < 127 && c != ':';
+}
+
+static void
+note_field(struct header_scan *h, struct span name)
+{
+	h->fields++;
+	h->leaving_out = false;
+	if (span_equal_nocase(name, SPAN("received")))
+		h->received++;
+	else if (span_equal_nocase(name, SPAN("date")))
+		h->has_date = true;
+	else if (span_equal_nocase(name, SPAN("message-id")))
+		h->has_message_id = true;
+	else if (h->without_bcc && span_equal_nocase(name, SPAN("bcc")))
+		h->leaving_out = true;
+}
+
+static void
+release(struct header_scan *h, struct text *out)
+{
+	text_add(out, span_of(h->hold, h->held));
+	h->held = 0;
+}
+
+static void
+end_without_blank_line(struct header_scan *h, struct text *out)
+{
+	h->needs_blank_line = true;
+	h->place = HEADER_ENDED;
+	text_add(out, SPAN("\r\n"));
+	release(h, out);
+}
+
+/* What the held start of a line is: decided with its latest octet, or not yet. */
+static void
+judge_line(struct header_scan *h, struct text *out)
+{
+	size_t name = 0, colon;
+	unsigned char last = h->hold[h->held - 1];
+
+	if (is_blank(h->hold[0])) {
+		if (h->fields == 0)
+			h->starts_folded = true;
+		h->place = h->leaving_out ? HEADER_LEFT_OUT : HEADER_FIELD;
+	} else if (h->hold[0] == '\r') {
+		if (h->held == 1)
+			return;
+		if (h->held != 2 || last != '\n') {
+			end_without_blank_line(h, out);
+			return;
+		}
+		h->place = HEADER_ENDED;
+	} else {
+		while (name < h->held && is_name_octet(h->hold[name]))
+			name++;
+		/* RFC 5322 4.5.8: the obsolete form has blanks before its colon. */
+		for (colon = name; colon < h->held && is_blank(h->hold[colon]); colon++)
+			;
+		if (colon == h->held && h->held < sizeof(h->hold))
+			return;
+		if (colon == h->held || h->hold[colon] != ':' || name == 0) {
+			end_without_blank_line(h, out);
+			return;
+		}
+		note_field(h, span_of(h->hold, name));
+		h->place = h->leaving_out ? HEADER_LEFT_OUT : HEADER_FIELD;
+	}
+	if (h->place == HEADER_LEFT_OUT)
+		h->held = 0;
+	else
+		release(h, out);
+}
+
+/* Up to the end of this line. */
+static void
+take_rest_of_line(struct header_scan *h, struct span *in, struct text *out)
+{
+	const unsigned char *lf = memchr(in->at, '\n', in->len);
+	size_t len = lf ? (size_t)(lf - in->at) + 1 : in->len;
+
+	if (h->place == HEADER_FIELD)
+		text_add(out, span_part(*in, 0, len));
+	in->at += len;
+	in->len -= len;
+	h->size += len;
+	if (lf)
+		h->place = HEADER_LINE;
+}
+
+void
+header_scan_feed(struct header_scan *h, struct span *in, struct text *out)
+{
+	while (in->len > 0 && h->place != HEADER_ENDED) {
+		if (h->place != HEADER_LINE) {
+			take_rest_of_line(h, in, out);
+			continue;
+		}
+		h->hold[h->held++] = in->at[0];
+		in->at++;
+		in->len--;
+		h->size++;
+		judge_line(h, out);
+	}
+}
+
+void
+header_scan_finish(struct header_scan *h, struct text *out)
+{
+	if (h->place == HEADER_LINE && h->held > 0)
+		end_without_blank_line(h, out);
+	h->place = HEADER_ENDED;
+}

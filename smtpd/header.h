@@ -1,0 +1,44 @@
+/*
+ * header - reads the header of a message while it comes in, and passes it on.
+ *
+ * It counts Received fields, sees whether Date and Message-ID are there, finds the end of the
+ * header, and can leave out Bcc. What it cannot yet tell apart (the start of a line) it holds back,
+ * HEADER_NAME_MOST octets at most. Lines are taken as data.h gives them: CR LF ends them.
+ */
+#ifndef VALIJA_SMTPD_HEADER_H
+#define VALIJA_SMTPD_HEADER_H
+
+#include "common/text.h"
+
+#define HEADER_NAME_MOST 256              /* a longer one is no field name */
+#define HEADER_BYTES_MOST (512 * 1024)    /* all fields together; more is refused */
+#define RECEIVED_MOST 100                 /* RFC 5321 6.3: a threshold of at least 100 */
+
+enum header_place {
+	HEADER_LINE = 0,    /* at, or shortly after, the start of a line: nothing decided */
+	HEADER_FIELD,       /* in a field that goes on */
+	HEADER_LEFT_OUT,    /* in a Bcc field that does not */
+	HEADER_ENDED,
+};
+
+/* All zero is the beginning; without_bcc may be set before the first octet. */
+struct header_scan {
+	enum header_place place;
+	bool without_bcc;
+	bool has_date, has_message_id;
+	bool starts_folded;       /* the first line starts with a blank: no field to continue */
+	bool needs_blank_line;    /* it ended with a line that is no field: a blank line was put in */
+	bool leaving_out;         /* the field before was left out, and so are its continuations */
+	uint32_t received, fields;
+	uint64_t size;
+	size_t held;
+	unsigned char hold[HEADER_NAME_MOST];
+};
+
+/* Takes header octets from *in and adds them to `out`; stops behind the blank line, or before the
+ * line that cannot be a field (then an empty line is added). place tells whether it ended. */
+void header_scan_feed(struct header_scan *h, struct span *in, struct text *out);
+/* The message is over: what was held back goes to `out`. */
+void header_scan_finish(struct header_scan *h, struct text *out);
+
+#endif

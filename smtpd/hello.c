@@ -1,0 +1,96 @@
+/*
+ * hello - EHLO and HELO (RFC 5321 4.1.1.1).
+ */
+#include <stdlib.h>
+
+#include "common/address.h"
+#include "smtpd/commands.h"
+#include "smtpd/reply.h"
+#include "smtpd/session.h"
+#include "smtpd/starttls.h"
+#include "smtpd/transaction.h"
+
+/* A host name by the rules, or an address literal; or what many machines of Windows and of home
+ * networks say, with underscores. Nothing that would mean anything in a header. */
+static bool
+is_acceptable(struct span name)
+{
+	struct span left = name, domain;
+	bool literal;
+
+	if (name.len == 0 || name.len > MOST_HOST)
+		return false;
+	if (address_take_domain(&left, false, &domain, &literal) && left.len == 0)
+		return true;
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = name.at[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    c != '.' && c != '-' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+static bool
+greet(struct session *s, struct span arguments, bool extended)
+{
+	struct span name = span_trim(arguments);
+
+	if (!is_acceptable(name)) {
+		refuse(s, 501, "5.5.4", "this needs your host name or address literal");
+		return false;
+	}
+	/* RFC 5321 4.1.4: as RSET, also for the second one. */
+	transaction_reset(s);
+	free(s->helo);
+	s->helo = must_copy(name);
+	s->extended = extended;
+	return true;
+}
+
+static struct span
+hostname(const struct session *s)
+{
+	return s->server->daemon.settings->hostname;
+}
+
+void
+do_ehlo(struct session *s, struct span arguments)
+{
+	struct text lines = TEXT_UP_TO(2048);
+
+	if (!greet(s, arguments, true))
+		return;
+	text_add_str(&lines, "250-");
+	text_add(&lines, hostname(s));
+	text_add_str(&lines, "\r\n"
+		"250-PIPELINING\r\n"            /* RFC 2920 */
+		"250-8BITMIME\r\n"              /* RFC 6152 */
+		"250-SMTPUTF8\r\n"              /* RFC 6531 */
+		"250-ENHANCEDSTATUSCODES\r\n"   /* RFC 2034 */
+		"250-SIZE ");                   /* RFC 1870 */
+	text_add_number(&lines, s->server->daemon.settings->message_size_bytes);
+	text_add_str(&lines, "\r\n");
+	if (!s->tls && starttls_is_offered(s->server))
+		text_add_str(&lines, "250-STARTTLS\r\n");
+	/* A password never travels in clear, so nobody is invited to (RFC 4954 section 4). */
+	if (s->tls && !s->login)
+		text_add_str(&lines, "250-AUTH PLAIN LOGIN\r\n");
+	text_add_str(&lines, "250 HELP\r\n");
+	answer_lines(s, text_span(&lines));
+	text_clear(&lines);
+}
+
+void
+do_helo(struct session *s, struct span arguments)
+{
+	struct text words = TEXT_UP_TO(MOST_HOST);
+
+	if (!greet(s, arguments, false))
+		return;
+	text_add(&words, hostname(s));
+	/* RFC 2034: no enhanced code in the answer to HELO and EHLO. */
+	answer(s, 250, NULL, text_str(&words));
+	text_clear(&words);
+}

@@ -1,0 +1,28 @@
+/*
+ * rcpt - RCPT (RFC 5321 4.1.1.3). Who is known, and who may be relayed to, queue says.
+ */
+#include "smtpd/commands.h"
+#include "smtpd/reply.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction.h"
+
+static const struct refusal needs_sender = { 503, "5.5.1", "MAIL first" };
+static const struct refusal too_many = { 452, "4.5.3", "too many recipients for one message" };
+
+void
+do_rcpt(struct session *s, struct span arguments)
+{
+	struct address recipient = { 0 };
+	const struct refusal *no = s->mail ? NULL : &needs_sender;
+
+	if (!no)
+		no = envelope_parse_rcpt(arguments, s->mail->utf8, &recipient);
+	/* RFC 5321 4.5.3.1.10 */
+	if (!no && s->mail->asked >= s->server->daemon.settings->recipients)
+		no = &too_many;
+	if (no) {
+		refuse_for(s, no, SPAN_NONE);
+		return;
+	}
+	transaction_recipient(s, &recipient);
+}

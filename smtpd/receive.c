@@ -1,0 +1,346 @@
+/*
+ * receive - see receive.h.
+ */
+#include "smtpd/receive.h"
+
+#include <errno.h>
+#include <nettle/sha2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/beneath.h"
+#include "common/id.h"
+#include "common/log.h"
+#include "smtpd/data.h"
+#include "smtpd/header.h"
+#include "smtpd/received.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction.h"
+
+struct receipt {
+	int fd;                   /* -1: given up, or closed for the commit */
+	bool last_write;
+	bool traced;              /* the trace lines are written */
+	bool failed;              /* `why` is the answer at the end */
+	struct verdict why;
+	time_t began;
+	struct data data;
+	struct header_scan scan;
+	struct text header;       /* of a submission, until it is whole */
+	struct sha256_ctx hash;
+	uint64_t written;
+};
+
+static const struct refusal no_recipients = { 554, "5.5.1", "no valid recipients" };
+static const struct refusal needs_recipient = { 503, "5.5.1", "RCPT first" };
+static const struct refusal too_large = { 552, "5.3.4", "the message is larger than this server takes" };
+static const struct refusal header_too_large = { 552, "5.3.4", "the header is larger than this server takes" };
+static const struct refusal bare_lf = { 550, "5.6.0", "the message has a line feed without carriage return" };
+static const struct refusal bare_cr = { 550, "5.6.0", "the message has a carriage return without line feed" };
+static const struct refusal has_nul = { 550, "5.6.0", "the message has a NUL octet" };
+static const struct refusal starts_folded = { 550, "5.6.0", "the header starts with a continuation line" };
+static const struct refusal loops = { 554, "5.4.6", "too many Received fields: the message goes in circles" };
+static const struct refusal no_room = { 452, "4.3.1", "no room for the message, try again later" };
+static const struct refusal cannot_write = { 451, "4.3.0", "the message cannot be written, try again later" };
+static const struct refusal queue_away = { 451, "4.3.0", "the queue is not available, try again later" };
+
+void
+receipt_free(struct receipt **r)
+{
+	if (!*r)
+		return;
+	if ((*r)->fd >= 0)
+		close((*r)->fd);
+	text_clear(&(*r)->header);
+	free(*r);
+	*r = NULL;
+}
+
+void
+do_data(struct session *s, struct span arguments)
+{
+	if (arguments.len > 0) {
+		refuse(s, 501, "5.5.4", "DATA takes no argument");
+		return;
+	}
+	/* RFC 5321 3.3; and a DATA that is refused ends the transaction, so that nothing is left. */
+	if (!s->mail || s->mail->accepted == 0) {
+		refuse_for(s, !s->mail || s->mail->asked == 0 ? &needs_recipient : &no_recipients,
+			SPAN_NONE);
+		transaction_reset(s);
+		return;
+	}
+	if (transaction_ask_file(s))
+		s->stage = STAGE_FILE_ASKED;
+}
+
+void
+receive_begin(struct session *s, int fd, bool last_write)
+{
+	struct receipt *r = must_alloc(sizeof(*r));
+
+	r->fd = fd;
+	r->last_write = last_write;
+	r->began = time(NULL);
+	r->scan.without_bcc = session_submits(s);
+	r->header = TEXT_UP_TO(HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
+	sha256_init(&r->hash);
+	s->mail->receipt = r;
+	/* What is here already was sent before the 354, and was meant for somebody else (RFC 2920). */
+	if (session_talks_early(s)) {
+		session_refuse_early(s);
+		return;
+	}
+	s->stage = STAGE_DATA;
+	answer(s, 354, NULL, "send the message; end with CR LF . CR LF");
+	session_wake(s);
+}
+
+/* The message will not be taken: the first reason counts. */
+static void
+give_up(struct session *s, const struct refusal *why)
+{
+	struct receipt *r = s->mail->receipt;
+
+	if (r->failed)
+		return;
+	r->failed = true;
+	verdict_set(&r->why, why->code, why->status, why->reason);
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+	text_clear(&r->header);
+	transaction_abort(s->mail);
+}
+
+static void
+put(struct session *s, struct span piece)
+{
+	struct receipt *r = s->mail->receipt;
+
+	if (r->failed || piece.len == 0)
+		return;
+	if (write_all(r->fd, piece.at, piece.len) < 0) {
+		log_error(s->id, "message-not-written", KEY_ID("message", s->mail->id), KEY_ERRNO);
+		give_up(s, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? &no_room : &cannot_write);
+		return;
+	}
+	sha256_update(&r->hash, piece.len, piece.at);
+	r->written += piece.len;
+}
+
+static void
+trace_put(struct session *s, struct text *to)
+{
+	struct receipt *r = s->mail->receipt;
+	struct received facts = {
+		.helo = span_str(s->helo),
+		.ip = span_str(s->ip),
+		.hostname = s->server->daemon.settings->hostname,
+		.extended = s->extended,
+		.tls = s->tls != NULL,
+		.tls_version = s->tls ? span_str(s->tls->version) : SPAN_NONE,
+		.tls_cipher = s->tls ? span_str(s->tls->cipher) : SPAN_NONE,
+		.login = s->login != NULL,
+		.utf8 = s->mail->utf8,
+		.message = s->mail->id,
+		.when = r->began,
+	};
+
+	/* With more than one, FOR would tell each of the others (RFC 5321 7.6). */
+	if (s->mail->accepted == 1)
+		facts.recipient = span_str(s->mail->recipient);
+	if (r->last_write)
+		return_path_put(to, span_str(s->mail->sender));
+	received_put(to, &facts);
+	r->traced = true;
+}
+
+/* RFC 6409 section 8: what the message lacks. */
+static void
+missing_fields_put(struct session *s, struct text *to)
+{
+	const struct receipt *r = s->mail->receipt;
+
+	if (!r->scan.has_message_id)
+		message_id_field_put(to, s->mail->id, s->server->daemon.settings->hostname);
+	if (!r->scan.has_date)
+		date_field_put(to, r->began);
+}
+
+/* Looks at what is known of the header by now. */
+static void
+judge_header(struct session *s)
+{
+	const struct header_scan *h = &s->mail->receipt->scan;
+
+	if (h->received > RECEIVED_MOST)
+		give_up(s, &loops);
+	else if (h->size > HEADER_BYTES_MOST || s->mail->receipt->header.failed)
+		give_up(s, &header_too_large);
+	else if (h->starts_folded)
+		give_up(s, &starts_folded);
+}
+
+/* Writes what is known of the header: at once for a stranger's message, whole for a submission,
+ * because only its end tells what it lacks. */
+static void
+header_flush(struct session *s, bool ended)
+{
+	struct receipt *r = s->mail->receipt;
+	struct text top = TEXT_UP_TO(TRACE_MOST + HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
+
+	if (r->failed || (session_submits(s) && !ended))
+		return;
+	if (!r->traced) {
+		trace_put(s, &top);
+		if (session_submits(s))
+			missing_fields_put(s, &top);
+		text_add(&top, text_span(&r->header));
+		put(s, text_span(&top));
+		text_clear(&top);
+	} else {
+		put(s, text_span(&r->header));
+	}
+	if (ended)
+		text_clear(&r->header);
+	else
+		text_reset(&r->header);
+}
+
+static void
+take_text(struct session *s, struct span text)
+{
+	struct receipt *r = s->mail->receipt;
+
+	if (r->failed)
+		return;
+	if (r->scan.place != HEADER_ENDED) {
+		header_scan_feed(&r->scan, &text, &r->header);
+		judge_header(s);
+		header_flush(s, r->scan.place == HEADER_ENDED);
+	}
+	put(s, text);
+}
+
+/* The message is whole and written: queue decides. */
+static void
+commit(struct session *s)
+{
+	struct receipt *r = s->mail->receipt;
+	unsigned char digest[SHA256_DIGEST_SIZE];
+
+	sha256_digest(&r->hash, sizeof(digest), digest);
+	/* Closed before the commit: nobody can write the file any more (its lender makes sure). */
+	close(r->fd);
+	r->fd = -1;
+	s->stage = STAGE_COMMITTED;
+	if (transaction_commit(s, r->written, span_of(digest, sizeof(digest))))
+		return;
+	s->stage = STAGE_COMMANDS;
+	refuse_for(s, &queue_away, SPAN_NONE);
+	transaction_reset(s);
+}
+
+static void
+finish(struct session *s)
+{
+	struct receipt *r = s->mail->receipt;
+
+	if (!r->failed && r->scan.place != HEADER_ENDED) {
+		header_scan_finish(&r->scan, &r->header);
+		judge_header(s);
+		header_flush(s, true);
+	}
+	if (!r->failed) {
+		commit(s);
+		return;
+	}
+	s->stage = STAGE_COMMANDS;
+	refuse_verdict(s, &r->why, SPAN_NONE);
+	transaction_reset(s);
+}
+
+/* Every way in which the octets so far can be wrong. */
+static void
+judge_data(struct session *s)
+{
+	const struct data *d = &s->mail->receipt->data;
+	uint64_t most = s->server->daemon.settings->message_size_bytes;
+
+	if (d->size > most)
+		give_up(s, &too_large);
+	if (d->bare_lf)
+		give_up(s, &bare_lf);
+	if (d->bare_cr)
+		give_up(s, &bare_cr);
+	if (d->nul)
+		give_up(s, &has_nul);
+}
+
+void
+receive_feed(struct session *s, struct span *in)
+{
+	struct receipt *r = s->mail->receipt;
+	uint64_t most = s->server->daemon.settings->message_size_bytes;
+	size_t had = in->len, len;
+
+	len = data_feed(&r->data, in, s->server->plain);
+	s->progress += (uint32_t)(had - in->len);
+	judge_data(s);
+	take_text(s, span_of(s->server->plain, len));
+	if (r->data.ended) {
+		finish(s);
+	} else if (r->failed && r->data.size > 2 * most + DISCARD_SLACK_BYTES) {
+		/* A client that heard SIZE and sends without end is no client. */
+		s->verb = "DATA";
+		session_close(s, r->why.code, r->why.status, r->why.reason);
+	} else if (time(NULL) - r->began > DATA_MOST_SECONDS) {
+		session_close(s, 421, "4.4.2", "the message took too long");
+	}
+}
+
+static void
+accepted(struct session *s)
+{
+	const struct transaction *t = s->mail;
+	const struct receipt *r = t->receipt;
+	struct text words = TEXT_UP_TO(REPLY_LINE_MOST);
+
+	log_info(s->id, "accepted", KEY_ID("message", t->id), KEY_STR("ip", s->ip),
+		KEY_STR("service", service_name(s->service)), KEY_NUM("size", r->written),
+		KEY_NUM("nrcpt", t->accepted), KEY_STR("tls", s->tls ? s->tls->version : NULL),
+		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", t->sender));
+	text_add_str(&words, "accepted as ");
+	text_add_str(&words, id_name(t->id).str);
+	s->messages++;
+	s->idle_commands = 0;
+	answer(s, 250, "2.0.0", text_str(&words));
+	text_clear(&words);
+}
+
+void
+receive_told(struct session *s, const struct verdict *v)
+{
+	enum stage stage = s->stage;
+
+	s->verb = "DATA";
+	if (stage == STAGE_DATA) {
+		/* queue lost the file, or itself. The client hears it when it has finished. */
+		give_up(s, &queue_away);
+		if (!v->good)
+			s->mail->receipt->why = *v;
+		return;
+	}
+	s->stage = STAGE_COMMANDS;
+	if (stage == STAGE_COMMITTED && v->good)
+		accepted(s);
+	else if (v->good)
+		refuse_for(s, &queue_away, SPAN_NONE); /* yes to what was not yet asked */
+	else
+		refuse_verdict(s, v, SPAN_NONE);
+	transaction_reset(s);
+	session_wake(s);
+}

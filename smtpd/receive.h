@@ -1,0 +1,30 @@
+/*
+ * receive - DATA: a message comes in, and is written once into the file that queue lent.
+ *
+ * Whatever goes wrong while the client sends (too large, bare LF, loop, disk full, queue dead), the
+ * file is given up at once, the rest is read and thrown away, and the answer comes after the true end
+ * of the data: a client in the middle of a message hears nothing else.
+ */
+#ifndef VALIJA_SMTPD_RECEIVE_H
+#define VALIJA_SMTPD_RECEIVE_H
+
+#include "smtpd/reply.h"
+
+#define DATA_MOST_SECONDS (4 * 3600)          /* for one message, however steadily it drips */
+#define DISCARD_SLACK_BYTES (1024 * 1024)     /* beyond twice the limit the session is cut off */
+
+struct session;
+struct receipt;
+
+/* The command. */
+void do_data(struct session *s, struct span arguments);
+/* queue lent `fd`, which is taken. last_write: Return-Path belongs on top. */
+void receive_begin(struct session *s, int fd, bool last_write);
+/* Octets of the message; takes what belongs to it from *in. */
+void receive_feed(struct session *s, struct span *in);
+/* queue said its last word: about the commit, or before. */
+void receive_told(struct session *s, const struct verdict *v);
+/* Closes and frees; sets *r to NULL; accepts NULL inside. */
+void receipt_free(struct receipt **r);
+
+#endif

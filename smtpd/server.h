@@ -1,0 +1,39 @@
+/*
+ * server - what all conversations of one smtpd process share.
+ */
+#ifndef VALIJA_SMTPD_SERVER_H
+#define VALIJA_SMTPD_SERVER_H
+
+#include <sys/queue.h>
+
+#include "common/daemon.h"
+#include "smtpd/data.h"
+
+#define READ_MOST 65536          /* octets taken from a socket at once */
+#define ID_BUCKETS 4096          /* ids are random numbers of ours: chains stay short */
+
+struct session;
+struct transaction;
+struct listener;
+
+LIST_HEAD(session_list, session);
+LIST_HEAD(transaction_list, transaction);
+LIST_HEAD(listener_list, listener);
+
+struct server {
+	struct daemon daemon;
+	struct listener_list listeners;
+	struct event *accept_again;      /* after a pause: too many connections or descriptors */
+	bool accept_paused, accept_refuses;
+	void *clients;                   /* client.h */
+	struct session_list sessions;
+	struct session_list by_id[ID_BUCKETS];
+	struct transaction_list by_message[ID_BUCKETS];
+	uint32_t connections;
+	uint64_t served;
+	/* Scratch for the one session whose turn it is; nothing stays here between turns. */
+	unsigned char incoming[READ_MOST];
+	unsigned char plain[READ_MOST + DATA_ROOM];
+};
+
+#endif

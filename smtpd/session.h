@@ -1,0 +1,112 @@
+/*
+ * session - one conversation with one client, from accept to close.
+ *
+ * Everything happens in turns: a turn takes what has arrived, works on it, and writes what there is
+ * to say. Handlers of other events (an answer of queue, a timer) only change the session's state and
+ * call session_wake(): no turn ever runs inside another, and only a turn frees a session.
+ */
+#ifndef VALIJA_SMTPD_SESSION_H
+#define VALIJA_SMTPD_SESSION_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "common/text.h"
+#include "smtpd/server.h"
+
+#define COMMAND_READ_MOST 16384       /* taken ahead while commands are spoken */
+#define LINE_SKIPPED_MOST 65536       /* of a line that is too long, before the session is closed */
+#define OUTPUT_MOST 65536
+#define OUTPUT_PAUSE 4096             /* no further command while this much is unread */
+#define IDLE_COMMANDS_MOST 100        /* NOOP, RSET, ... without a message; each more is an error */
+
+#define GREETING_PAUSE_MILLISECONDS 10 /* on port 25: who talks before the greeting is no mail server */
+#define TLS_SLACK_SECONDS 5           /* beyond the worker's own limit */
+#define QUEUE_WAIT_SECONDS 60         /* for an answer about sender, recipient, file */
+#define COMMIT_WAIT_SECONDS 300       /* below the client's ten minutes (RFC 5321 4.5.3.2.6) */
+#define AUTH_WAIT_SECONDS 60          /* beyond auth_delay_most_seconds */
+#define FLUSH_WAIT_SECONDS 60         /* for a client that does not read */
+#define DATA_PROGRESS_BYTES 1024      /* in smtp_data_seconds; less is a client that dribbles */
+
+enum stage {
+	STAGE_PAUSE,             /* before the greeting: nobody may talk yet */
+	STAGE_COMMANDS,
+	STAGE_TLS_OFFERED,       /* 220 is on its way; then a TLS worker gets the socket */
+	STAGE_TLS,               /* it has it */
+	STAGE_AUTH_ASKED,        /* auth owes an answer */
+	STAGE_AUTH_CHALLENGED,   /* the client does */
+	STAGE_AUTH_LAST,         /* the client is right, but owes an empty line */
+	STAGE_FILE_ASKED,        /* queue owes a file for the message */
+	STAGE_DATA,
+	STAGE_COMMITTED,         /* queue owes the last word on the message */
+	STAGE_CLOSING,           /* what was said goes out, then it is over */
+};
+
+struct replies;
+
+/* What the TLS worker saw; its words were checked to be printable. */
+struct tls_facts {
+	char version[17], cipher[65];
+	struct text passport;
+};
+
+struct session {
+	LIST_ENTRY(session) in_all, in_bucket;
+	struct server *server;
+	uint64_t id;
+	int fd;                        /* the client's socket, or the worker's plaintext one; -1: away */
+	enum service service;
+	enum stage stage;
+	char ip[MOST_IP];
+	struct client *client;
+	struct event readable, writable, clock, turn;
+	struct text input;             /* arrived, not yet worked on */
+	struct text output;            /* said, not yet sent */
+	size_t ahead;                  /* octets behind the command in hand */
+	size_t skipped;                /* octets thrown away of a line that is too long */
+	uint32_t progress;             /* of DATA, since the clock was set */
+	bool reading, writing, progressed;
+	bool extended;                 /* EHLO, not HELO */
+	char *helo;                    /* NULL before HELO */
+	struct tls_facts *tls;         /* NULL in clear */
+	struct channel *tls_worker;    /* while STAGE_TLS */
+	char *login;                   /* the address key that auth told; NULL: a stranger */
+	struct replies *replies;       /* NULL while no answer is awaited */
+	struct transaction *mail;      /* NULL outside a transaction */
+	const char *verb;              /* of the command in hand, for the log */
+	uint32_t commands, idle_commands, messages;
+	uint32_t errors;
+};
+
+/* Takes the accepted socket `fd` and the count in `client`. */
+void session_begin(struct server *server, enum service service, int fd, const char *ip,
+	struct client *client);
+/* NULL when there is none with this id. */
+struct session *session_find(struct server *server, uint64_t id);
+
+/* Something changed: have a turn soon. */
+void session_wake(struct session *s);
+/* Say `code status words` and close; whatever was awaited is given up. */
+void session_close(struct session *s, unsigned int code, const char *status, const char *words);
+/* Close without a word. `why` goes to the log. */
+void session_drop(struct session *s, const char *why);
+/* Counts one error of the client; at smtp_errors the session is closed. */
+void session_count_error(struct session *s);
+/* The same for errors that were counted already. */
+void session_check_errors(struct session *s);
+/* Has the client sent anything that it should not have sent yet? */
+bool session_talks_early(struct session *s);
+/* Ends a session that talked out of turn (RFC 2920 3.1). */
+void session_refuse_early(struct session *s);
+/* The greeting, after accept or after implicit TLS. */
+void session_greet(struct session *s);
+/* Reads and writes `fd` from now on. */
+void session_attach(struct session *s, int fd);
+/* Leaves the socket to somebody else, who must close it. */
+int session_detach(struct session *s);
+/* No AUTH, no mail of others: is this one of ours who submits? */
+bool session_submits(const struct session *s);
+/* smtpd is leaving: close now if nothing is in flight, else after it. */
+void session_leave(struct session *s);
+
+#endif

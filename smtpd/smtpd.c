@@ -1,0 +1,112 @@
+/*
+ * smtpd - speaks SMTP with strangers: reception (25) and submission (587, 465).
+ *   inherits    channels to master, log, tls, tls-key, auth and queue; listeners, shared with the other
+ *               smtpd processes
+ *   keeps       nothing: _smtpd, an empty root, no files, the system calls of smtpd_room
+ *   may be lied to by    every client. May lie to: queue, auth, tls and tls-key, which must survive it
+ *   while away  queue: 451, the connection stays. auth: 454. tls or tls-key: no STARTTLS; 465 closes
+ *
+ * A connection becomes a session (session.c), its lines commands (verbs.c), its message a file that
+ * queue lent (receive.c). Everything is one event loop; nothing here waits.
+ */
+#include <time.h>
+
+#include "common/log.h"
+#include "smtpd/auth.h"
+#include "smtpd/listen.h"
+#include "smtpd/session.h"
+#include "smtpd/starttls.h"
+#include "smtpd/transaction.h"
+
+/* Accepting, reading, writing and closing are in the common set; nothing more is needed. */
+static const int smtpd_syscalls[] = { -1 };
+
+static const struct room smtpd_room = {
+	.name = "smtpd",
+	.chrooted = true,
+	.files = false,
+	.secret_memory = false,
+	.syscalls = smtpd_syscalls,
+	.keeps = 0,
+	.most_descriptors = 8192,
+};
+
+static const struct peer_kind smtpd_peers[] = {
+	{ PROGRAM_QUEUE,   &hearing_queue },
+	{ PROGRAM_AUTH,    &hearing_auth },
+	{ PROGRAM_TLS,     &hearing_tls },
+	{ PROGRAM_TLS_KEY, &hearing_tls_key },
+	{ 0, NULL },
+};
+
+static bool
+prepare(void *me)
+{
+	(void)me;
+	/* The zone of Received and Date lines: its file cannot be read later. */
+	tzset();
+	return true;
+}
+
+static void
+peer_came(void *me, struct channel *peer)
+{
+	if (channel_peer(peer) == PROGRAM_TLS_KEY)
+		starttls_announce_again(me, peer);
+}
+
+static void
+listener(void *me, enum service service, struct span address, int fd)
+{
+	listen_add(me, service, address, fd);
+}
+
+static void
+listener_gone(void *me, enum service service, struct span address)
+{
+	listen_remove(me, service, address);
+}
+
+/* Nobody new; who is in the middle of a message may finish it; the others hear 421. */
+static void
+leave(void *me, unsigned int seconds)
+{
+	struct server *server = me;
+	struct session *s;
+
+	(void)seconds;
+	listen_remove_all(server);
+	LIST_FOREACH(s, &server->sessions, in_all)
+		session_leave(s);
+	if (server->connections == 0)
+		daemon_exit(&server->daemon);
+}
+
+static void
+load(void *me, uint32_t *connections, uint64_t *served)
+{
+	const struct server *server = me;
+
+	*connections = server->connections;
+	*served = server->served;
+}
+
+static const struct daemon_kind smtpd = {
+	.program = PROGRAM_SMTPD,
+	.room = &smtpd_room,
+	.peers = smtpd_peers,
+	.prepare = prepare,
+	.peer_came = peer_came,
+	.listener = listener,
+	.listener_gone = listener_gone,
+	.leave = leave,
+	.load = load,
+};
+
+int
+main(void)
+{
+	static struct server server;
+
+	return daemon_run(&server.daemon, &smtpd, &server);
+}

@@ -1,0 +1,241 @@
+/*
+ * transaction - see transaction.h.
+ */
+#include "smtpd/transaction.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/id.h"
+#include "common/log.h"
+#include "smtpd/receive.h"
+#include "smtpd/reply.h"
+#include "smtpd/session.h"
+
+static const struct refusal sender_good = { 250, "2.1.0", "sender accepted" };
+static const struct refusal recipient_good = { 250, "2.1.5", "recipient accepted" };
+static const struct refusal queue_away = { 451, "4.3.0", "the queue is not available, try again later" };
+
+static struct channel *
+queue(struct session *s)
+{
+	return daemon_any_peer(&s->server->daemon, PROGRAM_QUEUE);
+}
+
+static struct transaction *
+find(struct server *server, uint64_t id)
+{
+	struct transaction *t;
+
+	LIST_FOREACH(t, &server->by_message[id % ID_BUCKETS], in_bucket)
+		if (t->id == id)
+			return t;
+	return NULL;
+}
+
+void
+transaction_begin(struct session *s, const struct envelope_sender *sender)
+{
+	struct transaction *t = must_alloc(sizeof(*t));
+	struct text address = TEXT_UP_TO(MOST_ADDRESS);
+
+	if (!sender->null)
+		envelope_address_put(&address, &sender->address);
+	t->session = s;
+	t->id = id_new();
+	t->sender = must_copy(text_span(&address));
+	t->utf8 = sender->utf8;
+	LIST_INSERT_HEAD(&s->server->by_message[t->id % ID_BUCKETS], t, in_bucket);
+	s->mail = t;
+	t->known = send_mail_begin(queue(s), t->id, &(struct msg_mail_begin){
+		.session = s->id, .service = (uint8_t)s->service,
+		.sender = text_span(&address), .login = span_str(s->login),
+		.body = (uint8_t)sender->body, .utf8 = sender->utf8, .size = sender->size,
+		.ip = span_str(s->ip), .helo = span_str(s->helo) }, NULL);
+	if (t->known) {
+		replies_await(s, REPLY_MAIL, 0, SPAN_NONE);
+	} else {
+		refuse_for(s, &queue_away, SPAN_NONE);
+		transaction_reset(s);
+	}
+	text_clear(&address);
+}
+
+void
+transaction_recipient(struct session *s, const struct address *recipient)
+{
+	struct transaction *t = s->mail;
+	struct text address = TEXT_UP_TO(MOST_ADDRESS);
+
+	envelope_address_put(&address, recipient);
+	if (send_mail_recipient(queue(s), t->id, &(struct msg_mail_recipient){
+		.number = t->asked, .address = text_span(&address) }, NULL))
+		replies_await(s, REPLY_RCPT, t->asked++, text_span(&address));
+	else
+		refuse_for(s, &queue_away, text_span(&address));
+	text_clear(&address);
+}
+
+bool
+transaction_ask_file(struct session *s)
+{
+	if (send_mail_data(queue(s), s->mail->id, &(struct msg_mail_data){}, NULL))
+		return true;
+	refuse_for(s, &queue_away, SPAN_NONE);
+	transaction_reset(s);
+	return false;
+}
+
+bool
+transaction_commit(struct session *s, uint64_t size, struct span digest)
+{
+	return send_mail_commit(queue(s), s->mail->id,
+		&(struct msg_mail_commit){ .size = size, .digest = digest }, NULL);
+}
+
+void
+transaction_abort(struct transaction *t)
+{
+	if (t->known)
+		send_mail_abort(queue(t->session), t->id, &(struct msg_mail_abort){}, NULL);
+	t->known = false;
+}
+
+void
+transaction_reset(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	if (!t)
+		return;
+	s->mail = NULL;
+	receipt_free(&t->receipt);
+	transaction_abort(t);
+	LIST_REMOVE(t, in_bucket);
+	free(t->sender);
+	free(t->recipient);
+	free(t);
+}
+
+/* --- what queue says --- */
+
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	const struct transaction *t = find(me, id);
+
+	(void)from;
+	/* Aborted, and maybe told before that was heard. */
+	if (!t || !t->known)
+		return HOUR_NONE;
+	switch (m) {
+	case MSG_mail_begun:
+		return replies_awaits(t->session, REPLY_MAIL, 0) ? HOUR_WAITING : HOUR_OPEN;
+	case MSG_mail_recipient_told:
+		return replies_waiting(t->session) ? HOUR_WAITING : HOUR_OPEN;
+	case MSG_mail_file:
+		return t->session->stage == STAGE_FILE_ASKED ? HOUR_WAITING : HOUR_OPEN;
+	default:
+		break;
+	}
+	if (t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_COMMITTED)
+		return HOUR_WAITING;
+	return t->session->stage == STAGE_DATA ? HOUR_LENT : HOUR_OPEN;
+}
+
+static void
+on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail_begun *m,
+	const int *fd)
+{
+	struct transaction *t = find(me, id);
+	struct session *s = t->session;
+	struct verdict v, no_sender;
+
+	(void)from;
+	(void)fd;
+	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	replies_settle(s, REPLY_MAIL, 0, &v, &sender_good);
+	if (v.good)
+		return;
+	/* queue has forgotten it, and will not answer the RCPTs that came along. */
+	t->known = false;
+	verdict_set(&no_sender, 503, "5.5.1", "MAIL first");
+	replies_settle_all(s, &no_sender);
+	transaction_reset(s);
+}
+
+static void
+on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
+	const struct msg_mail_recipient_told *m, const int *fd)
+{
+	struct transaction *t = find(me, id);
+	struct session *s = t->session;
+	struct verdict v;
+
+	(void)from;
+	(void)fd;
+	if (!replies_awaits(s, REPLY_RCPT, m->number))
+		return;
+	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	if (v.good) {
+		t->accepted++;
+		if (!t->recipient)
+			t->recipient = must_copy(replies_address(s, m->number));
+	}
+	replies_settle(s, REPLY_RCPT, m->number, &v, &recipient_good);
+}
+
+static void
+on_mail_file(void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
+{
+	(void)from;
+	receive_begin(find(me, id)->session, fd[0], m->last_write);
+}
+
+static void
+on_mail_told(void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
+{
+	struct transaction *t = find(me, id);
+	struct verdict v;
+
+	(void)from;
+	(void)fd;
+	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	/* Whatever it says, this was its last word. */
+	t->known = false;
+	receive_told(t->session, &v);
+}
+
+/* Its transactions died with it; the clients hear "later", and the connections stay. */
+static void
+gone(void *me, struct channel *from)
+{
+	struct server *server = me;
+	struct session *s;
+	struct verdict v;
+
+	(void)from;
+	verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
+	LIST_FOREACH(s, &server->sessions, in_all) {
+		struct transaction *t = s->mail;
+
+		if (!t || !t->known)
+			continue;
+		t->known = false;
+		if (s->stage == STAGE_COMMANDS) {
+			replies_settle_all(s, &v);
+			transaction_reset(s);
+		} else {
+			receive_told(s, &v);
+		}
+	}
+}
+
+const struct hearing hearing_queue = {
+	.hour = hour,
+	.gone = gone,
+	.on_mail_begun = on_mail_begun,
+	.on_mail_recipient_told = on_mail_recipient_told,
+	.on_mail_file = on_mail_file,
+	.on_mail_told = on_mail_told,
+};

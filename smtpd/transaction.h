@@ -1,0 +1,44 @@
+/*
+ * transaction - one envelope, from MAIL to the last word about its message; the talk with queue.
+ *
+ * However a transaction ends (accepted, refused, RSET, EHLO, STARTTLS, a lost client, a dead
+ * queue), transaction_reset() is the way out: nothing of it is left for the next.
+ */
+#ifndef VALIJA_SMTPD_TRANSACTION_H
+#define VALIJA_SMTPD_TRANSACTION_H
+
+#include "smtpd/envelope.h"
+#include "smtpd/server.h"
+
+struct receipt;
+
+struct transaction {
+	LIST_ENTRY(transaction) in_bucket;
+	struct session *session;
+	uint64_t id;             /* the message's */
+	bool known;              /* queue has it, and must hear of an abort */
+	char *sender;            /* local@domain, or "" */
+	bool utf8;
+	uint32_t asked;          /* RCPT commands passed on */
+	uint32_t accepted;
+	char *recipient;         /* the first accepted one */
+	struct receipt *receipt; /* the message itself, while it comes in; receive.h */
+};
+
+/* What queue says; a row of smtpd's table of peers. */
+extern const struct hearing hearing_queue;
+
+/* MAIL: begins, and asks queue. Its answer is awaited (reply.h). */
+void transaction_begin(struct session *s, const struct envelope_sender *sender);
+/* RCPT: asks queue. */
+void transaction_recipient(struct session *s, const struct address *recipient);
+/* DATA: asks for a file. False: queue is away (answered). */
+bool transaction_ask_file(struct session *s);
+/* The message is written, its file closed. False: queue is away. */
+bool transaction_commit(struct session *s, uint64_t size, struct span digest);
+/* queue need not keep its file any longer, but the client goes on sending. */
+void transaction_abort(struct transaction *t);
+/* Ends the session's transaction, if there is one. */
+void transaction_reset(struct session *s);
+
+#endif

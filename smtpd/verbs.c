@@ -1,0 +1,140 @@
+/*
+ * verbs - see verbs.h.
+ */
+#include "smtpd/verbs.h"
+
+#include "common/log.h"
+#include "smtpd/commands.h"
+#include "smtpd/receive.h"
+#include "smtpd/reply.h"
+#include "smtpd/session.h"
+
+enum {
+	NEEDS_HELLO  = 1 << 0,   /* 503 before EHLO or HELO */
+	ENDS_GROUP   = 1 << 1,   /* nothing may be sent before its answer (RFC 2920 3.1, RFC 3207, RFC 4954) */
+	JOINS_GROUP  = 1 << 2,   /* may be taken while earlier answers are awaited */
+	TAKES_UTF8   = 1 << 3,   /* its arguments may be beyond ASCII (RFC 6531) */
+	IDLE         = 1 << 4,   /* leads nowhere: only so many of these without a message */
+};
+
+static void
+do_not_offered(struct session *s, struct span arguments)
+{
+	(void)arguments;
+	refuse(s, 502, "5.5.1", "this command is not offered here");
+}
+
+/* A browser, or somebody who uses one (cross-protocol attacks): nothing that follows is for us. */
+static void
+do_foreign(struct session *s, struct span arguments)
+{
+	(void)arguments;
+	refuse(s, 500, "5.5.1", "this is SMTP");
+	session_close(s, 421, "4.7.0", "this is SMTP");
+}
+
+static const struct verb verbs[] = {
+	/* word        does             flags                                      longest line */
+	{ "EHLO",      do_ehlo,         ENDS_GROUP,                                COMMAND_LINE_MOST },
+	{ "HELO",      do_helo,         ENDS_GROUP,                                COMMAND_LINE_MOST },
+	{ "MAIL",      do_mail,         NEEDS_HELLO | TAKES_UTF8,                  ENVELOPE_LINE_MOST },
+	{ "RCPT",      do_rcpt,         NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP,    ENVELOPE_LINE_MOST },
+	{ "DATA",      do_data,         NEEDS_HELLO | ENDS_GROUP,                  COMMAND_LINE_MOST },
+	{ "RSET",      do_rset,         IDLE,                                      COMMAND_LINE_MOST },
+	{ "NOOP",      do_noop,         IDLE,                                      COMMAND_LINE_MOST },
+	{ "QUIT",      do_quit,         0,                                         COMMAND_LINE_MOST },
+	{ "VRFY",      do_vrfy,         IDLE | TAKES_UTF8,                         ENVELOPE_LINE_MOST },
+	{ "EXPN",      do_expn,         IDLE | TAKES_UTF8,                         ENVELOPE_LINE_MOST },
+	{ "HELP",      do_help,         IDLE,                                      COMMAND_LINE_MOST },
+	{ "STARTTLS",  do_starttls,     NEEDS_HELLO | ENDS_GROUP,                  COMMAND_LINE_MOST },
+	{ "AUTH",      do_auth,         NEEDS_HELLO | ENDS_GROUP,                  AUTH_LINE_MOST },
+	{ "BDAT",      do_not_offered,  0,                                         COMMAND_LINE_MOST },
+	{ "ETRN",      do_not_offered,  IDLE,                                      COMMAND_LINE_MOST },
+	{ "TURN",      do_not_offered,  IDLE,                                      COMMAND_LINE_MOST },
+	{ "GET",       do_foreign,      0,                                         ENVELOPE_LINE_MOST },
+	{ "POST",      do_foreign,      0,                                         ENVELOPE_LINE_MOST },
+	{ "PUT",       do_foreign,      0,                                         ENVELOPE_LINE_MOST },
+	{ "CONNECT",   do_foreign,      0,                                         ENVELOPE_LINE_MOST },
+};
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+const struct verb *
+verb_find(struct span line)
+{
+	struct span word = span_part(line, 0, span_index(line, ' '));
+
+	for (size_t i = 0; i < VERBS; i++)
+		if (span_equal_nocase(word, span_str(verbs[i].word)))
+			return &verbs[i];
+	return NULL;
+}
+
+size_t
+verb_line_most(struct span line)
+{
+	const struct verb *v = verb_find(line);
+
+	return v ? v->line_most : COMMAND_LINE_MOST;
+}
+
+bool
+verb_joins_group(const struct verb *v)
+{
+	return v && (v->flags & JOINS_GROUP) != 0;
+}
+
+/* Control characters mean one thing here and another there: none of them, in any command. */
+static const struct refusal *
+refused_octets(const struct verb *v, struct span line)
+{
+	static const struct refusal control = { 500, "5.5.2", "control character in the command" };
+	static const struct refusal eight_bit = { 500, "5.5.2", "non-ASCII character in the command" };
+
+	for (size_t i = 0; i < line.len; i++) {
+		if (line.at[i] < 0x20 || line.at[i] == 0x7f)
+			return &control;
+		if (line.at[i] > 0x7f && !(v && (v->flags & TAKES_UTF8)))
+			return &eight_bit;
+	}
+	return NULL;
+}
+
+/* RFC 5321 4.1.1: blanks before CR LF are tolerated. */
+static struct span
+without_trailing_blanks(struct span line)
+{
+	while (line.len > 0 && (line.at[line.len - 1] == ' ' || line.at[line.len - 1] == '\t'))
+		line.len--;
+	return line;
+}
+
+void
+verb_execute(struct session *s, const struct verb *v, struct span line)
+{
+	const struct refusal *no;
+	struct span arguments;
+
+	line = without_trailing_blanks(line);
+	s->verb = v ? v->word : "?";
+	s->commands++;
+	if ((no = refused_octets(v, line)) != NULL) {
+		refuse_for(s, no, SPAN_NONE);
+		return;
+	}
+	if (!v) {
+		refuse(s, 500, "5.5.1", "command not recognised");
+		return;
+	}
+	if ((v->flags & ENDS_GROUP) && s->ahead > 0) {
+		session_refuse_early(s);
+		return;
+	}
+	if ((v->flags & NEEDS_HELLO) && !s->helo) {
+		refuse(s, 503, "5.5.1", "EHLO first");
+		return;
+	}
+	arguments = span_part(line, span_index(line, ' '), line.len);
+	v->does(s, arguments);
+	if ((v->flags & IDLE) && ++s->idle_commands > IDLE_COMMANDS_MOST)
+		session_count_error(s);
+}
