@@ -10,9 +10,8 @@
 
 /* Appends the parenthesized structure of mime->parts[0] to `out`: with extension data
  * (BODYSTRUCTURE) when `extended`, else without (BODY). Parameters are told as sent (RFC 2231
- * pieces too). A multipart without parts is told with one empty text/plain part, as the grammar
- * wants at least one. A structure over MOST_BODYSTRUCTURE is told as one application/octet-stream
- * part. Fails only by out->failed. */
+ * pieces too). A structure over MOST_BODYSTRUCTURE is told as one application/octet-stream part.
+ * Fails only by out->failed. */
 void bodystructure_write(const struct mime *mime, bool extended, struct text *out);
 
 #endif

@@ -1,20 +1,20 @@
 /*
  * charset - text of any charset to UTF-8, for searching.
  *
- * UTF-8, US-ASCII, ISO-8859-1 and Windows-1252 are done here; everything else by iconv, whose
- * handles are kept (MOST_ICONV_HANDLES of them). What cannot be converted becomes U+FFFD; nothing
- * is refused.
+ * UTF-8, US-ASCII, ISO-8859-1 and Windows-1252 are done here. Others are a table of names that mail
+ * uses, done by iconv: mail must not choose among the C library's several hundred converters, some
+ * of which had holes. Handles are kept, MOST_ICONV_HANDLES of them. What cannot be converted
+ * becomes U+FFFD; nothing is refused.
  */
 #ifndef VALIJA_IMAPD_CHARSET_H
 #define VALIJA_IMAPD_CHARSET_H
 
 #include "common/text.h"
 
-#define MOST_CHARSET_NAME 64
 #define MOST_ICONV_HANDLES 8
 #define MOST_CHARSET_CARRY 16
 
-struct charset;    /* one per charset; owned by the module, lives as long as the process */
+struct charset;    /* a row of a static table */
 
 /* The charset called `name` (any case, as in Content-Type), or NULL if it is not known. An empty
  * name is US-ASCII. For SEARCH CHARSET: NULL means NO [BADCHARSET (...)]. */
@@ -29,6 +29,7 @@ struct charset *charset_or_guess(struct span name);
 struct charset_stream {
 	struct charset *charset;
 	void *handle;                                /* iconv's, lent until charset_end */
+	bool own;                                    /* the handle is this stream's alone */
 	unsigned char carry[MOST_CHARSET_CARRY];     /* an unfinished character */
 	size_t carried;
 };

@@ -22,21 +22,25 @@ struct field {
 /* Takes the next field from the front of *header. False at the end and at the blank line (which is
  * left in *header). The spans lie inside the old *header. Linear. */
 bool field_take(struct span *header, struct field *field);
-/* How long the header at the front of `message` is, with its blank line; *lines (may be NULL)
- * gets its LFs. A first line that cannot be a field means no header at all (0): then everything
- * is body. An mbox separator ("From ", ">From ") may stand first. Without a blank line all of
- * `message` is header. */
-size_t header_length(struct span message, size_t *lines);
+/* How long the header at the front of `message` is, with its blank line. A first line that cannot
+ * be a field means no header at all (0): then everything is body. An mbox separator ("From ",
+ * ">From ") may stand first. Without a blank line all of `message` is header. */
+size_t header_length(struct span message);
+/* Whether the first line of `message` belongs to a header, as above. */
+bool header_starts(struct span message);
+/* Whether the line at the front is blank: CRLF or LF at once. */
+bool line_is_empty(struct span in);
+/* Whether a field can start with the line at the front of `line`: a name and a colon. */
+bool field_starts(struct span line);
 /* The first field called `name` (in any case), its value in *value. False, nothing done, if there
  * is none. */
 bool header_find(struct span header, struct span name, struct span *value);
 /* Appends `value` with each fold's line end removed (RFC 5322 2.2.3), its blanks kept; stray CR
  * and LF go too, nothing else changes. Trailing blanks are dropped. */
 void field_unfold(struct span value, struct text *out);
-/* Takes blanks, folds and comments (RFC 5322 3.2.2, nested to MOST_COMMENT_DEPTH; an unclosed one
- * ends with the text) from the front. When `comment` is not NULL the last comment's inside goes
- * there (else it is left as it was). Never fails. */
-#define MOST_COMMENT_DEPTH 50
+/* Takes blanks, folds and comments (RFC 5322 3.2.2; nested as deep as they come, an unclosed one
+ * ends with the text) from the front. When `comment` is not NULL the inside of the last comment
+ * goes there (else it is left as it was). Never fails. */
 void cfws_skip(struct span *in, struct span *comment);
 /* Takes a quoted string (RFC 5322 3.2.4) with its quotes; *inside lies between them, still with
  * backslashes. An unclosed one ends with the text. False if none stands there. */

@@ -2,8 +2,9 @@
  * match - does a message contain a string (RFC 3501 6.4.4: case-insensitive substring)?
  *
  * Needle and text are compared as UTF-8 after simple case folding (ASCII, Latin, Greek, Cyrillic,
- * Armenian, full-width). Headers are decoded (encoded-word.h), bodies are undone from their
- * transfer encoding and charset. Memory is bounded whatever the message; text is read in pieces.
+ * Armenian, full-width, Roman and circled); composed and decomposed letters stay different. Headers
+ * are decoded (encoded-word.h), bodies are undone from their transfer encoding and charset. Memory
+ * is bounded whatever the message; text is read in pieces.
  */
 #ifndef VALIJA_IMAPD_MATCH_H
 #define VALIJA_IMAPD_MATCH_H
@@ -14,6 +15,8 @@
 
 struct needle {
 	struct text folded;
+	unsigned char *window;       /* where text is folded and looked through, piece by piece */
+	size_t window_size;
 };
 
 /* Makes a needle of `string`, which is in charset `charset` (NULL name: UTF-8/US-ASCII). An empty
@@ -34,8 +37,5 @@ bool match_header(const struct needle *needle, struct span header);
 bool match_body(const struct needle *needle, const struct mime *mime);
 /* SEARCH TEXT: the message's own header too. */
 bool match_message(const struct needle *needle, const struct mime *mime);
-
-/* Appends `text` (UTF-8; what is invalid is copied) case-folded. */
-void fold_add(struct text *out, struct span text);
 
 #endif

@@ -13,35 +13,37 @@
 
 #define MOST_PARTS 10000
 #define MOST_PART_DEPTH 100
-#define MOST_BOUNDARY 256            /* bytes of a boundary that are compared (RFC 2046 allows 70) */
+#define MOST_BOUNDARY 256            /* bytes that are compared (RFC 2046 allows 70) */
 #define MOST_PARAMETERS 500          /* parameters of one field that are looked at */
 
 #define NO_PART UINT32_MAX
 
 enum part_kind {
 	PART_LEAF,
-	PART_MULTIPART,   /* children are its parts; may have none */
+	PART_MULTIPART,   /* children are its parts, one at least */
 	PART_MESSAGE,     /* message/rfc822, message/global: exactly one child, the message inside */
 };
 
 struct part {
 	enum part_kind kind;
 	uint32_t parent, first_child, next;    /* NO_PART where there is none */
-	uint32_t children;
+	uint32_t last_child;
 	uint32_t depth;                        /* 0 for the message itself */
 	size_t header_at, header_len;          /* with the blank line */
 	size_t body_at, body_len;
 	size_t lines;                          /* LFs in the body */
-	struct span type, subtype;             /* as sent, or the default; "text" "plain" when the field is broken */
+	struct span type, subtype;             /* as sent, or the default (then static) */
 	/* Raw values of the fields, folds inside; .at is NULL where the field is missing. The
-	 * first of a kind counts. */
-	struct span content_type;              /* NULL too where type and subtype are not the sender's */
+	 * first of a kind counts. content_type is NULL too where type and subtype are not the
+	 * sender's: "text" "plain" when the field is broken (RFC 2045 5.2) or a multipart in which
+	 * no part was found, "application" "octet-stream" past a limit. */
+	struct span content_type;
 	struct span encoding, id, description, md5, disposition, language, location;
 };
 
 struct mime {
 	struct span message;
-	struct part *parts;       /* parts[0] is the message; parents stand before children, siblings in order */
+	struct part *parts;       /* parts[0] is the message; in the order of the message */
 	uint32_t count;
 	uint32_t room;
 	bool limited;             /* a limit was met */

@@ -20,6 +20,9 @@ void quote_nstring(struct text *out, struct span string);
 void quote_astring(struct text *out, struct span string);
 /* "{n}" CRLF bytes. */
 void quote_literal(struct text *out, struct span bytes);
+/* A header field's raw value: NIL when .at is NULL, else unfolded, cut at MOST_FIELD_VALUE, and as
+ * quote_string. */
+void quote_field(struct text *out, struct span value);
 /* Replaces NUL by 0x80 in place. */
 void quote_mend_nul(unsigned char *at, size_t len);
 
