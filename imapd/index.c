@@ -74,10 +74,14 @@ find_next_record(struct span in)
 {
 	size_t most = in.len < RESYNC_MOST ? in.len : RESYNC_MOST;
 
-	for (size_t at = 1; at < most; at++) {
+	for (size_t at = 1; at + RECORD_HEAD < most; at++) {
 		struct span rest = span_part(in, at, SIZE_MAX), payload;
+		unsigned char kind = in.at[at + RECORD_HEAD];
 
-		if (record_take(&rest, &payload) && payload.at[0] >= RECORD_ADD && payload.at[0] <= RECORD_INODE)
+		/* Looking only at what can be a short record keeps this linear: no CRC over random lengths. */
+		if (kind < RECORD_ADD || kind > RECORD_INODE || in.at[at + 2] != 0 || in.at[at + 3] != 0)
+			continue;
+		if (record_take(&rest, &payload))
 			return at;
 	}
 	return in.len;

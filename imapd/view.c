@@ -1,0 +1,261 @@
+/* view - see view.h. */
+#include "imapd/view.h"
+
+#include "imapd/flags.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Takes the messages that the index has from v->uidnext on. Each is \Recent in the first session that may change the
+ * mailbox and is told of it (RFC 3501 2.3.2); EXAMINE takes that from nobody (6.3.2). */
+static void
+take_new(struct view *v)
+{
+	struct index *ix = &v->mailbox->index;
+	size_t from = index_from(ix, v->uidnext), more = ix->count - from;
+	struct change c;
+
+	if (v->count + more > v->room) {
+		v->room = v->count + more + v->count / 8 + 16;
+		v->uids = must_realloc(v->uids, v->room * sizeof(*v->uids));
+		v->marks = must_realloc(v->marks, v->room * sizeof(*v->marks));
+	}
+	for (; from < ix->count; from++) {
+		bool recent = ix->records[from].uid >= ix->recent_from;
+
+		v->uids[v->count] = ix->records[from].uid;
+		v->marks[v->count++] = recent ? VIEW_RECENT : 0;
+		v->recent += recent;
+	}
+	v->uidnext = ix->uidnext;
+	if (v->read_only || ix->recent_from >= ix->uidnext)
+		return;
+	change_init(&c);
+	c.lazy = true;       /* to be recent once too often does no harm */
+	change_state(&c, ix->uidnext, ix->modseq, ix->uidnext);
+	(void)mailbox_commit(v->mailbox, &c);
+	change_clear(&c);
+}
+
+struct view *
+view_open(struct mailbox *mailbox, bool read_only)
+{
+	struct view *v = must_alloc(sizeof(*v));
+
+	v->mailbox = mailbox;
+	v->read_only = read_only;
+	v->modseq = mailbox->index.modseq;
+	v->expunges = mailbox->index.expunges;
+	v->uidnext = 1;
+	take_new(v);
+	return v;
+}
+
+void
+view_close(struct view **v)
+{
+	if (*v == NULL)
+		return;
+	mailbox_release(&(*v)->mailbox);
+	free((*v)->uids);
+	free((*v)->marks);
+	free(*v);
+	*v = NULL;
+}
+
+uint32_t
+view_uid(const struct view *v, size_t number)
+{
+	return v->uids[number - 1];
+}
+
+size_t
+view_number_from(const struct view *v, uint32_t uid)
+{
+	size_t low = 0, high = v->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (v->uids[middle] < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low + 1;
+}
+
+size_t
+view_number(const struct view *v, uint32_t uid)
+{
+	size_t number = view_number_from(v, uid);
+
+	return number <= v->count && v->uids[number - 1] == uid ? number : 0;
+}
+
+bool
+view_is_recent(const struct view *v, size_t number)
+{
+	return v->marks[number - 1] & VIEW_RECENT;
+}
+
+bool
+view_has_news(const struct view *v, bool expunges)
+{
+	const struct index *ix = &v->mailbox->index;
+
+	return v->telling != TELL_NOTHING || ix->uidnext != v->uidnext || ix->modseq != v->modseq ||
+		(expunges && ix->expunges != v->expunges);
+}
+
+void
+view_flags_write(const struct view *v, size_t number, const struct index_record *r, struct text *out)
+{
+	bool recent = view_is_recent(v, number);
+
+	text_add(out, SPAN("FLAGS ("));
+	flags_write(r->flags, out);
+	keywords_write(&v->mailbox->index.keywords, r->keywords, r->flags == 0, out);
+	if (recent)
+		text_add_str(out, r->flags == 0 && r->keywords == 0 ? "\\Recent" : " \\Recent");
+	text_add_byte(out, ')');
+}
+
+/* From the last message to the first: so no number that is yet to come changes. */
+static bool
+tell_expunges(struct view *v, struct text *out, size_t full)
+{
+	const struct index *ix = &v->mailbox->index;
+
+	for (; v->at > 0; v->at--) {
+		size_t i = v->at - 1;
+
+		if ((v->marks[i] & VIEW_GONE) || index_find(ix, v->uids[i]) != NO_RECORD)
+			continue;
+		if (out->len >= full)
+			return false;
+		text_add(out, SPAN("* "));
+		text_add_number(out, v->at);
+		text_add(out, SPAN(" EXPUNGE\r\n"));
+		v->marks[i] |= VIEW_GONE;
+		v->any_gone = true;
+	}
+	return true;
+}
+
+static void
+drop_gone(struct view *v)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; v->any_gone && i < v->count; i++) {
+		if (v->marks[i] & VIEW_GONE) {
+			v->recent -= v->marks[i] & VIEW_RECENT;
+			continue;
+		}
+		v->uids[to] = v->uids[i];
+		v->marks[to++] = v->marks[i];
+	}
+	if (v->any_gone)
+		v->count = to;
+	v->any_gone = false;
+}
+
+static void
+tell_counts(struct view *v, struct text *out)
+{
+	size_t count = v->count, recent = v->recent;
+
+	take_new(v);
+	if (v->count == count)
+		return;
+	text_add(out, SPAN("* "));
+	text_add_number(out, v->count);
+	text_add(out, SPAN(" EXISTS\r\n"));
+	if (v->recent != recent) {
+		text_add(out, SPAN("* "));
+		text_add_number(out, v->recent);
+		text_add(out, SPAN(" RECENT\r\n"));
+	}
+}
+
+static bool
+tell_flags(struct view *v, bool uids, struct text *out, size_t full)
+{
+	const struct index *ix = &v->mailbox->index;
+	size_t record = 0;
+
+	if (v->at < v->count)
+		record = index_from(ix, v->uids[v->at]);
+	for (; v->at < v->count; v->at++) {
+		const struct index_record *r;
+
+		/* Both are in ascending order of UID: one walk through both. */
+		while (record < ix->count && ix->records[record].uid < v->uids[v->at])
+			record++;
+		if (record == ix->count)
+			break;
+		r = &ix->records[record];
+		if (r->uid != v->uids[v->at] || r->modseq <= v->modseq)
+			continue;
+		if (out->len >= full)
+			return false;
+		text_add(out, SPAN("* "));
+		text_add_number(out, v->at + 1);
+		text_add(out, SPAN(" FETCH ("));
+		if (uids) {
+			text_add(out, SPAN("UID "));
+			text_add_number(out, r->uid);
+			text_add_byte(out, ' ');
+		}
+		view_flags_write(v, v->at + 1, r, out);
+		text_add(out, SPAN(")\r\n"));
+	}
+	v->modseq = v->modseq_goal;
+	return true;
+}
+
+bool
+view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t full)
+{
+	const struct index *ix = &v->mailbox->index;
+
+	if (v->telling == TELL_NOTHING) {
+		if (!view_has_news(v, expunges))
+			return true;
+		v->modseq_goal = ix->modseq;
+		v->telling = TELL_COUNTS;
+		if (expunges && ix->expunges != v->expunges) {
+			v->telling = TELL_EXPUNGES;
+			v->expunges = ix->expunges;
+			v->at = v->count;
+		}
+	}
+	if (v->telling == TELL_EXPUNGES) {
+		if (!tell_expunges(v, out, full))
+			return false;
+		drop_gone(v);
+		v->telling = TELL_COUNTS;
+	}
+	if (v->telling == TELL_COUNTS) {
+		size_t old = v->count;
+
+		tell_counts(v, out);
+		v->telling = TELL_FLAGS;
+		v->at = 0;
+		/* Nothing but new messages: their flags were never told otherwise, and are not told now. */
+		if (v->modseq == v->modseq_goal || old == 0)
+			v->at = v->count;
+	}
+	if (!tell_flags(v, uids, out, full))
+		return false;
+	v->telling = TELL_NOTHING;
+	return true;
+}
+
+void
+view_told_own(struct view *v, uint64_t from)
+{
+	if (v->telling == TELL_NOTHING && v->modseq == from)
+		v->modseq = v->mailbox->index.modseq;
+}

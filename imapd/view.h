@@ -1,0 +1,55 @@
+/*
+ * view - what one session has been told of its selected mailbox: which message has which number.
+ *
+ * The mailbox changes at any time; the view changes only in view_tell, which says EXPUNGE, EXISTS, RECENT and
+ * FETCH (FLAGS) at the moments when RFC 3501 5.2, 5.5 and 7.4.1 allow it. Telling may take several turns
+ * when much has changed: it stops when the output is full, and goes on where it stopped.
+ */
+#ifndef VALIJA_IMAPD_VIEW_H
+#define VALIJA_IMAPD_VIEW_H
+
+#include "imapd/mailbox.h"
+
+#define VIEW_RECENT 1u       /* this session is the first to be told of the message */
+#define VIEW_GONE 2u         /* EXPUNGE was said; the entry goes when telling is through */
+
+struct view {
+	struct mailbox *mailbox;     /* a use of it, released by view_close */
+	bool read_only;
+	uint32_t *uids;              /* of the messages 1 to count */
+	uint8_t *marks;
+	size_t count, room;
+	size_t recent;               /* how many marks have VIEW_RECENT */
+	uint64_t modseq;             /* flags are told up to here */
+	uint64_t expunges;           /* index.expunges when last told */
+	uint32_t uidnext;            /* messages from here on are not told of */
+	/* A telling that is under way. */
+	enum { TELL_NOTHING, TELL_EXPUNGES, TELL_COUNTS, TELL_FLAGS } telling;
+	size_t at;
+	uint64_t modseq_goal;
+	bool any_gone;
+};
+
+/* Takes over the use of `mailbox`. All present messages are in the view; nothing is told. */
+struct view *view_open(struct mailbox *mailbox, bool read_only);
+void view_close(struct view **v);
+
+/* The UID of message `number` (1 to count). */
+uint32_t view_uid(const struct view *v, size_t number);
+/* The number of the message with `uid`, or 0. The first number with at least this UID (count + 1: none). */
+size_t view_number(const struct view *v, uint32_t uid);
+size_t view_number_from(const struct view *v, uint32_t uid);
+bool view_is_recent(const struct view *v, size_t number);
+
+/* Is there anything to tell (expunges counted only when `expunges`)? Cheap. */
+bool view_has_news(const struct view *v, bool expunges);
+/* Appends what there is to tell, as long as out->len stays below `full`. True when all was told. With `uids`, FETCH
+ * responses name the UID too (RFC 3501 6.4.8). */
+bool view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t full);
+/* The session itself has just caused and told the change that gave modseq `from` + 1 and up: it is not told again, unless
+ * something else has not been told yet. */
+void view_told_own(struct view *v, uint64_t from);
+/* Appends "FLAGS (\Seen work \Recent)" for a message. */
+void view_flags_write(const struct view *v, size_t number, const struct index_record *r, struct text *out);
+
+#endif
