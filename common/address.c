@@ -417,6 +417,8 @@ address_key(const struct address *a, struct text *to)
 		unquote(a->local, &part);
 	else
 		text_add(&part, a->local);
+	/* Before: J with a caron has no character of its own, j has. After: the kelvin sign became K. */
+	lower_ascii(&part);
 	normalize(&part, false);
 	lower_ascii(&part);
 	failed = part.failed;

@@ -128,6 +128,7 @@ static const struct {
 	{ "a@[IPv6:2001:DB8::1]", "a@[ipv6:2001:db8::1]" },
 	/* Normal form C: o with diaeresis as one or two characters is the same user. */
 	{ "jo\xcc\x88rg@example.org", "j\xc3\xb6rg@example.org" },
+	{ "J\xcc\x8c@example.org", "\xc7\xb0@example.org" },
 	/* U+037E becomes a semicolon, the kelvin sign a K. */
 	{ "a\xcd\xbe@example.org", "\"a;\"@example.org" },
 	{ "\xe2\x84\xaa@example.org", "k@example.org" },
