@@ -1,0 +1,574 @@
+/*
+ * attempt - a queued message's turn: its envelope is read, what can be delivered here is, and what
+ * came of it is recorded; see queue.h.
+ *
+ *   COPYING    a local worker copies the message into mailboxes, some of them at a time
+ *   RECORDING  a spool worker appends what became of recipients to the envelope
+ *   REMOVING   every recipient is done: a spool worker removes message and envelope
+ *
+ * What was delivered is never delivered again because it could not be recorded: such an attempt stays,
+ * stranded, until a spool worker records it.
+ */
+#include "queue.h"
+
+#include "common/beneath.h"
+#include "common/log.h"
+#include "mailboxes.h"
+#include "spool_name.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ATTEMPTS_A_TURN 100              /* envelopes read before others have their turn */
+#define NO_WORKER_SECONDS 5              /* until the next try when no local worker is there */
+#define STRANDED_SECONDS 10              /* until the next try to record */
+
+enum attempt_step { COPYING, RECORDING, REMOVING };
+
+/* What came of one recipient in this attempt. */
+struct result {
+	bool known;
+	struct verdict verdict;              /* status and reason in static memory, or in `own` */
+	char *own;
+};
+
+struct attempt {
+	struct conversation c;
+	TAILQ_ENTRY(attempt) stranded;
+	bool is_stranded;
+	struct queued *m;
+	enum attempt_step step;
+	struct queued_file file;
+	int message;                         /* the message, to be read */
+	struct destination *destination;     /* beside file.envelope.recipient */
+	struct result *result;
+	uint32_t *mailbox, mailboxes;
+	uint32_t from, to;                   /* of `mailbox`: being copied */
+	uint32_t *record, records;           /* recipients to be recorded */
+	uint32_t told;                       /* how many of them were answered */
+	bool failed;                         /* one of them with a failure */
+	bool away;                           /* a local worker was not there: not worth a record */
+};
+
+static struct attempt *
+attempt_of(struct conversation *c)
+{
+	return (struct attempt *)(void *)c;
+}
+
+/* --- reading --- */
+
+int
+queued_read(struct queue *q, uint64_t id, struct queued_file *f)
+{
+	int fd = open_in(q->queue, spool_name(id, SUFFIX_ENVELOPE).str, O_RDONLY, 0), error = 0;
+	struct stat st;
+	ssize_t len;
+	size_t whole;
+
+	memset(f, 0, sizeof(*f));
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		error = errno;
+	else if (st.st_size > MOST_ENVELOPE_FILE)
+		error = EBADMSG;
+	if (error == 0) {
+		f->at = must_alloc((size_t)st.st_size + 1);
+		len = read_at(fd, f->at, (size_t)st.st_size, 0);
+		if (len < 0)
+			error = errno;
+		else if (!envelope_decode(span_of(f->at, (size_t)len), &f->envelope, &whole) ||
+		    f->envelope.id != id)
+			error = EBADMSG;
+		f->len = len < 0 ? 0 : (size_t)len;
+	}
+	close(fd);
+	if (error == 0)
+		return 0;
+	queued_file_clear(f);
+	errno = error;
+	return -1;
+}
+
+void
+queued_file_clear(struct queued_file *f)
+{
+	envelope_clear(&f->envelope);
+	free(f->at);
+	f->at = NULL;
+}
+
+void
+queued_set_aside(struct queue *q, struct queued *m, const char *reason)
+{
+	static const char *const suffixes[] = { SUFFIX_ENVELOPE, SUFFIX_MESSAGE };
+	int corrupt = open_in(q->spool, SPOOL_CORRUPT, O_PATH | O_DIRECTORY, 0);
+
+	log_error(0, "unreadable-in-queue", KEY_ID("message", m->id), KEY_STR("reason", reason),
+		KEY_STR("moved-to", SPOOL_CORRUPT));
+	for (size_t i = 0; corrupt >= 0 && i < 2; i++) {
+		struct spool_name name = spool_name(m->id, suffixes[i]);
+
+		if (renameat(q->queue, name.str, corrupt, name.str) < 0 && errno != ENOENT)
+			log_error(0, "spool-failed", KEY_ID("message", m->id), KEY_STR("at", SPOOL_CORRUPT),
+				KEY_ERRNO);
+	}
+	if (corrupt >= 0)
+		close(corrupt);
+	schedule_forget(&q->schedule, m);
+}
+
+/* --- what came of a recipient --- */
+
+static void
+result_set(struct attempt *a, uint32_t i, struct verdict v)
+{
+	struct result *r = &a->result[i];
+
+	if (r->known)
+		return;
+	r->known = true;
+	r->verdict = v;
+	/* A worker's words are gone after its message: status and reason are kept, one after the other. */
+	r->own = must_alloc(v.status.len + v.reason.len + 1);
+	memcpy(r->own, v.status.at, v.status.len);
+	memcpy(r->own + v.status.len, v.reason.at, v.reason.len);
+	r->verdict.status = span_of(r->own, v.status.len);
+	r->verdict.reason = span_of(r->own + v.status.len, v.reason.len);
+}
+
+/* Everybody whose mailbox `first` stands for. */
+static void
+result_set_mailbox(struct attempt *a, uint32_t first, struct verdict v)
+{
+	for (uint32_t i = first; i < a->file.envelope.count; i++)
+		if (a->destination[i].home != NULL && a->destination[i].first == first)
+			result_set(a, i, v);
+}
+
+static bool
+is_final(uint8_t outcome)
+{
+	return outcome == DONE || outcome == NEVER;
+}
+
+/* --- the life of an attempt --- */
+
+static void
+attempt_free(struct queue *q, struct attempt *a)
+{
+	conversation_leave(&a->c);
+	idmap_remove(&q->conversations, a->c.id);
+	if (a->is_stranded)
+		TAILQ_REMOVE(&q->stranded, a, stranded);
+	for (uint32_t i = 0; i < a->file.envelope.count; i++) {
+		free(a->destination[i].home);
+		free(a->result[i].own);
+	}
+	free(a->destination);
+	free(a->result);
+	free(a->mailbox);
+	free(a->record);
+	if (a->message >= 0)
+		close(a->message);
+	queued_file_clear(&a->file);
+	free(a);
+	q->attempts--;
+}
+
+static void
+strand(struct queue *q, struct attempt *a)
+{
+	static const struct timeval wait = { .tv_sec = STRANDED_SECONDS };
+
+	conversation_leave(&a->c);
+	if (!a->is_stranded)
+		TAILQ_INSERT_TAIL(&q->stranded, a, stranded);
+	a->is_stranded = true;
+	if (!evtimer_pending(q->retry_timer, NULL))
+		evtimer_add(q->retry_timer, &wait);
+}
+
+/* Everything is recorded: until the next time, or for good. */
+static void
+attempt_end(struct queue *q, struct attempt *a)
+{
+	struct queued *m = a->m;
+	const struct envelope *e = &a->file.envelope;
+	bool again = false, failed = false, elsewhere = false;
+
+	for (uint32_t i = 0; i < e->count; i++) {
+		uint8_t outcome = a->result[i].known ? a->result[i].verdict.outcome :
+			e->recipient[i].told.outcome;
+
+		failed |= outcome == NEVER;
+		again |= a->destination[i].home != NULL && !is_final(outcome);
+		again |= a->result[i].known && !is_final(outcome);
+		elsewhere |= a->destination[i].home == NULL && !a->result[i].known && !is_final(outcome);
+	}
+	m->active = false;
+	m->held = failed && !again && !elsewhere;
+	if (again) {
+		if (m->tries < UINT8_MAX)
+			m->tries++;
+		schedule_at(&q->schedule, m,
+			queue_now() + (a->away ? NO_WORKER_SECONDS : schedule_delay(m->tries)));
+	}
+	attempt_free(q, a);
+	attempts_run(q);
+}
+
+static bool
+feed_remove(struct queue *q, struct conversation *c)
+{
+	(void)q;
+	send_spool_remove(c->worker->channel, c->id, &(struct msg_spool_remove){ }, NULL);
+	return true;
+}
+
+static bool
+feed_records(struct queue *q, struct conversation *c)
+{
+	struct attempt *a = attempt_of(c);
+	uint32_t i = a->record[c->cursor++];
+
+	(void)q;
+	send_spool_finish(c->worker->channel, c->id, &(struct msg_spool_finish){
+		.number = a->file.envelope.recipient[i].number, VERDICT_FIELDS(a->result[i].verdict) }, NULL);
+	return c->cursor == a->records;
+}
+
+/* Says to a spool worker what this step has to say. */
+static void
+attempt_record(struct queue *q, struct attempt *a)
+{
+	struct worker *w = worker_for(q, PROGRAM_SPOOL, a->c.id);
+
+	if (w == NULL) {
+		strand(q, a);
+		return;
+	}
+	if (a->is_stranded)
+		TAILQ_REMOVE(&q->stranded, a, stranded);
+	a->is_stranded = false;
+	a->told = 0;
+	a->failed = false;
+	conversation_join(&a->c, w);
+	conversation_say(q, &a->c, a->step == REMOVING ? feed_remove : feed_records);
+}
+
+/* Whether this says anything that the envelope does not say already. A worker that fails in the
+ * same way at every try does not make the envelope grow. */
+static bool
+is_news(const struct attempt *a, uint32_t i)
+{
+	const struct verdict *now = &a->result[i].verdict, *before = &a->file.envelope.recipient[i].told;
+
+	if (!a->result[i].known)
+		return false;
+	if (is_final(now->outcome))
+		return true;
+	return !a->away && a->file.len < MOST_ENVELOPE_FILE / 2 && (now->outcome != before->outcome ||
+		now->code != before->code || !span_equal(now->status, before->status) ||
+		!span_equal(now->reason, before->reason));
+}
+
+static void
+attempt_conclude(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	uint32_t done = 0;
+
+	a->record = must_alloc((e->count + 1) * sizeof(*a->record));
+	for (uint32_t i = 0; i < e->count; i++) {
+		if (is_news(a, i))
+			a->record[a->records++] = i;
+		done += (a->result[i].known ? a->result[i].verdict.outcome : e->recipient[i].told.outcome) == DONE;
+	}
+	/* That the envelope is gone says as much as a record for each. */
+	a->step = done == e->count ? REMOVING : RECORDING;
+	if (a->step == RECORDING && a->records == 0)
+		attempt_end(q, a);
+	else
+		attempt_record(q, a);
+}
+
+/* --- copying into mailboxes --- */
+
+static bool
+feed_copy(struct queue *q, struct conversation *c)
+{
+	struct attempt *a = attempt_of(c);
+	const struct envelope *e = &a->file.envelope;
+	struct text prefix = TEXT_UP_TO(MOST_ADDRESS + 32);
+	int fd;
+
+	(void)q;
+	if (a->from + c->cursor < a->to) {
+		uint32_t i = a->mailbox[a->from + c->cursor++];
+		struct destination *d = &a->destination[i];
+
+		send_target(c->worker->channel, c->id, &(struct msg_target){
+			.number = e->recipient[i].number, .address = e->recipient[i].address,
+			.home = span_str(d->home), .folder = SPAN(""), .uid = d->uid, .gid = d->gid }, NULL);
+		return false;
+	}
+	/* RFC 5321 4.4: the final delivery puts the return path on top. */
+	text_add_str(&prefix, "Return-Path: <");
+	text_add(&prefix, e->sender);
+	text_add_str(&prefix, ">\r\n");
+	fd = fcntl(a->message, F_DUPFD_CLOEXEC, 0);
+	send_place_copy(c->worker->channel, c->id, &(struct msg_place_copy){ .size = e->size,
+		.prefix = text_span(&prefix) }, &fd);
+	text_clear(&prefix);
+	return true;
+}
+
+static void
+log_results(struct attempt *a, uint32_t from, uint32_t to)
+{
+	const struct envelope *e = &a->file.envelope;
+	uint64_t now = (uint64_t)time(NULL), delay = now > e->arrived ? (now - e->arrived) * 1000 : 0;
+
+	for (uint32_t n = from; n < to; n++) {
+		uint32_t first = a->mailbox[n];
+
+		for (uint32_t i = first; i < e->count; i++)
+			if (a->destination[i].home != NULL && a->destination[i].first == first)
+				queue_log_recipient(e->session, e->id, e->recipient[i].address, delay,
+					a->result[i].verdict);
+	}
+}
+
+/* Mailboxes from a->from up to `to` have to wait for a worker. */
+static void
+copy_later(struct attempt *a, uint32_t to)
+{
+	a->away = true;
+	for (uint32_t n = a->from; n < to; n++)
+		result_set_mailbox(a, a->mailbox[n], V_LATER);
+	log_results(a, a->from, to);
+	a->from = to;
+}
+
+static void
+attempt_copy(struct queue *q, struct attempt *a)
+{
+	struct worker *w;
+
+	if (a->from == a->mailboxes) {
+		attempt_conclude(q, a);
+		return;
+	}
+	if ((w = worker_least_busy(q, PROGRAM_LOCAL)) == NULL) {
+		copy_later(a, a->mailboxes);
+		attempt_conclude(q, a);
+		return;
+	}
+	a->to = a->mailboxes - a->from > MOST_PLACES ? a->from + MOST_PLACES : a->mailboxes;
+	conversation_join(&a->c, w);
+	conversation_say(q, &a->c, feed_copy);
+}
+
+/* The worker is through with this part; whom it did not refuse has the message, durably. */
+void
+attempt_placed(struct queue *q, struct conversation *c)
+{
+	struct attempt *a = attempt_of(c);
+
+	conversation_leave(c);
+	for (uint32_t n = a->from; n < a->to; n++)
+		result_set_mailbox(a, a->mailbox[n], V_DELIVERED);
+	log_results(a, a->from, a->to);
+	a->from = a->to;
+	attempt_copy(q, a);
+}
+
+void
+attempt_refused(struct queue *q, struct conversation *c, uint32_t number, struct verdict v)
+{
+	struct attempt *a = attempt_of(c);
+
+	(void)q;
+	for (uint32_t n = a->from; n < a->to; n++)
+		if (a->file.envelope.recipient[a->mailbox[n]].number == number)
+			result_set_mailbox(a, a->mailbox[n], queue_refusal(v));
+}
+
+void
+attempt_finished(struct queue *q, struct conversation *c, uint8_t outcome)
+{
+	struct attempt *a = attempt_of(c);
+
+	if (a->step != RECORDING)
+		return;
+	a->failed |= outcome != DONE;
+	if (++a->told < a->records)
+		return;
+	if (a->failed) {
+		strand(q, a);
+		return;
+	}
+	conversation_leave(c);
+	attempt_end(q, a);
+}
+
+void
+attempt_removed(struct queue *q, struct conversation *c, uint8_t outcome)
+{
+	struct attempt *a = attempt_of(c);
+	struct queued *m = a->m;
+
+	if (a->step != REMOVING)
+		return;
+	if (outcome != DONE) {
+		strand(q, a);
+		return;
+	}
+	log_info(a->file.envelope.session, "removed", KEY_ID("message", m->id));
+	attempt_free(q, a);
+	schedule_forget(&q->schedule, m);
+	attempts_run(q);
+}
+
+/* Its worker has died. What a local worker had placed may be there: at worst it comes twice. */
+void
+attempt_lost(struct queue *q, struct conversation *c)
+{
+	struct attempt *a = attempt_of(c);
+
+	if (a->step != COPYING) {
+		strand(q, a);
+		return;
+	}
+	copy_later(a, a->to);
+	attempt_copy(q, a);
+}
+
+uint32_t
+attempt_hour(const struct conversation *c)
+{
+	const struct attempt *a = (const struct attempt *)(const void *)c;
+
+	return a->step == COPYING ? HOUR_PLACING : HOUR_NONE;
+}
+
+void
+attempts_resume(struct queue *q)
+{
+	struct attempt *a, *next;
+
+	for (a = TAILQ_FIRST(&q->stranded); a != NULL; a = next) {
+		next = TAILQ_NEXT(a, stranded);
+		attempt_record(q, a);
+	}
+}
+
+/* --- beginning --- */
+
+/* Where each recipient that is not done leads now; users may have come and gone since it arrived. */
+static void
+attempt_resolve(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	struct resolved r;
+
+	resolved_init(&r);
+	for (uint32_t i = 0; i < e->count; i++) {
+		if (is_final(e->recipient[i].told.outcome))
+			continue;
+		resolve(&q->resolver, q->daemon.settings, e->recipient[i].address, true, true, &r);
+		if (r.leads == LEADS_HERE)
+			a->destination[i] = (struct destination){ must_copy(text_span(&r.home)), r.uid, r.gid, i };
+		else if (r.leads == LEADS_NOWHERE) {
+			result_set(a, i, r.verdict);
+			queue_log_recipient(e->session, e->id, e->recipient[i].address, 0, r.verdict);
+		}
+	}
+	resolved_clear(&r);
+	a->mailbox = mailboxes_of(a->destination, e->count, &a->mailboxes);
+}
+
+static void
+attempt_begin(struct queue *q, struct queued *m)
+{
+	struct attempt *a;
+	struct queued_file file;
+
+	schedule_park(&q->schedule, m);
+	if (!m->has_envelope && !recover_orphan(q, m))
+		return;
+	if (queued_read(q, m->id, &file) < 0) {
+		if (errno == EBADMSG) {
+			queued_set_aside(q, m, "the envelope is damaged");
+		} else if (errno == ENOENT) {
+			log_warning(0, "gone-from-queue", KEY_ID("message", m->id));
+			schedule_forget(&q->schedule, m);
+		} else {
+			log_error(0, "spool-failed", KEY_ID("message", m->id), KEY_STR("at", "envelope"),
+				KEY_ERRNO);
+			schedule_at(&q->schedule, m, queue_now() + FIRST_RETRY_SECONDS);
+		}
+		return;
+	}
+	a = must_alloc(sizeof(*a));
+	a->c.kind = ATTEMPT;
+	a->c.id = m->id;
+	a->m = m;
+	a->file = file;
+	a->destination = must_alloc(file.envelope.count * sizeof(*a->destination));
+	a->result = must_alloc(file.envelope.count * sizeof(*a->result));
+	a->message = open_in(q->queue, spool_name(m->id, SUFFIX_MESSAGE).str, O_RDONLY, 0);
+	idmap_put(&q->conversations, m->id, a);
+	q->attempts++;
+	if (a->message < 0 && errno == ENOENT) {
+		attempt_free(q, a);
+		queued_set_aside(q, m, "the message is missing");
+		return;
+	}
+	m->active = true;
+	attempt_resolve(q, a);
+	attempt_copy(q, a);
+}
+
+void
+attempts_run(struct queue *q)
+{
+	struct queued *m;
+	struct timeval wait = { 0 };
+	static bool running;
+	uint32_t now = queue_now();
+
+	/* An attempt that ends at once comes here again. */
+	if (running)
+		return;
+	running = true;
+	for (int n = 0; n < ATTEMPTS_A_TURN && q->attempts < MOST_ATTEMPTS; n++) {
+		if ((m = schedule_first(&q->schedule)) == NULL || m->due > now)
+			break;
+		attempt_begin(q, m);
+	}
+	running = false;
+	if ((m = schedule_first(&q->schedule)) == NULL || q->attempts >= MOST_ATTEMPTS)
+		return;   /* the end of an attempt comes here */
+	if (m->due > now)
+		wait.tv_sec = m->due - now;
+	evtimer_add(q->due_timer, &wait);
+}
+
+void
+queue_accept(struct queue *q, uint64_t id)
+{
+	struct queued *m = schedule_find(&q->schedule, id);
+
+	if (m == NULL)
+		m = schedule_add(&q->schedule, id);
+	m->has_message = m->has_envelope = true;
+	schedule_at(&q->schedule, m, queue_now());
+	attempts_run(q);
+}

@@ -1,0 +1,117 @@
+/* keeper - see keeper.h; and the small words that the queue's files share. */
+#include "keeper.h"
+
+#include "common/beneath.h"
+#include "common/log.h"
+#include "common/users.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+uint64_t
+queue_now_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint32_t
+queue_now(void)
+{
+	return (uint32_t)(queue_now_milliseconds() / 1000);
+}
+
+struct verdict
+queue_refusal(struct verdict v)
+{
+	if (v.outcome == NEVER && v.code / 100 == 5 && v.status.len > 0 && v.status.at[0] == '5')
+		return v;
+	if (v.code / 100 != 4 || v.status.len == 0 || v.status.at[0] != '4')
+		return V_LATER;
+	v.outcome = LATER;
+	return v;
+}
+
+void
+queue_log_recipient(uint64_t session, uint64_t id, struct span to, uint64_t delay, struct verdict v)
+{
+	struct text seconds = TEXT_UP_TO(32);
+	bool sent = v.outcome == DONE;
+
+	text_printf(&seconds, "%llu.%02llu", (unsigned long long)delay / 1000,
+		(unsigned long long)delay % 1000 / 10);
+	log_info(session, sent ? "delivered" : "not-delivered", KEY_ID("message", id), KEY_SPAN("to", to),
+		KEY_STR("relay", "local"), KEY_SPAN("delay", text_span(&seconds)), KEY_SPAN("dsn", v.status),
+		KEY_STR("status", sent ? "sent" : v.outcome == NEVER ? "bounced" : "deferred"),
+		KEY_SPAN("reason", v.reason));
+	text_clear(&seconds);
+}
+
+static void
+on_due_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	attempts_run(arg);
+}
+
+static void
+on_retry_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	attempts_resume(arg);
+}
+
+bool
+keeper_init(struct queue *q)
+{
+	static const char *const names[] = { SPOOL_QUEUE, SPOOL_HOLD, SPOOL_CORRUPT };
+
+	q->spool = q->daemon.directory[DIRECTORY_SPOOL];
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mkdirat(q->spool, names[i], 0700) < 0 && errno != EEXIST)
+			log_error(0, "spool-unusable", KEY_STR("directory", names[i]), KEY_ERRNO);
+	q->queue = open_in(q->spool, SPOOL_QUEUE, O_RDONLY | O_DIRECTORY, 0);
+	q->users = table_reader(q->daemon.directory[DIRECTORY_STATE], USERS_TABLE);
+	if (q->queue < 0 || q->users == NULL) {
+		log_error(0, "not-started", KEY_STR("reason", q->queue < 0 ? "the spool cannot be opened" :
+			"the table of users cannot be opened"), KEY_ERRNO);
+		return false;
+	}
+	resolver_init(&q->resolver, q->users);
+	idmap_init(&q->conversations);
+	schedule_init(&q->schedule);
+	workers_init(q);
+	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
+		TAILQ_INIT(&q->front[i].transactions);
+	TAILQ_INIT(&q->stranded);
+	TAILQ_INIT(&q->listings);
+	q->due_timer = evtimer_new(q->daemon.base, on_due_timer, q);
+	q->retry_timer = evtimer_new(q->daemon.base, on_retry_timer, q);
+	return recover_begin(q);
+}
+
+void
+keeper_peer_came(struct queue *q, struct channel *peer)
+{
+	if (channel_peer(peer) == PROGRAM_LOCAL || channel_peer(peer) == PROGRAM_SPOOL)
+		worker_came(q, peer);
+}
+
+void
+keeper_settings_changed(struct queue *q)
+{
+	size_t place = 0;
+	struct queued *m;
+
+	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL)
+		if (m->place == 0 && !m->active && !m->held && m->has_envelope)
+			schedule_at(&q->schedule, m, queue_now());
+	attempts_run(q);
+}

@@ -1,0 +1,19 @@
+/* mailboxes - the different homes among recipients: whoever is named twice gets one message. */
+#ifndef VALIJA_MAILBOXES_H
+#define VALIJA_MAILBOXES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What is needed to know of a recipient. */
+struct destination {
+	char *home;              /* owned; NULL: not here */
+	uint32_t uid, gid;
+	uint32_t first;          /* the recipient that stands for this mailbox: itself, or an earlier one */
+};
+
+/* Sets ->first of each that has a home, and returns a new array of those that stand for a mailbox
+ * (the caller frees it), their number in *mailboxes. */
+uint32_t *mailboxes_of(struct destination *d, uint32_t count, uint32_t *mailboxes);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * queue - what the files of the queue manager share.
+ *
+ *   worker.c       the local and spool workers: who is there, who is least busy, what waits to be said
+ *   transaction.c  smtpd's conversation: from mail_begin to mail_told
+ *   attempt.c      a queued message's turn: resolve, deliver, record, remove
+ *   recover.c      what lies in the spool at start
+ *   listing.c      valija queue
+ *
+ * Everything here runs in one event loop and never waits for a disk's acknowledgement: workers do.
+ */
+#ifndef VALIJA_QUEUE_H
+#define VALIJA_QUEUE_H
+
+#include "common/daemon.h"
+#include "envelope.h"
+#include "idmap.h"
+#include "limits.h"
+#include "resolve.h"
+#include "schedule.h"
+
+#include <sys/queue.h>
+
+struct event;
+struct queue;
+struct conversation;
+TAILQ_HEAD(conversation_list, conversation);
+
+/* --- workers --- */
+
+struct worker {
+	struct channel *channel;            /* NULL while it is away */
+	struct conversation_list at;        /* every conversation with it */
+	struct conversation_list to_feed;   /* those that have something to say, first come first */
+	unsigned int load;
+};
+
+enum conversation_kind { TRANSACTION, ATTEMPT, GIVE_BACK };
+
+/* One message between queue and its workers; the first member of what it belongs to. */
+struct conversation {
+	enum conversation_kind kind;
+	uint64_t id;
+	struct worker *worker;              /* NULL: with none */
+	TAILQ_ENTRY(conversation) at, to_feed;
+	/* Says the next packet to c->worker; true when that was the last. NULL: nothing to say. */
+	bool (*feed)(struct queue *q, struct conversation *c);
+	uint32_t cursor;                    /* for feed: how many were said */
+};
+
+/* The worker of a kind with the fewest conversations, or NULL while all are away. */
+struct worker *worker_least_busy(struct queue *q, enum program program);
+/* The same spool worker for one message each time, while it is there: its records stay in order. */
+struct worker *worker_for(struct queue *q, enum program program, uint64_t id);
+void conversation_join(struct conversation *c, struct worker *w);
+void conversation_leave(struct conversation *c);
+/* Begins to feed c's worker. A few packets at a time: see MOST_FED_PACKETS. */
+void conversation_say(struct queue *q, struct conversation *c,
+	bool (*feed)(struct queue *, struct conversation *));
+/* Tells `w` that the file lent as `id` is not needed. */
+void worker_give_back(struct queue *q, struct worker *w, uint64_t id);
+void workers_init(struct queue *q);
+void worker_came(struct queue *q, struct channel *channel);
+extern const struct hearing queue_hears_local, queue_hears_spool;
+
+/* --- transactions --- */
+
+struct transaction;
+TAILQ_HEAD(transaction_list, transaction);
+
+struct front {                              /* one smtpd */
+	struct transaction_list transactions;
+	size_t count;
+};
+
+/* A mailbox that refused a message lately: mail for it and others goes by the queue, so that it
+ * keeps only its own from being delivered. */
+#define MOST_TROUBLED 64
+#define TROUBLED_SECONDS 3600
+struct troubled {
+	char *home;
+	uint32_t until;
+};
+
+void transaction_lent(struct queue *q, struct conversation *c, int fd);
+void transaction_refused(struct queue *q, struct conversation *c, struct verdict v);
+/* One mailbox could not take it: none does. */
+void transaction_place_refused(struct queue *q, struct conversation *c, uint32_t number, struct verdict v);
+void transaction_placed(struct queue *q, struct conversation *c);
+void transaction_spooled(struct queue *q, struct conversation *c);
+/* Its worker has died. */
+void transaction_lost(struct queue *q, struct conversation *c);
+/* HOUR_WAITING, HOUR_PLACING or HOUR_NONE: what its worker may say. */
+uint32_t transaction_hour(const struct conversation *c);
+extern const struct hearing queue_hears_smtpd;
+
+/* --- queued messages --- */
+
+struct attempt;
+TAILQ_HEAD(attempt_list, attempt);
+
+/* Begins as many attempts as are due and allowed, and sets the clock for the next. */
+void attempts_run(struct queue *q);
+void attempt_placed(struct queue *q, struct conversation *c);
+void attempt_refused(struct queue *q, struct conversation *c, uint32_t number, struct verdict v);
+void attempt_finished(struct queue *q, struct conversation *c, uint8_t outcome);
+void attempt_removed(struct queue *q, struct conversation *c, uint8_t outcome);
+void attempt_lost(struct queue *q, struct conversation *c);
+uint32_t attempt_hour(const struct conversation *c);
+/* A spool worker is there again: go on with what waits for one. */
+void attempts_resume(struct queue *q);
+/* A message is in the queue from now on. */
+void queue_accept(struct queue *q, uint64_t id);
+/* A message and its envelope, as read from disk; queued_read: 0, or -1 with errno (EBADMSG:
+ * unreadable). */
+struct queued_file {
+	unsigned char *at;
+	size_t len;
+	struct envelope envelope;           /* spans lie in `at` */
+};
+int queued_read(struct queue *q, uint64_t id, struct queued_file *f);
+void queued_file_clear(struct queued_file *f);
+/* Moves both files to corrupt/, logs, and forgets the message. */
+void queued_set_aside(struct queue *q, struct queued *m, const char *reason);
+
+/* --- the rest --- */
+
+struct listing;
+TAILQ_HEAD(listing_list, listing);
+extern const struct hearing queue_hears_command;
+
+/* Begins to look through the spool. False (logged) when it cannot be read. */
+bool recover_begin(struct queue *q);
+/* A message without an envelope has waited long enough: remove it. True when it has one by now. */
+bool recover_orphan(struct queue *q, struct queued *m);
+
+struct queue {
+	struct daemon daemon;
+	int spool, queue;                   /* directories */
+	struct table *users;
+	struct resolver resolver;
+	struct worker local[MOST_PEERS_OF_A_KIND], spoolers[MOST_PEERS_OF_A_KIND];
+	struct event *feed_timer;
+	struct idmap conversations;         /* transactions and attempts, by message id */
+	struct front front[MOST_PEERS_OF_A_KIND];
+	size_t transactions, pending_recipients;
+	struct troubled troubled[MOST_TROUBLED];
+	size_t next_troubled;
+	struct schedule schedule;
+	struct event *due_timer, *retry_timer, *scan_event;
+	void *scan;                         /* DIR, while the start's scan goes on */
+	unsigned int attempts;
+	struct attempt_list stranded;       /* have something to record, no spool worker does it */
+	struct listing_list listings;
+	uint64_t served;
+};
+
+/* Seconds, and milliseconds, of the monotonic clock. */
+uint32_t queue_now(void);
+uint64_t queue_now_milliseconds(void);
+/* What a worker says of a failure, made sound: LATER with 4yz, or NEVER with 5yz. */
+struct verdict queue_refusal(struct verdict v);
+/* One line for what became of one recipient. */
+void queue_log_recipient(uint64_t session, uint64_t id, struct span to, uint64_t delay_milliseconds,
+	struct verdict v);
+
+#endif

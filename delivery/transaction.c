@@ -1,0 +1,487 @@
+/* transaction - one message from MAIL to its 250, as smtpd asks for it; see queue.h. */
+#include "queue.h"
+
+#include "common/address.h"
+#include "common/log.h"
+#include "mailboxes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum transaction_state {
+	OPEN,       /* recipients come */
+	WAITING,    /* a worker is asked for a file */
+	LENT,       /* smtpd writes */
+	PLACING,    /* a worker makes it durable */
+};
+
+struct recipient {
+	uint32_t number;
+	char *address;
+};
+
+struct transaction {
+	struct conversation c;
+	TAILQ_ENTRY(transaction) next;      /* of its front */
+	struct front *front;
+	struct channel *smtpd;              /* NULL: gone, or it gave up; only while PLACING */
+	enum transaction_state state;
+	uint64_t session, begun;            /* begun: milliseconds */
+	uint8_t service, body;
+	bool utf8, by_queue;                /* by_queue: not every recipient is a mailbox here */
+	char *sender, *login;
+	uint64_t size;
+	unsigned char digest[DIGEST_SIZE];
+	struct recipient *recipient;
+	struct destination *destination;    /* beside recipient */
+	uint32_t count, room;
+	uint32_t *mailbox, mailboxes;       /* recipients that stand for a mailbox each */
+};
+
+static struct transaction *
+transaction_of(struct conversation *c)
+{
+	return (struct transaction *)(void *)c;
+}
+
+static void
+transaction_free(struct queue *q, struct transaction *t)
+{
+	conversation_leave(&t->c);
+	idmap_remove(&q->conversations, t->c.id);
+	TAILQ_REMOVE(&t->front->transactions, t, next);
+	t->front->count--;
+	q->transactions--;
+	q->pending_recipients -= t->count;
+	for (uint32_t i = 0; i < t->count; i++) {
+		free(t->recipient[i].address);
+		free(t->destination[i].home);
+	}
+	free(t->recipient);
+	free(t->destination);
+	free(t->mailbox);
+	free(t->sender);
+	free(t->login);
+	free(t);
+	if (q->daemon.leaving && q->transactions == 0)
+		daemon_exit(&q->daemon);
+}
+
+/* Says how it ended, and forgets it. */
+static void
+tell(struct queue *q, struct transaction *t, struct verdict v)
+{
+	if (t->smtpd != NULL)
+		send_mail_told(t->smtpd, t->c.id, &(struct msg_mail_told){ VERDICT_FIELDS(v) }, NULL);
+	if (v.outcome != DONE)
+		log_info(t->session, "not-accepted", KEY_ID("message", t->c.id), KEY_NUM("code", v.code),
+			KEY_SPAN("dsn", v.status), KEY_SPAN("reason", v.reason));
+	transaction_free(q, t);
+}
+
+/* The file is not needed, whether it was lent already or is only asked for. */
+static void
+give_back(struct queue *q, struct transaction *t)
+{
+	struct worker *w = t->c.worker;
+	bool asked = w != NULL && t->c.feed == NULL;
+
+	conversation_leave(&t->c);
+	if (asked)
+		worker_give_back(q, w, t->c.id);
+}
+
+/* smtpd does not want it any more. What is being placed already is finished in any case. */
+static void
+abandon(struct queue *q, struct transaction *t)
+{
+	if (t->state == PLACING) {
+		t->smtpd = NULL;
+		return;
+	}
+	give_back(q, t);
+	transaction_free(q, t);
+}
+
+/* --- what smtpd says --- */
+
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	static const uint32_t hours[] = {
+		[OPEN] = HOUR_OPEN,
+		[WAITING] = HOUR_WAITING,
+		[LENT] = HOUR_LENT,
+		[PLACING] = HOUR_PLACING,
+	};
+	struct queue *q = me;
+	struct conversation *c = idmap_get(&q->conversations, id);
+
+	(void)m;
+	if (id == 0)
+		return 0;
+	/* The id of somebody else's message is unknown to this peer; mail_begin refuses it. */
+	if (c == NULL || c->kind != TRANSACTION || transaction_of(c)->smtpd != from)
+		return HOUR_NONE;
+	return hours[transaction_of(c)->state];
+}
+
+static void
+smtpd_gone(void *me, struct channel *from)
+{
+	struct queue *q = me;
+	struct front *f = &q->front[channel_peer_index(from)];
+	struct transaction *t, *next;
+
+	for (t = TAILQ_FIRST(&f->transactions); t != NULL; t = next) {
+		next = TAILQ_NEXT(t, next);
+		if (t->smtpd == from)
+			abandon(q, t);
+	}
+}
+
+/* A sender is empty or a mailbox: it becomes the Return-Path line of a file. */
+static bool
+sender_is_sound(struct span sender)
+{
+	struct address a;
+
+	return sender.len == 0 ||
+		(address_take_mailbox(&sender, true, &a) == ADDRESS_OK && sender.len == 0);
+}
+
+static struct verdict
+may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_mail_begin *m)
+{
+	const struct settings *s = q->daemon.settings;
+
+	if (q->daemon.leaving)
+		return V_LEAVING;
+	if (idmap_get(&q->conversations, id) != NULL || schedule_find(&q->schedule, id) != NULL) {
+		log_error(m->session, "message-id-taken", KEY_ID("message", id));
+		return V_LATER;
+	}
+	if (f->count >= s->connections || q->transactions >= MOST_TRANSACTIONS)
+		return V_BUSY;
+	if (!sender_is_sound(m->sender))
+		return V_BAD_SENDER;
+	return m->size > s->message_size_bytes ? V_TOO_BIG : V_BEGUN;
+}
+
+static void
+on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m,
+	const int *fd)
+{
+	struct queue *q = me;
+	struct front *f = &q->front[channel_peer_index(from)];
+	struct verdict v = may_begin(q, f, id, m);
+	struct transaction *t;
+
+	(void)fd;
+	if (v.outcome == DONE) {
+		t = must_alloc(sizeof(*t));
+		t->c.kind = TRANSACTION;
+		t->c.id = id;
+		t->front = f;
+		t->smtpd = from;
+		t->session = m->session;
+		t->begun = queue_now_milliseconds();
+		t->service = m->service;
+		t->body = m->body;
+		t->utf8 = m->utf8;
+		t->sender = must_copy(m->sender);
+		t->login = must_copy(m->login);
+		idmap_put(&q->conversations, id, t);
+		TAILQ_INSERT_TAIL(&f->transactions, t, next);
+		f->count++;
+		q->transactions++;
+	}
+	send_mail_begun(from, id, &(struct msg_mail_begun){ VERDICT_FIELDS(v) }, NULL);
+}
+
+static void
+recipient_add(struct queue *q, struct transaction *t, const struct msg_mail_recipient *m,
+	const struct resolved *r)
+{
+	if (t->count == t->room) {
+		t->room = t->room == 0 ? 4 : t->room * 2;
+		t->recipient = must_realloc(t->recipient, t->room * sizeof(*t->recipient));
+		t->destination = must_realloc(t->destination, t->room * sizeof(*t->destination));
+	}
+	t->recipient[t->count] = (struct recipient){ m->number, must_copy(m->address) };
+	t->destination[t->count] = (struct destination){
+		.home = r->leads == LEADS_HERE ? must_copy(text_span(&r->home)) : NULL,
+		.uid = r->uid,
+		.gid = r->gid,
+	};
+	t->count++;
+	q->pending_recipients++;
+}
+
+static void
+on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_mail_recipient *m,
+	const int *fd)
+{
+	struct queue *q = me;
+	struct transaction *t = idmap_get(&q->conversations, id);
+	struct resolved r;
+	struct verdict v = V_MOST_RECIPIENTS;
+
+	(void)fd;
+	resolved_init(&r);
+	if (t->count < q->daemon.settings->recipients && q->pending_recipients < MOST_PENDING_RECIPIENTS) {
+		resolve(&q->resolver, q->daemon.settings, m->address, t->utf8, t->login[0] != '\0', &r);
+		if (r.leads != LEADS_NOWHERE)
+			recipient_add(q, t, m, &r);
+		v = r.verdict;
+	}
+	send_mail_recipient_told(from, id,
+		&(struct msg_mail_recipient_told){ .number = m->number, VERDICT_FIELDS(v) }, NULL);
+	resolved_clear(&r);
+}
+
+/* --- a file to write --- */
+
+static bool
+is_troubled(const struct queue *q, const char *home)
+{
+	for (size_t i = 0; i < MOST_TROUBLED; i++)
+		if (q->troubled[i].home != NULL && q->troubled[i].until > queue_now() &&
+		    strcmp(q->troubled[i].home, home) == 0)
+			return true;
+	return false;
+}
+
+static void
+note_trouble(struct queue *q, const char *home)
+{
+	struct troubled *slot = &q->troubled[q->next_troubled];
+
+	if (is_troubled(q, home))
+		return;
+	q->next_troubled = (q->next_troubled + 1) % MOST_TROUBLED;
+	free(slot->home);
+	slot->home = must_copy(span_str(home));
+	slot->until = queue_now() + TROUBLED_SECONDS;
+}
+
+/* Straight into the Maildirs only when that can promise all or nothing for everybody. */
+static bool
+goes_by_queue(const struct queue *q, const struct transaction *t)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (t->destination[i].home == NULL)
+			return true;
+	if (t->mailboxes > MOST_PLACES)
+		return true;
+	for (uint32_t i = 0; t->mailboxes > 1 && i < t->mailboxes; i++)
+		if (is_troubled(q, t->destination[t->mailbox[i]].home))
+			return true;
+	return false;
+}
+
+static bool
+feed_lend(struct queue *q, struct conversation *c)
+{
+	struct transaction *t = transaction_of(c);
+	struct destination *d = &t->destination[t->mailboxes > 0 ? t->mailbox[0] : 0];
+
+	(void)q;
+	send_lend(c->worker->channel, c->id, &(struct msg_lend){
+		.home = t->by_queue ? SPAN_NONE : span_str(d->home), .uid = d->uid, .gid = d->gid }, NULL);
+	return true;
+}
+
+static void
+on_mail_data(void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
+{
+	struct queue *q = me;
+	struct transaction *t = idmap_get(&q->conversations, id);
+	struct worker *w;
+
+	(void)from;
+	(void)m;
+	(void)fd;
+	if (t->count == 0) {
+		tell(q, t, V_NO_RECIPIENTS);
+		return;
+	}
+	t->mailbox = mailboxes_of(t->destination, t->count, &t->mailboxes);
+	t->by_queue = goes_by_queue(q, t);
+	w = worker_least_busy(q, t->by_queue ? PROGRAM_SPOOL : PROGRAM_LOCAL);
+	if (w == NULL) {
+		log_warning(t->session, "no-worker", KEY_ID("message", id),
+			KEY_STR("program", t->by_queue ? "spool" : "local"));
+		tell(q, t, V_LATER);
+		return;
+	}
+	t->state = WAITING;
+	conversation_join(&t->c, w);
+	conversation_say(q, &t->c, feed_lend);
+}
+
+void
+transaction_lent(struct queue *q, struct conversation *c, int fd)
+{
+	struct transaction *t = transaction_of(c);
+
+	(void)q;
+	t->state = LENT;
+	send_mail_file(t->smtpd, c->id, &(struct msg_mail_file){ .last_write = !t->by_queue }, &fd);
+}
+
+/* --- the end of it --- */
+
+static bool
+feed_place(struct queue *q, struct conversation *c)
+{
+	struct transaction *t = transaction_of(c);
+
+	(void)q;
+	if (c->cursor < t->mailboxes) {
+		uint32_t i = t->mailbox[c->cursor++];
+		struct destination *d = &t->destination[i];
+
+		send_target(c->worker->channel, c->id, &(struct msg_target){ .number = t->recipient[i].number,
+			.address = span_str(t->recipient[i].address), .home = span_str(d->home),
+			.folder = SPAN(""), .uid = d->uid, .gid = d->gid }, NULL);
+		return false;
+	}
+	send_place(c->worker->channel, c->id, &(struct msg_place){ .size = t->size,
+		.digest = span_of(t->digest, DIGEST_SIZE) }, NULL);
+	return true;
+}
+
+static bool
+feed_spool(struct queue *q, struct conversation *c)
+{
+	struct transaction *t = transaction_of(c);
+
+	(void)q;
+	if (c->cursor < t->count) {
+		struct recipient *r = &t->recipient[c->cursor];
+		struct destination *d = &t->destination[c->cursor++];
+
+		send_spool_recipient(c->worker->channel, c->id, &(struct msg_spool_recipient){
+			.number = r->number, .address = span_str(r->address), .home = span_str(d->home),
+			.uid = d->uid, .gid = d->gid }, NULL);
+		return false;
+	}
+	send_spool(c->worker->channel, c->id, &(struct msg_spool){ .size = t->size,
+		.digest = span_of(t->digest, DIGEST_SIZE), .session = t->session, .service = t->service,
+		.sender = span_str(t->sender), .login = span_str(t->login), .body = t->body,
+		.utf8 = t->utf8 }, NULL);
+	return true;
+}
+
+static void
+on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg_mail_commit *m,
+	const int *fd)
+{
+	struct queue *q = me;
+	struct transaction *t = idmap_get(&q->conversations, id);
+
+	(void)from;
+	(void)fd;
+	if (m->size > q->daemon.settings->message_size_bytes || m->digest.len != DIGEST_SIZE) {
+		give_back(q, t);
+		tell(q, t, m->digest.len != DIGEST_SIZE ? V_IN_DOUBT : V_TOO_BIG);
+		return;
+	}
+	t->size = m->size;
+	memcpy(t->digest, m->digest.at, DIGEST_SIZE);
+	t->state = PLACING;
+	conversation_say(q, &t->c, t->by_queue ? feed_spool : feed_place);
+}
+
+static void
+on_mail_abort(void *me, struct channel *from, uint64_t id, const struct msg_mail_abort *m,
+	const int *fd)
+{
+	struct queue *q = me;
+
+	(void)from;
+	(void)m;
+	(void)fd;
+	abandon(q, idmap_get(&q->conversations, id));
+}
+
+static void
+log_accepted(const struct transaction *t)
+{
+	log_info(t->session, "accepted", KEY_ID("message", t->c.id), KEY_STR("from", t->sender),
+		KEY_NUM("size", t->size), KEY_NUM("nrcpt", t->count),
+		KEY_STR("by", t->by_queue ? "queue" : "local"));
+}
+
+void
+transaction_placed(struct queue *q, struct conversation *c)
+{
+	struct transaction *t = transaction_of(c);
+	uint64_t delay = queue_now_milliseconds() - t->begun;
+
+	log_accepted(t);
+	for (uint32_t i = 0; i < t->count; i++)
+		queue_log_recipient(t->session, c->id, span_str(t->recipient[i].address), delay, V_DELIVERED);
+	q->served++;
+	tell(q, t, V_DELIVERED);
+}
+
+void
+transaction_spooled(struct queue *q, struct conversation *c)
+{
+	struct transaction *t = transaction_of(c);
+	uint64_t id = c->id;
+
+	log_accepted(t);
+	q->served++;
+	tell(q, t, V_QUEUED);
+	queue_accept(q, id);
+}
+
+void
+transaction_refused(struct queue *q, struct conversation *c, struct verdict v)
+{
+	struct transaction *t = transaction_of(c);
+
+	/* The file was to lie in the first mailbox. */
+	if (t->state == WAITING && !t->by_queue && t->mailboxes > 1 && v.outcome == LATER)
+		note_trouble(q, t->destination[t->mailbox[0]].home);
+	conversation_leave(c);
+	tell(q, t, queue_refusal(v));
+}
+
+void
+transaction_place_refused(struct queue *q, struct conversation *c, uint32_t number, struct verdict v)
+{
+	struct transaction *t = transaction_of(c);
+
+	for (uint32_t i = 0; t->mailboxes > 1 && v.outcome == LATER && i < t->mailboxes; i++)
+		if (t->recipient[t->mailbox[i]].number == number)
+			note_trouble(q, t->destination[t->mailbox[i]].home);
+	transaction_refused(q, c, v);
+}
+
+void
+transaction_lost(struct queue *q, struct conversation *c)
+{
+	tell(q, transaction_of(c), V_LATER);
+}
+
+uint32_t
+transaction_hour(const struct conversation *c)
+{
+	const struct transaction *t = (const struct transaction *)(const void *)c;
+
+	return t->state == WAITING ? HOUR_WAITING : t->state == PLACING ? HOUR_PLACING : HOUR_NONE;
+}
+
+const struct hearing queue_hears_smtpd = {
+	.hour = hour,
+	.gone = smtpd_gone,
+	.on_mail_begin = on_mail_begin,
+	.on_mail_recipient = on_mail_recipient,
+	.on_mail_data = on_mail_data,
+	.on_mail_commit = on_mail_commit,
+	.on_mail_abort = on_mail_abort,
+};

@@ -1,0 +1,301 @@
+/* worker - the queue's blocking workers; see queue.h. */
+#include "queue.h"
+
+#include "common/log.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How long a worker that has not read gets before we look again. */
+#define FEED_WAIT_MICROSECONDS 2000
+
+static struct worker *
+workers_of(struct queue *q, enum program program)
+{
+	return program == PROGRAM_LOCAL ? q->local : q->spoolers;
+}
+
+static struct worker *
+worker_of(struct queue *q, const struct channel *c)
+{
+	return &workers_of(q, channel_peer(c))[channel_peer_index(c)];
+}
+
+struct worker *
+worker_least_busy(struct queue *q, enum program program)
+{
+	struct worker *w = workers_of(q, program), *best = NULL;
+
+	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
+		if (w[i].channel != NULL && (best == NULL || w[i].load < best->load))
+			best = &w[i];
+	return best;
+}
+
+struct worker *
+worker_for(struct queue *q, enum program program, uint64_t id)
+{
+	struct worker *w = workers_of(q, program);
+	uint64_t alive = 0, turn;
+
+	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
+		alive += w[i].channel != NULL;
+	if (alive == 0)
+		return NULL;
+	turn = id % alive;
+	for (;; w++)
+		if (w->channel != NULL && turn-- == 0)
+			return w;
+}
+
+void
+conversation_join(struct conversation *c, struct worker *w)
+{
+	c->worker = w;
+	TAILQ_INSERT_TAIL(&w->at, c, at);
+	w->load++;
+}
+
+void
+conversation_leave(struct conversation *c)
+{
+	struct worker *w = c->worker;
+
+	if (w == NULL)
+		return;
+	if (c->feed != NULL)
+		TAILQ_REMOVE(&w->to_feed, c, to_feed);
+	c->feed = NULL;
+	TAILQ_REMOVE(&w->at, c, at);
+	w->load--;
+	c->worker = NULL;
+}
+
+static void
+worker_feed(struct queue *q, struct worker *w)
+{
+	static const struct timeval wait = { .tv_usec = FEED_WAIT_MICROSECONDS };
+	struct conversation *c;
+
+	while ((c = TAILQ_FIRST(&w->to_feed)) != NULL && channel_waiting(w->channel) < MOST_FED_PACKETS) {
+		if (!c->feed(q, c))
+			continue;
+		TAILQ_REMOVE(&w->to_feed, c, to_feed);
+		c->feed = NULL;
+		if (c->kind == GIVE_BACK) {
+			conversation_leave(c);
+			free(c);
+		}
+	}
+	if (c != NULL && !evtimer_pending(q->feed_timer, NULL))
+		evtimer_add(q->feed_timer, &wait);
+}
+
+static void
+on_feed_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue *q = arg;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
+		if (q->local[i].channel != NULL)
+			worker_feed(q, &q->local[i]);
+		if (q->spoolers[i].channel != NULL)
+			worker_feed(q, &q->spoolers[i]);
+	}
+}
+
+void
+conversation_say(struct queue *q, struct conversation *c,
+	bool (*feed)(struct queue *, struct conversation *))
+{
+	struct worker *w = c->worker;
+
+	c->feed = feed;
+	c->cursor = 0;
+	TAILQ_INSERT_TAIL(&w->to_feed, c, to_feed);
+	worker_feed(q, w);
+}
+
+static bool
+feed_return(struct queue *q, struct conversation *c)
+{
+	(void)q;
+	send_lend_return(c->worker->channel, c->id, &(struct msg_lend_return){ }, NULL);
+	return true;
+}
+
+void
+worker_give_back(struct queue *q, struct worker *w, uint64_t id)
+{
+	struct conversation *c = must_alloc(sizeof(*c));
+
+	c->kind = GIVE_BACK;
+	c->id = id;
+	conversation_join(c, w);
+	conversation_say(q, c, feed_return);
+}
+
+void
+workers_init(struct queue *q)
+{
+	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
+		TAILQ_INIT(&q->local[i].at);
+		TAILQ_INIT(&q->local[i].to_feed);
+		TAILQ_INIT(&q->spoolers[i].at);
+		TAILQ_INIT(&q->spoolers[i].to_feed);
+	}
+	q->feed_timer = evtimer_new(q->daemon.base, on_feed_timer, q);
+}
+
+void
+worker_came(struct queue *q, struct channel *channel)
+{
+	worker_of(q, channel)->channel = channel;
+	if (channel_peer(channel) == PROGRAM_SPOOL)
+		attempts_resume(q);
+}
+
+static void
+worker_gone(void *me, struct channel *from)
+{
+	struct queue *q = me;
+	struct worker *w = worker_of(q, from);
+	struct conversation *c;
+
+	if (w->channel != from)
+		return;
+	w->channel = NULL;
+	while ((c = TAILQ_FIRST(&w->at)) != NULL) {
+		conversation_leave(c);
+		if (c->kind == TRANSACTION)
+			transaction_lost(q, c);
+		else if (c->kind == ATTEMPT)
+			attempt_lost(q, c);
+		else
+			free(c);
+	}
+}
+
+/* --- what workers say --- */
+
+static struct conversation *
+conversation_with(struct queue *q, const struct channel *from, uint64_t id)
+{
+	struct conversation *c = idmap_get(&q->conversations, id);
+
+	return c != NULL && c->worker == worker_of(q, from) ? c : NULL;
+}
+
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	struct conversation *c = conversation_with(me, from, id);
+
+	if (m == MSG_spool_finished || m == MSG_spool_removed)
+		return HOUR_SERVING;   /* the handler knows the late ones */
+	if (c == NULL)
+		return HOUR_NONE;
+	return c->kind == TRANSACTION ? transaction_hour(c) : attempt_hour(c);
+}
+
+static void
+on_lent(void *me, struct channel *from, uint64_t id, const struct msg_lent *m, const int *fd)
+{
+	(void)m;
+	transaction_lent(me, conversation_with(me, from, id), fd[0]);
+}
+
+static void
+on_lend_refused(void *me, struct channel *from, uint64_t id, const struct msg_lend_refused *m,
+	const int *fd)
+{
+	(void)fd;
+	transaction_refused(me, conversation_with(me, from, id), VERDICT_OF(m));
+}
+
+static void
+on_placed(void *me, struct channel *from, uint64_t id, const struct msg_placed *m, const int *fd)
+{
+	struct conversation *c = conversation_with(me, from, id);
+
+	(void)m;
+	(void)fd;
+	if (c->kind == TRANSACTION)
+		transaction_placed(me, c);
+	else
+		attempt_placed(me, c);
+}
+
+static void
+on_place_refused(void *me, struct channel *from, uint64_t id, const struct msg_place_refused *m,
+	const int *fd)
+{
+	struct conversation *c = conversation_with(me, from, id);
+
+	(void)fd;
+	if (c->kind == TRANSACTION)
+		transaction_place_refused(me, c, m->number, VERDICT_OF(m));
+	else
+		attempt_refused(me, c, m->number, VERDICT_OF(m));
+}
+
+static void
+on_spooled(void *me, struct channel *from, uint64_t id, const struct msg_spooled *m, const int *fd)
+{
+	(void)m;
+	(void)fd;
+	transaction_spooled(me, conversation_with(me, from, id));
+}
+
+static void
+on_spool_refused(void *me, struct channel *from, uint64_t id, const struct msg_spool_refused *m,
+	const int *fd)
+{
+	(void)fd;
+	transaction_refused(me, conversation_with(me, from, id), VERDICT_OF(m));
+}
+
+static void
+on_spool_finished(void *me, struct channel *from, uint64_t id, const struct msg_spool_finished *m,
+	const int *fd)
+{
+	struct conversation *c = conversation_with(me, from, id);
+
+	(void)fd;
+	if (c != NULL && c->kind == ATTEMPT)
+		attempt_finished(me, c, m->outcome);
+}
+
+static void
+on_spool_removed(void *me, struct channel *from, uint64_t id, const struct msg_spool_removed *m,
+	const int *fd)
+{
+	struct conversation *c = conversation_with(me, from, id);
+
+	(void)fd;
+	if (c != NULL && c->kind == ATTEMPT)
+		attempt_removed(me, c, m->outcome);
+}
+
+const struct hearing queue_hears_local = {
+	.hour = hour,
+	.gone = worker_gone,
+	.on_lent = on_lent,
+	.on_lend_refused = on_lend_refused,
+	.on_placed = on_placed,
+	.on_place_refused = on_place_refused,
+};
+
+const struct hearing queue_hears_spool = {
+	.hour = hour,
+	.gone = worker_gone,
+	.on_lent = on_lent,
+	.on_lend_refused = on_lend_refused,
+	.on_spooled = on_spooled,
+	.on_spool_refused = on_spool_refused,
+	.on_spool_finished = on_spool_finished,
+	.on_spool_removed = on_spool_removed,
+};
