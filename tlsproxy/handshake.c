@@ -1,0 +1,316 @@
+/* handshake - from the first byte of TLS to tls_ready or tls_failed; see worker.h. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/passport.h"
+#include "common/secret.h"
+#include "names.h"
+#include "worker.h"
+
+/* A ClientHello with room for post-quantum key shares; nothing else that a client sends is larger,
+ * as no client certificate is asked for. */
+#define MOST_HANDSHAKE_BYTES 32768
+
+/* What the front end and the passport hear of a session. */
+struct seen {
+	char version[17], cipher[65], sni[MOST_HOST + 1], alpn[33];
+	char ip[INET6_ADDRSTRLEN], local_ip[INET6_ADDRSTRLEN];
+	gnutls_datum_t exporter, end_point;
+};
+
+void
+handshake_fail(struct connection *c, const char *reason)
+{
+	/* The text may lie in what is about to be freed. */
+	char copy[MOST_REASON + 1];
+
+	snprintf(copy, sizeof(copy), "%s", reason);
+	if (c->front != NULL)
+		send_tls_failed(c->front, c->session, &(struct msg_tls_failed){ .reason = span_str(copy) },
+			NULL);
+	connection_linger(c);
+}
+
+static const char *
+hello_version(gnutls_session_t tls)
+{
+	return gnutls_protocol_get_version(tls) == GNUTLS_VERSION_UNKNOWN ? "" : "TLS ";
+}
+
+/* What ended the handshake, for an administrator who reads one line. */
+static void
+explain(struct connection *c, int error, char *to, size_t room)
+{
+	switch (error) {
+	case GNUTLS_E_FATAL_ALERT_RECEIVED:
+		snprintf(to, room, "client sent alert: %s",
+			gnutls_alert_get_name(gnutls_alert_get(c->tls)));
+		break;
+	case GNUTLS_E_PREMATURE_TERMINATION:
+	case GNUTLS_E_PULL_ERROR:
+	case GNUTLS_E_PUSH_ERROR:
+		snprintf(to, room, "client closed during handshake");
+		break;
+	case GNUTLS_E_NO_CIPHER_SUITES:
+	case GNUTLS_E_INSUFFICIENT_SECURITY:
+		snprintf(to, room, "no cipher in common");
+		break;
+	case GNUTLS_E_NO_COMMON_KEY_SHARE:
+		snprintf(to, room, "no key exchange group in common");
+		break;
+	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
+		snprintf(to, room, "client offers no version from TLS 1.2 on");
+		break;
+	case GNUTLS_E_NO_APPLICATION_PROTOCOL:
+		snprintf(to, room, "client asks for another protocol than %s (ALPN)",
+			names_protocol(c->service));
+		break;
+	case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
+	case GNUTLS_E_UNEXPECTED_PACKET:
+	case GNUTLS_E_RECORD_OVERFLOW:
+		snprintf(to, room, "client does not speak %s", hello_version(c->tls)[0] != '\0'
+			? "TLS correctly" : "TLS");
+		break;
+	case GNUTLS_E_PK_SIGN_FAILED:
+		snprintf(to, room, "no signature: %s", c->worker->ask.reason[0] != '\0'
+			? c->worker->ask.reason : "tls-key gave none");
+		break;
+	default:
+		snprintf(to, room, "%s", gnutls_strerror(error));
+		break;
+	}
+}
+
+/* What the client named is used to choose among loaded certificates, by GnuTLS. Here it becomes text
+ * for facts and log, and is dropped when it is no host name. */
+static void
+see_names(struct connection *c, struct seen *seen)
+{
+	size_t len = sizeof(seen->sni) - 1;
+	unsigned int type = 0;
+	gnutls_datum_t alpn = { NULL, 0 };
+
+	if (gnutls_server_name_get(c->tls, seen->sni, &len, &type, 0) < 0 || type != GNUTLS_NAME_DNS)
+		len = 0;
+	/* GnuTLS counts the NUL that it adds, or not, by version. */
+	while (len > 0 && seen->sni[len - 1] == '\0')
+		len--;
+	seen->sni[names_is_host(span_of(seen->sni, len)) ? len : 0] = '\0';
+	if (gnutls_alpn_get_selected_protocol(c->tls, &alpn) >= 0)
+		span_copy(span_of(alpn.data, alpn.size), seen->alpn, sizeof(seen->alpn));
+}
+
+static void
+see_addresses(struct connection *c, struct seen *seen)
+{
+	struct sockaddr_storage local;
+	socklen_t len = sizeof(local);
+
+	if (IN6_IS_ADDR_V4MAPPED((struct in6_addr *)c->address))
+		inet_ntop(AF_INET, c->address + 12, seen->ip, sizeof(seen->ip));
+	else
+		inet_ntop(AF_INET6, c->address, seen->ip, sizeof(seen->ip));
+	if (getsockname(c->client, (struct sockaddr *)&local, &len) < 0)
+		return;
+	if (local.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &((struct sockaddr_in *)&local)->sin_addr, seen->local_ip,
+			sizeof(seen->local_ip));
+	} else if (local.ss_family == AF_INET6) {
+		const struct in6_addr *in6 = &((struct sockaddr_in6 *)&local)->sin6_addr;
+
+		if (IN6_IS_ADDR_V4MAPPED(in6))
+			inet_ntop(AF_INET, in6->s6_addr + 12, seen->local_ip, sizeof(seen->local_ip));
+		else
+			inet_ntop(AF_INET6, in6, seen->local_ip, sizeof(seen->local_ip));
+	}
+}
+
+static void
+see(struct connection *c, struct seen *seen)
+{
+	const char *cipher = gnutls_ciphersuite_get(c->tls);
+
+	memset(seen, 0, sizeof(*seen));
+	snprintf(seen->version, sizeof(seen->version), "%s",
+		gnutls_protocol_get_name(gnutls_protocol_get_version(c->tls)));
+	snprintf(seen->cipher, sizeof(seen->cipher), "%s", cipher != NULL ? cipher : "");
+	see_names(c, seen);
+	see_addresses(c, seen);
+	/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret, which GnuTLS checks. */
+	(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_EXPORTER, &seen->exporter);
+	/* A resumed session shows no certificate: the one that it was bound to may be gone. */
+	if (gnutls_session_is_resumed(c->tls) == 0)
+		(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_SERVER_END_POINT,
+			&seen->end_point);
+}
+
+static bool
+seal(struct connection *c, const struct seen *seen, struct text *sealed)
+{
+	struct passport p = {
+		.session = c->session, .issued = (uint64_t)time(NULL), .service = c->service,
+		.ip = span_str(seen->ip), .local_ip = span_str(seen->local_ip),
+		.version = span_str(seen->version), .cipher = span_str(seen->cipher),
+		.sni = span_str(seen->sni), .alpn = span_str(seen->alpn),
+		.exporter = span_of(seen->exporter.data, seen->exporter.size),
+		.end_point = span_of(seen->end_point.data, seen->end_point.size),
+	};
+
+	return passport_seal(c->worker->daemon.passport_key, &p, sealed);
+}
+
+static void
+handshake_done(struct connection *c)
+{
+	struct text sealed = TEXT_UP_TO(MOST_PASSPORT);
+	struct seen seen;
+	int ends[2];
+	bool told = false;
+
+	if (c->front == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
+		handshake_fail(c, "no descriptors left");
+		return;
+	}
+	see(c, &seen);
+	if (seal(c, &seen, &sealed)) {
+		struct msg_tls_ready m = {
+			.version = span_str(seen.version), .cipher = span_str(seen.cipher),
+			.sni = span_str(seen.sni), .alpn = span_str(seen.alpn),
+			.resumed = gnutls_session_is_resumed(c->tls) != 0, .passport = text_span(&sealed),
+		};
+
+		told = send_tls_ready(c->front, c->session, &m, &ends[1]);
+	} else {
+		close(ends[1]);
+	}
+	gnutls_free(seen.exporter.data);
+	gnutls_free(seen.end_point.data);
+	text_clear(&sealed);
+	if (!told) {
+		close(ends[0]);
+		connection_linger(c);
+		return;
+	}
+	connection_to_pump(c, ends[0]);
+	pump_begin(c);
+}
+
+void
+handshake_step(struct connection *c)
+{
+	struct worker *w = c->worker;
+	char reason[MOST_REASON];
+	int error;
+
+	if (!w->key_ready) {
+		c->phase = HELD;
+		connection_watch_client(c, 0);
+		return;
+	}
+	c->phase = HANDSHAKE;
+	do {
+		/* The signature callback does not hear for which session it is asked. */
+		w->ask.session = c->session;
+		w->ask.reason[0] = '\0';
+		error = gnutls_handshake(c->tls);
+	} while (error == GNUTLS_E_INTERRUPTED ||
+		 (error == GNUTLS_E_WARNING_ALERT_RECEIVED && ++c->warnings <= MOST_WARNING_ALERTS));
+	if (error == 0) {
+		handshake_done(c);
+		return;
+	}
+	if (error == GNUTLS_E_AGAIN) {
+		connection_watch_client(c, gnutls_record_get_direction(c->tls) != 0 ? EV_WRITE : EV_READ);
+		return;
+	}
+	explain(c, error, reason, sizeof(reason));
+	/* RFC 8446 6.2, RFC 7301 3.2: GnuTLS leaves the alert to its caller. */
+	(void)gnutls_alert_send_appropriate(c->tls, error);
+	handshake_fail(c, reason);
+}
+
+/* Early data stays off (no anti-replay), renegotiation is refused in pump.c. */
+static int
+prepare_session(struct connection *c)
+{
+	struct worker *w = c->worker;
+	const char *protocol = names_protocol(c->service);
+	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)protocol, (unsigned int)strlen(protocol) };
+	gnutls_datum_t ticket_key = { w->ticket_key[c->service], TICKET_KEY_SIZE };
+	int error;
+
+	if ((error = gnutls_init(&c->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL)) < 0)
+		return error;
+	c->credentials = credentials_hold(w->now);
+	if ((error = gnutls_priority_set(c->tls, w->priorities)) < 0 ||
+	    (error = gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE,
+		     credentials_gnutls(c->credentials))) < 0 ||
+	    (error = gnutls_session_ticket_enable_server(c->tls, &ticket_key)) < 0 ||
+	    /* None, or the right one; GnuTLS's "mandatory" lets a client say none. */
+	    (error = gnutls_alpn_set_protocols(c->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY)) < 0)
+		return error;
+	gnutls_db_set_cache_expiration(c->tls, TICKET_SECONDS);
+	gnutls_certificate_server_set_request(c->tls, GNUTLS_CERT_IGNORE);
+	gnutls_handshake_set_max_packet_length(c->tls, MOST_HANDSHAKE_BYTES);
+	gnutls_transport_set_int(c->tls, c->client);
+	return 0;
+}
+
+/* The newest comes in, the oldest of its address, or of all, gives way: a good handshake takes
+ * milliseconds, so what is old here is stalled. */
+static void
+make_room(struct connection *newest)
+{
+	struct worker *w = newest->worker;
+	struct connection *c, *oldest = NULL;
+	size_t same = 0;
+
+	TAILQ_FOREACH(c, &w->handshakes, handshakes) {
+		if (c == newest || !connection_same_address(newest, c))
+			continue;
+		if (same++ == 0)
+			oldest = c;
+	}
+	if (same >= MOST_HANDSHAKES_AN_ADDRESS)
+		handshake_fail(oldest, "too many unfinished handshakes from this address");
+	else if (w->handshake_count > MOST_HANDSHAKES)
+		handshake_fail(TAILQ_FIRST(&w->handshakes), "too many unfinished handshakes");
+}
+
+void
+handshake_begin(struct connection *c)
+{
+	struct worker *w = c->worker;
+	int error;
+
+	make_room(c);
+	if (w->now == NULL || credentials_count(w->now) == 0) {
+		handshake_fail(c, "no certificate");
+		return;
+	}
+	if ((error = prepare_session(c)) < 0) {
+		log_error(c->session, "tls-not-prepared", KEY_STR("reason", gnutls_strerror(error)));
+		handshake_fail(c, "the TLS session cannot be prepared");
+		return;
+	}
+	connection_set_timer(c, (unsigned int)w->daemon.settings->tls_handshake_seconds);
+	handshake_step(c);
+}
+
+void
+handshake_resume_held(struct worker *w)
+{
+	struct connection *c, *next;
+
+	/* A step may end this connection, never another; and tls-key may go again. */
+	for (c = TAILQ_FIRST(&w->handshakes); c != NULL && w->key_ready; c = next) {
+		next = TAILQ_NEXT(c, handshakes);
+		if (c->phase == HELD)
+			handshake_step(c);
+	}
+}

@@ -1,0 +1,250 @@
+/*
+ * tls - one TLS worker: handshakes and records for the front ends, without any private key.
+ *   inherits    control and log channels; certificate chains as open files (certificate); the key that
+ *               seals passports; channels to tls-key and to each front end, which hands over the
+ *               sockets of clients (tls_start)
+ *   keeps       nothing: _tls, an empty root, the system calls of tls_room
+ *   may be lied to by    every client, and by front ends. May lie to: front ends and, about what it
+ *               saw, auth (it seals passports). It cannot sign: tls-key does, once for each session
+ *               that a front end announced for this worker.
+ */
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "worker.h"
+
+/* TLS 1.3 and 1.2 with forward secrecy and authenticated encryption. No CBC, no static RSA, no DHE, no
+ * anonymous suites, no SHA-1 signatures (RFC 9325). */
+#define PRIORITIES \
+	"NONE:+VERS-TLS1.3:+VERS-TLS1.2:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD" \
+	":+ECDHE-ECDSA:+ECDHE-RSA:+COMP-NULL" \
+	":+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SECP521R1-SHA512" \
+	":+SIGN-ECDSA-SHA256:+SIGN-ECDSA-SHA384:+SIGN-ECDSA-SHA512:+SIGN-EDDSA-ED25519" \
+	":+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512" \
+	":+SIGN-RSA-SHA256:+SIGN-RSA-SHA384:+SIGN-RSA-SHA512" \
+	":+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:+CTYPE-X509" \
+	":%SERVER_PRECEDENCE"
+#define MOST_DESCRIPTORS_WANTED 262144
+
+/* --- certificates come, and come into force --- */
+
+static bool
+on_certificate(void *arg, uint32_t generation, unsigned int number, int chain_fd)
+{
+	struct worker *w = arg;
+	struct text why = TEXT_UP_TO(sizeof(w->offered_wrong) - 1);
+	bool good;
+
+	if (w->offered == NULL || credentials_generation(w->offered) != generation) {
+		credentials_drop(&w->offered);
+		w->offered = credentials_new(generation, signer_ask, w);
+		w->offered_wrong[0] = '\0';
+	}
+	good = credentials_add(w->offered, chain_fd, &why) == 0;
+	close(chain_fd);
+	if (!good) {
+		log_error(0, "certificate-refused", KEY_NUM("generation", generation),
+			KEY_NUM("number", number), KEY_SPAN("reason", text_span(&why)));
+		span_copy(text_span(&why), w->offered_wrong, sizeof(w->offered_wrong));
+	}
+	text_clear(&why);
+	/* Settings that are still to come will be refused with the reason itself. */
+	return good || w->checked != generation;
+}
+
+static const char *
+settings_check(void *arg, const struct settings *offered)
+{
+	struct worker *w = arg;
+
+	if (w->offered != NULL && credentials_generation(w->offered) == offered->generation &&
+	    w->offered_wrong[0] != '\0')
+		return w->offered_wrong;
+	w->checked = offered->generation;
+	return NULL;
+}
+
+static void
+settings_changed(void *arg, const struct settings *old)
+{
+	struct worker *w = arg;
+	size_t wanted = (size_t)w->daemon.settings->connections;
+	struct rlimit limit;
+
+	(void)old;
+	if (w->offered != NULL && credentials_generation(w->offered) == w->daemon.settings->generation) {
+		credentials_drop(&w->now);
+		w->now = w->offered;
+		w->offered = NULL;
+	} else {
+		credentials_drop(&w->offered);   /* of an offer that was dropped */
+	}
+	/* Each connection has two descriptors. */
+	w->most_connections = wanted;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2 * SPARE_DESCRIPTORS &&
+	    (limit.rlim_cur - SPARE_DESCRIPTORS) / 2 < wanted)
+		w->most_connections = (size_t)(limit.rlim_cur - SPARE_DESCRIPTORS) / 2;
+}
+
+/* --- front ends --- */
+
+/* Why this request cannot be served, or NULL. */
+static const char *
+judge_start(const struct worker *w, struct channel *from, const struct msg_tls_start *m, int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (m->service >= SERVICE_COUNT || service_program(m->service) != channel_peer(from))
+		return "the service is not one of this front end";
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
+		return "the descriptor is not a stream socket";
+	if (w->daemon.leaving)
+		return "the TLS worker is leaving";
+	if (w->connection_count >= w->most_connections)
+		return "too many connections in this TLS worker";
+	return NULL;
+}
+
+static void
+on_tls_start(void *arg, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
+{
+	struct worker *w = arg;
+	const char *reason = judge_start(w, from, m, fd[0]);
+	struct connection *c;
+
+	if (reason != NULL) {
+		close(fd[0]);
+	} else if ((c = connection_new(w, from, id, m->service, fd[0])) == NULL) {
+		reason = "client closed before the handshake";
+	} else {
+		handshake_begin(c);
+		return;
+	}
+	send_tls_failed(from, id, &(struct msg_tls_failed){ .reason = span_str(reason) }, NULL);
+}
+
+static uint32_t
+front_hour(void *arg, struct channel *from, enum message m, uint64_t id)
+{
+	(void)from;
+	(void)m;
+	return id != 0 && connection_find(arg, id) == NULL ? HOUR_NONE : HOUR_SERVING;
+}
+
+/* Connections that pump go on until their plaintext sockets say the end; handshakes have nobody to
+ * go to. */
+static void
+front_gone(void *arg, struct channel *front)
+{
+	struct worker *w = arg;
+	struct connection *c, *next;
+
+	for (c = LIST_FIRST(&w->all); c != NULL; c = next) {
+		next = LIST_NEXT(c, all);
+		if (c->front != front)
+			continue;
+		c->front = NULL;
+		if (c->phase == HELD || c->phase == HANDSHAKE)
+			connection_free(c);
+	}
+}
+
+/* --- life --- */
+
+static void
+key_back(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	if (daemon_peer(&w->daemon, PROGRAM_TLS_KEY, 0) == NULL)
+		return;
+	w->key_ready = true;
+	handshake_resume_held(w);
+}
+
+static bool
+prepare(void *arg)
+{
+	struct worker *w = arg;
+	const char *wrong = NULL;
+	struct rlimit limit;
+	int error = gnutls_priority_init(&w->priorities, PRIORITIES, &wrong);
+
+	if (error < 0) {
+		log_error(0, "tls-priorities", KEY_STR("reason", gnutls_strerror(error)),
+			KEY_STR("at", wrong != NULL ? wrong : ""));
+		return false;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max < MOST_DESCRIPTORS_WANTED ? limit.rlim_max
+									   : MOST_DESCRIPTORS_WANTED;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	LIST_INIT(&w->all);
+	TAILQ_INIT(&w->handshakes);
+	w->key_back = evtimer_new(w->daemon.base, key_back, w);
+	return w->key_back != NULL;
+}
+
+static void
+leave(void *arg, unsigned int seconds)
+{
+	struct worker *w = arg;
+	struct connection *c;
+
+	(void)seconds;
+	while ((c = TAILQ_FIRST(&w->handshakes)) != NULL)
+		handshake_fail(c, "the TLS worker is leaving");
+	/* Connections that pump end when their front ends leave. */
+	if (w->connection_count == 0)
+		daemon_exit(&w->daemon);
+}
+
+static void
+load(void *arg, uint32_t *connections, uint64_t *served)
+{
+	struct worker *w = arg;
+
+	*connections = (uint32_t)w->connection_count;
+	*served = w->served;
+}
+
+/* Beside the common set: sockets of clients, the pair for the front end, reading certificates. */
+static const int syscalls[] = { SYS_socketpair, SYS_shutdown, SYS_getpeername, SYS_getsockname,
+	SYS_getsockopt, SYS_setsockopt, SYS_pread64, SYS_getrusage, SYS_poll, SYS_prlimit64, -1 };
+
+static const struct room tls_room = {
+	.name = "tls", .chrooted = true, .files = false, .secret_memory = true, .syscalls = syscalls,
+};
+static const struct hearing from_front = {
+	.hour = front_hour, .gone = front_gone, .on_tls_start = on_tls_start,
+};
+static const struct peer_kind peers[] = {
+	/* who                 what it says     while it is dead */
+	{ PROGRAM_TLS_KEY,    &signer_hearing }, /* new handshakes wait */
+	{ PROGRAM_SMTPD,      &from_front },     /* its handshakes end; the rest ends by itself */
+	{ PROGRAM_IMAP_LOGIN, &from_front },
+	{ 0, NULL },
+};
+static const struct daemon_kind kind = {
+	.program = PROGRAM_TLS, .room = &tls_room, .peers = peers, .prepare = prepare,
+	.settings_check = settings_check, .settings_changed = settings_changed,
+	.certificate = on_certificate, .leave = leave, .load = load,
+};
+
+int
+main(void)
+{
+	static struct worker me;
+
+	return daemon_run(&me.daemon, &kind, &me);
+}
