@@ -15,9 +15,9 @@ WRONG = {
     "not a number": ("message_size_bytes = plenty", "message_size_bytes"),
     "negative": ("connections = -1", "connections"),
     "beyond 64 bits": ("connections = 99999999999999999999", "connections"),
-    "unknown service": ('services = "smtp, pop3"', "pop3"),
-    "not an address": ('listen = "300.1.2.3"', "300.1.2.3"),
-    "not a domain": ('domains = "exam ple.org"', "exam ple.org"),
+    "unknown service": ('services = {"smtp", "pop3"}', "pop3"),
+    "not an address": ('listen = {"300.1.2.3"}', "300.1.2.3"),
+    "not a domain": ('domains = {"exam ple.org"}', "exam ple.org"),
     "no such level": ('log_level = "loud"', "loud"),
     "syntax": ("hostname hostname", "hostname"),
     "certificate that is not there": ('tls_certificate = "/nonexistent/certificate.pem"', "/nonexistent/certificate.pem"),
@@ -68,7 +68,7 @@ def test_start_refuses(spoiled):
     assert done.returncode not in (0, 70) and f"valija.conf:{line}: " in said and word in said
     assert not instance.pids()
     good = instance.conf.read_text().splitlines()
-    instance.conf.write_text("\n".join(good[:line - 1]) + '\nlisten = "127.0.0.1"\n')
+    instance.conf.write_text("\n".join(good[:line - 1]) + '\nlisten = {"127.0.0.1"}\n')
     instance.start()
 
 
@@ -134,7 +134,7 @@ def test_port_in_use(tmp_path):
 
 def test_three_lines_suffice(own_suite):
     """hostname, domains and the port base: everything else has a default."""
-    own_suite.conf.write_text(f'hostname = "localhost"\ndomains = "{valija.DOMAIN}"\n'
+    own_suite.conf.write_text(f'hostname = "localhost"\ndomains = {{"{valija.DOMAIN}"}}\n'
                               f"port_base = {own_suite.ports.base}\n")
     assert own_suite.valija("check").returncode == 0
     own_suite.valija("reload")

@@ -108,7 +108,7 @@ class Instance:
         try:
             self.valija("init", "--dir", self.dir, "--hostname", hostname, "--domain", DOMAIN,
                         "--port-base", str(self.ports.base), with_dir=False)
-            self.configure(listen='"127.0.0.1"', **(settings or {}))
+            self.configure(listen='{"127.0.0.1"}', **(settings or {}))
             if start:
                 self.start()
         except BaseException:
@@ -174,7 +174,8 @@ class Instance:
         return told["processes"] if isinstance(told, dict) else told
 
     def processes(self, program):
-        return [p for p in self.status() if p["program"] == program]
+        """The living processes of one program."""
+        return [p for p in self.status() if p["program"] == program and p["pid"]]
 
     def pids(self):
         """Every process of the instance: master and its descendants, from /proc."""
