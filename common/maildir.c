@@ -121,6 +121,22 @@ check_subdirectories(int fd)
 	return 0;
 }
 
+/* Components that are names, with one slash between: 0 or EINVAL, ENAMETOOLONG. */
+static int
+path_error(const char *path)
+{
+	for (;; path++) {
+		size_t len = strcspn(path, "/");
+		if (len == 0 || (path[0] == '.' && (len == 1 || (len == 2 && path[1] == '.'))))
+			return EINVAL;
+		if (len > MAILDIR_MOST_NAME)
+			return ENAMETOOLONG;
+		path += len;
+		if (*path == '\0')
+			return 0;
+	}
+}
+
 /* Opens `path` below `root`, making each missing directory, durable in its parent. */
 static int
 make_path(int root, const char *path)
@@ -130,16 +146,8 @@ make_path(int root, const char *path)
 
 	for (;;) {
 		size_t len = strcspn(path, "/");
-		if (len == 0 || len >= sizeof(part)) {
-			errno = len == 0 ? EINVAL : ENAMETOOLONG;
-			break;
-		}
 		memcpy(part, path, len);
 		part[len] = '\0';
-		if (strcmp(part, ".") == 0 || strcmp(part, "..") == 0) {
-			errno = EINVAL;
-			break;
-		}
 		made = make_directory(at, part);
 		if (made < 0 || (made == 1 && sync_directory(at, ".") < 0))
 			break;
@@ -159,8 +167,13 @@ make_path(int root, const char *path)
 int
 maildir_open(int root, const char *path, bool make)
 {
-	int fd = open_directory(root, path);
+	int fd, error = path_error(path);
 
+	if (error != 0) {
+		errno = error;
+		return -1;
+	}
+	fd = open_directory(root, path);
 	if (fd < 0) {
 		if (errno != ENOENT || !make)
 			return -1;
