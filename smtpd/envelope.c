@@ -63,7 +63,7 @@ parse_auth(struct span value, bool has_value, struct envelope_sender *to)
 {
 	(void)to;
 	/* RFC 4954 section 5: nobody here is trusted to assert another's identity; checked, not kept. */
-	if (!has_value || !(span_equal(value, SPAN("<>")) || parameter_is_xtext(value)))
+	if (!has_value || !(span_equal(value, SPAN("<>")) || esmtp_is_xtext(value)))
 		return &bad_auth;
 	return NULL;
 }
@@ -83,13 +83,13 @@ static const struct refusal *
 parse_mail_parameters(struct span in, struct envelope_sender *to)
 {
 	unsigned int seen = 0;
-	struct parameter p;
+	struct esmtp_parameter p;
 
 	while (in.len > 0) {
 		const struct refusal *no;
 		size_t i;
 
-		if (!parameter_take(&in, &p))
+		if (!esmtp_parameter_take(&in, &p))
 			return &bad_parameter;
 		for (i = 0; i < MAIL_PARAMETERS; i++)
 			if (span_equal_nocase(p.name, span_str(mail_parameters[i].name)))
@@ -167,7 +167,7 @@ const struct refusal *
 envelope_parse_rcpt(struct span in, bool utf8, struct address *to)
 {
 	struct address found = { 0 };
-	struct parameter p;
+	struct esmtp_parameter p;
 
 	if (!take_intro(&in, SPAN("TO:")) || in.len == 0 || in.at[0] != '<')
 		return &rcpt_form;
@@ -187,7 +187,7 @@ envelope_parse_rcpt(struct span in, bool utf8, struct address *to)
 	if (in.len > 0 && in.at[0] != ' ')
 		return &rcpt_form;
 	if (in.len > 0)
-		return parameter_take(&in, &p) ? &unknown_parameter : &bad_parameter;
+		return esmtp_parameter_take(&in, &p) ? &unknown_parameter : &bad_parameter;
 	*to = found;
 	return NULL;
 }

@@ -36,10 +36,10 @@ is_keyword_octet(unsigned char c)
 }
 
 bool
-parameter_take(struct span *in, struct parameter *p)
+esmtp_parameter_take(struct span *in, struct esmtp_parameter *p)
 {
 	struct span left = *in;
-	struct parameter found = { SPAN_NONE, SPAN_NONE, false };
+	struct esmtp_parameter found = { SPAN_NONE, SPAN_NONE, false };
 
 	if (!span_take(&left, ' '))
 		return false;
@@ -72,7 +72,7 @@ hex_digit(unsigned char c)
 }
 
 bool
-parameter_is_xtext(struct span value)
+esmtp_is_xtext(struct span value)
 {
 	for (size_t i = 0; i < value.len; i++) {
 		unsigned char c = value.at[i];

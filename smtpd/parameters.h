@@ -6,16 +6,16 @@
 
 #include "common/span.h"
 
-struct parameter {
+struct esmtp_parameter {
 	struct span name, value;
 	bool has_value;
 };
 
 /* Takes blanks and one parameter, `name` or `name=value`, from the front of *in. False, and nothing
  * taken, when there is none in proper form. */
-bool parameter_take(struct span *in, struct parameter *p);
+bool esmtp_parameter_take(struct span *in, struct esmtp_parameter *p);
 /* Is it xtext (RFC 3461 section 4) that stands for printable ASCII alone? A line break or a NUL
  * in disguise would come alive where somebody decodes it. */
-bool parameter_is_xtext(struct span value);
+bool esmtp_is_xtext(struct span value);
 
 #endif

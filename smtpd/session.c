@@ -502,8 +502,6 @@ work(struct session *s, struct span *in)
 			break;
 		}
 	}
-	if (s->server->daemon.leaving && s->stage == STAGE_COMMANDS && !replies_waiting(s))
-		session_leave(s);
 }
 
 static bool
@@ -548,8 +546,8 @@ keep_input(struct session *s, struct span rest, size_t had)
 	s->ahead = rest.len;
 	if (s->stage == STAGE_CLOSING)
 		rest.len = 0;
-	if (rest.len == had && had == s->input.len)
-		return;
+	if (rest.at == s->server->incoming && rest.len == had)
+		return; /* nothing came, nothing went */
 	text_wipe(&s->input);
 	text_add(&s->input, rest);
 }
@@ -615,6 +613,8 @@ session_turn(struct session *s, bool readable)
 		if (secret || s->stage == STAGE_AUTH_ASKED)
 			secret_wipe(server->incoming, have);
 	}
+	if (server->daemon.leaving && s->stage == STAGE_COMMANDS && !replies_waiting(s))
+		session_leave(s);
 	send_output(s);
 	if (s->stage == STAGE_TLS_OFFERED && s->output.len == 0)
 		starttls_hand_over(s);
