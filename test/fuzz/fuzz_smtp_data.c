@@ -1,0 +1,80 @@
+/*
+ * The text of DATA, and its header: cut into pieces as the first bytes say, or in one piece, the
+ * same comes out; what comes out never holds more than came in; the end is CR LF . CR LF alone.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "smtpd/data.h"
+#include "smtpd/header.h"
+
+#define PIECES 8
+#define FUZZ_MOST 65536
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct result {
+	struct data data;
+	struct header_scan scan;
+	struct text out;
+	size_t taken;
+};
+
+static void
+feed(struct result *r, struct span piece)
+{
+	static unsigned char plain[FUZZ_MOST + DATA_ROOM];
+	size_t had = piece.len, n = data_feed(&r->data, &piece, plain);
+	struct span text = span_of(plain, n);
+
+	if (n > had + DATA_ROOM)
+		abort();
+	r->taken += had - piece.len;
+	header_scan_feed(&r->scan, &text, &r->out);
+	text_add(&r->out, text);
+	if (r->data.ended)
+		header_scan_finish(&r->scan, &r->out);
+}
+
+/* Where the first CR LF . CR LF (or a . CR LF at the very start) ends; 0: nowhere. */
+static size_t
+true_end(struct span in)
+{
+	struct span mark = SPAN("\r\n.\r\n");
+	size_t at;
+
+	if (in.len >= 3 && memcmp(in.at, ".\r\n", 3) == 0)
+		return 3;
+	at = span_find(in, mark);
+	return at == in.len ? 0 : at + mark.len;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct result whole = { .out = TEXT_UP_TO(2 * FUZZ_MOST) }, cut = { .out = TEXT_UP_TO(2 * FUZZ_MOST) };
+	struct span in, left;
+
+	if (size < PIECES || size > FUZZ_MOST)
+		return 0;
+	whole.scan.without_bcc = cut.scan.without_bcc = data[0] & 1;
+	in = left = span_of(data + PIECES, size - PIECES);
+	feed(&whole, in);
+	for (size_t i = 0; i < PIECES && !cut.data.ended; i++) {
+		struct span piece = span_part(left, 0, i + 1 < PIECES ? data[i] : left.len);
+
+		feed(&cut, piece);
+		left = span_part(left, piece.len, left.len);
+	}
+	if (whole.data.ended != cut.data.ended || whole.taken != cut.taken ||
+		whole.data.size != cut.data.size || whole.data.bare_lf != cut.data.bare_lf ||
+		whole.data.bare_cr != cut.data.bare_cr || whole.data.nul != cut.data.nul ||
+		whole.scan.received != cut.scan.received || whole.scan.has_date != cut.scan.has_date ||
+		!span_equal(text_span(&whole.out), text_span(&cut.out)))
+		abort();
+	if (whole.data.ended != (true_end(in) != 0) || (whole.data.ended && whole.taken != true_end(in)))
+		abort();
+	text_clear(&whole.out);
+	text_clear(&cut.out);
+	return 0;
+}

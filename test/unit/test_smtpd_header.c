@@ -1,0 +1,99 @@
+/* The header scan: every message whole and cut in two at every place gives the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "smtpd/header.h"
+
+static const struct row {
+	const char *in, *out, *rest;
+	bool bcc_stays, date, id, folded, blank;
+	uint32_t received;
+} rows[] = {
+	{ "Date: x\r\nMessage-ID: y\r\n\r\nbody\r\n", "Date: x\r\nMessage-ID: y\r\n\r\n", "body\r\n",
+		false, true, true, false, false, 0 },
+	{ "DATE : x\r\n y\r\n\r\n", "DATE : x\r\n y\r\n\r\n", "", false, true, false, false, false, 0 },
+	{ "X-Date: Date: x\r\n\r\n", "X-Date: Date: x\r\n\r\n", "", false, false, false, false, false, 0 },
+	{ "Received: a\r\n\tReceived: b\r\nreceived: c\r\n\r\nReceived: d\r\n",
+		"Received: a\r\n\tReceived: b\r\nreceived: c\r\n\r\n", "Received: d\r\n",
+		false, false, false, false, false, 2 },
+	{ "A: b\r\nBcc: c,\r\n d\r\n\t e\r\nF: g\r\n\r\n", "A: b\r\nF: g\r\n\r\n", "", false, false, false, false, false, 0 },
+	{ "Bcc: c\r\n\r\n", "\r\n", "", false, false, false, false, false, 0 },
+	{ "Bcc: c\r\n\r\n", "Bcc: c\r\n\r\n", "", true, false, false, false, false, 0 },
+	{ "Bcc: c\r\nBccX: d\r\n\r\n", "BccX: d\r\n\r\n", "", false, false, false, false, false, 0 },
+	{ " folded\r\nA: b\r\n\r\n", " folded\r\nA: b\r\n\r\n", "", false, false, false, true, false, 0 },
+	{ "A: b\r\nno field\r\nC: d\r\n", "A: b\r\n\r\nno ", "field\r\nC: d\r\n", false, false, false, false, true, 0 },
+	{ "\r\nbody", "\r\n", "body", false, false, false, false, false, 0 },
+	{ ": x\r\n", "\r\n:", " x\r\n", false, false, false, false, true, 0 },
+	{ "\xc3\xbc: x\r\n", "\r\n\xc3", "\xbc: x\r\n", false, false, false, false, true, 0 },
+	{ "A: b\r\n", "A: b\r\n", "", false, false, false, false, false, 0 },
+};
+
+static void
+check(const struct row *row, size_t cut)
+{
+	struct span all = span_str(row->in);
+	struct header_scan h = { .without_bcc = !row->bcc_stays };
+	struct text out = TEXT_UP_TO(4096), rest = TEXT_UP_TO(4096);
+
+	for (int i = 0; i < 2; i++) {
+		struct span piece = i == 0 ? span_part(all, 0, cut) : span_part(all, cut, all.len);
+
+		header_scan_feed(&h, &piece, &out);
+		text_add(&rest, piece);
+	}
+	header_scan_finish(&h, &out);
+	/* Where exactly a line was found to be no field is nobody's business: header and rest together count. */
+	text_add(&out, text_span(&rest));
+	text_reset(&rest);
+	text_add_str(&rest, row->out);
+	text_add_str(&rest, row->rest);
+	assert_true(span_equal(text_span(&out), text_span(&rest)));
+	assert_int_equal(h.has_date, row->date);
+	assert_int_equal(h.has_message_id, row->id);
+	assert_int_equal(h.starts_folded, row->folded);
+	assert_int_equal(h.needs_blank_line, row->blank);
+	assert_int_equal(h.received, row->received);
+	text_clear(&out);
+	text_clear(&rest);
+}
+
+static void
+every_cut(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t cut = 0; cut <= strlen(rows[i].in); cut++)
+			check(&rows[i], cut);
+}
+
+static void
+longest_name(void **state)
+{
+	char line[HEADER_NAME_MOST + 8];
+
+	(void)state;
+	for (size_t len = HEADER_NAME_MOST - 2; len <= HEADER_NAME_MOST + 1; len++) {
+		struct header_scan h = { 0 };
+		struct text out = TEXT_UP_TO(4096);
+		struct span in = span_of(line, len + 3);
+
+		memset(line, 'x', len);
+		memcpy(line + len, ":\r\n", 3);
+		header_scan_feed(&h, &in, &out);
+		assert_int_equal(h.needs_blank_line, len + 1 > HEADER_NAME_MOST);
+		text_clear(&out);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_cut), cmocka_unit_test(longest_name) };
+
+	return cmocka_run_group_tests_name("smtpd_header", tests, NULL, NULL);
+}
