@@ -18,8 +18,7 @@ struct conf_draft {
 	size_t kept_count;
 	struct conf_line {
 		size_t at;          /* offset in struct settings */
-		unsigned int seen;  /* line of its first value */
-		unsigned int assigned; /* line where its first assignment ended */
+		unsigned int line;  /* of its first value */
 	} *lines;
 	size_t line_count;
 	struct conf_complaint {
@@ -34,10 +33,9 @@ struct span conf_keep(struct conf_draft *d, struct span s);
 /* The same, cut to 80 bytes, with anything but printable ASCII as '?': fit for a complaint. */
 struct span conf_printable(struct conf_draft *d, struct span s);
 
-/* Notes where a value was seen, and where an assignment ended; the latter returns the line of an
- * earlier assignment, or 0. conf_line: the line where the option at this offset was set, or 0. */
-void conf_seen(struct conf_draft *d, size_t at, unsigned int line);
-unsigned int conf_assigned(struct conf_draft *d, size_t at, unsigned int line);
+/* Notes where an option was set; returns the line where it was set before, or 0. conf_line: the line where
+ * the option at this offset was set, or 0. */
+unsigned int conf_set(struct conf_draft *d, size_t at, unsigned int line);
 unsigned int conf_line(const struct conf_draft *d, size_t at);
 
 void conf_complain(struct conf_draft *d, unsigned int line, const char *format, ...)

@@ -49,21 +49,13 @@ static struct conf_line *line_make(struct conf_draft *d, size_t at)
 	return &d->lines[d->line_count++];
 }
 
-void conf_seen(struct conf_draft *d, size_t at, unsigned int line)
+unsigned int conf_set(struct conf_draft *d, size_t at, unsigned int line)
 {
 	struct conf_line *l = line_make(d, at);
-
-	if (l->seen == 0)
-		l->seen = line;
-}
-
-unsigned int conf_assigned(struct conf_draft *d, size_t at, unsigned int line)
-{
-	struct conf_line *l = line_make(d, at);
-	unsigned int before = l->assigned;
+	unsigned int before = l->line;
 
 	if (before == 0)
-		l->assigned = line;
+		l->line = line;
 	return before;
 }
 
@@ -71,7 +63,7 @@ unsigned int conf_line(const struct conf_draft *d, size_t at)
 {
 	const struct conf_line *l = line_find(d, at);
 
-	return !l ? 0 : l->seen ? l->seen : l->assigned;
+	return l ? l->line : 0;
 }
 
 void conf_complain(struct conf_draft *d, unsigned int line, const char *format, ...)

@@ -9,7 +9,6 @@
 #include "master/conf.h"
 
 #include <confuse.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "master/conf-check.h"
+#include "master/conf-text.h"
 
 enum kind { KIND_text, KIND_number, KIND_flag, KIND_list };
 
@@ -38,6 +38,7 @@ static const struct row {
 };
 
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
+#define MOST_REASON_TEXT 512
 #define MOST_UNKNOWN 64   /* unknown names noted before we give up */
 
 /* What is being read. libConfuse hands nothing of ours to its callbacks, so this is the one static
@@ -132,12 +133,15 @@ static int value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *resul
 {
 	const struct row *row = row_of(opt->name);
 	struct span v = span_str(value);
+	unsigned int before;
 	int flag;
 
 	*(const char **)result = value;
 	if (!row)
 		return 0;
-	conf_seen(reading->draft, row->at, line_of(cfg));
+	/* The first value of an assignment: was there one before? */
+	if (opt->nvalues == 1 && (before = conf_set(reading->draft, row->at, line_of(cfg))))
+		conf_complain(reading->draft, line_of(cfg), "%s is set twice: first in line %u", row->name, before);
 	switch (row->kind) {
 	case KIND_text:
 		text_came(row, line_of(cfg), v);
@@ -157,20 +161,6 @@ static int value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *resul
 			*(setting_flag *)(void *)((char *)&reading->draft->s + row->at) = flag == cfg_true;
 		break;
 	}
-	return 0;
-}
-
-/* libConfuse: an assignment is complete. */
-static int option_came(cfg_t *cfg, cfg_opt_t *opt)
-{
-	const struct row *row = row_of(opt->name);
-	unsigned int before;
-
-	if (!row)
-		return 0;
-	before = conf_assigned(reading->draft, row->at, line_of(cfg));
-	if (before)
-		conf_complain(reading->draft, line_of(cfg), "%s is set twice: first in line %u", row->name, before);
 	return 0;
 }
 
@@ -205,7 +195,7 @@ static cfg_opt_t *options_new(void)
 		cfg_flag_t list = rows[i].kind == KIND_list ? CFGF_LIST : CFGF_NONE;
 
 		options[n++] = (cfg_opt_t){ .name = rows[i].name, .type = CFGT_STR,
-			.flags = CFGF_NODEFAULT | list, .parsecb = value_came, .validcb = option_came };
+			.flags = CFGF_NODEFAULT | list, .parsecb = value_came };
 	}
 	for (size_t i = 0; i < reading->unknown_count; i++)
 		options[n++] = (cfg_opt_t){ .name = reading->unknown[i].name, .type = CFGT_STR,
@@ -236,7 +226,7 @@ static void initial_lists(struct conf_draft *d)
 			list_came(&rows[i], 0, span_str(rows[i].initial));
 }
 
-static bool read_file(const struct paths *p)
+static bool read_text(const char *text)
 {
 	cfg_opt_t *options = options_new();
 	cfg_t *cfg = cfg_init(options, CFGF_NONE);
@@ -248,10 +238,7 @@ static bool read_file(const struct paths *p)
 		return false;
 	}
 	cfg_set_error_function(cfg, error_came);
-	errno = 0;
-	result = cfg_parse(cfg, p->conf);
-	if (result == CFG_FILE_ERROR)
-		conf_complain(reading->draft, 0, "cannot be read: %s", strerror(errno ? errno : EIO));
+	result = cfg_parse_buf(cfg, text);
 	cfg_free(cfg);
 	free(options);
 	return result == CFG_SUCCESS;
@@ -271,32 +258,47 @@ static struct settings *seal(struct conf_draft *d, uint32_t generation)
 	return s;
 }
 
-struct settings *conf_read(const struct paths *p, uint32_t generation, bool files, struct text *errors)
+/* Reads, and reads again as long as names turn up that are unknown. True when it got to the end. */
+static bool read_all(struct conf_draft *draft, const char *text)
 {
-	struct conf_draft draft = { .file = p->conf };
-	struct reading now = { .draft = &draft };
-	struct settings *s = NULL;
+	struct reading now = { .draft = draft };
 	bool whole;
 
 	reading = &now;
 	do {
 		/* What an earlier round found is found again, except the unknown names. */
 		now.again = false;
-		conf_draft_reset(&draft);
-		initial_values(&draft);
-		whole = read_file(p);
+		conf_draft_reset(draft);
+		initial_values(draft);
+		whole = read_text(text);
 	} while (now.again && now.unknown_count < MOST_UNKNOWN);
-	for (size_t i = 0; i < now.unknown_count; i++)
-		conf_complain(&draft, now.unknown[i].line, "there is no option \"%s\"", now.unknown[i].name);
-	initial_lists(&draft);
-	if (whole)
-		conf_check(&draft, p, files);
+	for (size_t i = 0; i < now.unknown_count; i++) {
+		conf_complain(draft, now.unknown[i].line, "there is no option \"%s\"", now.unknown[i].name);
+		free(now.unknown[i].name);
+	}
+	initial_lists(draft);
+	reading = NULL;
+	return whole;
+}
+
+struct settings *conf_read(const struct paths *p, uint32_t generation, bool files, struct text *errors)
+{
+	struct conf_draft draft = { .file = p->conf };
+	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);
+	struct settings *s = NULL;
+
+	if (!conf_text_read(p->conf, &text, &why)) {
+		conf_complain(&draft, 0, "%s", text_str(&why));
+	} else {
+		conf_text_blank(&text);
+		if (read_all(&draft, text_str(&text)))
+			conf_check(&draft, p, files);
+	}
 	if (draft.complaint_count == 0)
 		s = seal(&draft, generation);
-	reading = NULL;
 	conf_draft_tell(&draft, errors);
 	conf_draft_clear(&draft);
-	for (size_t i = 0; i < now.unknown_count; i++)
-		free(now.unknown[i].name);
+	text_clear(&text);
+	text_clear(&why);
 	return s;
 }

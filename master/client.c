@@ -1,0 +1,104 @@
+/*
+ * client - the command's end of a conversation with master.
+ */
+#include "master/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	(void)me;
+	(void)from;
+	(void)m;
+	(void)id;
+	return HOUR_WAITING;
+}
+
+static void gone(void *me, struct channel *from)
+{
+	struct client *c = me;
+
+	(void)from;
+	c->channel = NULL;
+}
+
+struct hearing client_hearing(void)
+{
+	return (struct hearing){ .hour = hour, .gone = gone };
+}
+
+bool client_open(struct client *c, const struct paths *p, const struct hearing *h)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	/* As in control.c: a long name does not fit, a descriptor does. */
+	int directory = open(p->run, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, error;
+
+	if (directory < 0)
+		return false;
+	snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/control", directory);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) < 0) {
+		error = errno;
+		close(directory);
+		if (fd >= 0)
+			close(fd);
+		errno = error;
+		return false;
+	}
+	close(directory);
+	c->over = false;
+	c->channel = channel_new(NULL, fd, PROGRAM_COMMAND, PROGRAM_MASTER, 0, h, c);
+	return true;
+}
+
+bool client_wait(struct client *c, int milliseconds)
+{
+	return c->channel && channel_wait(c->channel, &c->over, milliseconds);
+}
+
+void client_close(struct client *c)
+{
+	channel_free(&c->channel);
+}
+
+int client_absent(const struct invocation *v)
+{
+	if (errno == EACCES || errno == EPERM)
+		return cmd_fail(EX_NOPERM, "%s: %s", v->paths.control, strerror(errno));
+	return cmd_fail(EX_UNAVAILABLE, "not running (%s: %s)", v->paths.control, strerror(errno));
+}
+
+bool client_is_locked(const struct paths *p)
+{
+	int fd = open(p->lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return locked;
+}
+
+long client_master_pid(const struct paths *p)
+{
+	char digits[24];
+	struct span s = { (const unsigned char *)digits, 0 };
+	uint64_t pid = 0;
+	int fd = open(p->pid_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	ssize_t n = fd < 0 ? -1 : read(fd, digits, sizeof digits);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return 0;
+	s.len = (size_t)n;
+	return span_take_number(&s, INT32_MAX, &pid) ? (long)pid : 0;
+}

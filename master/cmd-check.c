@@ -1,0 +1,84 @@
+/*
+ * cmd-check - looks everything over that a start needs, and tells all that is wrong.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/settings.h"
+#include "master/cmd.h"
+#include "master/conf.h"
+#include "master/layout.h"
+#include "tlsproxy/certificate.h"
+
+static int open_named(struct span name)
+{
+	char *path = must_copy(name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	free(path);
+	return fd;
+}
+
+/* What tls-key would refuse is an error; what clients would mind, a warning. */
+static void check_certificate(const struct settings *s, struct text *complaints)
+{
+	struct certificate_facts facts;
+	struct text why = TEXT_UP_TO(1024);
+	char *hostname = must_copy(s->hostname);
+	int chain = open_named(s->tls_certificate), key = open_named(s->tls_key);
+
+	if (chain < 0 || key < 0) {
+		/* conf_read has tried both and complained. */
+	} else if (certificate_check(chain, key, hostname, &facts, &why) < 0) {
+		text_printf(complaints, "%.*s: %s\n", SPAN_ARG(s->tls_certificate), text_str(&why));
+	} else {
+		if (facts.days_left < 0)
+			printf("warning: %.*s has expired\n", SPAN_ARG(s->tls_certificate));
+		else if (facts.days_left < WARN_DAYS)
+			printf("warning: %.*s ends in %d days\n", SPAN_ARG(s->tls_certificate), facts.days_left);
+		if (facts.not_yet)
+			printf("warning: %.*s is not valid yet\n", SPAN_ARG(s->tls_certificate));
+		if (!facts.names_host)
+			printf("warning: %.*s is not for %s but for %s\n", SPAN_ARG(s->tls_certificate), hostname,
+				facts.names);
+	}
+	if (chain >= 0)
+		close(chain);
+	if (key >= 0)
+		close(key);
+	text_clear(&why);
+	free(hostname);
+}
+
+static int run(struct invocation *v)
+{
+	struct text complaints = TEXT_UP_TO(MOST_CONF_ERRORS * 2);
+	struct settings *s;
+	int status = EX_OK;
+
+	s = conf_read(&v->paths, 1, true, &complaints);
+	if (s)
+		check_certificate(s, &complaints);
+	layout_check(&v->paths, &complaints);
+	if (complaints.len) {
+		cmd_complain(text_span(&complaints));
+		status = EX_CONFIG;
+	} else if (s->domains.count == 0) {
+		puts("warning: domains is empty: mail is kept for nobody");
+	}
+	settings_free(&s);
+	text_clear(&complaints);
+	return status;
+}
+
+const struct command cmd_check = {
+	.words = "check",
+	.arguments = "",
+	.help = "look over configuration, certificate, key, directories and users; tell all that is wrong",
+	.run = run,
+};

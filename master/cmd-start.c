@@ -1,0 +1,104 @@
+/*
+ * cmd-start - starts master, and returns when every process serves; or becomes master (--foreground).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/settings.h"
+#include "master/client.h"
+#include "master/cmd.h"
+
+static const struct option_row options[] = {
+	{ "--foreground", NULL, "do not go to the background; systemd wants it so", false },
+	{ NULL, NULL, NULL, false },
+};
+
+/* Becomes master; returns only when that fails. */
+static int become_master(const struct invocation *v, const char *ready_fd)
+{
+	char *directory = paths_libexec("valija-master"), *program = paths_join(directory, "valija-master");
+	const char *argv[8] = { "valija-master" };
+	size_t n = 1;
+	int error;
+
+	if (v->paths.dir) {
+		argv[n++] = "--dir";
+		argv[n++] = v->paths.dir;
+	}
+	if (ready_fd) {
+		argv[n++] = "--ready-fd";
+		argv[n++] = ready_fd;
+	} else {
+		argv[n++] = "--foreground";
+	}
+	argv[n] = NULL;
+	execv(program, (char *const *)(uintptr_t)argv);
+	error = errno;
+	cmd_fail(0, "%s: %s", program, strerror(error));
+	free(program);
+	free(directory);
+	return EX_OSFILE;
+}
+
+static void child(const struct invocation *v, int ready)
+{
+	char number[12];
+	int null = open("/dev/null", O_RDONLY);
+
+	setsid();
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	fcntl(ready, F_SETFD, 0);
+	snprintf(number, sizeof number, "%d", ready);
+	_exit(become_master(v, number));
+}
+
+/* Waits until master says ready, or ends. */
+static int in_background(const struct invocation *v)
+{
+	int ends[2], status;
+	ssize_t n;
+	char ready;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+		return cmd_fail(EX_OSERR, "%s", strerror(errno));
+	if (pid == 0)
+		child(v, ends[1]);
+	close(ends[1]);
+	do
+		n = read(ends[0], &ready, 1);
+	while (n < 0 && errno == EINTR);
+	close(ends[0]);
+	if (n == 1)
+		return EX_OK;
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return cmd_fail(EX_SOFTWARE, "master died while starting");
+	return WEXITSTATUS(status) == EX_OK ? EX_SOFTWARE : WEXITSTATUS(status);
+}
+
+static int run(struct invocation *v)
+{
+	struct settings *s;
+
+	if (client_is_locked(&v->paths))
+		return cmd_fail(EX_TEMPFAIL, "it is running already (pid %ld)", client_master_pid(&v->paths));
+	if (!(s = cmd_settings(v, true)))
+		return EX_CONFIG;
+	settings_free(&s);
+	return cmd_option(v, "--foreground") ? become_master(v, NULL) : in_background(v);
+}
+
+const struct command cmd_start = {
+	.words = "start",
+	.arguments = "",
+	.help = "start the suite; returns when every process serves",
+	.options = options,
+	.run = run,
+};

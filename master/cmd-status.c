@@ -1,0 +1,237 @@
+/*
+ * cmd-status - every process of the suite: what master knows of it, and what the kernel says.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/settings.h"
+#include "master/client.h"
+#include "master/json.h"
+#include "master/proc.h"
+#include "tlsproxy/certificate.h"
+
+#define MOST_ROWS 100000
+#define MOST_CAPABILITY_TEXT 2048
+
+static const struct option_row options[] = {
+	{ "--json", NULL, "as JSON", false },
+	{ NULL, NULL, NULL, false },
+};
+
+struct row {
+	struct msg_command_process said;
+	char user[MOST_ADDRESS + 1];
+	bool there;                  /* the kernel knows it */
+	struct proc_facts kernel;
+};
+
+struct listing {
+	struct row *rows;
+	size_t count;
+	uint32_t generation;
+	uint64_t since;
+	bool complete;
+};
+
+static void on_command_process(void *me, struct channel *from, uint64_t id, const struct msg_command_process *m,
+	const int *fd)
+{
+	struct listing *l = ((struct client *)me)->me;
+	struct row *row;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (l->count == MOST_ROWS || m->program >= PROGRAM_COUNT)
+		return;
+	l->rows = must_realloc(l->rows, (l->count + 1) * sizeof *l->rows);
+	row = &l->rows[l->count++];
+	memset(row, 0, sizeof *row);
+	row->said = *m;
+	span_copy(m->user, row->user, sizeof row->user);
+	row->said.user = SPAN_NONE;
+	row->there = m->pid != 0 && proc_read(m->pid, &row->kernel);
+}
+
+static void on_command_end(void *me, struct channel *from, uint64_t id, const struct msg_command_end *m,
+	const int *fd)
+{
+	struct client *c = me;
+	struct listing *l = c->me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	l->generation = m->generation;
+	l->since = m->since;
+	l->complete = c->over = true;
+}
+
+static const char *seccomp_word(unsigned int mode)
+{
+	return mode == 2 ? "filter" : mode == 1 ? "strict" : "none";
+}
+
+static bool is_chrooted(const struct row *row)
+{
+	return row->there && row->kernel.root_known && strcmp(row->kernel.root, "/") != 0;
+}
+
+/* Days until the server's certificate ends. False when it cannot be read. */
+static bool certificate_days(const struct settings *s, int *days)
+{
+	struct certificate_facts facts;
+	struct text why = TEXT_UP_TO(1024);
+	char *name = must_copy(s->tls_certificate);
+	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool known = fd >= 0 && certificate_check(fd, -1, NULL, &facts, &why) == 0;
+
+	if (known)
+		*days = facts.days_left;
+	if (fd >= 0)
+		close(fd);
+	text_clear(&why);
+	free(name);
+	return known;
+}
+
+/* --- as JSON --- */
+
+static void json_row(struct json *j, const struct row *row)
+{
+	struct text names = TEXT_UP_TO(MOST_CAPABILITY_TEXT);
+	struct span left, one;
+
+	json_open(j, NULL, '{');
+	json_text(j, "program", span_str(program_name(row->said.program)));
+	json_number(j, "index", row->said.index);
+	json_number(j, "pid", row->said.pid);
+	json_number(j, "restarts", row->said.restarts);
+	json_number(j, "connections", row->said.connections);
+	json_number(j, "served", (int64_t)row->said.served);
+	json_number(j, "since", (int64_t)row->said.since);
+	json_number(j, "landlock", row->said.landlock);
+	if (row->there) {
+		json_number(j, "uid", (int64_t)row->kernel.uid);
+		json_number(j, "gid", (int64_t)row->kernel.gid);
+		json_number(j, "seccomp", row->kernel.seccomp);
+		json_flag(j, "no_new_privs", row->kernel.no_new_privs);
+		json_open(j, "capabilities", '[');
+		if (row->kernel.capabilities) {
+			proc_capability_names(row->kernel.capabilities, &names);
+			left = text_span(&names);
+			while (span_take_until(&left, ',', &one))
+				json_text(j, NULL, one);
+			json_text(j, NULL, left);
+		}
+		json_close(j, ']');
+		if (is_chrooted(row))
+			json_text(j, "chroot", span_str(row->kernel.root));
+		else
+			json_null(j, "chroot");
+	}
+	if (row->user[0])
+		json_text(j, "user", span_str(row->user));
+	json_close(j, '}');
+	text_clear(&names);
+}
+
+static void tell_json(const struct listing *l, const struct settings *s)
+{
+	struct json j = { .to = stdout };
+	int days;
+
+	json_open(&j, NULL, '{');
+	json_number(&j, "generation", l->generation);
+	json_number(&j, "since", (int64_t)l->since);
+	json_number(&j, "uptime_seconds", (int64_t)time(NULL) - (int64_t)l->since);
+	if (s && certificate_days(s, &days))
+		json_number(&j, "certificate_days", days);
+	else
+		json_null(&j, "certificate_days");
+	json_open(&j, "processes", '[');
+	for (size_t i = 0; i < l->count; i++)
+		json_row(&j, &l->rows[i]);
+	json_close(&j, ']');
+	json_close(&j, '}');
+	putchar('\n');
+}
+
+/* --- as a table --- */
+
+static void table_row(const struct row *row)
+{
+	struct text names = TEXT_UP_TO(MOST_CAPABILITY_TEXT);
+	char name[40];
+
+	snprintf(name, sizeof name, "%s/%u", program_name(row->said.program), row->said.index);
+	if (!row->there) {
+		printf("%-14s %7s  is away; it will be started again (restarts: %u)\n", name, "-", row->said.restarts);
+		return;
+	}
+	proc_capability_names(row->kernel.capabilities, &names);
+	printf("%-14s %7u %6llu %6llu  %-7s %4s  %2u  %-6s %5u %8llu %4u  %s%s%s\n", name, row->said.pid,
+		(unsigned long long)row->kernel.uid, (unsigned long long)row->kernel.gid,
+		seccomp_word(row->kernel.seccomp), row->kernel.no_new_privs ? "yes" : "no", row->said.landlock,
+		is_chrooted(row) ? "yes" : row->kernel.root_known ? "no" : "-", row->said.connections,
+		(unsigned long long)row->said.served, row->said.restarts, text_str(&names),
+		row->user[0] ? "  user=" : "", row->user);
+	text_clear(&names);
+}
+
+static void tell_table(const struct listing *l, const struct settings *s)
+{
+	long long up = (long long)time(NULL) - (long long)l->since;
+	int days;
+
+	printf("%-14s %7s %6s %6s  %-7s %4s  %2s  %-6s %5s %8s %4s  %s\n", "PROGRAM", "PID", "UID", "GID", "SECCOMP",
+		"NNP", "LL", "CHROOT", "CONN", "SERVED", "RST", "CAPABILITIES");
+	for (size_t i = 0; i < l->count; i++)
+		table_row(&l->rows[i]);
+	printf("\ngeneration %u, up %lld d %02lld:%02lld:%02lld", l->generation, up / 86400, up / 3600 % 24,
+		up / 60 % 60, up % 60);
+	if (s && certificate_days(s, &days))
+		printf(", certificate ends in %d days", days);
+	printf("\nNNP: no_new_privs. LL: version of Landlock in force. RST: restarts. CONN, SERVED: now, and ever.\n");
+}
+
+static int run(struct invocation *v)
+{
+	struct hearing h = client_hearing();
+	struct listing l = { 0 };
+	struct client c = { .me = &l };
+	struct settings *s;
+
+	h.on_command_process = on_command_process;
+	h.on_command_end = on_command_end;
+	if (!client_open(&c, &v->paths, &h))
+		return client_absent(v);
+	send_command_status(c.channel, 0, &(struct msg_command_status){ }, NULL);
+	client_wait(&c, ANSWER_MILLISECONDS);
+	client_close(&c);
+	if (!l.complete) {
+		free(l.rows);
+		return cmd_fail(EX_TEMPFAIL, "no answer from master");
+	}
+	s = cmd_settings(v, false);
+	if (cmd_option(v, "--json"))
+		tell_json(&l, s);
+	else
+		tell_table(&l, s);
+	settings_free(&s);
+	free(l.rows);
+	return EX_OK;
+}
+
+const struct command cmd_status = {
+	.words = "status",
+	.arguments = "",
+	.help = "show every process: identity and confinement (from the kernel), connections, restarts",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,56 @@
+/*
+ * cmd-stop - asks master for an orderly stop, and waits for its end.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/outcome.h"
+#include "master/client.h"
+
+#define STOP_MILLISECONDS 700000       /* stop_seconds may be 600, and the later stages take their time */
+#define LOCK_WAIT_MILLISECONDS 5000
+
+static void on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
+	const int *fd)
+{
+	/* Accepted. The end of the connection is what we wait for. */
+	(void)me;
+	(void)from;
+	(void)id;
+	(void)m;
+	(void)fd;
+}
+
+static int run(struct invocation *v)
+{
+	struct hearing h = client_hearing();
+	struct client c = { 0 };
+	const struct timespec pause = { 0, 10000000 };
+
+	h.on_command_told = on_command_told;
+	if (!client_open(&c, &v->paths, &h)) {
+		if (errno == EACCES)
+			return client_absent(v);
+		puts("not running");
+		return EX_OK;
+	}
+	send_command_stop(c.channel, 0, &(struct msg_command_stop){ }, NULL);
+	client_wait(&c, STOP_MILLISECONDS);
+	if (c.channel) {
+		client_close(&c);
+		return cmd_fail(EX_TEMPFAIL, "it has not stopped yet");
+	}
+	for (int i = 0; client_is_locked(&v->paths) && i < LOCK_WAIT_MILLISECONDS / 10; i++)
+		nanosleep(&pause, NULL);
+	return EX_OK;
+}
+
+const struct command cmd_stop = {
+	.words = "stop",
+	.arguments = "",
+	.help = "stop the suite in order: what is in flight is finished, for stop_seconds",
+	.run = run,
+};

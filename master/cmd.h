@@ -1,0 +1,56 @@
+/*
+ * cmd - the commands of valija: one row each, in the file of the command (cmd-*.c).
+ */
+#ifndef VALIJA_CMD_H
+#define VALIJA_CMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/text.h"
+#include "master/paths.h"
+
+#define MOST_OPTIONS 64    /* given on one command line */
+
+struct option_row {
+	const char *name;       /* "--hostname"; NULL ends the list */
+	const char *value;      /* what it takes, for the usage text; NULL: nothing */
+	const char *help;
+	bool required;
+};
+
+struct invocation {
+	struct paths paths;
+	const char *dir;        /* as given, or NULL */
+	const struct command *command;
+	struct given {
+		const struct option_row *row;
+		const char *value;
+	} given[MOST_OPTIONS];
+	size_t given_count;
+	char **arguments;       /* what is neither option nor command word */
+	int argument_count;
+};
+
+struct command {
+	const char *words;      /* "start", "user add" */
+	const char *arguments;  /* for the usage text; "" */
+	int least, most;        /* how many arguments */
+	const char *help;       /* a line */
+	const struct option_row *options; /* or NULL */
+	int (*run)(struct invocation *v); /* returns a code of sysexits.h */
+};
+
+/* The value of an option, "" when it takes none, or NULL when it was not given. */
+const char *cmd_option(const struct invocation *v, const char *name);
+/* Says "valija: sentence" on the standard error output and returns `status`. */
+int cmd_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says each line of `lines` as an error. */
+void cmd_complain(struct span lines);
+/* The configuration, or NULL after complaining. `files`: as for conf_read. */
+struct settings *cmd_settings(const struct invocation *v, bool files);
+
+extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_status, cmd_check, cmd_env, cmd_queue,
+	cmd_trace, cmd_user_add, cmd_user_passwd, cmd_user_del, cmd_user_list, cmd_user_show, cmd_version;
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * conf-text - the text of a configuration file, with its comments blanked.
+ */
+#include "master/conf-text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool conf_text_read(const char *path, struct text *text, struct text *why)
+{
+	unsigned char part[8192];
+	struct stat st;
+	ssize_t n = -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		text_printf(why, "cannot be read: %s", strerror(errno));
+	} else if (!S_ISREG(st.st_mode)) {
+		text_add_str(why, "is not a regular file");
+	} else {
+		while ((n = read(fd, part, sizeof part)) > 0)
+			text_add(text, span_of(part, (size_t)n));
+		if (n < 0)
+			text_printf(why, "cannot be read: %s", strerror(errno));
+		else if (text->failed)
+			text_printf(why, "has more than %d bytes", MOST_CONF_FILE);
+		else if (span_has(text_span(text), '\0'))
+			text_add_str(why, "has a NUL byte in it");
+	}
+	if (fd >= 0)
+		close(fd);
+	return why->len == 0;
+}
+
+/* Where the comment that begins at `i` ends (behind its last byte), or `i` when none begins there. */
+static size_t comment_end(struct span s, size_t i)
+{
+	bool slash = s.at[i] == '/' && i + 1 < s.len;
+	/* "//" in the middle of a word is part of the word: a path. */
+	bool at_word_start = i == 0 || strchr(" \t\r\n={}(),\"'", s.at[i - 1]);
+	size_t end;
+
+	if (s.at[i] == '#' || (slash && s.at[i + 1] == '/' && at_word_start))
+		return i + span_index(span_part(s, i, s.len), '\n');
+	if (!slash || s.at[i + 1] != '*')
+		return i;
+	end = i + 2 + span_find(span_part(s, i + 2, s.len), SPAN("*/"));
+	/* An open comment stays as it is, for libConfuse to complain of. */
+	return end < s.len ? end + 2 : i;
+}
+
+void conf_text_blank(struct text *text)
+{
+	struct span s = text_span(text);
+	unsigned char quote = 0;
+
+	for (size_t i = 0; i < text->len; i++) {
+		unsigned char c = text->at[i];
+		size_t end;
+
+		if (quote) {
+			if (c == '\\')
+				i++;
+			else if (c == quote)
+				quote = 0;
+			continue;
+		}
+		if (c == '"' || c == '\'') {
+			quote = c;
+			continue;
+		}
+		if ((end = comment_end(s, i)) == i)
+			continue;
+		for (; i < end; i++)
+			if (text->at[i] != '\n')
+				text->at[i] = ' ';
+		i--;    /* the byte behind the comment is next */
+	}
+}
