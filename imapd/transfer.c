@@ -3,9 +3,8 @@
  */
 #include "imapd/transfer.h"
 
+#include "imapd/header.h"
 #include "imapd/mime.h"
-
-#include <string.h>
 
 #define DECODED_PIECE 3072
 
@@ -26,6 +25,7 @@ transfer_of(struct span encoding)
 
 	if (encoding.at == NULL)
 		return TRANSFER_IDENTITY;
+	cfws_skip(&encoding, NULL);
 	if (!mime_token_take(&encoding, &token))
 		return encoding.len == 0 ? TRANSFER_IDENTITY : TRANSFER_UNKNOWN;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
