@@ -40,6 +40,7 @@ def spoiled(configured, request):
     name = line.split("=")[0].split()[0]
     kept = [l for l in good.splitlines() if l.split("=")[0].strip() != name]
     configured.conf.write_text("\n".join([*kept, line]) + "\n")
+    configured.good = good
     yield configured, len(kept) + 1, word
     configured.conf.write_text(good)
 
@@ -67,8 +68,7 @@ def test_start_refuses(spoiled):
     said = done.stdout + done.stderr
     assert done.returncode not in (0, 70) and f"valija.conf:{line}: " in said and word in said
     assert not instance.pids()
-    good = instance.conf.read_text().splitlines()
-    instance.conf.write_text("\n".join(good[:line - 1]) + '\nlisten = {"127.0.0.1"}\n')
+    instance.conf.write_text(instance.good)
     instance.start()
 
 
@@ -137,7 +137,8 @@ def test_three_lines_suffice(own_suite):
     own_suite.conf.write_text(f'hostname = "localhost"\ndomains = {{"{valija.DOMAIN}"}}\n'
                               f"port_base = {own_suite.ports.base}\n")
     assert own_suite.valija("check").returncode == 0
-    own_suite.valija("reload")
+    own_suite.stop()
+    own_suite.start()
     user = own_suite.new_user("three")
     own_suite.receive("a@elsewhere.example", [user], mails.plain("a@elsewhere.example", user))
     assert len(own_suite.delivered(user)) == 1
