@@ -73,21 +73,15 @@ static int open_socket(const union endpoint *e, socklen_t len)
 	return -1;
 }
 
-static void explain(struct text *errors, enum service service, const char *name, unsigned int port)
+/* What to do about a failure, told once for all of its kind. */
+static void advise(struct text *errors, bool in_use, bool no_right)
 {
-	const char *what_to_do = "";
-	int error = errno;
-
-	text_printf(errors, "%s cannot listen on %s: %s", service_name(service), name, strerror(error));
-	if (error == EADDRINUSE) {
-		text_printf(errors, ". Another program has port %u (ss -ltnp 'sport = :%u' shows which): stop it, or "
-			"change port_base, listen or services", port, port);
-		what_to_do = ". If it is this instance on another address, stop and start it instead of reloading";
-	} else if (error == EACCES) {
-		what_to_do = ". Ports below 1024 need root; without it set port_base, for example to 10000";
-	}
-	text_add_str(errors, what_to_do);
-	text_add_str(errors, "\n");
+	if (in_use)
+		text_add_str(errors, "Another program has that port (ss -ltnp shows which): stop it, or change port_base, "
+			"listen or services. If it is this instance on another address, stop and start it instead of "
+			"reloading\n");
+	if (no_right)
+		text_add_str(errors, "Ports below 1024 need root; without it set port_base, for example to 10000\n");
 }
 
 /* IPv6 may be missing from the kernel or switched off; then it cannot be reached that way either. */
@@ -107,7 +101,7 @@ static struct listener *find(struct supervisor *s, enum service service, const c
 }
 
 static void bind_one(struct supervisor *s, const struct generation *g, struct span address, enum service service,
-	struct text *errors)
+	struct text *errors, bool *in_use, bool *no_right)
 {
 	unsigned int port = service_port(service) + (unsigned int)g->settings->port_base;
 	union endpoint e;
@@ -126,7 +120,10 @@ static void bind_one(struct supervisor *s, const struct generation *g, struct sp
 		if (is_no_ipv6(&e))
 			log_notice(0, "no-ipv6", KEY_STR("service", service_name(service)), KEY_STR("address", name));
 		else
-			explain(errors, service, name, port);
+			text_printf(errors, "%s cannot listen on %s: %s\n", service_name(service), name,
+				strerror(errno));
+		*in_use = *in_use || errno == EADDRINUSE;
+		*no_right = *no_right || errno == EACCES;
 		return;
 	}
 	l = must_alloc(sizeof *l);
@@ -147,14 +144,16 @@ static void forget(struct supervisor *s, struct listener *l)
 bool listener_bind(struct supervisor *s, const struct generation *g, struct text *errors)
 {
 	size_t before = errors->len;
+	bool in_use = false, no_right = false;
 	enum service service;
 
 	for (size_t i = 0; i < g->settings->services.count; i++)
 		for (size_t j = 0; j < g->settings->listen.count; j++)
 			if (conf_service(g->settings->services.at[i], &service))
-				bind_one(s, g, g->settings->listen.at[j], service, errors);
+				bind_one(s, g, g->settings->listen.at[j], service, errors, &in_use, &no_right);
 	if (errors->len == before)
 		return true;
+	advise(errors, in_use, no_right);
 	listener_drop(s);
 	return false;
 }

@@ -22,6 +22,7 @@
 #define FILE_FD 5           /* the program itself, until exec */
 #define FIRST_FREE_FD 6
 #define MOST_NAME 32
+#define LOCKED_BYTES (256 * 1024 * 1024)
 
 static void give_up(const char *step)
 {
@@ -64,22 +65,24 @@ static void arrange_descriptors(const struct spawn *s)
 			close(fd);
 }
 
+/* Soft and hard limit to `wanted`; without the right to raise it, as much as the hard limit lets. */
+static void limit_one(int resource, rlim_t wanted)
+{
+	struct rlimit r = { wanted, wanted };
+
+	if (setrlimit((__rlimit_resource_t)resource, &r) == 0 || getrlimit((__rlimit_resource_t)resource, &r) < 0)
+		return;
+	r.rlim_cur = r.rlim_max < wanted ? r.rlim_max : wanted;
+	setrlimit((__rlimit_resource_t)resource, &r);
+}
+
 static void limit(const struct spawn *s)
 {
-	struct rlimit none = { 0, 0 }, files;
-
 	/* A core holds mail and passwords. */
-	setrlimit(RLIMIT_CORE, &none);
-	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-		return;
-	files.rlim_cur = files.rlim_max = s->descriptors;
-	if (setrlimit(RLIMIT_NOFILE, &files) == 0)
-		return;
-	/* Without root the hard limit stands: as much as it lets. */
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max < s->descriptors ? files.rlim_max : s->descriptors;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	limit_one(RLIMIT_CORE, 0);
+	limit_one(RLIMIT_NOFILE, s->descriptors);
+	/* Keys are locked into memory (room.h). */
+	limit_one(RLIMIT_MEMLOCK, LOCKED_BYTES);
 }
 
 static void child(const struct spawn *s)
