@@ -1,0 +1,235 @@
+"""Dialogues with smtpd, read from test/smtp/*.txt (test/smtp/README tells their form)."""
+
+import base64
+import codecs
+import pathlib
+import re
+import time
+
+import pytest
+
+import valija
+
+DIALOGUES = pathlib.Path(__file__).resolve().parents[1] / "smtp"
+CLOSED = "(closed)"
+
+
+class Dialogue:
+    """One case: its name, its listener, and its steps as (line number, what, text)."""
+
+    def __init__(self, name):
+        self.name, self.service, self.steps = name, "smtp", []
+
+
+def read(path):
+    """The dialogues of one file."""
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith("#") or not line.strip():
+            continue
+        if line.startswith("=="):
+            found.append(Dialogue(f"{path.stem}: {line[2:].strip()}"))
+        elif line.startswith("@"):
+            found[-1].service = line[1:].strip()
+        else:
+            # A reply may stand on the line of its command.
+            both = re.match(r"(C:.*?)\s+(S: (?:\d{3}|\(closed\)).*)$", line)
+            for part in both.groups() if both else [line]:
+                what, _, text = part.partition(":")
+                found[-1].steps.append((number, what.strip(), text.removeprefix(" ")))
+    return found
+
+
+def unescape(text):
+    """The octets that the text stands for."""
+    return codecs.escape_decode(text.encode("utf-8"))[0]
+
+
+class Client:
+    """A raw client that keeps what it said until it has to listen."""
+
+    def __init__(self, suite, dialogue, names):
+        self.suite, self.names = suite, names
+        self.socket = suite.connect(dialogue.service)
+        self.replies = self.unsaid = b""
+        self.reply = []
+        if dialogue.service == "submissions":
+            self.tls()
+
+    def fill(self, text):
+        text = re.sub(r"\{x\*(\d+)\}", lambda m: "x" * int(m[1]), text)
+        for name, value in self.names.items():
+            text = text.replace("{%s}" % name, value)
+        return text
+
+    def tls(self):
+        self.flush()
+        self.socket = self.suite.tls().wrap_socket(self.socket, server_hostname=self.suite.host)
+        self.replies = b""
+
+    def say(self, text):
+        whole = not text.endswith("\\c")
+        self.unsaid += unescape(self.fill(text if whole else text[:-2])) + (b"\r\n" if whole else b"")
+
+    def flush(self):
+        said, self.unsaid = self.unsaid, b""
+        if said:
+            try:
+                self.socket.sendall(said)
+            except OSError:
+                pass  # the server may have hung up: its last words tell
+
+    def line(self):
+        while b"\r\n" not in self.replies:
+            try:
+                more = self.socket.recv(65536)
+            except ConnectionError:
+                more = b""
+            if not more:
+                return None
+            self.replies += more
+        line, self.replies = self.replies.split(b"\r\n", 1)
+        assert len(line) <= 510 or line.startswith(b"334"), "a reply line over 512 octets"
+        return line.decode("ascii")
+
+    def listen(self):
+        """The next reply, as a list of lines; [CLOSED] at the end."""
+        self.flush()
+        self.reply = []
+        while True:
+            line = self.line()
+            self.reply.append(CLOSED if line is None else line)
+            if line is None or line[3:4] != "-":
+                return self.reply
+
+    def expect(self, start):
+        said = self.listen()
+        assert said[-1].startswith(start), f"expected {start!r}, heard {said}"
+
+    def newest(self):
+        """The octets of the message that came last to {user}."""
+        def latest():
+            files = self.suite.delivered(self.names["user"])
+            return max(files, key=lambda p: (p.stat().st_mtime_ns, p.name)) if files else None
+        return valija.wait_until(latest, what="a message").read_bytes()
+
+    def hello(self):
+        self.expect("220 ")
+        self.say("EHLO client.example")
+        self.expect("250 ")
+
+    def step(self, what, text):
+        """One line of a dialogue."""
+        if what == "C":
+            self.say(text)
+        elif what == "S":
+            self.expect(self.fill(text))
+        elif what == "S+":
+            assert any(line.startswith(text) for line in self.reply), f"no {text!r} in {self.reply}"
+        elif what == "S-":
+            assert not any(line.startswith(text) for line in self.reply), f"{text!r} in {self.reply}"
+        elif what == "TLS":
+            self.tls()
+        elif what == "HELLO":
+            self.hello()
+        elif what == "LOGIN":
+            self.hello()
+            self.say("AUTH PLAIN {plain}")
+            self.expect("235 ")
+        elif what == "MAIL":
+            self.hello()
+            for say, expect in (("MAIL FROM:<a@client.example>", "250 2.1.0"), ("RCPT TO:<{user}>", "250 2.1.5"),
+                                ("DATA", "354 ")):
+                self.say(say)
+                self.expect(expect)
+        elif what == "M":
+            assert unescape(self.fill(text)) in self.newest()
+        elif what == "M-":
+            assert unescape(self.fill(text)) not in self.newest()
+        else:
+            raise ValueError(f"what is {what!r}?")
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An instance where failures cost no time, with two users."""
+    with valija.Instance(settings={"auth_delay_seconds": 0, "auth_delay_most_seconds": 0}) as suite:
+        user, other = suite.user_add("ana"), suite.user_add("ben")
+        password = suite.passwords[user]
+        names = {"user": user, "USER": user.upper(), "other": other, "unknown": f"nobody@{valija.DOMAIN}",
+                 "plain": b64(f"\0{user}\0{password}"), "wrong": b64(f"\0{user}\0not this"),
+                 "user64": b64(user), "password64": b64(password)}
+        yield suite, names
+
+
+@pytest.mark.parametrize("dialogue", [d for p in sorted(DIALOGUES.glob("*.txt")) for d in read(p)],
+                         ids=lambda d: d.name)
+def test_dialogue(server, dialogue):
+    suite, names = server
+    client = Client(suite, dialogue, names)
+    try:
+        for number, what, text in dialogue.steps:
+            try:
+                client.step(what, text)
+            except AssertionError as e:
+                raise AssertionError(f"line {number}: {what}: {text[:100]}: {e}") from e
+    finally:
+        client.socket.close()
+
+
+def test_s5_endless_line_costs_no_memory(server):
+    suite, _ = server
+
+    def memory():
+        return sum(int(valija.proc_status(p["pid"])["VmRSS"].split()[0]) for p in suite.processes("smtpd"))
+
+    before = memory()
+    with suite.connect("smtp") as s:
+        s.recv(1000)
+        try:
+            for _ in range(128):
+                s.sendall(b"x" * 65536)
+        except OSError:
+            pass
+    assert memory() - before < 1024
+
+
+def test_t3_end_of_tls_in_data(server):
+    """close_notify in the middle of a message, then octets in clear: the connection is over."""
+    suite, names = server
+    count = len(suite.delivered(names["user"]))
+    raw = suite.connect("smtp")
+    raw.recv(1000)
+    raw.sendall(b"EHLO client.example\r\n")
+    raw.recv(1000)
+    raw.sendall(b"STARTTLS\r\n")
+    assert raw.recv(1000).startswith(b"220")
+    descriptor = raw.dup()
+    tls = suite.tls().wrap_socket(raw, server_hostname=suite.host)
+    for line in (b"EHLO client.example", b"MAIL FROM:<>", b"RCPT TO:<" + names["user"].encode() + b">", b"DATA"):
+        tls.sendall(line + b"\r\n")
+        time.sleep(0.05)
+        tls.recv(10000)
+    tls.sendall(b"Subject: half\r\n\r\n")
+    try:
+        tls.unwrap()
+    except OSError:
+        pass
+    descriptor.settimeout(5)
+    try:
+        descriptor.sendall(b".\r\nNOOP\r\n")
+        heard = b""
+        while True:
+            more = descriptor.recv(1000)
+            if not more:
+                break
+            heard += more
+    except ConnectionError:
+        heard = b""
+    descriptor.close()
+    assert b"250" not in heard
+    assert len(suite.delivered(names["user"])) == count
