@@ -110,19 +110,22 @@ static int make_maildir_as_owner(const struct invocation *v, const char *home, u
 
 static bool new_hash(const struct invocation *v, const char *whose, struct text *hash)
 {
-	struct text password, why = TEXT_UP_TO(MOST_SENTENCE);
-	bool got = prompt_password(whose, cmd_option(v, "--stdin") != NULL, &password, &why);
+	struct text password, prepared = TEXT_UP_TO(MOST_PASSWORD), why = TEXT_UP_TO(MOST_SENTENCE);
+	bool done = false;
 
 	*hash = TEXT_UP_TO(MOST_HASH);
-	if (!got) {
+	if (!prompt_password(whose, cmd_option(v, "--stdin") != NULL, &password, &why))
 		cmd_fail(0, "%s", text_str(&why));
-	} else if (!password_hash_new(text_span(&password), hash)) {
-		cmd_fail(0, "the password cannot be hashed here");
-		got = false;
-	}
+	else if (!password_prepare(text_span(&password), &prepared))
+		cmd_fail(0, "the password cannot be used: it has characters that clients cannot send, or is too long");
+	else if (!password_hash_new(text_span(&prepared), hash))
+		cmd_fail(0, "the password cannot be hashed here: %s", strerror(errno));
+	else
+		done = true;
 	text_wipe(&password);
+	text_wipe(&prepared);
 	text_clear(&why);
-	return got;
+	return done;
 }
 
 static int add(const struct invocation *v, struct userbase *base, struct span key)
