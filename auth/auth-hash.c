@@ -1,0 +1,70 @@
+/*
+ * auth-hash - verifies one password against one hash, and forgets both.
+ *   inherits    channels to master and auth
+ *   keeps       nothing: _auth, an empty root, no file at all, the common system calls
+ *   may be lied to by    auth, about nothing that would harm anybody
+ *
+ * It blocks for as long as a hash takes, by design: auth has as many of it as it needs.
+ */
+#include <seccomp.h>
+
+#include "common/daemon.h"
+#include "common/password.h"
+
+static const int syscalls[] = { -1 };
+
+static const struct room auth_hash_room = {
+	.name = "auth-hash",
+	.chrooted = true,
+	.files = false,
+	.syscalls = syscalls,
+	.most_descriptors = 64,
+};
+
+struct auth_hash {
+	struct daemon daemon;
+	uint64_t served;
+};
+
+/* The receive buffer is wiped after this returns (message.h: secret), the rest by password_verify. */
+static void
+on_hash_ask(void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
+{
+	struct auth_hash *h = me;
+	struct msg_hash_told told = { .right = password_verify(m->hash, m->password) };
+
+	(void)fd;
+	h->served++;
+	send_hash_told(from, id, &told, NULL);
+}
+
+static const struct hearing auth_hearing = { .on_hash_ask = on_hash_ask };
+
+static const struct peer_kind peers[] = {
+	{ PROGRAM_AUTH, &auth_hearing },   /* away: nobody asks */
+	{ PROGRAM_MASTER, NULL },
+};
+
+static void
+load(void *me, uint32_t *connections, uint64_t *served)
+{
+	struct auth_hash *h = me;
+
+	*connections = 0;
+	*served = h->served;
+}
+
+static const struct daemon_kind auth_hash_kind = {
+	.program = PROGRAM_AUTH_HASH,
+	.room = &auth_hash_room,
+	.peers = peers,
+	.load = load,
+};
+
+int
+main(void)
+{
+	static struct auth_hash h;
+
+	return daemon_run(&h.daemon, &auth_hash_kind, &h);
+}

@@ -1,0 +1,26 @@
+/*
+ * auth.h - what the parts of the auth program share: its state.
+ */
+#ifndef VALIJA_AUTH_H
+#define VALIJA_AUTH_H
+
+#include <gsasl.h>
+
+#include "common/daemon.h"
+#include "common/table.h"
+#include "conversation.h"
+#include "delay.h"
+#include "hash-pool.h"
+#include "remember.h"
+
+struct auth {
+	struct daemon daemon;
+	Gsasl *sasl;
+	struct table *users, *passwords;
+	struct hash_pool *pool;
+	struct delays *delays;
+	struct remember *remember;
+	struct conversations conversations;
+};
+
+#endif
