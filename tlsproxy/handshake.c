@@ -36,12 +36,6 @@ handshake_fail(struct connection *c, const char *reason)
 	connection_linger(c);
 }
 
-static const char *
-hello_version(gnutls_session_t tls)
-{
-	return gnutls_protocol_get_version(tls) == GNUTLS_VERSION_UNKNOWN ? "" : "TLS ";
-}
-
 /* What ended the handshake, for an administrator who reads one line. */
 static void
 explain(struct connection *c, int error, char *to, size_t room)
@@ -73,12 +67,11 @@ explain(struct connection *c, int error, char *to, size_t room)
 	case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
 	case GNUTLS_E_UNEXPECTED_PACKET:
 	case GNUTLS_E_RECORD_OVERFLOW:
-		snprintf(to, room, "client does not speak %s", hello_version(c->tls)[0] != '\0'
-			? "TLS correctly" : "TLS");
+		snprintf(to, room, "client does not speak TLS, or not correctly");
 		break;
 	case GNUTLS_E_PK_SIGN_FAILED:
-		snprintf(to, room, "no signature: %s", c->worker->ask.reason[0] != '\0'
-			? c->worker->ask.reason : "tls-key gave none");
+		snprintf(to, room, "no signature: %.*s", MOST_REASON - 20,
+			c->worker->ask.reason[0] != '\0' ? c->worker->ask.reason : "tls-key gave none");
 		break;
 	default:
 		snprintf(to, room, "%s", gnutls_strerror(error));
