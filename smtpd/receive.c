@@ -295,8 +295,10 @@ receive_feed(struct session *s, struct span *in)
 		finish(s);
 	} else if (r->failed && r->data.size > 2 * most + DISCARD_SLACK_BYTES) {
 		/* A client that heard SIZE and sends without end is no client. */
+		struct verdict why = r->why; /* the receipt ends with the transaction */
+
 		s->verb = "DATA";
-		session_close(s, r->why.code, r->why.status, r->why.reason);
+		session_close(s, why.code, why.status, why.reason);
 	} else if (time(NULL) - r->began > DATA_MOST_SECONDS) {
 		session_close(s, 421, "4.4.2", "the message took too long");
 	}

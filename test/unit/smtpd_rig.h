@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <nettle/sha2.h>
 #include <poll.h>
 #include <signal.h>
@@ -525,9 +526,11 @@ rig_connect(enum service service)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(rig.port[service]),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	/* What is said goes out now, not when what was said before is acknowledged. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return fd;
 }
 
