@@ -246,22 +246,6 @@ latin_feed(struct span in, struct text *out)
 	}
 }
 
-/* How long the run of valid UTF-8 at the front is; *why tells what stands behind it. */
-static size_t
-utf8_run(struct span in, enum utf8_result *why)
-{
-	struct span rest = in;
-	uint32_t code;
-
-	*why = UTF8_CHARACTER;
-	while (rest.len > 0 && *why == UTF8_CHARACTER) {
-		rest = span_part(rest, utf8_ascii_length(rest), rest.len);
-		if (rest.len > 0)
-			*why = utf8_take(&rest, &code);
-	}
-	return in.len - rest.len;
-}
-
 /* Appends the valid and mends the broken; returns how many bytes are left, the start of a
  * character. */
 static size_t
@@ -269,7 +253,7 @@ utf8_feed(enum kind kind, struct span in, struct text *out)
 {
 	while (in.len > 0) {
 		enum utf8_result why;
-		size_t run = utf8_run(in, &why);
+		size_t run = utf8_valid_length(in, &why);
 
 		text_add(out, span_part(in, 0, run));
 		in = span_part(in, run, in.len);

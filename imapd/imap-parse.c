@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#define MOST_ID_PAIRS 30        /* RFC 2971 3.3 */
+#define MOST_ID_KEY 30
+#define MOST_ID_VALUE 1024
+
 /* atom-specials: ( ) { SP CTL % * " \ ] (RFC 3501 section 9) */
 bool
 imap_is_atom_char(unsigned char c)
@@ -184,5 +188,31 @@ imap_take_announcement(struct span *in, uint64_t *size)
 		return false;
 	*in = rest;
 	*size = number;
+	return true;
+}
+
+/* RFC 2971: NIL, or a list of pairs of strings. What the client says of itself is not used. */
+bool
+imap_take_id(struct span *in, struct arena *arena)
+{
+	struct span rest = *in, key, value;
+	unsigned int pairs = 0;
+
+	if (imap_take_nstring(&rest, arena, &key)) {
+		if (key.at != NULL)
+			return false;
+		*in = rest;
+		return true;
+	}
+	if (!span_take(&rest, '('))
+		return false;
+	while (!span_take(&rest, ')')) {
+		if (pairs > 0 && !imap_take_space(&rest))
+			return false;
+		if (++pairs > MOST_ID_PAIRS || !imap_take_string(&rest, arena, &key) || key.len > MOST_ID_KEY ||
+			!imap_take_space(&rest) || !imap_take_nstring(&rest, arena, &value) || value.len > MOST_ID_VALUE)
+			return false;
+	}
+	*in = rest;
 	return true;
 }

@@ -11,7 +11,7 @@
 #include "common/span.h"
 #include "imapd/arena.h"
 
-#define MOST_IMAP_NESTING 50    /* parentheses within parentheses */
+#define MOST_IMAP_NESTING 100   /* parentheses within parentheses */
 
 bool imap_is_atom_char(unsigned char c);
 /* Exactly one space: the grammar never allows more. */
@@ -28,6 +28,8 @@ bool imap_take_pattern(struct span *in, struct arena *arena, struct span *s);
 /* nstring; NIL gives s->at NULL. */
 bool imap_take_nstring(struct span *in, struct arena *arena, struct span *s);
 bool imap_take_number(struct span *in, uint32_t *n);
+/* ID's argument (RFC 2971): NIL, or a list of pairs. What it says is not kept. */
+bool imap_take_id(struct span *in, struct arena *arena);
 /* "{n}" or "{n+}" at the very end of *in, which is then empty: an announcement whose bytes are
  * yet to come. */
 bool imap_take_announcement(struct span *in, uint64_t *size);

@@ -11,6 +11,7 @@
 #include "imapd/fold.h"
 #include "imapd/header.h"
 #include "imapd/transfer.h"
+#include "imapd/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,9 +98,17 @@ match_text(const struct needle *needle, struct span text)
 }
 
 static bool
+is_utf8(struct span text)
+{
+	enum utf8_result why;
+
+	return utf8_valid_length(text, &why) == text.len;
+}
+
+static bool
 needs_decoding(struct span value)
 {
-	return span_find(value, SPAN("=?")) < value.len || span_has(value, '\n') || !span_is_utf8(value);
+	return span_has(value, '\n') || span_find(value, SPAN("=?")) < value.len || !is_utf8(value);
 }
 
 /* Whether `before` and the decoded value, one behind the other, hold the needle. */
@@ -203,7 +212,7 @@ match_part(const struct needle *needle, const struct mime *mime, const struct pa
 	struct span body = mime_body(mime, part);
 
 	if ((transfer == TRANSFER_IDENTITY || transfer == TRANSFER_UNKNOWN) &&
-		charset_is_utf8(charset) && span_is_utf8(body))
+		charset_is_utf8(charset) && is_utf8(body))
 		return match_text(needle, body);
 	return match_decoded(needle, body, transfer, charset);
 }

@@ -121,7 +121,7 @@ names_take(struct span *in, struct section *section)
 			return false;
 	} while (span_take(in, ' '));
 	for (size_t i = 0; i < section->field_count; i++) {
-		section->fields[i].at = section->names.at + at;
+		section->fields[i] = span_part(text_span(&section->names), at, section->fields[i].len);
 		at += section->fields[i].len;
 	}
 	return span_take(in, ')');

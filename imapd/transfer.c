@@ -248,31 +248,41 @@ byte_feed(struct transfer_stream *stream, unsigned char c, struct text *out)
 	text_add_byte(out, c);
 }
 
-static bool
-is_plain(unsigned char c)
+/* How many bytes at the front stand for themselves: to the next "=" or line end, and without the
+ * blanks before it. */
+static size_t
+plain_length(struct span in)
 {
-	return c > ' ' && c != '=';
+	static const bool stops[256] = { ['='] = true, ['\r'] = true, ['\n'] = true };
+	size_t len = 0;
+
+	while (len < in.len && !stops[in.at[len]])
+		len++;
+	while (len > 0 && (in.at[len - 1] == ' ' || in.at[len - 1] == '\t'))
+		len--;
+	return len;
 }
 
 static void
 quoted_feed(struct transfer_stream *stream, struct span in, struct text *out)
 {
-	size_t i = 0, run;
+	unsigned char c;
 
-	while (i < in.len) {
-		if (stream->have > 0 || !is_plain(in.at[i])) {
-			byte_feed(stream, in.at[i++], out);
-			continue;
-		}
-		blanks_flush(stream, out);
-		for (run = i; run < in.len; run++) {
-			/* a single blank between words is not at the line's end */
-			if (!is_plain(in.at[run]) && !(in.at[run] == ' ' && run + 1 < in.len &&
-				is_plain(in.at[run + 1])))
+	while (in.len > 0) {
+		size_t len = stream->have > 0 ? 0 : plain_length(in);
+
+		if (len > 0)
+			blanks_flush(stream, out);
+		text_add(out, span_part(in, 0, len));
+		in = span_part(in, len, in.len);
+		/* what stopped us, with all blanks before it: so each is looked at once more at most */
+		do {
+			if (in.len == 0)
 				break;
-		}
-		text_add(out, span_part(in, i, run - i));
-		i = run;
+			c = in.at[0];
+			byte_feed(stream, c, out);
+			in = span_part(in, 1, in.len);
+		} while (stream->have == 0 && (c == ' ' || c == '\t'));
 	}
 }
 

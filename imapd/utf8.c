@@ -98,3 +98,18 @@ utf8_ascii_length(struct span in)
 		i++;
 	return i;
 }
+
+size_t
+utf8_valid_length(struct span in, enum utf8_result *why)
+{
+	struct span rest = in;
+	uint32_t code;
+
+	*why = UTF8_CHARACTER;
+	while (rest.len > 0 && *why == UTF8_CHARACTER) {
+		rest = span_part(rest, utf8_ascii_length(rest), rest.len);
+		if (rest.len > 0)
+			*why = utf8_take(&rest, &code);
+	}
+	return in.len - rest.len;
+}

@@ -23,5 +23,8 @@ size_t utf8_put(unsigned char *to, uint32_t code);
 void utf8_add(struct text *out, uint32_t code);
 /* How many bytes at the front of `in` are ASCII. */
 size_t utf8_ascii_length(struct span in);
+/* How long the run of valid UTF-8 (NUL too) at the front is; *why tells what stands behind it,
+ * UTF8_CHARACTER for nothing. Fast on ASCII. */
+size_t utf8_valid_length(struct span in, enum utf8_result *why);
 
 #endif

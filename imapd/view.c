@@ -105,7 +105,8 @@ view_has_news(const struct view *v, bool expunges)
 	const struct index *ix = &v->mailbox->index;
 
 	return v->telling != TELL_NOTHING || ix->uidnext != v->uidnext || ix->modseq != v->modseq ||
-		(expunges && ix->expunges != v->expunges);
+		(expunges && ix->expunges != v->expunges) ||
+		ix->keywords.count != v->keywords;
 }
 
 void
@@ -119,6 +120,27 @@ view_flags_write(const struct view *v, size_t number, const struct index_record 
 	if (recent)
 		text_add_str(out, r->flags == 0 && r->keywords == 0 ? "\\Recent" : " \\Recent");
 	text_add_byte(out, ')');
+}
+
+void
+view_all_flags_write(struct view *v, struct text *out)
+{
+	const struct keywords *k = &v->mailbox->index.keywords;
+
+	for (int permanent = 0; permanent < 2; permanent++) {
+		text_add_str(out, permanent ? "* OK [PERMANENTFLAGS (" : "* FLAGS (");
+		if (!permanent || !v->read_only) {
+			flags_write(FLAG_SYSTEM, out);
+			for (unsigned int i = 0; i < k->count; i++) {
+				text_add_byte(out, ' ');
+				text_add(out, keywords_name(k, i));
+			}
+		}
+		if (permanent && !v->read_only && k->count < MOST_KEYWORDS)
+			text_add(out, SPAN(" \\*"));
+		text_add_str(out, permanent ? ")] Flags that are kept.\r\n" : ")\r\n");
+	}
+	v->keywords = k->count;
 }
 
 /* From the last message to the first: so no number that is yet to come changes. */
@@ -185,9 +207,9 @@ tell_flags(struct view *v, bool uids, struct text *out, size_t full)
 	const struct index *ix = &v->mailbox->index;
 	size_t record = 0;
 
-	if (v->at < v->count)
+	if (v->at < v->until)
 		record = index_from(ix, v->uids[v->at]);
-	for (; v->at < v->count; v->at++) {
+	for (; v->at < v->until; v->at++) {
 		const struct index_record *r;
 
 		/* Both are in ascending order of UID: one walk through both. */
@@ -238,14 +260,13 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 		v->telling = TELL_COUNTS;
 	}
 	if (v->telling == TELL_COUNTS) {
-		size_t old = v->count;
-
-		tell_counts(v, out);
-		v->telling = TELL_FLAGS;
+		/* The flags of new messages were never told otherwise, and are not told now. */
 		v->at = 0;
-		/* Nothing but new messages: their flags were never told otherwise, and are not told now. */
-		if (v->modseq == v->modseq_goal || old == 0)
-			v->at = v->count;
+		v->until = v->modseq == v->modseq_goal ? 0 : v->count;
+		tell_counts(v, out);
+		if (v->keywords != ix->keywords.count)
+			view_all_flags_write(v, out);
+		v->telling = TELL_FLAGS;
 	}
 	if (!tell_flags(v, uids, out, full))
 		return false;

@@ -23,9 +23,10 @@ struct view {
 	uint64_t modseq;             /* flags are told up to here */
 	uint64_t expunges;           /* index.expunges when last told */
 	uint32_t uidnext;            /* messages from here on are not told of */
+	unsigned int keywords;       /* how many of the mailbox's are told of */
 	/* A telling that is under way. */
 	enum { TELL_NOTHING, TELL_EXPUNGES, TELL_COUNTS, TELL_FLAGS } telling;
-	size_t at;
+	size_t at, until;
 	uint64_t modseq_goal;
 	bool any_gone;
 };
@@ -49,6 +50,8 @@ bool view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_
 /* The session itself has just caused and told the change that gave modseq `from` + 1 and up: it is not told again, unless
  * something else has not been told yet. */
 void view_told_own(struct view *v, uint64_t from);
+/* "* FLAGS (...)" with all keywords, and PERMANENTFLAGS. */
+void view_all_flags_write(struct view *v, struct text *out);
 /* Appends "FLAGS (\Seen work \Recent)" for a message. */
 void view_flags_write(const struct view *v, size_t number, const struct index_record *r, struct text *out);
 

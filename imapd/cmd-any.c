@@ -1,0 +1,84 @@
+/* cmd-any - CAPABILITY NOOP LOGOUT ID ENABLE NAMESPACE CHECK, and what is over once one has logged in. */
+#include "imapd/command.h"
+
+enum progress
+cmd_capability(struct command *c)
+{
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	text_add(command_out(c), SPAN("* CAPABILITY " CAPABILITIES "\r\n"));
+	return command_ok(c, NULL, "CAPABILITY completed.");
+}
+
+enum progress
+cmd_noop(struct command *c)
+{
+	return command_no_more(c) ? command_ok(c, NULL, "NOOP completed.") : COMMAND_DONE;
+}
+
+enum progress
+cmd_check(struct command *c)
+{
+	/* All that was acknowledged is durable already (RFC 3501 6.4.1 leaves the rest to us). */
+	return command_no_more(c) ? command_ok(c, NULL, "CHECK completed.") : COMMAND_DONE;
+}
+
+enum progress
+cmd_logout(struct command *c)
+{
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	text_add(command_out(c), SPAN("* BYE Logging out.\r\n"));
+	c->told_nothing = true;
+	return command_ok(c, NULL, "LOGOUT completed.");
+}
+
+enum progress
+cmd_starttls(struct command *c)
+{
+	return command_bad(c, "STARTTLS before login only (RFC 3501 6.2.1)");
+}
+
+enum progress
+cmd_login(struct command *c)
+{
+	return command_bad(c, "no second login in one session (RFC 3501 6.2)");
+}
+
+enum progress
+cmd_id(struct command *c)
+{
+	if (!command_take_space(c))
+		return COMMAND_DONE;
+	if (!imap_take_id(&c->args, &c->arena))
+		return command_bad(c, "NIL or a list of at most 30 pairs of strings (RFC 2971)");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	text_add(command_out(c), SPAN("* ID (\"name\" \"Valija\")\r\n"));
+	return command_ok(c, NULL, "ID completed.");
+}
+
+enum progress
+cmd_enable(struct command *c)
+{
+	struct span word;
+
+	do {
+		if (!command_take_space(c))
+			return COMMAND_DONE;
+		if (!imap_take_atom(&c->args, &word))
+			return command_bad(c, "the name of an extension");
+	} while (c->args.len > 0);
+	/* No extension that we have wants to be enabled (RFC 5161 3.1: others are passed over). */
+	text_add(command_out(c), SPAN("* ENABLED\r\n"));
+	return command_ok(c, NULL, "ENABLE completed.");
+}
+
+enum progress
+cmd_namespace(struct command *c)
+{
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	text_add(command_out(c), SPAN("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
+	return command_ok(c, NULL, "NAMESPACE completed.");
+}

@@ -1,0 +1,320 @@
+/* cmd-copy - COPY and MOVE (RFC 3501 6.4.7, RFC 6851), with COPYUID (RFC 4315); see copy.h. */
+#include "imapd/copy.h"
+
+#include "common/beneath.h"
+#include "common/log.h"
+#include "imapd/flags.h"
+#include "imapd/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COPY_PIECE (64 * 1024)
+
+struct copy {
+	struct mailbox *from, *to;
+	bool from_is_ours, moves, all;
+	struct message_set messages;
+	uint32_t next_uid;              /* of copy_all */
+	struct number_ranges uids;      /* what was copied, in order */
+	struct text names;              /* the links made, each with its NUL: for undoing */
+	struct change change;
+	bool committed;
+};
+
+static void
+undo(struct copy *copy)
+{
+	for (size_t at = 0; at < copy->names.len;) {
+		const char *name = (const char *)copy->names.at + at;
+
+		if (unlinkat(copy->to->cur, name, 0) < 0)
+			log_warning(0, "copy-not-undone", KEY_STR("name", name), KEY_ERRNO);
+		at += strlen(name) + 1;
+	}
+	copy->to->check_cur = true;
+}
+
+static void
+copy_release(struct command *c)
+{
+	struct copy *copy = c->state;
+
+	if (!copy->committed)
+		undo(copy);
+	copy->to->held--;
+	text_clear(&copy->names);
+	change_clear(&copy->change);
+	number_ranges_clear(&copy->uids);
+	if (copy->from_is_ours)
+		mailbox_release(&copy->from);
+	mailbox_release(&copy->to);
+}
+
+/* Where there is no second link (another file system, too many links): the bytes are copied. */
+static int
+copy_bytes(struct copy *copy, uint32_t uid, const char *name)
+{
+	struct store *store = copy->to->store;
+	struct maildir_name tmp = { "" };
+	unsigned char piece[COPY_PIECE];
+	struct timespec times[2];
+	int in = mailbox_open_file(copy->from, uid), out = -1, result = -1, saved;
+	struct stat st;
+	off_t at = 0;
+	ssize_t got;
+
+	if (in < 0)
+		return -1;
+	out = maildir_file(store->maildir, &tmp);
+	if (out < 0 || fstat(in, &st) < 0)
+		goto end;
+	while ((got = read_at(in, piece, sizeof(piece), at)) > 0) {
+		if (write_all(out, piece, (size_t)got) < 0)
+			goto end;
+		at += got;
+	}
+	times[0] = times[1] = st.st_mtim;
+	if (got < 0 || futimens(out, times) < 0 || fsync(out) < 0 ||
+		maildir_link(out, store->maildir, &tmp, copy->to->directory, "cur", name) < 0)
+		goto end;
+	result = 0;
+end:
+	saved = errno;
+	if (out >= 0 && result < 0 && tmp.str[0] != '\0')
+		unlinkat(store->tmp, tmp.str, 0);
+	if (out >= 0)
+		close(out);
+	close(in);
+	errno = saved;
+	return result;
+}
+
+/* The name of the copy: fresh, with the sizes that are known. */
+static bool
+target_name(struct copy *copy, const struct index_record *r, char base[MAILDIR_MOST_NAME + 1],
+	char name[MAILDIR_MOST_NAME + 1])
+{
+	struct maildir_name fresh = maildir_name_new(copy->to->store->host, r->size, r->vsize);
+	char *cut;
+
+	if (r->size == UNKNOWN_SIZE)
+		cut = strstr(fresh.str, ",S=");
+	else if (r->vsize == UNKNOWN_SIZE)
+		cut = strstr(fresh.str, ",W=");
+	else
+		cut = NULL;
+	if (cut != NULL)
+		*cut = '\0';
+	memcpy(base, fresh.str, sizeof(fresh.str));
+	return mail_name_join(span_str(base), index_wanted_letters(r), 0, name, MAILDIR_MOST_NAME + 1);
+}
+
+/* The keywords of `r` as the target's numbers; those that it has no room for are left behind. */
+static struct keyword_bits
+target_keywords(struct copy *copy, const struct index_record *r)
+{
+	const struct keywords *from = &copy->from->index.keywords;
+	struct keyword_bits bits = { { 0 } };
+
+	for (unsigned int i = 0; r->keywords != 0 && i < from->count; i++) {
+		int number;
+
+		if (!keywords_has(from, r->keywords, i))
+			continue;
+		number = index_keyword(&copy->to->index, keywords_name(from, i), true);
+		if (number != NO_KEYWORD)
+			bits.word[number / 64] |= (uint64_t)1 << (number % 64);
+	}
+	return bits;
+}
+
+static int
+copy_message(struct copy *copy, uint32_t uid)
+{
+	char old[MAILDIR_MOST_NAME + 1], base[MAILDIR_MOST_NAME + 1], name[MAILDIR_MOST_NAME + 1];
+	size_t at = index_find(&copy->from->index, uid);
+	struct index_record r;
+	struct keyword_bits keywords;
+	int error = 0, fd;
+
+	errno = ENOENT;
+	if (at == NO_RECORD)
+		return -1;
+	r = copy->from->index.records[at];
+	if (!target_name(copy, &r, base, name)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (!mailbox_file_name(copy->from, &r, old) || linkat(copy->from->cur, old, copy->to->cur, name, 0) < 0)
+		error = errno;
+	if (error == ENOENT) {      /* renamed by somebody: looked for, then tried once more */
+		fd = mailbox_open_file(copy->from, uid);
+		if (fd < 0)
+			return -1;
+		close(fd);
+		at = index_find(&copy->from->index, uid);
+		error = mailbox_file_name(copy->from, &copy->from->index.records[at], old) &&
+			linkat(copy->from->cur, old, copy->to->cur, name, 0) == 0 ? 0 : errno;
+	}
+	if (error != 0 && copy_bytes(copy, uid, name) < 0)
+		return -1;
+	text_add(&copy->names, span_of(name, strlen(name) + 1));
+	keywords = target_keywords(copy, &r);
+	r.letters = index_wanted_letters(&r);
+	r.lower = 0;
+	change_add(&copy->change, &r, span_str(base), &keywords);
+	number_ranges_add(&copy->uids, uid);
+	return 0;
+}
+
+static uint32_t
+next_uid(struct copy *copy, const struct view *v)
+{
+	size_t number;
+
+	if (copy->all) {
+		size_t at = index_from(&copy->from->index, copy->next_uid);
+
+		if (at == copy->from->index.count)
+			return 0;
+		copy->next_uid = copy->from->index.records[at].uid + 1;
+		return copy->next_uid - 1;
+	}
+	number = messages_next(&copy->messages, v);
+	return number == 0 ? 0 : view_uid(v, number);
+}
+
+static void
+copyuid_write(const struct copy *copy, struct text *out)
+{
+	text_add(out, SPAN("COPYUID "));
+	text_add_number(out, copy->to->index.uidvalidity);
+	text_add_byte(out, ' ');
+	number_ranges_write(&copy->uids, out);
+	text_add_byte(out, ' ');
+	text_add_number(out, copy->change.first_uid);
+	if (copy->change.adds > 1) {
+		text_add_byte(out, ':');
+		text_add_number(out, (uint64_t)copy->change.first_uid + copy->change.adds - 1);
+	}
+}
+
+/* All files have their second name: now it counts. */
+static enum progress
+copy_finish(struct command *c)
+{
+	struct copy *copy = c->state;
+	struct text code = TEXT_UP_TO(MOST_OUT / 2);
+	uint32_t adds = copy->change.adds;
+
+	copy->to->cur_unsynced = true;
+	if (adds > 0 && mailbox_commit(copy->to, &copy->change) < 0)
+		return command_failed(c, "copy");
+	copy->committed = true;
+	copy->change.adds = adds;
+	if (copy->moves && adds > 0) {
+		/* The new names and records are durable before the old ones go: a crash doubles, never loses. */
+		if (mailbox_durable(copy->to) < 0 || mailbox_expunge(copy->from, &copy->uids) < 0)
+			return command_failed(c, "move");
+	}
+	account_housekeep(c->session->account);
+	if (copy->all)
+		return command_ok(c, NULL, "RENAME completed.");
+	if (adds > 0)
+		copyuid_write(copy, &code);
+	if (copy->moves && adds > 0) {      /* RFC 6851 4.3: before the EXPUNGEs */
+		text_add(command_out(c), SPAN("* OK ["));
+		text_add(command_out(c), text_span(&code));
+		text_add(command_out(c), SPAN("] Moved.\r\n"));
+	}
+	(void)command_ok(c, adds > 0 && !copy->moves && !code.failed ? text_str(&code) : NULL,
+		copy->moves ? "MOVE completed." : "COPY completed.");
+	text_clear(&code);
+	return COMMAND_DONE;
+}
+
+static enum progress
+copy_step(struct command *c)
+{
+	struct copy *copy = c->state;
+	uint32_t uid;
+
+	if (copy->to->gone)
+		return command_no(c, "TRYCREATE", "The target is no more.");
+	while ((uid = next_uid(copy, c->session->view)) != 0) {
+		if (copy_message(copy, uid) < 0) {
+			if (errno == ENOENT && index_find(&copy->from->index, uid) == NO_RECORD)
+				return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more; none was copied.");
+			return command_failed(c, "copy");
+		}
+		if (session_slice_over(c->session))
+			return COMMAND_AGAIN;
+	}
+	return copy_finish(c);
+}
+
+static struct copy *
+copy_begin(struct command *c, struct mailbox *from, struct mailbox *to)
+{
+	struct copy *copy = arena_alloc(&c->arena, sizeof(*copy));
+
+	copy->from = from;
+	copy->to = to;
+	copy->names = TEXT_UP_TO(SIZE_MAX / 2);
+	change_init(&copy->change);
+	to->held++;       /* files without records must not be taken for new mail */
+	c->state = copy;
+	c->step = copy_step;
+	c->release = copy_release;
+	return copy;
+}
+
+enum progress
+copy_all_begin(struct command *c, struct mailbox *from, struct mailbox *to)
+{
+	struct copy *copy = copy_begin(c, from, to);
+
+	copy->from_is_ours = copy->all = copy->moves = true;
+	return COMMAND_AGAIN;
+}
+
+static enum progress
+copy_or_move(struct command *c, bool moves)
+{
+	struct session *s = c->session;
+	char folder[MOST_FOLDER_NAME + 1];
+	struct message_set messages;
+	struct mailbox *to;
+	struct copy *copy;
+
+	if (!command_take_messages(c, &messages) || !command_take_folder(c, folder) || !command_no_more(c))
+		return COMMAND_DONE;
+	if (moves && s->view->read_only)
+		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	to = mailbox_open(&s->account->store, folder);
+	if (to == NULL && errno == ENOENT)
+		return command_no(c, "TRYCREATE", "There is no such mailbox.");
+	if (to == NULL)
+		return command_failed(c, "copy");
+	copy = copy_begin(c, s->view->mailbox, to);
+	copy->messages = messages;
+	copy->moves = moves;
+	return copy_step(c);
+}
+
+enum progress
+cmd_copy(struct command *c)
+{
+	return copy_or_move(c, false);
+}
+
+enum progress
+cmd_move(struct command *c)
+{
+	return copy_or_move(c, true);
+}

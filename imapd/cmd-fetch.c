@@ -1,0 +1,428 @@
+/*
+ * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2).
+ *
+ * A machine that stops and goes on at any message, item and byte of a body, so that no more than OUT_FULL waits for a
+ * client however much it asks for.
+ */
+#include "imapd/command.h"
+
+#include "common/log.h"
+#include "imapd/bodystructure.h"
+#include "imapd/date.h"
+#include "imapd/envelope.h"
+#include "imapd/flags.h"
+#include "imapd/quote.h"
+#include "imapd/section.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MOST_FETCH_ITEMS 100
+#define BODY_PIECE (64 * 1024)
+
+enum item_kind {
+	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_ENVELOPE, ITEM_STRUCTURE, ITEM_BODY_STRUCTURE, ITEM_SECTION,
+};
+
+struct item {
+	enum item_kind kind;
+	const char *name;            /* what the response calls a section that was not asked for as BODY[] */
+	struct section section;
+};
+
+struct fetch {
+	struct message_set messages;
+	struct item items[MOST_FETCH_ITEMS];
+	size_t count;
+	bool sets_seen, reads;       /* \Seen is set; the message itself is needed */
+	unsigned int facts;
+	/* Where it stands: a message, its item, the bytes of a section that are not yet out. */
+	size_t number, item;
+	bool in_message, in_body, flags_told, new_flags;
+	struct index_record record;
+	struct span body;
+	struct text store;
+	struct change learned;
+	bool some_gone, some_unreadable;
+};
+
+/* --- arguments --- */
+
+static const struct {
+	const char *word;
+	enum item_kind kind;
+	enum section_kind section;
+	bool seen;
+} words[] = {
+	{ "FLAGS",         ITEM_FLAGS,          SECTION_WHOLE,  false },
+	{ "UID",           ITEM_UID,            SECTION_WHOLE,  false },
+	{ "INTERNALDATE",  ITEM_DATE,           SECTION_WHOLE,  false },
+	{ "RFC822.SIZE",   ITEM_SIZE,           SECTION_WHOLE,  false },
+	{ "ENVELOPE",      ITEM_ENVELOPE,       SECTION_WHOLE,  false },
+	{ "BODYSTRUCTURE", ITEM_BODY_STRUCTURE, SECTION_WHOLE,  false },
+	{ "BODY",          ITEM_STRUCTURE,      SECTION_WHOLE,  false },
+	{ "RFC822",        ITEM_SECTION,        SECTION_WHOLE,  true },
+	{ "RFC822.HEADER", ITEM_SECTION,        SECTION_HEADER, false },
+	{ "RFC822.TEXT",   ITEM_SECTION,        SECTION_TEXT,   true },
+};
+#define WORDS (sizeof(words) / sizeof(words[0]))
+
+static struct item *
+add_item(struct fetch *f, enum item_kind kind)
+{
+	struct item *item;
+
+	for (size_t i = 0; kind != ITEM_SECTION && i < f->count; i++) {
+		if (f->items[i].kind == kind)
+			return &f->items[i];
+	}
+	if (f->count == MOST_FETCH_ITEMS)
+		return NULL;
+	item = &f->items[f->count++];
+	item->kind = kind;
+	item->name = NULL;
+	f->reads |= kind >= ITEM_ENVELOPE;
+	if (kind == ITEM_DATE)
+		f->facts |= FACT_DATE;
+	if (kind == ITEM_SIZE)
+		f->facts |= FACT_SIZE;
+	return item;
+}
+
+/* BODY[...] or BODY.PEEK[...]; `word` is the atom before the bracket. */
+static bool
+take_section(struct command *c, struct fetch *f, struct span word, const char **wrong)
+{
+	bool peek = span_equal_nocase(word, SPAN("BODY.PEEK"));
+	struct section section;
+	struct item *item;
+
+	if (!peek && !span_equal_nocase(word, SPAN("BODY"))) {
+		*wrong = "BODY or BODY.PEEK before a bracket";
+		return false;
+	}
+	if (!section_take(&c->args, &section, wrong))
+		return false;
+	item = add_item(f, ITEM_SECTION);
+	if (item == NULL) {
+		section_clear(&section);
+		*wrong = "fewer items";
+		return false;
+	}
+	item->section = section;
+	f->sets_seen |= !peek;
+	return true;
+}
+
+static bool
+take_item(struct command *c, struct fetch *f, const char **wrong)
+{
+	struct item *item;
+	struct span word;
+
+	*wrong = "an item such as FLAGS, ENVELOPE or BODY.PEEK[]";
+	if (!imap_take_atom(&c->args, &word))
+		return false;
+	/* "[" may stand in an atom: the section begins there. */
+	for (size_t i = 0; i < word.len; i++) {
+		if (word.at[i] == '[') {
+			c->args = span_of(word.at + i, (size_t)(c->args.at + c->args.len - (word.at + i)));
+			return take_section(c, f, span_part(word, 0, i), wrong);
+		}
+	}
+	for (size_t i = 0; i < WORDS; i++) {
+		if (!span_equal_nocase(word, span_str(words[i].word)))
+			continue;
+		item = add_item(f, words[i].kind);
+		if (item == NULL) {
+			*wrong = "fewer items";
+			return false;
+		}
+		if (words[i].kind == ITEM_SECTION) {
+			section_init(&item->section, words[i].section);
+			item->name = words[i].word;
+		}
+		f->sets_seen |= words[i].seen;
+		return true;
+	}
+	return false;
+}
+
+/* ALL, FAST and FULL stand alone (RFC 3501 6.4.5). */
+static bool
+take_macro(struct command *c, struct fetch *f)
+{
+	struct span rest = c->args, word;
+
+	if (!imap_take_atom(&rest, &word) || rest.len != 0)
+		return false;
+	if (!span_equal_nocase(word, SPAN("ALL")) && !span_equal_nocase(word, SPAN("FAST")) &&
+		!span_equal_nocase(word, SPAN("FULL")))
+		return false;
+	(void)add_item(f, ITEM_FLAGS);
+	(void)add_item(f, ITEM_DATE);
+	(void)add_item(f, ITEM_SIZE);
+	if (word.len != 4 || span_equal_nocase(word, SPAN("FULL")))
+		(void)add_item(f, ITEM_ENVELOPE);
+	if (span_equal_nocase(word, SPAN("FULL")))
+		(void)add_item(f, ITEM_STRUCTURE);
+	c->args = rest;
+	return true;
+}
+
+static bool
+fetch_arguments(struct command *c, struct fetch *f)
+{
+	const char *wrong = "a closing parenthesis behind the items";
+
+	if (!command_take_messages(c, &f->messages) || !command_take_space(c))
+		return false;
+	if (f->messages.uid)     /* it is in every response (RFC 3501 6.4.8) */
+		(void)add_item(f, ITEM_UID);
+	if (take_macro(c, f))
+		return true;
+	if (span_take(&c->args, '(')) {
+		do {
+			if (!take_item(c, f, &wrong))
+				return command_bad(c, wrong), false;
+		} while (imap_take_space(&c->args));
+		if (!span_take(&c->args, ')'))
+			return command_bad(c, "a closing parenthesis behind the items"), false;
+	} else if (!take_item(c, f, &wrong)) {
+		return command_bad(c, wrong), false;
+	}
+	return command_no_more(c);
+}
+
+static void
+fetch_release(struct command *c)
+{
+	struct fetch *f = c->state;
+
+	for (size_t i = 0; i < f->count; i++) {
+		if (f->items[i].kind == ITEM_SECTION)
+			section_clear(&f->items[i].section);
+	}
+	text_clear(&f->store);
+	change_clear(&f->learned);
+}
+
+/* --- answers --- */
+
+/* What was learned on the way is kept in the index: it need not survive a crash. */
+static void
+keep_learned(struct command *c, struct fetch *f)
+{
+	if (f->learned.records.len == 0)
+		return;
+	f->learned.lazy = true;
+	(void)mailbox_commit(c->session->view->mailbox, &f->learned);
+}
+
+/* BODY[] and its like set \Seen; the response then has FLAGS too (RFC 3501 6.4.5). */
+static void
+set_seen(struct command *c, struct fetch *f)
+{
+	struct view *v = c->session->view;
+	struct number_ranges one = { NULL, 0, 0 };
+	uint64_t before = v->mailbox->index.modseq;
+	struct change change;
+
+	if (!f->sets_seen || v->read_only || (f->record.flags & FLAG_SEEN))
+		return;
+	number_ranges_add(&one, f->record.uid);
+	change_init(&change);
+	change_flags(&change, CHANGE_ADD, FLAG_SEEN, NULL, &one);
+	if (mailbox_commit(v->mailbox, &change) == 0) {
+		f->record.flags |= FLAG_SEEN;
+		f->new_flags = true;
+		view_told_own(v, before);
+	}
+	change_clear(&change);
+	number_ranges_clear(&one);
+}
+
+/* Takes up message f->number. False: it is not there, or cannot be read. */
+static bool
+begin_message(struct command *c, struct fetch *f)
+{
+	struct session *s = c->session;
+	struct mailbox *m = s->view->mailbox;
+	uint32_t uid = view_uid(s->view, f->number);
+	size_t at;
+
+	f->new_flags = f->flags_told = false;
+	if ((f->reads && mail_cached(&s->mail, m, uid, &f->learned) == NULL) ||
+		!mail_facts(m, uid, f->facts, &f->learned, &f->record)) {
+		if (index_find(&m->index, uid) == NO_RECORD) {
+			f->some_gone = true;
+		} else {
+			f->some_unreadable = true;
+			log_error(s->id, "message-unreadable", KEY_STR("folder", m->folder), KEY_NUM("uid", uid), KEY_ERRNO);
+		}
+		return false;
+	}
+	if (f->reads && (f->facts & FACT_SIZE))
+		f->record.vsize = s->mail.mail.bytes.len;    /* whatever a name may claim */
+	at = index_find(&m->index, uid);
+	if (at == NO_RECORD) {
+		f->some_gone = true;
+		return false;
+	}
+	f->record.flags = m->index.records[at].flags;
+	f->record.keywords = m->index.records[at].keywords;
+	set_seen(c, f);
+	text_add(&s->out, SPAN("* "));
+	text_add_number(&s->out, f->number);
+	text_add(&s->out, SPAN(" FETCH ("));
+	f->item = 0;
+	f->in_message = true;
+	return true;
+}
+
+static void
+begin_section(struct command *c, struct fetch *f, const struct item *item)
+{
+	struct text *out = command_out(c);
+	struct mail *mail = &c->session->mail.mail;
+	const struct mime *mime = section_needs_mime(&item->section) ? mail_mime(mail) : NULL;
+
+	if (item->name != NULL) {
+		text_add_str(out, item->name);
+	} else {
+		text_add(out, SPAN("BODY"));
+		section_write(&item->section, out);
+	}
+	text_add_byte(out, ' ');
+	if (!section_find(&item->section, mail->bytes, mime, &f->store, &f->body)) {
+		text_add(out, SPAN("NIL"));
+		return;
+	}
+	text_add_byte(out, '{');
+	text_add_number(out, f->body.len);
+	text_add(out, SPAN("}\r\n"));
+	f->in_body = f->body.len > 0;
+}
+
+/* Some more of a section's bytes. NUL cannot stand even in a literal: it goes out as 0x80. */
+static void
+send_body(struct command *c, struct fetch *f)
+{
+	struct text *out = command_out(c);
+	struct span piece = span_part(f->body, 0, BODY_PIECE);
+	size_t at = out->len;
+
+	text_add(out, piece);
+	if (!out->failed)
+		quote_mend_nul(out->at + at, piece.len);
+	f->body = span_part(f->body, piece.len, SIZE_MAX);
+	f->in_body = f->body.len > 0;
+}
+
+static void
+send_item(struct command *c, struct fetch *f, const struct item *item)
+{
+	struct text *out = command_out(c);
+	struct mail *mail = &c->session->mail.mail;
+
+	switch (item->kind) {
+	case ITEM_FLAGS:
+		view_flags_write(c->session->view, f->number, &f->record, out);
+		f->flags_told = true;
+		break;
+	case ITEM_UID:
+		text_add(out, SPAN("UID "));
+		text_add_number(out, f->record.uid);
+		break;
+	case ITEM_DATE:
+		text_add(out, SPAN("INTERNALDATE "));
+		date_add_time(out, f->record.date, 0);
+		break;
+	case ITEM_SIZE:
+		text_add(out, SPAN("RFC822.SIZE "));
+		text_add_number(out, f->record.vsize);
+		break;
+	case ITEM_ENVELOPE:
+		text_add(out, SPAN("ENVELOPE "));
+		envelope_write(mail->header, out);
+		break;
+	case ITEM_STRUCTURE:
+	case ITEM_BODY_STRUCTURE:
+		text_add_str(out, item->kind == ITEM_STRUCTURE ? "BODY " : "BODYSTRUCTURE ");
+		bodystructure_write(mail_mime(mail), item->kind == ITEM_BODY_STRUCTURE, out);
+		break;
+	case ITEM_SECTION:
+	default:
+		begin_section(c, f, item);
+		break;
+	}
+}
+
+static void
+end_message(struct command *c, struct fetch *f)
+{
+	struct text *out = command_out(c);
+
+	if (f->new_flags && !f->flags_told) {
+		text_add_byte(out, ' ');
+		view_flags_write(c->session->view, f->number, &f->record, out);
+	}
+	text_add(out, SPAN(")\r\n"));
+	f->in_message = false;
+}
+
+static enum progress
+fetch_finish(struct command *c, struct fetch *f)
+{
+	keep_learned(c, f);
+	if (f->sets_seen)
+		account_housekeep(c->session->account);
+	if (f->some_unreadable)
+		return command_no(c, "SERVERBUG", "Some of the messages could not be read; the log says why.");
+	if (f->some_gone)
+		return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more.");
+	return command_ok(c, NULL, "FETCH completed.");
+}
+
+static enum progress
+fetch_step(struct command *c)
+{
+	struct fetch *f = c->state;
+	struct session *s = c->session;
+
+	for (;;) {
+		if (session_full(s) || session_slice_over(s)) {
+			keep_learned(c, f);
+			return COMMAND_AGAIN;
+		}
+		if (f->in_body) {
+			send_body(c, f);
+		} else if (f->in_message && f->item < f->count) {
+			if (f->item > 0)
+				text_add_byte(&s->out, ' ');
+			send_item(c, f, &f->items[f->item++]);
+		} else if (f->in_message) {
+			end_message(c, f);
+		} else {
+			f->number = messages_next(&f->messages, s->view);
+			if (f->number == 0)
+				return fetch_finish(c, f);
+			(void)begin_message(c, f);
+		}
+	}
+}
+
+enum progress
+cmd_fetch(struct command *c)
+{
+	struct fetch *f = arena_alloc(&c->arena, sizeof(*f));
+
+	c->state = f;
+	c->release = fetch_release;
+	f->store = TEXT_UP_TO(0);
+	change_init(&f->learned);
+	if (!fetch_arguments(c, f))
+		return COMMAND_DONE;
+	c->step = fetch_step;
+	return fetch_step(c);
+}

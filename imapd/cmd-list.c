@@ -1,0 +1,276 @@
+/*
+ * cmd-list - LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154), CHILDREN
+ * (RFC 3348).
+ */
+#include "imapd/command.h"
+
+#include "imapd/folder.h"
+#include "imapd/quote.h"
+
+#include <errno.h>
+
+#define MOST_PATTERNS 100
+#define MOST_PATTERN 1000
+
+struct listing {
+	struct span reference;
+	struct span patterns[MOST_PATTERNS];   /* reference and pattern joined */
+	size_t pattern_count;
+	bool extended;                         /* any of RFC 5258 was used */
+	bool select_subscribed, select_special, recursive;
+	bool return_subscribed, return_special, return_children;
+	bool lsub;
+	struct folder_list folders;
+	bool read;
+	size_t at;
+};
+
+static void
+list_release(struct command *c)
+{
+	struct listing *l = c->state;
+
+	if (l->read)
+		folder_list_clear(&l->folders);
+}
+
+/* --- arguments --- */
+
+struct option {
+	const char *word;
+	size_t offset;
+};
+
+/* "(" word *(SP word) ")" of these; sets the flags. */
+static bool
+take_options(struct command *c, const struct option *options, void *flags)
+{
+	struct span word;
+	bool first = true;
+
+	if (!span_take(&c->args, '('))
+		return false;
+	while (!span_take(&c->args, ')')) {
+		const struct option *o = options;
+
+		if ((!first && !imap_take_space(&c->args)) || !imap_take_atom(&c->args, &word))
+			return false;
+		first = false;
+		while (o->word != NULL && !span_equal_nocase(word, span_str(o->word)))
+			o++;
+		if (o->word == NULL)
+			return false;
+		*((bool *)flags + o->offset) = true;
+	}
+	return true;
+}
+
+enum { SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL_USE, CHILDREN, OPTIONS };
+
+static bool
+take_selection(struct command *c, struct listing *l)
+{
+	static const struct option options[] = { { "SUBSCRIBED", SUBSCRIBED }, { "REMOTE", REMOTE },
+		{ "RECURSIVEMATCH", RECURSIVEMATCH }, { "SPECIAL-USE", SPECIAL_USE }, { NULL, 0 } };
+	bool set[OPTIONS] = { false };
+
+	if (!take_options(c, options, set))
+		return command_bad(c, "SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL-USE as selection options"), false;
+	/* RFC 5258 3.1: RECURSIVEMATCH needs something to match recursively. */
+	if (set[RECURSIVEMATCH] && !set[SUBSCRIBED] && !set[SPECIAL_USE])
+		return command_bad(c, "another selection option beside RECURSIVEMATCH"), false;
+	l->select_subscribed = set[SUBSCRIBED];
+	l->select_special = set[SPECIAL_USE];
+	l->recursive = set[RECURSIVEMATCH];
+	l->return_subscribed = set[SUBSCRIBED];
+	l->extended = true;
+	return command_take_space(c);
+}
+
+static bool
+take_return(struct command *c, struct listing *l)
+{
+	static const struct option options[] = { { "SUBSCRIBED", SUBSCRIBED }, { "CHILDREN", CHILDREN },
+		{ "SPECIAL-USE", SPECIAL_USE }, { NULL, 0 } };
+	bool set[OPTIONS] = { false };
+
+	if (c->args.len == 0)
+		return true;
+	if (!span_take_word(&c->args, SPAN(" RETURN ")) || !take_options(c, options, set))
+		return command_bad(c, "RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE in parentheses"), false;
+	l->return_subscribed |= set[SUBSCRIBED];
+	l->return_children |= set[CHILDREN];
+	l->return_special |= set[SPECIAL_USE];
+	l->extended = true;
+	return true;
+}
+
+/* RFC 3501 6.3.8: the reference is put before the pattern. "inbox" is INBOX there too. */
+static bool
+take_pattern(struct command *c, struct listing *l)
+{
+	struct text joined = TEXT_UP_TO(MOST_PATTERN);
+	struct span pattern;
+
+	if (l->pattern_count == MOST_PATTERNS || !imap_take_pattern(&c->args, &c->arena, &pattern))
+		return false;
+	text_add(&joined, l->reference);
+	text_add(&joined, pattern);
+	if (!joined.failed)     /* what is longer matches no name that can be */
+		l->patterns[l->pattern_count++] = arena_copy(&c->arena, text_span(&joined));
+	text_clear(&joined);
+	return true;
+}
+
+static bool
+take_patterns(struct command *c, struct listing *l)
+{
+	if (l->lsub || !span_take(&c->args, '('))
+		return take_pattern(c, l);
+	l->extended = true;
+	do {
+		if (!take_pattern(c, l))
+			return false;
+	} while (imap_take_space(&c->args));
+	return span_take(&c->args, ')');
+}
+
+static bool
+list_arguments(struct command *c, struct listing *l)
+{
+	if (!command_take_space(c))
+		return false;
+	if (!l->lsub && c->args.len > 0 && c->args.at[0] == '(' && !take_selection(c, l))
+		return false;
+	if (!imap_take_astring(&c->args, &c->arena, &l->reference))
+		return command_bad(c, "a reference name"), false;
+	if (!command_take_space(c))
+		return false;
+	if (!take_patterns(c, l))
+		return command_bad(c, "a pattern for names of mailboxes"), false;
+	if (!l->lsub && !take_return(c, l))
+		return false;
+	return command_no_more(c);
+}
+
+/* --- answers --- */
+
+static bool
+matches(const struct listing *l, struct span name)
+{
+	for (size_t i = 0; i < l->pattern_count; i++) {
+		if (list_match(l->patterns[i], name))
+			return true;
+	}
+	return false;
+}
+
+static void
+add_attribute(struct text *out, bool *first, const char *attribute)
+{
+	if (!*first)
+		text_add_byte(out, ' ');
+	*first = false;
+	text_add_str(out, attribute);
+}
+
+static void
+write_entry(struct text *out, const struct listing *l, const struct folder_entry *e, bool noselect, bool childinfo)
+{
+	const char *use = folder_special_use(e->name);
+	bool first = true;
+
+	text_add_str(out, l->lsub ? "* LSUB (" : "* LIST (");
+	if (noselect)
+		add_attribute(out, &first, l->extended && !l->lsub ? "\\NonExistent" : "\\Noselect");
+	if (!l->lsub)
+		add_attribute(out, &first, e->children ? "\\HasChildren" : "\\HasNoChildren");
+	if (!l->lsub && l->return_subscribed && e->subscribed)
+		add_attribute(out, &first, "\\Subscribed");
+	if (!l->lsub && e->exists && use != NULL)
+		add_attribute(out, &first, use);
+	text_add(out, SPAN(") \"/\" "));
+	quote_astring(out, e->name);
+	if (childinfo)
+		text_add(out, SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
+	text_add(out, SPAN("\r\n"));
+}
+
+static void
+list_entry(struct text *out, const struct listing *l, const struct folder_entry *e)
+{
+	bool wanted = true, below;
+
+	if (!matches(l, e->name))
+		return;
+	if (l->lsub) {
+		/* RFC 3501 6.3.9: with "%", the parent of what is subscribed is told, \Noselect. */
+		below = e->subscribed_below && !e->subscribed && l->pattern_count > 0 && span_has(l->patterns[0], '%');
+		if (e->subscribed || below)
+			write_entry(out, l, e, below, false);
+		return;
+	}
+	if (l->select_subscribed)
+		wanted = wanted && e->subscribed;
+	if (l->select_special)
+		wanted = wanted && e->exists && folder_special_use(e->name) != NULL;
+	below = l->recursive && l->select_subscribed && e->subscribed_below;
+	if (!wanted && !below)
+		return;
+	if (!e->exists && !e->children && !e->subscribed && !below)
+		return;
+	write_entry(out, l, e, !e->exists, below);
+}
+
+static enum progress
+list_step(struct command *c)
+{
+	struct listing *l = c->state;
+
+	for (; l->at < l->folders.count; l->at++) {
+		if (session_full(c->session) || session_slice_over(c->session))
+			return COMMAND_AGAIN;
+		list_entry(command_out(c), l, &l->folders.entries[l->at]);
+	}
+	return command_ok(c, NULL, l->lsub ? "LSUB completed." : "LIST completed.");
+}
+
+/* LIST "" "": the separator, and the root of the reference. */
+static bool
+asks_for_separator(const struct listing *l)
+{
+	return !l->lsub && !l->extended && l->pattern_count == 1 && l->patterns[0].len == l->reference.len;
+}
+
+static enum progress
+list(struct command *c, bool lsub)
+{
+	struct listing *l = arena_alloc(&c->arena, sizeof(*l));
+
+	c->state = l;
+	c->release = list_release;
+	l->lsub = lsub;
+	if (!list_arguments(c, l))
+		return COMMAND_DONE;
+	if (asks_for_separator(l)) {
+		text_add(command_out(c), SPAN("* LIST (\\Noselect) \"/\" \"\"\r\n"));
+		return command_ok(c, NULL, "LIST completed.");
+	}
+	if (folder_list_read(&c->session->account->store, lsub || l->select_subscribed, &l->folders) < 0)
+		return command_failed(c, "list");
+	l->read = true;
+	c->step = list_step;
+	return list_step(c);
+}
+
+enum progress
+cmd_list(struct command *c)
+{
+	return list(c, false);
+}
+
+enum progress
+cmd_lsub(struct command *c)
+{
+	return list(c, true);
+}

@@ -1,0 +1,116 @@
+/* cmd-mailbox - CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7). */
+#include "imapd/command.h"
+#include "imapd/copy.h"
+#include "imapd/folder.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum progress
+cmd_create(struct command *c)
+{
+	char folder[MOST_FOLDER_NAME + 1];
+	struct span name;
+	const char *why;
+
+	if (!command_take_space(c))
+		return COMMAND_DONE;
+	if (!imap_take_astring(&c->args, &c->arena, &name))
+		return command_bad(c, "the name of a mailbox");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	/* A separator at the end only says that names below it will follow (RFC 3501 6.3.3). */
+	if (name.len > 1 && name.at[name.len - 1] == FOLDER_SEPARATOR)
+		name.len--;
+	if (!folder_of_name(name, folder, &why))
+		return command_no(c, "CANNOT", why);
+	if (folder[0] == '\0')
+		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
+	if (folder_create(&c->session->account->store, folder) < 0)
+		return command_failed(c, "create");
+	return command_ok(c, NULL, "CREATE completed.");
+}
+
+enum progress
+cmd_delete(struct command *c)
+{
+	struct account *a = c->session->account;
+	char folder[MOST_FOLDER_NAME + 1];
+
+	if (!command_take_folder(c, folder) || !command_no_more(c))
+		return COMMAND_DONE;
+	if (folder[0] == '\0')
+		return command_no(c, "CANNOT", "INBOX cannot be deleted.");
+	if (folder_delete(&a->store, folder) < 0)
+		return command_failed(c, "delete");
+	a->removing = true;
+	account_housekeep(a);
+	/* Sessions that have it selected learn it at their next command (and by BYE): this one may go on. */
+	if (c->session->view != NULL && c->session->view->mailbox->gone) {
+		mail_cache_clear(&c->session->mail);
+		view_close(&c->session->view);
+	}
+	return command_ok(c, NULL, "DELETE completed.");
+}
+
+/* RENAME INBOX moves its messages and leaves it empty (RFC 3501 6.3.5). */
+static enum progress
+rename_inbox(struct command *c, const char *to)
+{
+	struct store *store = &c->session->account->store;
+	struct mailbox *inbox, *target;
+
+	if (folder_create(store, to) < 0)
+		return command_failed(c, "rename");
+	inbox = mailbox_open(store, "");
+	target = inbox == NULL ? NULL : mailbox_open(store, to);
+	if (target == NULL) {
+		mailbox_release(&inbox);
+		return command_failed(c, "rename");
+	}
+	return copy_all_begin(c, inbox, target);
+}
+
+enum progress
+cmd_rename(struct command *c)
+{
+	char from[MOST_FOLDER_NAME + 1], to[MOST_FOLDER_NAME + 1];
+	struct store *store = &c->session->account->store;
+
+	if (!command_take_folder(c, from) || !command_take_folder(c, to) || !command_no_more(c))
+		return COMMAND_DONE;
+	if (to[0] == '\0')
+		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
+	if (from[0] == '\0')
+		return rename_inbox(c, to);
+	if (folder_rename(store, from, to) < 0)
+		return command_failed(c, "rename");
+	return command_ok(c, NULL, "RENAME completed.");
+}
+
+static enum progress
+subscribe(struct command *c, bool subscribed)
+{
+	struct store *store = &c->session->account->store;
+	char folder[MOST_FOLDER_NAME + 1];
+
+	if (!command_take_folder(c, folder) || !command_no_more(c))
+		return COMMAND_DONE;
+	if (subscribed && folder_check(store, folder) < 0)
+		return command_failed(c, "subscribe");
+	if (folder_subscribe(store, folder, subscribed) < 0)
+		return command_failed(c, "subscribe");
+	return command_ok(c, NULL, subscribed ? "SUBSCRIBE completed." : "UNSUBSCRIBE completed.");
+}
+
+enum progress
+cmd_subscribe(struct command *c)
+{
+	return subscribe(c, true);
+}
+
+enum progress
+cmd_unsubscribe(struct command *c)
+{
+	return subscribe(c, false);
+}

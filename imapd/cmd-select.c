@@ -1,0 +1,240 @@
+/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE STATUS (RFC 3501 6.3.1, 6.3.2, 6.3.10, 6.4.2, 6.4.3; RFC 3691; RFC 4315). */
+#include "imapd/command.h"
+#include "imapd/flags.h"
+#include "imapd/folder.h"
+#include "imapd/quote.h"
+
+#include <errno.h>
+
+static void
+unselect(struct session *s)
+{
+	mail_cache_clear(&s->mail);
+	view_close(&s->view);
+}
+
+static void
+add_number_line(struct text *out, const char *before, uint64_t n, const char *after)
+{
+	text_add_str(out, before);
+	text_add_number(out, n);
+	text_add_str(out, after);
+}
+
+static size_t
+first_unseen(const struct view *v)
+{
+	const struct index *ix = &v->mailbox->index;
+
+	for (size_t i = 0; i < ix->count; i++) {
+		if (!(ix->records[i].flags & FLAG_SEEN))
+			return view_number(v, ix->records[i].uid);
+	}
+	return 0;
+}
+
+static void
+tell_selected(struct view *v, struct text *out)
+{
+	const struct index *ix = &v->mailbox->index;
+	size_t unseen = first_unseen(v);
+
+	view_all_flags_write(v, out);
+	add_number_line(out, "* ", v->count, " EXISTS\r\n");
+	add_number_line(out, "* ", v->recent, " RECENT\r\n");
+	if (unseen > 0)
+		add_number_line(out, "* OK [UNSEEN ", unseen, "] First unseen.\r\n");
+	add_number_line(out, "* OK [UIDVALIDITY ", ix->uidvalidity, "] UIDs valid.\r\n");
+	add_number_line(out, "* OK [UIDNEXT ", ix->uidnext, "] Predicted next UID.\r\n");
+}
+
+static enum progress
+open_selected(struct command *c, bool read_only)
+{
+	struct session *s = c->session;
+	char folder[MOST_FOLDER_NAME + 1];
+	struct mailbox *m;
+
+	if (!command_take_folder(c, folder) || !command_no_more(c))
+		return COMMAND_DONE;
+	/* What was selected is over, whether this works or not (RFC 3501 6.3.1). */
+	unselect(s);
+	m = mailbox_open(&s->account->store, folder);
+	if (m == NULL)
+		return command_failed(c, "select");
+	s->view = view_open(m, read_only);
+	tell_selected(s->view, command_out(c));
+	c->told_nothing = true;
+	return read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") : command_ok(c, "READ-WRITE", "SELECT completed.");
+}
+
+enum progress
+cmd_select(struct command *c)
+{
+	return open_selected(c, false);
+}
+
+enum progress
+cmd_examine(struct command *c)
+{
+	return open_selected(c, true);
+}
+
+/* The messages with \Deleted, among `only` if that is not NULL, that this session knows of. */
+static void
+find_deleted(const struct view *v, const struct number_set *only, struct number_ranges *uids)
+{
+	const struct index *ix = &v->mailbox->index;
+
+	for (size_t i = 0; i < ix->count; i++) {
+		const struct index_record *r = &ix->records[i];
+
+		if ((r->flags & FLAG_DELETED) && (only == NULL || number_set_has(only, r->uid)) && view_number(v, r->uid) > 0)
+			number_ranges_add(uids, r->uid);
+	}
+}
+
+/* 0; -1: not all could be removed. */
+static int
+expunge(struct view *v, const struct number_set *only)
+{
+	struct number_ranges uids = { NULL, 0, 0 };
+	int result = 0, saved;
+
+	find_deleted(v, only, &uids);
+	if (uids.count > 0)
+		result = mailbox_expunge(v->mailbox, &uids);
+	saved = errno;
+	number_ranges_clear(&uids);
+	errno = saved;
+	return result;
+}
+
+enum progress
+cmd_expunge(struct command *c)
+{
+	struct view *v = c->session->view;
+	struct message_set messages;
+	bool by_uid = c->verb->when & BY_UID;
+
+	if (by_uid && !command_take_messages(c, &messages))
+		return COMMAND_DONE;
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	if (v->read_only)
+		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	if (expunge(v, by_uid ? &messages.set : NULL) < 0)
+		return command_failed(c, "expunge");
+	return command_ok(c, NULL, "EXPUNGE completed.");
+}
+
+enum progress
+cmd_close(struct command *c)
+{
+	struct session *s = c->session;
+
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	if (!s->view->read_only && expunge(s->view, NULL) < 0) {
+		(void)command_failed(c, "expunge");
+		unselect(s);
+		return COMMAND_DONE;
+	}
+	unselect(s);
+	return command_ok(c, NULL, "CLOSE completed.");
+}
+
+enum progress
+cmd_unselect(struct command *c)
+{
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	unselect(c->session);
+	return command_ok(c, NULL, "UNSELECT completed.");
+}
+
+/* --- STATUS --- */
+
+enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY, STATUS_UNSEEN, STATUS_ITEMS };
+static const char *const status_names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN" };
+
+static bool
+take_status_items(struct span *in, bool wanted[STATUS_ITEMS])
+{
+	struct span word;
+
+	if (!span_take(in, '('))
+		return false;
+	do {
+		size_t i = 0;
+
+		if (!imap_take_atom(in, &word))
+			return false;
+		while (i < STATUS_ITEMS && !span_equal_nocase(word, span_str(status_names[i])))
+			i++;
+		if (i == STATUS_ITEMS)
+			return false;
+		wanted[i] = true;
+	} while (imap_take_space(in));
+	return span_take(in, ')');
+}
+
+static uint64_t
+status_number(const struct index *ix, enum status_item item)
+{
+	uint64_t n = 0;
+
+	switch (item) {
+	case STATUS_MESSAGES:
+		return ix->count;
+	case STATUS_RECENT:
+		return ix->count - index_from(ix, ix->recent_from);
+	case STATUS_UIDNEXT:
+		return ix->uidnext;
+	case STATUS_UIDVALIDITY:
+		return ix->uidvalidity;
+	case STATUS_UNSEEN:
+	case STATUS_ITEMS:
+	default:
+		for (size_t i = 0; i < ix->count; i++)
+			n += !(ix->records[i].flags & FLAG_SEEN);
+		return n;
+	}
+}
+
+enum progress
+cmd_status(struct command *c)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), *out = command_out(c);
+	char folder[MOST_FOLDER_NAME + 1];
+	bool wanted[STATUS_ITEMS] = { false }, first = true;
+	struct mailbox *m;
+
+	if (!command_take_folder(c, folder) || !command_take_space(c))
+		return COMMAND_DONE;
+	if (!take_status_items(&c->args, wanted))
+		return command_bad(c, "(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN), or some of these");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	m = mailbox_open(&c->session->account->store, folder);
+	if (m == NULL)
+		return command_failed(c, "status");
+	folder_name_write(folder, &name);
+	text_add(out, SPAN("* STATUS "));
+	quote_astring(out, text_span(&name));
+	text_add(out, SPAN(" ("));
+	for (size_t i = 0; i < STATUS_ITEMS; i++) {
+		if (!wanted[i])
+			continue;
+		if (!first)
+			text_add_byte(out, ' ');
+		first = false;
+		text_add_str(out, status_names[i]);
+		text_add_byte(out, ' ');
+		text_add_number(out, status_number(&m->index, (enum status_item)i));
+	}
+	text_add(out, SPAN(")\r\n"));
+	text_clear(&name);
+	mailbox_release(&m);
+	return command_ok(c, NULL, "STATUS completed.");
+}

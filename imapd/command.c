@@ -1,0 +1,471 @@
+/* command - see command.h. How commands are cut from the input, run, and answered. */
+#include "imapd/command.h"
+
+#include "common/log.h"
+
+#include "imapd/folder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_SWALLOWED ((uint64_t)1024 * 1024 * 1024)   /* bytes of a refused literal that are read and dropped */
+
+void
+command_free(struct command **c)
+{
+	if (*c == NULL)
+		return;
+	if ((*c)->release != NULL)
+		(*c)->release(*c);
+	arena_clear(&(*c)->arena);
+	text_wipe(&(*c)->text);
+	text_clear(&(*c)->answer);
+	free(*c);
+	*c = NULL;
+}
+
+/* --- answers --- */
+
+static enum progress
+command_answer(struct command *c, const char *word, const char *code, const char *text)
+{
+	text_reset(&c->answer);
+	text_add_str(&c->answer, word);
+	if (code != NULL) {
+		text_add(&c->answer, SPAN(" ["));
+		text_add_str(&c->answer, code);
+		text_add_byte(&c->answer, ']');
+	}
+	text_add_byte(&c->answer, ' ');
+	text_add_str(&c->answer, text);
+	c->wants = WANTS_NOTHING;
+	return COMMAND_DONE;
+}
+
+static void
+log_refused(struct command *c, const char *word, const char *code, const char *why)
+{
+	log_info(c->session->id, "refused", KEY_STR("verb", c->verb == NULL ? "?" : c->verb->word), KEY_STR("answer", word),
+		KEY_STR("code", code), KEY_STR("why", why));
+}
+
+enum progress
+command_ok(struct command *c, const char *code, const char *text)
+{
+	c->session->errors = 0;
+	return command_answer(c, "OK", code, text);
+}
+
+enum progress
+command_no(struct command *c, const char *code, const char *text)
+{
+	log_refused(c, "NO", code, text);
+	return command_answer(c, "NO", code, text);
+}
+
+enum progress
+command_bad(struct command *c, const char *expected)
+{
+	struct text why = TEXT_UP_TO(500);
+
+	text_add(&why, SPAN("Expected "));
+	text_add_str(&why, expected);
+	text_add_byte(&why, '.');
+	log_refused(c, "BAD", NULL, expected);
+	c->session->errors++;
+	(void)command_answer(c, "BAD", NULL, text_str(&why));
+	text_clear(&why);
+	return COMMAND_DONE;
+}
+
+enum progress
+command_failed(struct command *c, const char *what)
+{
+	int error = errno;
+
+	switch (error) {
+	case ENOENT:
+		return command_no(c, "NONEXISTENT", "There is no such mailbox.");
+	case EEXIST:
+	case ENOTEMPTY:
+		return command_no(c, "ALREADYEXISTS", "There is such a mailbox already.");
+	case ENAMETOOLONG:
+		return command_no(c, "CANNOT", "The name is too long.");
+	case EINVAL:
+		return command_no(c, "CANNOT", "That cannot be.");
+	case EDQUOT:
+	case ENOSPC:
+		log_error(c->session->id, "no-space", KEY_STR("what", what), KEY_ERRNO);
+		return command_no(c, error == EDQUOT ? "OVERQUOTA" : "UNAVAILABLE", "There is no space left.");
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		log_error(c->session->id, "no-right", KEY_STR("what", what), KEY_ERRNO);
+		return command_no(c, "NOPERM", "The server has no right to do this.");
+	default:
+		log_error(c->session->id, "failed", KEY_STR("what", what), KEY_ERRNO);
+		return command_no(c, "SERVERBUG", "The server could not do this; its log says why.");
+	}
+}
+
+/* --- arguments --- */
+
+bool
+command_no_more(struct command *c)
+{
+	if (c->args.len == 0)
+		return true;
+	(void)command_bad(c, "nothing more behind the arguments");
+	return false;
+}
+
+bool
+command_take_space(struct command *c)
+{
+	if (imap_take_space(&c->args))
+		return true;
+	(void)command_bad(c, c->args.len == 0 ? "another argument" : "one space between arguments");
+	return false;
+}
+
+bool
+command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1])
+{
+	struct span name;
+	const char *why;
+
+	if (!command_take_space(c))
+		return false;
+	if (!imap_take_astring(&c->args, &c->arena, &name)) {
+		(void)command_bad(c, "the name of a mailbox");
+		return false;
+	}
+	if (folder_of_name(name, folder, &why))
+		return true;
+	(void)command_no(c, "CANNOT", why);
+	return false;
+}
+
+bool
+command_take_messages(struct command *c, struct message_set *messages)
+{
+	const struct view *v = c->session->view;
+
+	*messages = (struct message_set){ .uid = c->verb->when & BY_UID };
+	if (!command_take_space(c))
+		return false;
+	if (!number_set_take(&c->args, &c->arena, &messages->set)) {
+		(void)command_bad(c, "a set of message numbers");
+		return false;
+	}
+	if (messages->uid) {
+		number_set_resolve(&messages->set, v->count == 0 ? 0 : v->uids[v->count - 1]);
+		return true;
+	}
+	/* RFC 3501 section 9, seq-number: BAD for a number above the count, "*" in an empty mailbox included. */
+	number_set_resolve(&messages->set, (uint32_t)v->count);
+	if (messages->set.count > 0 && number_set_largest(&messages->set) <= v->count)
+		return true;
+	(void)command_bad(c, "message numbers that the mailbox has");
+	return false;
+}
+
+size_t
+messages_next(struct message_set *messages, const struct view *v)
+{
+	while (messages->range < messages->set.count) {
+		struct number_range r = messages->set.at[messages->range];
+		size_t first = messages->uid ? view_number_from(v, r.from) : r.from;
+
+		messages->number = messages->number < first ? first : messages->number + 1;
+		if (messages->number <= v->count &&
+			(messages->uid ? view_uid(v, messages->number) <= r.to : messages->number <= r.to))
+			return messages->number;
+		/* Ranges ascend: the next one begins behind this. */
+		messages->number--;
+		messages->range++;
+	}
+	return 0;
+}
+
+/* --- from the input to a command --- */
+
+static struct command *
+command_new(struct session *s, struct span line)
+{
+	struct command *c = must_alloc(sizeof(*c));
+
+	c->session = s;
+	c->text = TEXT_UP_TO(SIZE_MAX / 2);
+	c->answer = TEXT_UP_TO(MOST_OUT);
+	text_add(&c->text, line);
+	c->args = text_span(&c->text);
+	s->commands++;
+	return c;
+}
+
+/* Tag, verb, state. False: answered. */
+static bool
+command_begin(struct command *c)
+{
+	uint32_t state = c->session->view == NULL ? WHEN_LOGGED_IN : WHEN_SELECTED;
+
+	if (!imap_take_tag(&c->args, &c->tag) || !imap_take_space(&c->args)) {
+		c->tag = SPAN("*");
+		return command_bad(c, "a tag, a space and a command"), false;
+	}
+	c->verb = verb_take(&c->args);
+	if (c->verb == NULL)
+		return command_bad(c, "a command of IMAP4rev1 or of an extension in CAPABILITY"), false;
+	if (!(c->verb->when & state))
+		return command_bad(c, "a selected mailbox for this command"), false;
+	return true;
+}
+
+static void
+write_answer(struct command *c)
+{
+	struct session *s = c->session;
+
+	text_add(&s->out, c->tag);
+	text_add_byte(&s->out, ' ');
+	text_add(&s->out, text_span(&c->answer));
+	text_add(&s->out, SPAN("\r\n"));
+	if (c->verb != NULL && (c->verb->when & ENDS_SESSION) && s->command == c && !s->closing) {
+		s->closing = true;
+		s->why = "logged out";
+		session_take_turn(s);
+	}
+}
+
+/* A client that only makes mistakes does not speak IMAP. */
+static bool
+too_many_errors(struct session *s)
+{
+	if (s->errors < MOST_ERRORS)
+		return false;
+	session_bye(s, "Too many errors.");
+	return true;
+}
+
+static void
+swallow_literal(struct command *c, struct span bytes)
+{
+	(void)c;
+	(void)bytes;
+}
+
+static enum progress
+swallow_line(struct command *c, struct span line)
+{
+	(void)c;
+	(void)line;
+	return COMMAND_DONE;
+}
+
+/* The answer stands; the literal of a client that does not wait for "+" comes all the same, and the rest of its line. It is
+ * thrown away, as far as that is bearable (RFC 7888 section 4). */
+static void
+swallow(struct command *c, uint64_t size)
+{
+	struct session *s = c->session;
+
+	if (size > MOST_SWALLOWED) {
+		write_answer(c);
+		session_bye(s, "[TOOBIG] The literal is too large to be skipped.");
+		command_free(&c);
+		return;
+	}
+	s->command = c;
+	c->literal_left = size;
+	c->wants = WANTS_LITERAL;
+	c->on_literal = swallow_literal;
+	c->on_line = swallow_line;
+}
+
+/* A literal at the end of what is there: APPEND takes its message as it comes; others are gathered. True: something was done. */
+static bool
+on_announcement(struct session *s)
+{
+	struct command *c = command_new(s, imap_input_command(&s->input));
+	uint64_t size = s->input.literal;
+	bool waits = s->input.synchronizing, own;
+
+	if (!command_begin(c)) {
+		/* Answered below. */
+	} else if (c->verb->literal != NULL) {
+		own = c->verb->literal(c, size);
+		if (own && c->answer.len == 0) {
+			imap_input_next(&s->input);
+			c->literal_left = size;
+			s->command = c;
+			if (waits)
+				text_add(&s->out, SPAN("+ Ready for the message.\r\n"));
+			return true;
+		}
+	}
+	if (c->answer.len == 0 && imap_input_literal_fits(&s->input)) {
+		imap_input_accept(&s->input);
+		if (waits)
+			text_add(&s->out, SPAN("+ Ready for the literal.\r\n"));
+		s->commands--;
+		command_free(&c);
+		return true;
+	}
+	if (c->answer.len == 0)
+		(void)command_bad(c, "a smaller literal");
+	imap_input_next(&s->input);
+	if (!waits) {
+		swallow(c, size);
+	} else {
+		s->command = c;
+		c->telling = true;
+	}
+	return true;
+}
+
+/* True: a command, or a piece of one, was dealt with. */
+static bool
+next_command(struct session *s)
+{
+	struct command *c;
+
+	switch (imap_input_look(&s->input)) {
+	case INPUT_MORE:
+		return false;
+	case INPUT_LITERAL:
+		return on_announcement(s);
+	case INPUT_TOO_LONG:
+		log_info(s->id, "refused", KEY_STR("why", "line too long"), KEY_NUM("most", s->input.most_line));
+		session_bye(s, "[TOOBIG] The line is too long.");
+		return false;
+	case INPUT_BARE_LF:
+		c = command_new(s, imap_input_command(&s->input));
+		if (command_begin(c))
+			(void)command_bad(c, "CR LF at the end of a line, not LF alone");
+		break;
+	case INPUT_COMMAND:
+	default:
+		c = command_new(s, imap_input_command(&s->input));
+		break;
+	}
+	imap_input_next(&s->input);
+	s->command = c;
+	if (c->answer.len > 0 || !command_begin(c) || c->verb->run(c) == COMMAND_DONE)
+		c->telling = true;
+	return true;
+}
+
+/* --- running --- */
+
+/* The literal and the lines that a command asked for. True: something was done. */
+static bool
+feed(struct command *c)
+{
+	struct session *s = c->session;
+	struct span bytes;
+
+	if (c->wants == WANTS_LITERAL) {
+		bytes = span_part(imap_input_rest(&s->input), 0, c->literal_left < SIZE_MAX ? (size_t)c->literal_left : SIZE_MAX);
+		if (bytes.len == 0 && c->literal_left > 0)
+			return false;
+		c->on_literal(c, bytes);
+		c->literal_left -= bytes.len;
+		imap_input_drop(&s->input, bytes.len);
+		if (c->literal_left == 0)
+			c->wants = WANTS_LINE;
+		return true;
+	}
+	switch (imap_input_look(&s->input)) {
+	case INPUT_MORE:
+		return false;
+	case INPUT_COMMAND:
+		bytes = imap_input_command(&s->input);
+		c->wants = WANTS_NOTHING;
+		c->telling = c->on_line(c, bytes) == COMMAND_DONE;
+		imap_input_next(&s->input);
+		return true;
+	default:
+		/* Neither behind APPEND's message nor inside IDLE may a literal, a bare LF or 64 KiB follow: there is no going on. */
+		log_info(s->id, "refused", KEY_STR("why", "continuation is no line"));
+		session_bye(s, "That is not what the command waits for.");
+		return false;
+	}
+}
+
+/* Ends a command: news of the mailbox, then the answer. True when all was said. */
+static bool
+finish(struct command *c)
+{
+	struct session *s = c->session;
+	bool by_uid = c->verb != NULL && (c->verb->when & BY_UID);
+	bool expunges = c->verb == NULL || !(c->verb->when & KEEPS_NUMBERS) || by_uid;
+
+	if (s->view != NULL && !c->told_nothing) {
+		if (mailbox_refresh(s->view->mailbox) < 0 && s->view->mailbox->gone) {
+			write_answer(c);
+			session_bye(s, "The selected mailbox is no more.");
+			return true;
+		}
+		if (!view_tell(s->view, expunges, by_uid, &s->out, s->sent + OUT_FULL)) {
+			s->wants_room = true;
+			return false;
+		}
+		if (s->view->mailbox->names_pending)
+			account_housekeep(s->account);
+	}
+	write_answer(c);
+	return true;
+}
+
+/* Goes on with the running command. True: it ended, or came nearer to its end. */
+static bool
+run_command(struct session *s)
+{
+	struct command *c = s->command;
+
+	if (c->telling) {
+		if (!finish(c))
+			return false;
+		command_free(&s->command);
+		return true;
+	}
+	if (c->wants != WANTS_NOTHING)
+		return feed(c);
+	switch (c->step(c)) {
+	case COMMAND_DONE:
+		c->telling = true;
+		return true;
+	case COMMAND_AGAIN:
+		if (session_full(s))
+			s->wants_room = true;
+		else
+			session_take_turn(s);
+		return false;
+	default:
+		return false;
+	}
+}
+
+void
+session_go_on(struct session *s)
+{
+	while (!s->dead && !s->closing && !too_many_errors(s)) {
+		if (s->out.failed) {
+			log_error(s->id, "answer-too-large", KEY_NUM("most", MOST_OUT));
+			session_end(s, "an answer was too large");
+			return;
+		}
+		if (session_full(s)) {
+			s->wants_room = true;
+			return;
+		}
+		if (!(s->command != NULL ? run_command(s) : next_command(s)))
+			return;
+		if (session_slice_over(s)) {
+			session_take_turn(s);
+			return;
+		}
+	}
+}

@@ -1,0 +1,96 @@
+/*
+ * command - one command of a session: what was sent, where it stands, how it is answered.
+ *
+ * A verb is a row of commands.c: word, function, states. The function parses c->args (all of them: what is left
+ * over is BAD), then does its work at once and returns COMMAND_DONE with an answer (command_ok, command_no,
+ * command_bad), or sets c->step and returns COMMAND_AGAIN: step is called until it says DONE. A step
+ * returns AGAIN when session_full() or session_slice_over(). Memory of the command is c->arena's; what
+ * needs more than that is released by c->release, however the command ends.
+ *
+ * A command may ask for more input (IDLE its DONE, APPEND its message): c->wants.
+ */
+#ifndef VALIJA_IMAPD_COMMAND_H
+#define VALIJA_IMAPD_COMMAND_H
+
+#include "imapd/arena.h"
+#include "imapd/flags.h"
+#include "imapd/imap-parse.h"
+#include "imapd/number-set.h"
+#include "imapd/session.h"
+
+enum progress { COMMAND_DONE, COMMAND_AGAIN, COMMAND_WAITS };
+
+/* The states in which a verb is allowed. */
+#define WHEN_LOGGED_IN 1u    /* nothing selected */
+#define WHEN_SELECTED 2u
+#define ALWAYS (WHEN_LOGGED_IN | WHEN_SELECTED)
+/* No EXPUNGE may be told before its answer (RFC 3501 7.4.1), unless it goes by UID. */
+#define KEEPS_NUMBERS 4u
+#define BY_UID 8u            /* the UID form */
+#define ENDS_SESSION 16u
+
+struct verb {
+	const char *word;
+	enum progress (*run)(struct command *c);
+	uint32_t when;
+	/* A literal is announced at the end of what came so far (c->args): is it this verb's own to
+	 * take as it comes? Then c->wants, or an answer that refuses it, is set. NULL: it is plain text. */
+	bool (*literal)(struct command *c, uint64_t size);
+};
+
+struct command {
+	struct session *session;
+	const struct verb *verb;
+	struct arena arena;
+	struct text text;            /* the command as sent */
+	struct span tag, args;       /* within it */
+	struct text answer;          /* "OK ..." when it is decided */
+	enum progress (*step)(struct command *c);
+	void (*release)(struct command *c);
+	void *state;
+	enum { WANTS_NOTHING, WANTS_LITERAL, WANTS_LINE } wants;
+	uint64_t literal_left;
+	/* Pieces of the literal; lines. The line has no line end. */
+	void (*on_literal)(struct command *c, struct span bytes);
+	enum progress (*on_line)(struct command *c, struct span line);
+	bool telling;                /* done but for telling the view's news and the answer */
+	bool told_nothing;           /* the view's news must not be told (the mailbox was just selected) */
+};
+
+/* The row of a verb ("UID FETCH" for the UID forms), or NULL. Takes it from the front of *in. */
+const struct verb *verb_take(struct span *in);
+
+/* The answer. `code` is a response code without brackets, or NULL. command_bad says what was expected. */
+enum progress command_ok(struct command *c, const char *code, const char *text);
+enum progress command_no(struct command *c, const char *code, const char *text);
+enum progress command_bad(struct command *c, const char *expected);
+/* NO for errno of an operation on `what`. */
+enum progress command_failed(struct command *c, const char *what);
+/* True at the end of the arguments; else answered with BAD. */
+bool command_no_more(struct command *c);
+/* Takes SP and a mailbox; answers BAD, or NO [CANNOT] for a name that cannot be. */
+bool command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1]);
+bool command_take_space(struct command *c);
+static inline struct text *command_out(struct command *c) { return &c->session->out; }
+
+/* The messages that a command is about: SP and a set, taken and resolved. */
+struct message_set {
+	struct number_set set;
+	bool uid;
+	size_t range, number;    /* where the walk stands */
+};
+bool command_take_messages(struct command *c, struct message_set *messages);
+/* The next message's number, or 0. The view must not change meanwhile. */
+size_t messages_next(struct message_set *messages, const struct view *v);
+
+/* One function for each verb; each cmd-*.c has those of its subject. */
+#define VERB(name) enum progress cmd_##name(struct command *c);
+VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) VERB(check)
+VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
+VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
+VERB(append) VERB(search) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
+VERB(starttls) VERB(login)
+#undef VERB
+bool cmd_append_literal(struct command *c, uint64_t size);
+
+#endif

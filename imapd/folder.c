@@ -1,0 +1,462 @@
+/* folder - see folder.h. Names, and what is there; making and removing is folder-change.c. */
+#include "imapd/folder.h"
+
+#include "common/beneath.h"
+#include "imapd/mutf7.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SUBSCRIPTIONS "subscriptions"
+
+static const char *
+part_is_wrong(struct span part, bool first)
+{
+	if (part.len == 0)
+		return "a part of the name is empty";
+	if (span_has(part, '.'))
+		return "a name cannot hold a dot";
+	if (part.at[0] == '~')
+		return "a part of a name cannot begin with ~";
+	if (first && (span_equal(part, SPAN("cur")) || span_equal(part, SPAN("new")) || span_equal(part, SPAN("tmp"))))
+		return "cur, new and tmp belong to the Maildir";
+	return NULL;
+}
+
+bool
+folder_of_name(struct span name, char folder[MOST_FOLDER_NAME + 1], const char **why)
+{
+	struct text utf8 = TEXT_UP_TO(4 * MOST_FOLDER_NAME);
+	struct span rest = name, part;
+	bool decoded, first = true;
+
+	if (span_equal_nocase(name, SPAN("INBOX"))) {
+		folder[0] = '\0';
+		return true;
+	}
+	*why = "a name has 1 to 199 bytes";
+	if (name.len == 0 || name.len >= MOST_FOLDER_NAME)
+		return false;
+	*why = "the name is not modified UTF-7, or holds a control character";
+	decoded = mutf7_to_utf8(name, &utf8);
+	/* A slash or a dot must not come in through base64 either. */
+	decoded = decoded && span_index(text_span(&utf8), '\0') == utf8.len;
+	text_clear(&utf8);
+	if (!decoded)
+		return false;
+	while (rest.len > 0 || first) {
+		if (!span_take_until(&rest, FOLDER_SEPARATOR, &part)) {
+			part = rest;
+			rest = SPAN_NONE;
+		} else if (rest.len == 0) {
+			*why = "a part of the name is empty";
+			return false;
+		}
+		*why = part_is_wrong(part, first);
+		if (*why != NULL)
+			return false;
+		first = false;
+	}
+	folder[0] = '.';
+	for (size_t i = 0; i < name.len; i++)
+		folder[i + 1] = (char)(name.at[i] == FOLDER_SEPARATOR ? '.' : name.at[i]);
+	folder[name.len + 1] = '\0';
+	return true;
+}
+
+/* `disk` is without the dot in front. */
+static void
+wire_write(struct span disk, struct text *out)
+{
+	for (size_t i = 0; i < disk.len; i++)
+		text_add_byte(out, disk.at[i] == '.' ? FOLDER_SEPARATOR : disk.at[i]);
+}
+
+void
+folder_name_write(const char *folder, struct text *out)
+{
+	if (folder[0] == '\0')
+		text_add(out, SPAN("INBOX"));
+	else
+		wire_write(span_str(folder + 1), out);
+}
+
+const char *
+folder_special_use(struct span name)
+{
+	static const struct {
+		const char *name, *use;
+	} uses[] = {
+		{ "Drafts", "\\Drafts" }, { "Sent", "\\Sent" }, { "Trash", "\\Trash" },
+		{ "Junk", "\\Junk" }, { "Archive", "\\Archive" },
+	};
+
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+		if (span_equal(name, span_str(uses[i].name)))
+			return uses[i].use;
+	}
+	return NULL;
+}
+
+int
+folder_check(const struct store *store, const char *folder)
+{
+	int fd;
+
+	if (folder[0] == '\0')
+		return 0;
+	fd = open_in(store->maildir, folder, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0) {
+		if (errno == ENOTDIR || errno == ELOOP)
+			errno = ENOENT;
+		return -1;
+	}
+	close(fd);
+	return 0;
+}
+
+/* --- listing --- */
+
+/* Byte order with the separator before all else: so the children of a name stand right behind it. INBOX is first. */
+static int
+name_order(const void *a, const void *b)
+{
+	struct span x = ((const struct folder_entry *)a)->name, y = ((const struct folder_entry *)b)->name;
+	bool x_in = span_equal(x, SPAN("INBOX")), y_in = span_equal(y, SPAN("INBOX"));
+	size_t least = x.len < y.len ? x.len : y.len;
+
+	if (x_in != y_in)
+		return x_in ? -1 : 1;
+	for (size_t i = 0; i < least; i++) {
+		if (x.at[i] == y.at[i])
+			continue;
+		if (x.at[i] == FOLDER_SEPARATOR || y.at[i] == FOLDER_SEPARATOR)
+			return x.at[i] == FOLDER_SEPARATOR ? -1 : 1;
+		return x.at[i] < y.at[i] ? -1 : 1;
+	}
+	return x.len < y.len ? -1 : x.len > y.len;
+}
+
+static struct folder_entry *
+add_entry(struct folder_list *list, struct span name)
+{
+	struct folder_entry *e;
+
+	if (list->count == list->room) {
+		list->room = list->room == 0 ? 64 : 2 * list->room;
+		list->entries = must_realloc(list->entries, list->room * sizeof(*list->entries));
+	}
+	e = &list->entries[list->count++];
+	*e = (struct folder_entry){ .name = name };
+	return e;
+}
+
+/* The name on the wire of a directory entry that is a folder we could serve. */
+static bool
+name_of_entry(const struct dirent *entry, struct arena *arena, struct span *name)
+{
+	char folder[MOST_FOLDER_NAME + 1];
+	struct text wire = TEXT_UP_TO(MAILDIR_MOST_NAME);
+	const char *why;
+	bool good;
+
+	if (entry->d_name[0] != '.' || entry->d_name[1] == '\0' ||
+		(entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN))
+		return false;
+	wire_write(span_str(entry->d_name + 1), &wire);
+	good = folder_of_name(text_span(&wire), folder, &why) && strcmp(folder, entry->d_name) == 0;
+	if (good)
+		*name = arena_copy(arena, text_span(&wire));
+	text_clear(&wire);
+	return good;
+}
+
+static int
+list_directory(const struct store *store, struct folder_list *list)
+{
+	int fd = open_in(store->maildir, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	struct span name;
+
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while ((entry = readdir(d)) != NULL && list->count < MOST_FOLDERS) {
+		if (!name_of_entry(entry, &list->arena, &name))
+			continue;
+		if (entry->d_type == DT_UNKNOWN && folder_check(store, entry->d_name) < 0)
+			continue;
+		add_entry(list, name)->exists = true;
+	}
+	closedir(d);
+	return 0;
+}
+
+/* Names that stand in the list twice become one. */
+static void
+join_twins(struct folder_list *list)
+{
+	size_t to = 0;
+
+	if (list->count == 0)
+		return;
+	qsort(list->entries, list->count, sizeof(*list->entries), name_order);
+	for (size_t i = 1; i < list->count; i++) {
+		struct folder_entry *last = &list->entries[to], *e = &list->entries[i];
+
+		if (span_equal(last->name, e->name)) {
+			last->exists |= e->exists;
+			last->subscribed |= e->subscribed;
+		} else {
+			list->entries[++to] = *e;
+		}
+	}
+	list->count = to + 1;
+}
+
+/* "A/B/C" implies "A" and "A/B". */
+static void
+add_parents(struct folder_list *list)
+{
+	size_t count = list->count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct span name = list->entries[i].name;
+
+		for (size_t k = 1; k < name.len; k++) {
+			if (name.at[k] == FOLDER_SEPARATOR && list->count < 2 * MOST_FOLDERS)
+				add_entry(list, span_part(name, 0, k));
+		}
+	}
+	join_twins(list);
+}
+
+static bool
+is_below(struct span name, struct span parent)
+{
+	return name.len > parent.len + 1 && name.at[parent.len] == FOLDER_SEPARATOR &&
+		span_equal(span_part(name, 0, parent.len), parent);
+}
+
+static void
+mark_children(struct folder_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct folder_entry *e = &list->entries[i];
+
+		/* INBOX stands first, its children where the alphabet puts them. */
+		size_t from = span_equal(e->name, SPAN("INBOX")) ? 1 : i + 1;
+
+		for (size_t k = from; k < list->count; k++) {
+			const struct folder_entry *below = &list->entries[k];
+
+			if (!is_below(below->name, e->name)) {
+				if (i > 0)
+					break;
+				continue;
+			}
+			e->children |= below->exists;
+			e->subscribed_below |= below->subscribed;
+			if (e->children && e->subscribed_below)
+				break;
+		}
+	}
+}
+
+/* --- subscriptions: one name a line, as on disk without its dot; Dovecot's second version too --- */
+
+static bool
+read_subscriptions(const struct store *store, struct text *content)
+{
+	int fd = open_in(store->maildir, SUBSCRIPTIONS, O_RDONLY, 0);
+	unsigned char piece[8192];
+	off_t at = 0;
+	ssize_t got;
+
+	if (fd < 0)
+		return errno == ENOENT;
+	while ((got = read_at(fd, piece, sizeof(piece), at)) > 0 && !content->failed) {
+		text_add(content, span_of(piece, (size_t)got));
+		at += got;
+	}
+	close(fd);
+	return got >= 0 && !content->failed;
+}
+
+/* Takes the next name from the file, as on the wire, into `name` (reset). */
+static bool
+next_subscription(struct span *in, bool version2, struct text *name)
+{
+	struct span line;
+
+	for (;;) {
+		if (!span_take_until(in, '\n', &line)) {
+			line = *in;
+			*in = SPAN_NONE;
+		}
+		if (line.len > 0 && line.at[line.len - 1] == '\r')
+			line.len--;
+		if (line.len == 0 && in->len == 0)
+			return false;
+		if (line.len == 0 || line.len > MOST_FOLDER_NAME)
+			continue;
+		text_reset(name);
+		for (size_t i = 0; i < line.len; i++) {
+			bool parts = version2 ? line.at[i] == '\t' : line.at[i] == '.';
+
+			text_add_byte(name, parts ? FOLDER_SEPARATOR : line.at[i]);
+		}
+		return true;
+	}
+}
+
+static bool
+take_version(struct span *in)
+{
+	return span_take_word(in, SPAN("V\t2\n"));
+}
+
+static int
+list_subscribed(const struct store *store, struct folder_list *list)
+{
+	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE), name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	char folder[MOST_FOLDER_NAME + 1];
+	bool good = read_subscriptions(store, &content), version2;
+	struct span in = text_span(&content);
+	const char *why;
+
+	version2 = take_version(&in);
+	while (good && list->count < 2 * MOST_FOLDERS && next_subscription(&in, version2, &name)) {
+		if (folder_of_name(text_span(&name), folder, &why))
+			add_entry(list, folder[0] == '\0' ? SPAN("INBOX") :
+				arena_copy(&list->arena, text_span(&name)))->subscribed = true;
+	}
+	text_clear(&content);
+	text_clear(&name);
+	return good ? 0 : -1;
+}
+
+/* What is subscribed but is neither there nor wanted. */
+static void
+drop_missing(struct folder_list *list)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->entries[i].exists)
+			list->entries[to++] = list->entries[i];
+	}
+	list->count = to;
+}
+
+int
+folder_list_read(const struct store *store, bool subscribed_too, struct folder_list *list)
+{
+	*list = (struct folder_list){ NULL, 0, 0, { NULL } };
+	add_entry(list, SPAN("INBOX"))->exists = true;
+	if (list_directory(store, list) < 0 || list_subscribed(store, list) < 0) {
+		int saved = errno;
+
+		folder_list_clear(list);
+		errno = saved;
+		return -1;
+	}
+	join_twins(list);
+	if (!subscribed_too)
+		drop_missing(list);
+	add_parents(list);
+	mark_children(list);
+	return 0;
+}
+
+void
+folder_list_clear(struct folder_list *list)
+{
+	free(list->entries);
+	arena_clear(&list->arena);
+	*list = (struct folder_list){ NULL, 0, 0, { NULL } };
+}
+
+int
+folder_subscribe(struct store *store, const char *folder, bool subscribed)
+{
+	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE), wanted = TEXT_UP_TO(MOST_FOLDER_NAME);
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), after = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE);
+	bool found = false, version2;
+	struct span in;
+	int result = -1;
+
+	if (!read_subscriptions(store, &content))
+		goto out;
+	folder_name_write(folder, &wanted);
+	in = text_span(&content);
+	version2 = take_version(&in);
+	if (version2)
+		text_add(&after, SPAN("V\t2\n\n"));
+	while (next_subscription(&in, version2, &name)) {
+		bool same = span_equal(text_span(&name), text_span(&wanted));
+
+		found |= same;
+		if (same && !subscribed)
+			continue;
+		for (size_t i = 0; i < name.len; i++)
+			text_add_byte(&after, name.at[i] != FOLDER_SEPARATOR ? name.at[i] : version2 ? '\t' : '.');
+		text_add_byte(&after, '\n');
+	}
+	if (subscribed && !found) {
+		for (size_t i = 0; i < wanted.len; i++)
+			text_add_byte(&after, wanted.at[i] != FOLDER_SEPARATOR ? wanted.at[i] : version2 ? '\t' : '.');
+		text_add_byte(&after, '\n');
+	}
+	errno = ENOSPC;
+	if (found == subscribed)
+		result = 0;
+	else if (!after.failed)
+		result = store_write_file(store, store->maildir, SUBSCRIPTIONS, text_span(&after), true);
+out:
+	text_clear(&content);
+	text_clear(&wanted);
+	text_clear(&name);
+	text_clear(&after);
+	return result;
+}
+
+bool
+list_match(struct span pattern, struct span name)
+{
+	/* can[i]: the pattern so far matches the first i bytes of the name. */
+	bool can[MOST_FOLDER_NAME + 2] = { true };
+	bool inbox = span_equal(name, SPAN("INBOX"));
+
+	if (name.len > MOST_FOLDER_NAME)
+		return false;
+	for (size_t p = 0; p < pattern.len; p++) {
+		unsigned char c = pattern.at[p];
+		bool before = can[0], any = false;
+
+		if (c == '*' || c == '%') {
+			for (size_t i = 1; i <= name.len; i++)
+				can[i] = can[i] || (can[i - 1] && (c == '*' || name.at[i - 1] != FOLDER_SEPARATOR));
+			continue;
+		}
+		can[0] = false;
+		for (size_t i = 1; i <= name.len; i++) {
+			unsigned char n = name.at[i - 1];
+			bool here = before && (n == c || (inbox && (c | 0x20) == (n | 0x20) && c >= 'A'));
+
+			before = can[i];
+			can[i] = here;
+			any |= here;
+		}
+		if (!any)
+			return false;
+	}
+	return can[name.len];
+}

@@ -1,0 +1,356 @@
+/*
+ * imap - serves one user his mail, over IMAP4rev1 (RFC 3501), in all his sessions at once.
+ *   inherits    channels to master and log; whose mail it is (imap_user); the mail root. master starts it as
+ *               the owner of the mail, for somebody whom auth named to master itself
+ *   keeps       nothing: the owner's uid, the user's Maildir (message files cannot be opened for
+ *               writing), the charset tables of the C library, the system calls of imap_room
+ *   may be lied to by    the client, and by whoever wrote the mail. May lie to: master, which only hears imap_ended
+ *               and imap_idle from it
+ *   while away  master starts another with the next login; acknowledged changes are durable
+ *
+ * A session (session.c) cuts its input into commands (command.c), whose verbs are a table (commands.c).
+ * A round of events ends in work(): what idle sessions should know is told, all that was changed is made durable, then
+ * what the sessions said is sent. It may wait for the disk there: it delays nobody but this user.
+ */
+#include "imapd/account.h"
+#include "imapd/folder.h"
+#include "imapd/session.h"
+
+#include "common/beneath.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HOUSEKEEPING_MILLISECONDS 300
+#define NAMES_AT_A_TIME 200          /* files renamed, removed in one go */
+#define GCONV_DIRECTORIES 4
+
+/* Files below the Maildir, made, read, linked, renamed, made durable; executable mappings only for
+ * the charset tables, which are shared objects. */
+static const int imap_syscalls[] = {
+	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), SCMP_SYS(getdents64),
+	SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(linkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat), SCMP_SYS(mkdirat),
+	SCMP_SYS(utimensat), SCMP_SYS(utimensat_time64), SCMP_SYS(fchdir), SCMP_SYS(inotify_add_watch),
+	SCMP_SYS(inotify_rm_watch), -1,
+};
+
+static const struct room imap_room = {
+	.name = "imap",
+	.chrooted = false,
+	.files = true,
+	.secret_memory = false,
+	.syscalls = imap_syscalls,
+	.keeps = 0,
+	.most_descriptors = 4096,
+};
+
+/* --- housekeeping --- */
+
+void
+account_housekeep(struct account *a)
+{
+	const struct timeval soon = { 0, HOUSEKEEPING_MILLISECONDS * 1000 };
+
+	if (!event_pending(a->housekeeping, EV_TIMEOUT, NULL))
+		(void)event_add(a->housekeeping, &soon);
+}
+
+/* Does a session wait in IDLE for a folder that inotify does not watch? Then it is looked at by and by. */
+static bool
+look_at_unwatched(struct account *a)
+{
+	bool any = false;
+
+	for (struct session *s = a->sessions; s != NULL; s = s->next) {
+		struct mailbox *m = s->view == NULL ? NULL : s->view->mailbox;
+
+		if (m != NULL && (m->watch_cur < 0 || m->watch_new < 0) && session_is_idle(s)) {
+			m->check_cur = m->check_new = true;
+			any = true;
+		}
+	}
+	return any;
+}
+
+static void
+on_housekeeping(evutil_socket_t fd, short what, void *me)
+{
+	struct account *a = me;
+	bool more = look_at_unwatched(a);
+
+	(void)fd;
+	(void)what;
+	for (struct mailbox *m = a->store.mailboxes; m != NULL; m = m->next) {
+		if (m->gone)
+			continue;
+		/* Settled a while after the last change, when the directories' times are firm. */
+		if (m->names_pending)
+			more |= mailbox_follow_names(m, NAMES_AT_A_TIME) || !m->names_pending;
+		else
+			mailbox_settle(m);
+	}
+	if (a->removing)
+		a->removing = folder_remove_some(&a->store, NAMES_AT_A_TIME);
+	if (more || a->removing)
+		account_housekeep(a);
+}
+
+static void
+on_inotify(evutil_socket_t fd, short what, void *me)
+{
+	struct account *a = me;
+
+	(void)fd;
+	(void)what;
+	store_drain(&a->store);      /* work() tells those who wait in IDLE */
+}
+
+static void
+on_linger(evutil_socket_t fd, short what, void *me)
+{
+	struct account *a = me;
+
+	(void)fd;
+	(void)what;
+	if (a->sessions != NULL)
+		return;
+	store_close_quiet(&a->store, 0);
+	a->idle_said = send_imap_idle(a->daemon.master, 0, &(struct msg_imap_idle){ .no_field = {} }, NULL);
+}
+
+/* --- the round's end --- */
+
+static void
+bury_dead(struct account *a)
+{
+	const struct timeval linger = { (time_t)a->daemon.settings->imap_linger_seconds, 0 };
+	struct session **at = &a->sessions;
+
+	while (*at != NULL) {
+		struct session *s = *at;
+
+		if (!s->dead) {
+			at = &s->next;
+			continue;
+		}
+		*at = s->next;
+		a->session_count--;
+		(void)send_imap_ended(a->daemon.master, s->id, &(struct msg_imap_ended){ .no_field = {} }, NULL);
+		session_free(&s);
+		account_housekeep(a);
+		if (a->sessions == NULL)
+			(void)event_add(a->linger, &linger);
+	}
+	if (a->daemon.leaving && a->sessions == NULL)
+		daemon_exit(&a->daemon);
+}
+
+/* What was promised cannot be kept: nothing of it is sent. The next process reads what is on the disk. */
+static void
+give_up(struct account *a)
+{
+	for (struct session *s = a->sessions; s != NULL; s = s->next) {
+		s->out.len = s->sent;
+		session_bye(s, "[UNAVAILABLE] The server cannot make changes durable.");
+		session_flush(s);
+	}
+	daemon_exit(&a->daemon);
+}
+
+static void
+work(void *me)
+{
+	struct account *a = me;
+
+	for (struct session *s = a->sessions; s != NULL; s = s->next)
+		session_push_news(s);
+	if (store_durable(&a->store) < 0) {
+		give_up(a);
+		return;
+	}
+	for (struct session *s = a->sessions; s != NULL; s = s->next)
+		session_flush(s);
+	bury_dead(a);
+	store_close_quiet(&a->store, MOST_QUIET_MAILBOXES);
+}
+
+/* --- what master says --- */
+
+static void
+on_user(void *me, struct channel *from, uint64_t id, const struct msg_imap_user *m, const int *fd)
+{
+	struct account *a = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (!span_copy(m->user, a->user, sizeof(a->user)) || !span_copy(m->home, a->home, sizeof(a->home)))
+		a->home[0] = '\0';       /* prepare() gives up */
+}
+
+static void
+on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_session *m, const int *fd)
+{
+	struct account *a = me;
+	struct session *s;
+
+	(void)from;
+	(void)event_del(a->linger);
+	a->idle_said = false;
+	a->served++;
+	a->session_count++;
+	s = session_new(a, id, fd[0], m->tag, m->input, m->ip, m->verb);
+	s->next = a->sessions;
+	a->sessions = s;
+	if (a->session_count > a->daemon.settings->imap_sessions) {
+		log_notice(id, "too-many-sessions", KEY_STR("user", a->user), KEY_NUM("most", a->daemon.settings->imap_sessions));
+		s->out.len = 0;
+		text_add(&s->out, m->tag);
+		text_add(&s->out, SPAN(" NO [LIMIT] Too many sessions of this user.\r\n"));
+		session_bye(s, "[LIMIT] Too many sessions of this user.");
+	} else if (a->daemon.leaving) {
+		session_bye(s, "[UNAVAILABLE] The server is going down.");
+	}
+}
+
+static const struct hearing control = {
+	.on_imap_user = on_user,
+	.on_imap_session = on_session,
+};
+
+/* --- the life --- */
+
+/* Where the C library keeps the charsets that it does not have built in. */
+static void
+allow_charsets(struct daemon *d)
+{
+	static const char *const places[GCONV_DIRECTORIES] = {
+		"/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/aarch64-linux-gnu/gconv", "/usr/lib64/gconv", "/usr/lib/gconv",
+	};
+
+	for (size_t i = 0; i < GCONV_DIRECTORIES; i++) {
+		int fd = open(places[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		d->paths[d->path_count++] = (struct room_path){ fd, ".", ROOM_READ };
+		return;
+	}
+}
+
+static bool
+open_mail(struct account *a)
+{
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 10);
+	char host[256] = "";
+
+	text_add_str(&path, a->home);
+	text_add(&path, SPAN("/Maildir"));
+	if (a->home[0] == '\0' || a->daemon.directory[DIRECTORY_MAIL] < 0) {
+		log_error(0, "no-user", KEY_STR("why", "master did not say whose mail this is"));
+		return false;
+	}
+	a->maildir = maildir_open(a->daemon.directory[DIRECTORY_MAIL], text_str(&path), true);
+	text_clear(&path);
+	if (a->maildir < 0) {
+		log_error(0, "maildir-unusable", KEY_STR("home", a->home), KEY_ERRNO);
+		return false;
+	}
+	(void)span_copy(a->daemon.settings->hostname, host, sizeof(host));
+	if (maildir_make_standard(a->maildir) < 0)
+		log_warning(0, "no-standard-folders", KEY_STR("user", a->user), KEY_ERRNO);
+	if (store_init(&a->store, a->maildir, host) < 0) {
+		log_error(0, "maildir-unusable", KEY_STR("home", a->home), KEY_ERRNO);
+		return false;
+	}
+	return true;
+}
+
+static bool
+prepare(void *me)
+{
+	struct account *a = me;
+	struct daemon *d = &a->daemon;
+
+	if (!open_mail(a))
+		return false;
+	/* Message files are never written again: nothing below cur/ or new/ can be opened for writing. */
+	d->paths[d->path_count++] = (struct room_path){ a->maildir, ".", ROOM_READ | ROOM_MAKE };
+	d->paths[d->path_count++] = (struct room_path){ a->maildir, "tmp", ROOM_READ | ROOM_MAKE | ROOM_WRITE };
+	d->paths[d->path_count++] = (struct room_path){ a->maildir, MAILDIR_PRIVATE, ROOM_READ | ROOM_MAKE | ROOM_WRITE };
+	allow_charsets(d);
+	a->housekeeping = event_new(d->base, -1, 0, on_housekeeping, a);
+	a->linger = event_new(d->base, -1, 0, on_linger, a);
+	if (a->housekeeping == NULL || a->linger == NULL)
+		return false;
+	if (a->store.inotify >= 0) {
+		a->on_inotify = event_new(d->base, a->store.inotify, EV_READ | EV_PERSIST, on_inotify, a);
+		if (a->on_inotify == NULL)
+			return false;
+		(void)event_add(a->on_inotify, NULL);
+	}
+	maildir_sweep(a->maildir);
+	a->removing = true;          /* what a crash may have left of a deleted folder */
+	account_housekeep(a);
+	return true;
+}
+
+static void
+leave(void *me, unsigned int seconds)
+{
+	struct account *a = me;
+
+	(void)seconds;
+	for (struct session *s = a->sessions; s != NULL; s = s->next)
+		session_bye(s, "[UNAVAILABLE] The server is going down.");
+	if (a->sessions == NULL)
+		daemon_exit(&a->daemon);
+}
+
+static void
+load(void *me, uint32_t *connections, uint64_t *served)
+{
+	const struct account *a = me;
+
+	*connections = a->session_count;
+	*served = a->served;
+}
+
+static const struct peer_kind no_peers[] = { { 0, NULL } };
+
+static const struct daemon_kind imap = {
+	.program = PROGRAM_IMAP,
+	.room = &imap_room,
+	.peers = no_peers,
+	.prepare = prepare,
+	.leave = leave,
+	.load = load,
+	.work = work,
+	.control = &control,
+};
+
+int
+main(void)
+{
+	static struct account account;
+	int code;
+
+	account.maildir = -1;
+	code = daemon_run(&account.daemon, &imap, &account);
+	while (account.sessions != NULL) {
+		struct session *s = account.sessions;
+
+		account.sessions = s->next;
+		session_free(&s);
+	}
+	if (account.store.maildir > 0)
+		store_clear(&account.store);
+	return code;
+}

@@ -1,0 +1,153 @@
+/* search-fits - does a message fit? See search.h. A message is opened only when nothing cheaper has decided. */
+#include "imapd/search.h"
+
+#include "common/log.h"
+#include "imapd/date.h"
+#include "imapd/flags.h"
+#include "imapd/header.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct candidate {
+	const struct view *view;
+	size_t number;
+	struct index_record record;
+	unsigned int facts;          /* known in `record` */
+	struct change *learned;
+	struct mail mail;
+	bool opened, unreadable;
+};
+
+static bool
+know(struct candidate *m, unsigned int fact)
+{
+	if (m->unreadable)
+		return false;
+	if (m->facts & fact)
+		return true;
+	if (!mail_facts(m->view->mailbox, m->record.uid, fact, m->learned, &m->record))
+		m->unreadable = true;
+	m->facts |= fact;
+	return !m->unreadable;
+}
+
+static bool
+open_candidate(struct candidate *m)
+{
+	if (m->opened || m->unreadable)
+		return m->opened;
+	m->opened = mail_open(m->view->mailbox, m->record.uid, m->learned, &m->mail) == 0;
+	if (!m->opened) {
+		m->unreadable = true;
+		if (errno != ENOENT)
+			log_error(0, "message-unreadable", KEY_STR("folder", m->view->mailbox->folder),
+				KEY_NUM("uid", m->record.uid), KEY_ERRNO);
+	}
+	return m->opened;
+}
+
+static bool
+fits_day(struct candidate *m, const struct search_key *key)
+{
+	int32_t day;
+
+	if (!know(m, FACT_DATE))
+		return false;
+	day = date_day_of(m->record.date, 0);
+	return key->kind == KEY_DAY_BEFORE ? day < key->day : key->kind == KEY_DAY_ON ? day == key->day : day >= key->day;
+}
+
+static bool
+fits_sent(struct candidate *m, const struct search_key *key)
+{
+	struct span value;
+	struct date date;
+
+	if (!open_candidate(m) || !header_find(m->mail.header, SPAN("Date"), &value) || !date_parse(value, &date))
+		return false;
+	return key->kind == KEY_SENT_BEFORE ? date.day < key->day :
+		key->kind == KEY_SENT_ON ? date.day == key->day : date.day >= key->day;
+}
+
+static bool
+fits_keyword(const struct candidate *m, const struct search_key *key)
+{
+	const struct index *ix = &m->view->mailbox->index;
+	int number = keywords_find(&ix->keywords, key->name);
+
+	return (number != NO_KEYWORD && keywords_has(&ix->keywords, m->record.keywords, (unsigned int)number)) == key->yes;
+}
+
+static bool
+fits(struct candidate *m, const struct search_key *key)
+{
+	const struct search_key *child;
+	bool recent;
+
+	switch (key->kind) {
+	case KEY_AND:
+		for (child = key->children; child != NULL; child = child->next) {
+			if (!fits(m, child))
+				return false;
+		}
+		return true;
+	case KEY_OR:
+		for (child = key->children; child != NULL; child = child->next) {
+			if (fits(m, child))
+				return true;
+		}
+		return false;
+	case KEY_NOT:
+		return !fits(m, key->children) && !m->unreadable;
+	case KEY_ALL:
+		return true;
+	case KEY_FLAGS:
+		return (m->record.flags & key->flags) == key->wanted;
+	case KEY_RECENT:
+		recent = view_is_recent(m->view, m->number);
+		return recent == key->yes && !(m->record.flags & key->flags);
+	case KEY_KEYWORD:
+		return fits_keyword(m, key);
+	case KEY_NUMBERS:
+		return number_set_has(&key->set, (uint32_t)m->number);
+	case KEY_UIDS:
+		return number_set_has(&key->set, m->record.uid);
+	case KEY_DAY_BEFORE:
+	case KEY_DAY_ON:
+	case KEY_DAY_SINCE:
+		return fits_day(m, key);
+	case KEY_LARGER:
+		return know(m, FACT_SIZE) && m->record.vsize > key->size;
+	case KEY_SMALLER:
+		return know(m, FACT_SIZE) && m->record.vsize < key->size;
+	case KEY_SENT_BEFORE:
+	case KEY_SENT_ON:
+	case KEY_SENT_SINCE:
+		return fits_sent(m, key);
+	case KEY_FIELD:
+		return open_candidate(m) && match_field(&key->needle, m->mail.header, key->name);
+	case KEY_BODY:
+		return open_candidate(m) && match_body(&key->needle, mail_mime(&m->mail));
+	case KEY_TEXT:
+	default:
+		return open_candidate(m) && match_message(&key->needle, mail_mime(&m->mail));
+	}
+}
+
+bool
+search_fits(const struct search *search, const struct view *view, size_t number, struct change *learned)
+{
+	struct candidate m = { .view = view, .number = number, .learned = learned };
+	const struct index *ix = &view->mailbox->index;
+	size_t at = index_find(ix, view_uid(view, number));
+	bool result;
+
+	if (at == NO_RECORD)
+		return false;
+	m.record = ix->records[at];
+	result = fits(&m, search->root);
+	if (m.opened)
+		mail_close(&m.mail);
+	return result;
+}

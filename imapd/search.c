@@ -1,0 +1,269 @@
+/* search - see search.h. Parsing here, deciding in search-fits.c. */
+#include "imapd/search.h"
+
+#include "imapd/charset.h"
+#include "imapd/date.h"
+#include "imapd/flags.h"
+#include "imapd/imap-parse.h"
+
+#include <stdlib.h>
+
+enum { COST_RECORD, COST_FACTS, COST_HEADER, COST_BODY };
+
+enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET };
+
+static const struct {
+	const char *word;
+	enum key_kind kind;
+	int cost;
+	enum argument argument;
+	uint8_t flags, wanted;
+	const char *field;
+} keys[] = {
+	{ "ALL",        KEY_ALL,         COST_RECORD, NO_ARGUMENT,      0, 0, NULL },
+	{ "ANSWERED",   KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_ANSWERED, FLAG_ANSWERED, NULL },
+	{ "UNANSWERED", KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_ANSWERED, 0, NULL },
+	{ "DELETED",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DELETED, FLAG_DELETED, NULL },
+	{ "UNDELETED",  KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DELETED, 0, NULL },
+	{ "DRAFT",      KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DRAFT, FLAG_DRAFT, NULL },
+	{ "UNDRAFT",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DRAFT, 0, NULL },
+	{ "FLAGGED",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_FLAGGED, FLAG_FLAGGED, NULL },
+	{ "UNFLAGGED",  KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_FLAGGED, 0, NULL },
+	{ "SEEN",       KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, FLAG_SEEN, NULL },
+	{ "UNSEEN",     KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, 0, NULL },
+	{ "RECENT",     KEY_RECENT,      COST_RECORD, NO_ARGUMENT,      0, 1, NULL },
+	{ "OLD",        KEY_RECENT,      COST_RECORD, NO_ARGUMENT,      0, 0, NULL },
+	/* NEW is RECENT UNSEEN: flags are looked at too */
+	{ "NEW",        KEY_RECENT,      COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, 1, NULL },
+	{ "KEYWORD",    KEY_KEYWORD,     COST_RECORD, KEYWORD,          0, 1, NULL },
+	{ "UNKEYWORD",  KEY_KEYWORD,     COST_RECORD, KEYWORD,          0, 0, NULL },
+	{ "UID",        KEY_UIDS,        COST_RECORD, SET,              0, 0, NULL },
+	{ "BEFORE",     KEY_DAY_BEFORE,  COST_FACTS,  DAY,              0, 0, NULL },
+	{ "ON",         KEY_DAY_ON,      COST_FACTS,  DAY,              0, 0, NULL },
+	{ "SINCE",      KEY_DAY_SINCE,   COST_FACTS,  DAY,              0, 0, NULL },
+	{ "LARGER",     KEY_LARGER,      COST_FACTS,  SIZE,             0, 0, NULL },
+	{ "SMALLER",    KEY_SMALLER,     COST_FACTS,  SIZE,             0, 0, NULL },
+	{ "SENTBEFORE", KEY_SENT_BEFORE, COST_HEADER, DAY,              0, 0, NULL },
+	{ "SENTON",     KEY_SENT_ON,     COST_HEADER, DAY,              0, 0, NULL },
+	{ "SENTSINCE",  KEY_SENT_SINCE,  COST_HEADER, DAY,              0, 0, NULL },
+	{ "BCC",        KEY_FIELD,       COST_HEADER, STRING,           0, 0, "Bcc" },
+	{ "CC",         KEY_FIELD,       COST_HEADER, STRING,           0, 0, "Cc" },
+	{ "FROM",       KEY_FIELD,       COST_HEADER, STRING,           0, 0, "From" },
+	{ "SUBJECT",    KEY_FIELD,       COST_HEADER, STRING,           0, 0, "Subject" },
+	{ "TO",         KEY_FIELD,       COST_HEADER, STRING,           0, 0, "To" },
+	{ "HEADER",     KEY_FIELD,       COST_HEADER, FIELD_AND_STRING, 0, 0, NULL },
+	{ "BODY",       KEY_BODY,        COST_BODY,   STRING,           0, 0, NULL },
+	{ "TEXT",       KEY_TEXT,        COST_BODY,   STRING,           0, 0, NULL },
+};
+
+struct parser {
+	struct search *search;
+	struct span in;
+	struct arena *arena;
+	const struct view *view;
+	struct span charset;
+	const char *expected;
+	bool bad_charset;
+};
+
+static struct search_key *
+key_new(struct parser *p, enum key_kind kind)
+{
+	struct search_key *key = arena_alloc(p->arena, sizeof(*key));
+
+	key->kind = kind;
+	return key;
+}
+
+/* Children stand in order of cost, so that a cheap one decides before a message is opened. */
+static void
+add_child(struct search_key *parent, struct search_key *child)
+{
+	struct search_key **at = &parent->children;
+
+	while (*at != NULL && (*at)->cost <= child->cost)
+		at = &(*at)->next;
+	child->next = *at;
+	*at = child;
+	if (child->cost > parent->cost)
+		parent->cost = child->cost;
+}
+
+static bool
+wrong(struct parser *p, const char *expected)
+{
+	p->expected = expected;
+	return false;
+}
+
+static bool
+take_needle(struct parser *p, struct search_key *key)
+{
+	struct span string;
+
+	if (!imap_take_space(&p->in) || !imap_take_astring(&p->in, p->arena, &string))
+		return wrong(p, "a string to search for");
+	if (!needle_init(&key->needle, string, p->charset, &p->bad_charset))
+		return wrong(p, "a shorter string");
+	if (p->search->needle_count == p->search->needle_room) {
+		p->search->needle_room = p->search->needle_room == 0 ? 8 : 2 * p->search->needle_room;
+		p->search->needles = must_realloc(p->search->needles, p->search->needle_room * sizeof(struct search_key *));
+	}
+	p->search->needles[p->search->needle_count++] = key;
+	return true;
+}
+
+static void
+resolve(struct parser *p, struct search_key *key)
+{
+	const struct view *v = p->view;
+
+	if (key->kind == KEY_UIDS)
+		number_set_resolve(&key->set, v->count == 0 ? 0 : v->uids[v->count - 1]);
+	else
+		number_set_resolve(&key->set, (uint32_t)v->count);
+}
+
+static bool
+take_argument(struct parser *p, struct search_key *key, enum argument argument)
+{
+	switch (argument) {
+	case NO_ARGUMENT:
+		return true;
+	case KEYWORD:
+		return (imap_take_space(&p->in) && imap_take_atom(&p->in, &key->name)) || wrong(p, "a keyword");
+	case DAY:
+		return (imap_take_space(&p->in) && date_take_day(&p->in, &key->day)) || wrong(p, "a date such as 1-Feb-1994");
+	case SIZE:
+		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) || wrong(p, "a size in octets");
+	case SET:
+		if (!imap_take_space(&p->in) || !number_set_take(&p->in, p->arena, &key->set))
+			return wrong(p, "a set of UIDs");
+		resolve(p, key);
+		return true;
+	case FIELD_AND_STRING:
+		if (!imap_take_space(&p->in) || !imap_take_astring(&p->in, p->arena, &key->name))
+			return wrong(p, "the name of a header field");
+		return take_needle(p, key);
+	case STRING:
+	default:
+		return take_needle(p, key);
+	}
+}
+
+static struct search_key *take_key(struct parser *p, int depth);
+
+/* NOT key; OR key key. */
+static struct search_key *
+take_operator(struct parser *p, enum key_kind kind, int depth)
+{
+	struct search_key *key = key_new(p, kind), *child;
+
+	for (int i = 0; i < (kind == KEY_OR ? 2 : 1); i++) {
+		if (!imap_take_space(&p->in))
+			return wrong(p, "a search key"), NULL;
+		child = take_key(p, depth + 1);
+		if (child == NULL)
+			return NULL;
+		add_child(key, child);
+	}
+	return key;
+}
+
+/* "(" key *(SP key) ")", or keys up to the end of the command (depth 0). */
+static struct search_key *
+take_list(struct parser *p, int depth)
+{
+	struct search_key *list = key_new(p, KEY_AND), *child;
+
+	do {
+		child = take_key(p, depth + 1);
+		if (child == NULL)
+			return NULL;
+		add_child(list, child);
+	} while (imap_take_space(&p->in));
+	if (depth > 0 && !span_take(&p->in, ')'))
+		return wrong(p, "a closing parenthesis behind search keys"), NULL;
+	return list;
+}
+
+static struct search_key *
+take_word(struct parser *p)
+{
+	struct search_key *key;
+	struct span word;
+
+	if (!imap_take_atom(&p->in, &word))
+		return wrong(p, "a search key"), NULL;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!span_equal_nocase(word, span_str(keys[i].word)))
+			continue;
+		key = key_new(p, keys[i].kind);
+		key->cost = keys[i].cost;
+		key->flags = keys[i].flags;
+		key->wanted = keys[i].wanted;
+		key->yes = keys[i].wanted != 0;
+		key->name = span_str(keys[i].field);
+		return take_argument(p, key, keys[i].argument) ? key : NULL;
+	}
+	return wrong(p, "a search key of RFC 3501"), NULL;
+}
+
+static struct search_key *
+take_key(struct parser *p, int depth)
+{
+	struct search_key *key;
+
+	if (depth > MOST_IMAP_NESTING)
+		return wrong(p, "fewer search keys within each other"), NULL;
+	if (span_take(&p->in, '('))
+		return take_list(p, depth);
+	if (p->in.len > 0 && ((p->in.at[0] >= '0' && p->in.at[0] <= '9') || p->in.at[0] == '*')) {
+		key = key_new(p, KEY_NUMBERS);
+		if (!number_set_take(&p->in, p->arena, &key->set))
+			return wrong(p, "a set of message numbers"), NULL;
+		resolve(p, key);
+		return key;
+	}
+	/* "NOT" and "OR" end with the space behind them: "NOTE" is something else. */
+	if (span_starts_nocase(p->in, SPAN("NOT ")) && span_take_word(&p->in, SPAN("NOT")))
+		return take_operator(p, KEY_NOT, depth);
+	if (span_starts_nocase(p->in, SPAN("OR ")) && span_take_word(&p->in, SPAN("OR")))
+		return take_operator(p, KEY_OR, depth);
+	return take_word(p);
+}
+
+enum search_wrong
+search_take(struct search *search, struct span *in, struct arena *arena, const struct view *view, const char **expected)
+{
+	struct parser p = { .search = search, .in = *in, .arena = arena, .view = view };
+
+	*search = (struct search){ .arena = arena };
+	*expected = "a search key";
+	if (span_take_word(&p.in, SPAN("CHARSET "))) {
+		if (!imap_take_astring(&p.in, arena, &p.charset) || !imap_take_space(&p.in)) {
+			*expected = "the name of a charset, and search keys";
+			return SEARCH_SYNTAX;
+		}
+		if (charset_find(p.charset) == NULL)
+			return SEARCH_CHARSET;
+	}
+	search->root = take_list(&p, 0);
+	if (search->root == NULL)
+		*expected = p.expected;
+	if (p.bad_charset)
+		return SEARCH_CHARSET;
+	if (search->root == NULL)
+		return SEARCH_SYNTAX;
+	*in = p.in;
+	return SEARCH_FINE;
+}
+
+void
+search_clear(struct search *search)
+{
+	for (size_t i = 0; i < search->needle_count; i++)
+		needle_clear(&search->needles[i]->needle);
+	free(search->needles);
+	*search = (struct search){ .root = NULL };
+}

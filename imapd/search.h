@@ -1,0 +1,51 @@
+/*
+ * search - the keys of SEARCH (RFC 3501 6.4.4) as a tree, and whether a message fits it.
+ */
+#ifndef VALIJA_IMAPD_SEARCH_H
+#define VALIJA_IMAPD_SEARCH_H
+
+#include "imapd/arena.h"
+#include "imapd/mail.h"
+#include "imapd/match.h"
+#include "imapd/number-set.h"
+#include "imapd/view.h"
+
+enum key_kind {
+	KEY_AND, KEY_OR, KEY_NOT,
+	KEY_ALL, KEY_FLAGS, KEY_RECENT, KEY_KEYWORD, KEY_NUMBERS, KEY_UIDS,
+	KEY_DAY_BEFORE, KEY_DAY_ON, KEY_DAY_SINCE, KEY_LARGER, KEY_SMALLER,
+	KEY_SENT_BEFORE, KEY_SENT_ON, KEY_SENT_SINCE, KEY_FIELD,
+	KEY_BODY, KEY_TEXT,
+};
+
+struct search_key {
+	enum key_kind kind;
+	int cost;                    /* of the dearest part: children are tried from the cheapest on */
+	struct search_key *children, *next;
+	uint8_t flags, wanted;       /* KEY_FLAGS: record.flags & flags == wanted */
+	bool yes;                    /* KEY_RECENT */
+	struct span name;            /* of a field or a keyword */
+	struct needle needle;
+	int32_t day;
+	uint32_t size;
+	struct number_set set;
+};
+
+struct search {
+	struct search_key *root;
+	struct search_key **needles; /* keys whose needle must be released */
+	size_t needle_count, needle_room;
+	struct arena *arena;         /* borrowed */
+};
+
+enum search_wrong { SEARCH_FINE, SEARCH_SYNTAX, SEARCH_CHARSET };
+
+/* Takes "[CHARSET x] key key ..." to the end of *in. *expected says what was wrong. Release with search_clear in any
+ * case. Numbers are resolved against `view`. */
+enum search_wrong search_take(struct search *search, struct span *in, struct arena *arena, const struct view *view,
+	const char **expected);
+void search_clear(struct search *search);
+/* Does message `number` of the view fit? What is learned of it is gathered in `learned`. */
+bool search_fits(const struct search *search, const struct view *view, size_t number, struct change *learned);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * session - one logged-in IMAP connection: its bytes in, its bytes out, its selected mailbox, its command.
+ *
+ * Commands run one after the other. What they answer is gathered in `out` and sent at the end of the round of
+ * events, after everything that it acknowledges was made durable (account's work, imap.c). A command that has much
+ * to say stops when `out` is full and goes on when the client has read (command.h).
+ */
+#ifndef VALIJA_IMAPD_SESSION_H
+#define VALIJA_IMAPD_SESSION_H
+
+#include "common/message.h"
+#include "common/text.h"
+#include "imapd/account.h"
+#include "imapd/imap-input.h"
+#include "imapd/mail.h"
+#include "imapd/view.h"
+
+#define OUT_FULL (128 * 1024)            /* a command stops producing above this */
+#define OUT_LOW (32 * 1024)              /* and goes on below this */
+#define MOST_OUT (32 * 1024 * 1024)      /* no single item of a response is larger */
+#define SLICE_MICROSECONDS 5000          /* how long one session may hold up the others */
+#define MOST_ERRORS 20                   /* BADs without an OK between them */
+
+struct command;
+
+struct session {
+	struct session *next;
+	struct account *account;
+	uint64_t id;
+	char ip[MOST_IP + 1];
+	int fd;
+	struct event *readable, *writable, *turn, *silence;
+	struct imap_input input;
+	struct text out;
+	size_t sent;                 /* of `out` */
+	struct view *view;           /* NULL: nothing is selected */
+	struct command *command;     /* NULL: the next one is awaited */
+	struct mail_cache mail;
+	uint64_t bytes_in, bytes_out, commands;
+	unsigned int errors;
+	bool wants_room;             /* the command goes on when `out` has drained */
+	bool closing;                /* no more commands; closed when all is sent */
+	bool dead;                   /* freed at the end of the round */
+	bool blocked;                /* the client does not read */
+	const char *why;             /* how it ended */
+	int64_t slice_end;           /* microseconds, monotonic */
+};
+
+/* Takes `fd`. Sends the tagged OK of the login, then goes on with `input`. */
+struct session *session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input, struct span ip,
+	struct span verb);
+/* Says BYE and closes when it is sent. `text` may begin with a response code. */
+void session_bye(struct session *s, const char *text);
+/* The client is gone, or must be cut off. */
+void session_end(struct session *s, const char *why);
+/* Goes on with what can be done now. */
+void session_go_on(struct session *s);
+/* Soon, after others had their turn. */
+void session_take_turn(struct session *s);
+/* Sends what can be sent; the durable part of the round is over. */
+void session_flush(struct session *s);
+void session_free(struct session **s);
+
+/* Frees a session's command, whatever it was about to do; accepts NULL inside. In command.c. */
+void command_free(struct command **c);
+
+/* Does it wait in IDLE? And what is new there is told to it (cmd-idle.c). */
+bool session_is_idle(const struct session *s);
+void session_push_news(struct session *s);
+
+/* For commands: is there enough in `out`, or is the slice over? */
+bool session_full(const struct session *s);
+bool session_slice_over(const struct session *s);
+
+#define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT CHILDREN SPECIAL-USE " \
+	"LIST-EXTENDED MOVE"
+
+#endif
