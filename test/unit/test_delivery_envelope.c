@@ -1,0 +1,209 @@
+/* The envelope file: any bytes survive; any damage is noticed; a torn tail loses only itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "delivery/crc32c.h"
+#include "delivery/envelope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS 400
+
+static unsigned char pool[MOST_PATH_FIELD];
+
+static struct span
+random_bytes(size_t most)
+{
+	size_t len = (size_t)rand() % (most + 1);
+
+	for (size_t i = 0; i < sizeof(pool); i++)
+		pool[i] = (unsigned char)rand();
+	return span_of(must_copy(span_of(pool, len)), len);
+}
+
+static struct envelope
+random_envelope(uint32_t count)
+{
+	struct envelope e = { .id = (uint64_t)rand() + 1, .session = (uint64_t)rand() << 20,
+		.service = (uint8_t)rand(), .sender = random_bytes(MOST_ADDRESS),
+		.login = random_bytes(MOST_ADDRESS), .body = (uint8_t)rand(), .utf8 = rand() % 2,
+		.size = (uint64_t)rand() << 31, .digest = random_bytes(DIGEST_SIZE),
+		.arrived = (uint64_t)rand(), .count = count };
+
+	e.recipient = must_alloc(count * sizeof(*e.recipient));
+	for (uint32_t i = 0; i < count; i++)
+		e.recipient[i] = (struct envelope_recipient){ .number = i * 7, .uid = (uint32_t)rand(),
+			.gid = (uint32_t)rand(), .address = random_bytes(MOST_ADDRESS),
+			.home = random_bytes(MOST_PATH_FIELD) };
+	return e;
+}
+
+static void
+random_free(struct envelope *e)
+{
+	free((void *)(uintptr_t)e->sender.at);
+	free((void *)(uintptr_t)e->login.at);
+	free((void *)(uintptr_t)e->digest.at);
+	for (uint32_t i = 0; i < e->count; i++) {
+		free((void *)(uintptr_t)e->recipient[i].address.at);
+		free((void *)(uintptr_t)e->recipient[i].home.at);
+	}
+	envelope_clear(e);
+}
+
+static void
+same(const struct envelope *a, const struct envelope *b)
+{
+	assert_true(a->id == b->id && a->session == b->session && a->service == b->service);
+	assert_true(span_equal(a->sender, b->sender) && span_equal(a->login, b->login));
+	assert_true(a->body == b->body && a->utf8 == b->utf8 && a->size == b->size);
+	assert_true(span_equal(a->digest, b->digest) && a->arrived == b->arrived);
+	assert_int_equal(a->count, b->count);
+	for (uint32_t i = 0; i < a->count; i++) {
+		assert_int_equal(a->recipient[i].number, b->recipient[i].number);
+		assert_true(span_equal(a->recipient[i].address, b->recipient[i].address));
+		assert_true(span_equal(a->recipient[i].home, b->recipient[i].home));
+		assert_true(a->recipient[i].uid == b->recipient[i].uid && a->recipient[i].gid == b->recipient[i].gid);
+	}
+}
+
+/* HARDENING I1: no byte of an address, a name or a reason becomes structure. */
+static void
+i1_any_bytes_survive(void **state)
+{
+	(void)state;
+	srand(5);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct envelope e = random_envelope(1 + (uint32_t)rand() % 6), back;
+		struct text file = TEXT_UP_TO(MOST_ENVELOPE);
+		struct span reason = random_bytes(MOST_REASON);
+		struct verdict v = { NEVER, 550, SPAN("5.1.1"), reason };
+		uint32_t about = (uint32_t)rand() % e.count;
+		size_t whole;
+
+		envelope_encode(&e, &file);
+		envelope_encode_told(e.recipient[about].number, &v, 77, &file);
+		assert_false(file.failed);
+		assert_true(envelope_decode(text_span(&file), &back, &whole));
+		assert_int_equal(whole, file.len);
+		same(&e, &back);
+		for (uint32_t i = 0; i < e.count; i++)
+			assert_int_equal(back.recipient[i].told.outcome, i == about ? NEVER : 0);
+		assert_true(span_equal(back.recipient[about].told.reason, reason));
+		assert_true(back.recipient[about].told.code == 550 && back.recipient[about].told_at == 77);
+		free((void *)(uintptr_t)reason.at);
+		envelope_clear(&back);
+		random_free(&e);
+		text_clear(&file);
+	}
+}
+
+static void
+a_torn_tail_is_cut_at_the_last_whole_record(void **state)
+{
+	struct envelope e = random_envelope(2), back;
+	struct text file = TEXT_UP_TO(MOST_ENVELOPE);
+	struct verdict first = V_MAILBOX_UNUSABLE, second = V_DELIVERED;
+	size_t born, told, whole;
+
+	(void)state;
+	envelope_encode(&e, &file);
+	born = file.len;
+	envelope_encode_told(0, &first, 1, &file);
+	told = file.len;
+	envelope_encode_told(0, &second, 2, &file);
+	for (size_t len = 0; len <= file.len; len++) {
+		/* A copy of exact size, so that a read past its end is seen. */
+		unsigned char *cut = must_alloc(len + 1);
+		struct span s = span_of(memcpy(cut, file.at, len), len);
+
+		assert_int_equal(envelope_decode(s, &back, &whole), len >= born);
+		if (len >= born) {
+			assert_int_equal(whole, len == file.len ? file.len : len >= told ? told : born);
+			assert_int_equal(envelope_whole(s), whole);
+			assert_int_equal(back.recipient[0].told.outcome,
+				len == file.len ? DONE : len >= told ? LATER : 0);
+			envelope_clear(&back);
+		}
+		free(cut);
+	}
+	random_free(&e);
+	text_clear(&file);
+}
+
+/* I4, L1: each single flipped bit ends what is believed at that record. */
+static void
+every_damage_is_noticed(void **state)
+{
+	struct envelope e = random_envelope(2), back;
+	struct text file = TEXT_UP_TO(MOST_ENVELOPE);
+	struct verdict v = V_DELIVERED;
+	size_t born, whole;
+
+	(void)state;
+	envelope_encode(&e, &file);
+	born = file.len;
+	envelope_encode_told(0, &v, 1, &file);
+	for (size_t bit = 0; bit < file.len * 8; bit++) {
+		file.at[bit / 8] ^= (unsigned char)(1u << bit % 8);
+		if (envelope_decode(text_span(&file), &back, &whole)) {
+			assert_true(bit / 8 >= born && whole == born);
+			assert_int_equal(back.recipient[0].told.outcome, 0);
+			envelope_clear(&back);
+		} else {
+			assert_true(bit / 8 < born);
+		}
+		file.at[bit / 8] ^= (unsigned char)(1u << bit % 8);
+	}
+	random_free(&e);
+	text_clear(&file);
+}
+
+static void
+ceilings_hold(void **state)
+{
+	struct envelope e = random_envelope(3);
+	struct text small = TEXT_UP_TO(60), file = TEXT_UP_TO(MOST_ENVELOPE);
+	char big[MOST_REASON + 1];
+	struct verdict v = { NEVER, 550, SPAN("5.1.1"), span_of(big, sizeof(big)) };
+
+	(void)state;
+	memset(big, 'x', sizeof(big));
+	envelope_encode(&e, &small);
+	assert_true(small.failed);
+	envelope_encode_told(1, &v, 1, &file);
+	assert_true(file.failed && file.len == 0);
+	random_free(&e);
+	text_clear(&small);
+}
+
+/* RFC 3720 appendix B.4. */
+static void
+crc32c_is_castagnoli(void **state)
+{
+	unsigned char zeros[32] = { 0 }, ones[32];
+
+	(void)state;
+	memset(ones, 0xff, sizeof(ones));
+	assert_int_equal(crc32c(span_of(zeros, 32)), 0x8a9136aa);
+	assert_int_equal(crc32c(span_of(ones, 32)), 0x62a8ab43);
+	assert_int_equal(crc32c(SPAN("123456789")), 0xe3069283);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(crc32c_is_castagnoli),
+		cmocka_unit_test(i1_any_bytes_survive),
+		cmocka_unit_test(a_torn_tail_is_cut_at_the_last_whole_record),
+		cmocka_unit_test(every_damage_is_noticed),
+		cmocka_unit_test(ceilings_hold),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
