@@ -287,7 +287,7 @@ class Instance:
         family = self.pids()
         left = []
         if family:
-            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
+            with contextlib.suppress(AssertionError, OSError, subprocess.SubprocessError):
                 self.valija("stop", seconds=40)
         limit = time.monotonic() + 5
         while time.monotonic() < limit and any(alive(pid) for pid in family):
