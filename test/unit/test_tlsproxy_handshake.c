@@ -1,0 +1,638 @@
+/*
+ * The real key process and two real workers, with a client: handshakes, signatures that are given or
+ * refused, tickets, ends of connections, stalled clients, restarts and reloads.
+ */
+#include "tlsproxy_rig.h"
+
+#include "tlsproxy/chain.h"
+
+#define ONLY_12 "NORMAL:-VERS-ALL:+VERS-TLS1.2"
+#define ONLY_13 "NORMAL:-VERS-ALL:+VERS-TLS1.3"
+#define RSA_ONLY ":-SIGN-ALL:+SIGN-RSA-SHA256:+SIGN-RSA-PSS-RSAE-SHA256"
+
+static void
+handshakes_and_data(void **state)
+{
+	static const struct {
+		const char *priorities, *version;
+	} rows[] = {
+		{ ONLY_13, "TLS1.3" },
+		{ ONLY_12, "TLS1.2" },
+		{ ONLY_13 RSA_ONLY, "TLS1.3" },
+		{ ONLY_12 RSA_ONLY, "TLS1.2" },
+		{ ONLY_12 ":-SIGN-ALL:+SIGN-RSA-SHA384", "TLS1.2" },
+		{ ONLY_12 ":-SIGN-ALL:+SIGN-ECDSA-SHA384", "TLS1.2" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wish wish = { .service = SERVICE_IMAPS, .priorities = rows[i].priorities };
+		struct client c = client_shake(&wish);
+
+		if (c.error != 0)
+			fail_msg("%s: %s (%s)", rows[i].priorities, gnutls_strerror(c.error),
+				c.session->reason);
+		assert_true(c.session->ready);
+		assert_string_equal(c.session->version, rows[i].version);
+		assert_false(c.session->resumed);
+		client_talk(&c);
+		client_close(&c);
+	}
+}
+
+static void
+certificate_verifies_by_our_authority(void **state)
+{
+	struct wish wish = { .service = SERVICE_IMAPS, .sni = "mail.example.org" };
+	struct client c = client_connect(&wish);
+
+	(void)state;
+	client_prepare(&c, &wish);
+	gnutls_session_set_verify_cert(c.tls, "mail.example.org", 0);
+	client_handshake(&c);
+	assert_int_equal(c.error, 0);
+	assert_string_equal(c.session->sni, "mail.example.org");
+	client_close(&c);
+}
+
+static void
+passport_tells_what_was_seen(void **state)
+{
+	struct wish wish = { .service = SERVICE_SUBMISSIONS, .sni = "mail.example.org", .alpn = "smtp" };
+	struct client c = client_shake(&wish);
+	gnutls_datum_t binding = { NULL, 0 };
+	struct passport p;
+
+	(void)state;
+	assert_true(c.session->ready);
+	assert_true(passport_open(rig.passport_key, span_of(c.session->sealed, c.session->sealed_len), &p));
+	assert_true(p.session == c.session->id);
+	assert_int_equal(p.service, SERVICE_SUBMISSIONS);
+	assert_true(span_equal(p.ip, SPAN("127.0.0.1")));
+	assert_true(span_equal(p.local_ip, SPAN("127.0.0.1")));
+	assert_true(span_equal(p.sni, SPAN("mail.example.org")));
+	assert_true(span_equal(p.alpn, SPAN("smtp")));
+	assert_false(p.certificate_valid);
+	assert_int_equal(gnutls_session_channel_binding(c.tls, GNUTLS_CB_TLS_EXPORTER, &binding), 0);
+	assert_true(span_equal(p.exporter, span_of(binding.data, binding.size)));
+	gnutls_free(binding.data);
+	assert_int_equal(gnutls_session_channel_binding(c.tls, GNUTLS_CB_TLS_SERVER_END_POINT, &binding), 0);
+	assert_true(span_equal(p.end_point, span_of(binding.data, binding.size)));
+	gnutls_free(binding.data);
+	client_close(&c);
+}
+
+static void
+bulk_goes_both_ways(void **state)
+{
+	enum { SIZE = 3 << 20 };
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	static unsigned char sent[SIZE], got[SIZE];
+	size_t out = 0, in = 0, back = 0, home = 0;
+
+	(void)state;
+	assert_true(c.session->ready);
+	for (size_t i = 0; i < SIZE; i++)
+		sent[i] = (unsigned char)(i * 7 + i / 251);
+	/* Slow readers on both sides: nothing may be lost while everything is full. */
+	for (long limit = rig_now() + 20000; home < SIZE;) {
+		ssize_t n;
+
+		assert_true(rig_now() < limit);
+		if (out < SIZE && (n = gnutls_record_send(c.tls, sent + out,
+			SIZE - out < 16384 ? SIZE - out : 16384)) > 0)
+			out += (size_t)n;
+		if ((n = recv(c.session->plain, got + in, SIZE - in < 30011 ? SIZE - in : 30011,
+			MSG_DONTWAIT)) > 0)
+			in += (size_t)n;
+		if (back < in && (n = send(c.session->plain, got + back, in - back,
+			MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
+			back += (size_t)n;
+		if (home < back) {
+			static unsigned char piece[16384];
+
+			n = gnutls_record_recv(c.tls, piece, sizeof(piece));
+			if (n > 0) {
+				assert_memory_equal(piece, sent + home, (size_t)n);
+				home += (size_t)n;
+			}
+		}
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	}
+	client_close(&c);
+}
+
+static gnutls_datum_t
+take_ticket(struct client *c)
+{
+	gnutls_datum_t data = { NULL, 0 };
+
+	client_talk(c); /* TLS 1.3 tickets come with the first answer */
+	assert_int_equal(gnutls_session_get_data2(c->tls, &data), 0);
+	return data;
+}
+
+static void
+t6_tickets(void **state)
+{
+	static const char *const versions[] = { ONLY_13, ONLY_12 };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct wish wish = { .service = SERVICE_IMAPS, .priorities = versions[i] };
+		struct client first = client_shake(&wish), again, other;
+		gnutls_datum_t ticket = take_ticket(&first);
+
+		client_close(&first);
+		wish.resume = &ticket;
+		wish.worker = 1;
+		again = client_shake(&wish);
+		assert_true(again.session->ready);
+		assert_true(again.session->resumed);
+		client_talk(&again);
+		client_close(&again);
+		wish.service = SERVICE_SUBMISSIONS;
+		other = client_shake(&wish);
+		assert_true(other.session->ready);
+		assert_false(other.session->resumed);
+		client_close(&other);
+		gnutls_free(ticket.data);
+	}
+}
+
+static void
+t6_wrong_protocol(void **state)
+{
+	static const struct {
+		enum service service;
+		const char *alpn;
+		bool good;
+	} rows[] = {
+		{ SERVICE_IMAPS, NULL, true }, { SERVICE_IMAPS, "imap", true },
+		{ SERVICE_IMAPS, "http/1.1", false }, { SERVICE_IMAPS, "smtp", false },
+		{ SERVICE_SUBMISSIONS, "smtp", true }, { SERVICE_SUBMISSIONS, "imap", false },
+		{ SERVICE_SMTP, "h2", false },
+	};
+	static const char *const versions[] = { ONLY_13, ONLY_12 };
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wish wish = { .service = rows[i / 2].service, .alpn = rows[i / 2].alpn,
+			.priorities = versions[i % 2] };
+		struct client c = client_shake(&wish);
+
+		assert_int_equal(c.session->ready, rows[i / 2].good);
+		if (!rows[i / 2].good) {
+			assert_int_equal(c.error, GNUTLS_E_FATAL_ALERT_RECEIVED);
+			assert_int_equal(gnutls_alert_get(c.tls), GNUTLS_A_NO_APPLICATION_PROTOCOL);
+			assert_non_null(strstr(c.session->reason, "ALPN"));
+		}
+		client_close(&c);
+	}
+}
+
+static void
+old_and_weak_is_refused(void **state)
+{
+	static const char *const offers[] = {
+		"NORMAL:-VERS-ALL:+VERS-TLS1.1:+VERS-TLS1.0:%COMPAT",
+		"NONE:+VERS-TLS1.2:+AES-128-CBC:+AES-256-CBC:+SHA1:+SHA256:+ECDHE-RSA:+ECDHE-ECDSA:+SIGN-ALL"
+		":+GROUP-ALL:+CTYPE-X509",
+		"NONE:+VERS-TLS1.2:+AES-128-GCM:+AEAD:+RSA:+SIGN-ALL:+GROUP-ALL:+CTYPE-X509",
+		"NONE:+VERS-TLS1.2:+AES-128-GCM:+AEAD:+ANON-ECDH:+SIGN-ALL:+GROUP-ALL:+CTYPE-X509",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(offers) / sizeof(offers[0]); i++) {
+		struct client c = client_connect(&(struct wish){ .service = SERVICE_IMAPS });
+
+		client_prepare(&c, &(struct wish){ .service = SERVICE_IMAPS, .priorities = offers[i] });
+		client_handshake(&c);
+		assert_true(c.session->failed);
+		assert_false(c.session->ready);
+		assert_non_null(strstr(c.session->reason, i == 0 ? "version" : "no cipher in common"));
+		client_close(&c);
+	}
+}
+
+/* --- what tls-key signs --- */
+
+static bool
+spy_asks(uint64_t session, const unsigned char *key, uint32_t algorithm, bool hashed, const void *at,
+	size_t len)
+{
+	rig.spy_answered = false;
+	send_tls_sign(rig.spy, session, &(struct msg_tls_sign){ .key = span_of(key, KEY_ID_SIZE),
+		.algorithm = algorithm, .hashed = hashed, .input = span_of(at, len) }, NULL);
+	rig_until(rig.spy_answered);
+	return !rig.spy_refused;
+}
+
+static void
+captured_worker_gets_one_signature(void **state)
+{
+	static const unsigned char hash[64] = { 1, 2, 3 };
+	struct text why = TEXT_UP_TO(MOST_WHY);
+	uint64_t session = id_new(), other = id_new();
+	struct chain p256;
+	int fd = rig_file("server.crt");
+
+	(void)state;
+	assert_int_equal(chain_read(fd, &p256, &why), 0);
+	close(fd);
+	/* nobody announced it */
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
+	assert_string_equal(rig.spy_reason, "nobody announced the session");
+	/* announced, but for another worker */
+	send_tls_expect(rig.smtpd_key, other, &(struct msg_tls_expect){ .worker = 0 }, NULL);
+	assert_false(spy_asks(other, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
+	assert_string_equal(rig.spy_reason, "the session was announced for another worker");
+	send_tls_expect(rig.smtpd_key, session, &(struct msg_tls_expect){ .worker = RIG_SPY }, NULL);
+	/* wrong sizes, algorithms, forms: refused, and they use nothing up */
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 31));
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 64));
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, false, hash, 32));
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA1, true, hash, 20));
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, true, hash, 32));
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_RSA_RAW, true, hash, 51));
+	assert_false(spy_asks(session, hash, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
+	assert_string_equal(rig.spy_reason, "no such key");
+	/* once */
+	assert_true(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
+	assert_string_equal(rig.spy_reason, "the session has had its signature");
+	send_tls_expect(rig.smtpd_key, session, &(struct msg_tls_expect){ .worker = RIG_SPY }, NULL);
+	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
+	assert_non_null(strstr(text_str(&rig.log_text), "signature-refused"));
+	chain_clear(&p256);
+	text_clear(&why);
+}
+
+static void
+unannounced_session_fails(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .unannounced = true });
+
+	(void)state;
+	assert_true(c.session->failed);
+	assert_string_equal(c.session->reason, "no signature: nobody announced the session");
+	client_close(&c);
+}
+
+/* --- ends --- */
+
+static void
+t3_clear_bytes_after_the_end(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_SUBMISSIONS });
+	char got[64];
+
+	(void)state;
+	client_talk(&c);
+	assert_int_equal(gnutls_bye(c.tls, GNUTLS_SHUT_WR), 0);
+	assert_int_equal(send(c.fd, "QUIT\r\nNOOP\r\n", 12, MSG_NOSIGNAL), 12);
+	assert_int_equal(plain_receive(c.session, got, sizeof(got)), 0);
+	/* half-closed: the front end may still answer */
+	assert_int_equal(send(c.session->plain, "bye", 3, MSG_NOSIGNAL), 3);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 3);
+	assert_int_equal(recv(c.session->plain, got, sizeof(got), MSG_DONTWAIT), 0);
+	plain_close(c.session);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 0);
+	assert_int_equal(recv(c.fd, got, sizeof(got), MSG_DONTWAIT), 0);
+	client_close(&c);
+}
+
+static void
+broken_record_ends_both_ways(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_SUBMISSIONS });
+	char got[64];
+
+	(void)state;
+	client_talk(&c);
+	assert_int_equal(send(c.fd, "\x17\x03\x03\x00\x20" "0123456789abcdef0123456789abcdef", 37,
+		MSG_NOSIGNAL), 37);
+	assert_int_equal(plain_receive(c.session, got, sizeof(got)), 0);
+	rig_until(send(c.session->plain, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0);
+	client_close(&c);
+}
+
+static void
+front_end_closes_first(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	char got[64];
+
+	(void)state;
+	client_send(&c, "logout", 6); /* unread when it closes */
+	assert_int_equal(send(c.session->plain, "* BYE", 5, MSG_NOSIGNAL), 5);
+	plain_close(c.session);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 5);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 0); /* close_notify, no truncation */
+	client_close(&c);
+}
+
+/* Back ends that die in the middle of an upload do not harm the others, and leave nothing behind. */
+static void
+t4_front_end_dies_in_upload(void **state)
+{
+	static unsigned char piece[16384];
+	struct client idle[4];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		idle[i] = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	for (int round = 0; round < 10; round++) {
+		struct client c = client_shake(&(struct wish){ .service = SERVICE_SUBMISSIONS });
+		long limit = rig_now() + 5000;
+		int sent = 0;
+
+		while (rig_now() < limit) {
+			ssize_t n = gnutls_record_send(c.tls, piece, sizeof(piece));
+
+			if (n < 0 && n != GNUTLS_E_AGAIN)
+				break;
+			if (n > 0 && ++sent == 30 && c.session->plain >= 0)
+				plain_close(c.session);
+			if (n == GNUTLS_E_AGAIN) {
+				if (c.session->plain >= 0)
+					plain_close(c.session);
+				rig_nap();
+			}
+		}
+		assert_true(rig_now() < limit);
+		client_close(&c);
+	}
+	for (size_t i = 0; i < 4; i++)
+		client_talk(&idle[i]);
+	rig_until(rig_connections(&rig.worker[0]) == 4);
+	for (size_t i = 0; i < 4; i++)
+		client_close(&idle[i]);
+	rig_until(rig_connections(&rig.worker[0]) == 0);
+}
+
+/* --- names --- */
+
+static void
+t5_names_are_input(void **state)
+{
+	/* A ClientHello of TLS 1.2 with one extension, server_name, made by hand. */
+	static const struct {
+		const char *at;
+		size_t len;
+	} names[] = {
+		{ "a\\\0", 3 }, { "../../x", 7 }, { "%s%n", 4 }, { "", 0 }, { "a..b", 4 }, { "\xff\xfe", 2 },
+		{ "127.0.0.1", 9 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct wish wish = { .service = SERVICE_IMAPS };
+		struct client c = client_connect(&wish);
+		char got[64];
+
+		client_prepare(&c, &wish);
+		/* The client library refuses some of these itself: then the handshake goes without. */
+		gnutls_server_name_set(c.tls, GNUTLS_NAME_DNS, names[i].at, names[i].len);
+		c.error = gnutls_handshake(c.tls);
+		if (gnutls_error_is_fatal(c.error) == 0 || c.error == 0) {
+			client_handshake(&c);
+			if (c.session->ready) {
+				assert_string_equal(c.session->sni, "");
+				client_talk(&c);
+			}
+		}
+		(void)recv(c.fd, got, sizeof(got), MSG_DONTWAIT);
+		client_close(&c);
+	}
+}
+
+/* --- stalled, restarted, reloaded --- */
+
+static void
+t7_unfinished_handshakes(void **state)
+{
+	struct client stalled[40], good;
+	long begun;
+
+	(void)state;
+	for (size_t i = 0; i < 40; i++) {
+		stalled[i] = client_connect(&(struct wish){ .service = SERVICE_IMAPS });
+		assert_int_equal(send(stalled[i].fd, "\x16\x03\x01\x02\x00\x01", 6, MSG_NOSIGNAL), 6);
+	}
+	begun = rig_now();
+	good = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	assert_true(good.session->ready);
+	assert_true(rig_now() - begun < 1000);
+	client_talk(&good);
+	for (size_t i = 0; i < 40; i++) {
+		rig_until(stalled[i].session->failed);
+		assert_non_null(strstr(stalled[i].session->reason, "timeout"));
+		client_close(&stalled[i]);
+	}
+	assert_true(rig_now() - begun < 4000);
+	client_talk(&good);
+	client_close(&good);
+	rig_until(rig_connections(&rig.worker[0]) == 0);
+}
+
+/* Of one address, the oldest unfinished one gives way. */
+static void
+t7_too_many_of_one_address(void **state)
+{
+	struct client stalled[70], good;
+	unsigned int refused = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 70; i++)
+		stalled[i] = client_connect(&(struct wish){ .service = SERVICE_IMAPS });
+	good = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	assert_true(good.session->ready);
+	for (size_t i = 0; i < 70; i++) {
+		refused += stalled[i].session->failed;
+		client_close(&stalled[i]);
+	}
+	assert_true(refused >= 6 && refused <= 8);
+	assert_true(stalled[0].session->failed);
+	client_close(&good);
+}
+
+static void
+key_process_dies(void **state)
+{
+	struct client live = client_shake(&(struct wish){ .service = SERVICE_IMAPS }), waits;
+	struct wish wish = { .service = SERVICE_IMAPS };
+	long begun;
+
+	(void)state;
+	client_talk(&live);
+	kill(rig.key.pid, SIGKILL);
+	waitpid(rig.key.pid, NULL, 0);
+	rig_until(rig.key.control == NULL && rig.login_key == NULL);
+	channel_free(&rig.key.log);
+	begun = rig_now();
+	waits = client_connect(&wish); /* the announcement goes nowhere */
+	client_prepare(&waits, &wish);
+	assert_int_equal(gnutls_handshake(waits.tls), GNUTLS_E_AGAIN);
+	client_talk(&live);
+	assert_false(waits.session->ready || waits.session->failed);
+	rig_start_key(rig_both);
+	rig_join_key();
+	send_tls_expect(rig.login_key, waits.session->id, &(struct msg_tls_expect){ .worker = 0 }, NULL);
+	client_handshake(&waits);
+	assert_true(waits.session->ready);
+	assert_true(rig_now() - begun < 2000);
+	client_talk(&waits);
+	client_talk(&live);
+	client_close(&waits);
+	client_close(&live);
+}
+
+static void
+rig_reload(const char *const *names, bool good)
+{
+	struct rig_process *all[] = { &rig.key, &rig.worker[0], &rig.worker[1] };
+	uint32_t generation = ++rig.settings.generation;
+
+	for (size_t i = 0; i < 3; i++)
+		rig_offer(all[i], names);
+	for (size_t i = 0; i < 3; i++)
+		rig_until(all[i]->ready == generation || all[i]->refused == generation);
+	for (size_t i = 0; i < 3; i++) {
+		if (good) {
+			assert_int_equal(all[i]->ready, generation);
+			send_settings_swap(all[i]->control, 0,
+				&(struct msg_settings_swap){ .generation = generation }, NULL);
+		} else {
+			send_settings_drop(all[i]->control, 0,
+				&(struct msg_settings_drop){ .generation = generation }, NULL);
+		}
+	}
+}
+
+static bool
+shows_host(struct client *c, const char *host)
+{
+	unsigned int count = 0;
+	const gnutls_datum_t *der = gnutls_certificate_get_peers(c->tls, &count);
+	gnutls_x509_crt_t crt;
+	bool shows;
+
+	assert_true(count > 0);
+	assert_int_equal(gnutls_x509_crt_init(&crt), 0);
+	assert_int_equal(gnutls_x509_crt_import(crt, der, GNUTLS_X509_FMT_DER), 0);
+	shows = gnutls_x509_crt_check_hostname(crt, host) != 0;
+	gnutls_x509_crt_deinit(crt);
+	return shows;
+}
+
+static void
+reload_changes_new_connections_only(void **state)
+{
+	static const char *const other[] = { "other", NULL }, *const small[] = { "small", NULL },
+		*const mixed[] = { "mixed", NULL };
+	struct client live[20], c;
+	char path[2][128];
+
+	(void)state;
+	rig_make_pair("other", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1),
+		"new.example.org");
+	rig_make_pair("small", GNUTLS_PK_RSA, 1024, "small.example.org");
+	rig_make_pair("mixed", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
+		"mixed.example.org");
+	snprintf(path[0], sizeof(path[0]), "%s/other.key", rig.directory);
+	snprintf(path[1], sizeof(path[1]), "%s/mixed.key", rig.directory);
+	unlink(path[1]);
+	assert_int_equal(link(path[0], path[1]), 0); /* the key of another certificate */
+	for (size_t i = 0; i < 20; i++) {
+		live[i] = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .worker = i % 2 });
+		assert_true(live[i].session->ready);
+	}
+	rig_reload(small, false);
+	assert_string_equal(rig.key.reason, "the RSA key has 1024 bits, at least 2048 are needed");
+	rig_reload(mixed, false);
+	assert_string_equal(rig.key.reason, "the key does not belong to the certificate");
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	assert_true(c.session->ready && shows_host(&c, "mail.example.org"));
+	client_close(&c);
+	rig_reload(other, true);
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	assert_true(c.session->ready);
+	assert_true(shows_host(&c, "new.example.org"));
+	client_talk(&c);
+	client_close(&c);
+	for (size_t i = 0; i < 20; i++) {
+		client_talk(&live[i]);
+		client_close(&live[i]);
+	}
+}
+
+static void
+names_choose_the_certificate(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .sni = "rsa.example.org" });
+
+	(void)state;
+	assert_true(c.session->ready);
+	assert_true(shows_host(&c, "rsa.example.org"));
+	client_close(&c);
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .sni = "unknown.example.org" });
+	assert_true(c.session->ready);
+	client_close(&c);
+}
+
+static void
+front_end_cannot_claim_another_service(void **state)
+{
+	struct client c = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	struct rig_session *s = &rig.session[rig.sessions++];
+	int server;
+
+	(void)state;
+	assert_int_equal(connect(c.fd, (struct sockaddr *)&rig.at, sizeof(rig.at)), 0);
+	server = accept4(rig.listener, NULL, NULL, SOCK_CLOEXEC);
+	*s = (struct rig_session){ .id = id_new(), .plain = -1 };
+	send_tls_start(rig.smtpd[0], s->id, &(struct msg_tls_start){ .service = SERVICE_IMAPS }, &server);
+	rig_until(s->failed);
+	assert_string_equal(s->reason, "the service is not one of this front end");
+	close(c.fd);
+}
+
+/* 100 requests to renegotiate: refused, and the connection ends. */
+static void
+renegotiation_is_refused(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .priorities = ONLY_12 });
+	int error = 0;
+
+	(void)state;
+	assert_true(c.session->ready);
+	for (int i = 0; i < 3000 && (error == 0 || gnutls_error_is_fatal(error) == 0); i++) {
+		error = gnutls_handshake(c.tls);
+		assert_true(error != 0);
+		if (error == GNUTLS_E_WARNING_ALERT_RECEIVED)
+			assert_int_equal(gnutls_alert_get(c.tls), GNUTLS_A_NO_RENEGOTIATION);
+		rig_nap();
+	}
+	client_close(&c);
+}
+
+int
+main(void)
+{
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(handshakes_and_data), RIG_TEST(certificate_verifies_by_our_authority),
+		RIG_TEST(passport_tells_what_was_seen), RIG_TEST(bulk_goes_both_ways),
+		RIG_TEST(t6_tickets), RIG_TEST(t6_wrong_protocol), RIG_TEST(old_and_weak_is_refused),
+		RIG_TEST(captured_worker_gets_one_signature), RIG_TEST(unannounced_session_fails),
+		RIG_TEST(t3_clear_bytes_after_the_end), RIG_TEST(broken_record_ends_both_ways),
+		RIG_TEST(front_end_closes_first), RIG_TEST(t4_front_end_dies_in_upload),
+		RIG_TEST(t5_names_are_input), RIG_TEST(t7_unfinished_handshakes),
+		RIG_TEST(t7_too_many_of_one_address), RIG_TEST(key_process_dies),
+		RIG_TEST(reload_changes_new_connections_only), RIG_TEST(names_choose_the_certificate),
+		RIG_TEST(front_end_cannot_claim_another_service), RIG_TEST(renegotiation_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
