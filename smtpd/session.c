@@ -46,7 +46,7 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	session_turn(arg, true);
+	session_turn(arg, false);
 }
 
 struct session *
@@ -114,6 +114,9 @@ set_clock(struct session *s)
 		wait = (struct timeval){ .tv_usec = GREETING_PAUSE_MILLISECONDS * 1000 };
 	event_add(&s->clock, &wait);
 	s->progress = 0;
+	s->progressed = false;
+	s->timed = s->stage;
+	s->timed_queue = replies_waiting(s);
 }
 
 static void
@@ -597,7 +600,6 @@ static void
 session_turn(struct session *s, bool readable)
 {
 	struct server *server = s->server;
-	enum stage before = s->stage;
 	size_t had = s->input.len, have = had;
 	bool secret = s->stage == STAGE_AUTH_CHALLENGED;
 
@@ -623,7 +625,7 @@ session_turn(struct session *s, bool readable)
 		return;
 	}
 	watch(s, readable);
-	if (s->stage != before || s->progressed || s->progress >= DATA_PROGRESS_BYTES)
+	if (s->progressed || s->stage != s->timed || replies_waiting(s) != s->timed_queue ||
+	    s->progress >= DATA_PROGRESS_BYTES)
 		set_clock(s);
-	s->progressed = false;
 }

@@ -65,7 +65,10 @@ struct session {
 	size_t ahead;                  /* octets behind the command in hand */
 	size_t skipped;                /* octets thrown away of a line that is too long */
 	uint32_t progress;             /* of DATA, since the clock was set */
-	bool reading, writing, progressed;
+	bool reading, writing;
+	bool progressed;               /* a command was taken, since the clock was set */
+	enum stage timed;              /* what the clock was set for */
+	bool timed_queue;
 	bool extended;                 /* EHLO, not HELO */
 	char *helo;                    /* NULL before HELO */
 	struct tls_facts *tls;         /* NULL in clear */
