@@ -1,0 +1,734 @@
+/* The queue manager: smtpd and the command are played, the workers are the real ones in the same loop,
+ * so that they can be made to die at the wrong moment. */
+#include "delivery_rig.h"
+#include "expect.h"
+
+#include "delivery/envelope.h"
+#include "delivery/keeper.h"
+#include "delivery/placer.h"
+#include "delivery/spool_name.h"
+#include "delivery/spooler.h"
+
+#define MESSAGE "Subject: one\r\n\r\nbody\r\n"
+#define MESSAGE_SIZE (sizeof(MESSAGE) - 1)
+#define MOST_TOLD 16
+
+static struct span domains[] = { { (const unsigned char *)"example.org", 11 } };
+
+/* A whole small suite, and what its smtpd and its command heard last. */
+struct world {
+	struct place_rig rig;
+	struct event_base *base;
+	struct settings settings;
+	struct queue q;
+	struct placer placer;
+	struct spooler spooler;
+	struct channel *local, *spool, *smtpd, *command;   /* the other ends */
+	bool workers_rest;                                 /* they hear, but do not work */
+	int begun, told, file_fd, files, entries, recipients, ends, gone;
+	bool last_write;
+	int recipient_told;
+	uint16_t code, begun_code, recipient_code[MOST_TOLD];
+	char status[MOST_STATUS + 1], state[17], reason[MOST_REASON + 1];
+	uint32_t listed;
+};
+
+static const struct rig_user users[] = {
+	{ "ana@example.org", "example.org/ana", 1, false },
+	{ "bob@example.org", "example.org/bob", 2, false },
+	{ "bad@example.org", "example.org/bad", 3, false },
+	{ NULL, NULL, 0, false },
+};
+
+static void
+on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail_begun *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->begun++;
+	w->begun_code = m->code;
+}
+
+static void
+on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
+	const struct msg_mail_recipient_told *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->recipient_told++;
+	if (m->number < MOST_TOLD)
+		w->recipient_code[m->number] = m->code;
+}
+
+static void
+on_mail_file(void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	w->files++;
+	w->last_write = m->last_write;
+	w->file_fd = fd[0];
+}
+
+static void
+on_mail_told(void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->told++;
+	w->code = m->code;
+	span_copy(m->status, w->status, sizeof(w->status));
+}
+
+static void
+on_queue_entry(void *me, struct channel *from, uint64_t id, const struct msg_queue_entry *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->entries++;
+	span_copy(m->state, w->state, sizeof(w->state));
+}
+
+static void
+on_queue_entry_recipient(void *me, struct channel *from, uint64_t id,
+	const struct msg_queue_entry_recipient *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->recipients++;
+	span_copy(m->reason, w->reason, sizeof(w->reason));
+}
+
+static void
+on_queue_end(void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->ends++;
+	w->listed = m->messages;
+}
+
+static uint32_t
+any_hour(void *me, struct channel *from, enum message m, uint64_t id)
+{
+	(void)me;
+	(void)from;
+	(void)id;
+	return message_row(m)->hours;
+}
+
+static void
+on_gone(void *me, struct channel *from)
+{
+	struct world *w = me;
+
+	w->gone++;
+	if (from == w->smtpd)
+		w->smtpd = NULL;
+}
+
+static const struct hearing smtpd_hears = { .hour = any_hour, .gone = on_gone,
+	.on_mail_begun = on_mail_begun, .on_mail_recipient_told = on_mail_recipient_told,
+	.on_mail_file = on_mail_file, .on_mail_told = on_mail_told };
+static const struct hearing command_hears = { .hour = any_hour, .gone = on_gone,
+	.on_queue_entry = on_queue_entry, .on_queue_entry_recipient = on_queue_entry_recipient,
+	.on_queue_end = on_queue_end };
+
+/* A channel between the queue and somebody; returns the other's end. */
+static struct channel *
+wire(struct world *w, enum program program, const struct hearing *queue_hears,
+	const struct hearing *hears, void *me)
+{
+	int ends[2];
+
+	assert_int_equal(channel_pair(ends), 0);
+	keeper_peer_came(&w->q, channel_new(w->base, ends[0], PROGRAM_QUEUE, program, 0, queue_hears, &w->q));
+	return channel_new(w->base, ends[1], program, PROGRAM_QUEUE, 0, hears, me);
+}
+
+static void
+turn(struct world *w)
+{
+	event_base_loop(w->base, EVLOOP_NONBLOCK);
+	if (!w->workers_rest) {
+		placer_work(&w->placer);
+		spooler_work(&w->spooler);
+	}
+}
+
+static void
+turns(struct world *w, int milliseconds)
+{
+	for (int i = 0; i < milliseconds; i++) {
+		turn(w);
+		usleep(1000);
+	}
+}
+
+static void
+wait_for(struct world *w, const int *count, int least)
+{
+	for (int i = 0; i < 3000 && *count < least; i++) {
+		turn(w);
+		usleep(500);
+	}
+	assert_true(*count >= least);
+}
+
+static void
+local_comes(struct world *w)
+{
+	placer_init(&w->placer, w->rig.mail, "host.example");
+	w->local = wire(w, PROGRAM_LOCAL, &queue_hears_local, &placer_hears_queue, &w->placer);
+}
+
+static void
+local_dies(struct world *w)
+{
+	channel_free(&w->local);
+	placer_clear(&w->placer);
+	turns(w, 5);
+}
+
+static void
+spool_comes(struct world *w)
+{
+	assert_true(spooler_init(&w->spooler, w->rig.spool));
+	w->spool = wire(w, PROGRAM_SPOOL, &queue_hears_spool, &spooler_hears_queue, &w->spooler);
+}
+
+static void
+spool_dies(struct world *w)
+{
+	channel_free(&w->spool);
+	spooler_clear(&w->spooler);
+	turns(w, 5);
+}
+
+static void
+smtpd_comes(struct world *w)
+{
+	w->smtpd = wire(w, PROGRAM_SMTPD, &queue_hears_smtpd, &smtpd_hears, w);
+}
+
+static void
+queue_comes(struct world *w)
+{
+	memset(&w->q, 0, sizeof(w->q));
+	w->q.daemon.base = w->base;
+	w->q.daemon.settings = &w->settings;
+	w->q.daemon.directory[DIRECTORY_SPOOL] = w->rig.spool;
+	w->q.daemon.directory[DIRECTORY_STATE] = w->rig.state;
+	assert_true(keeper_init(&w->q));
+}
+
+static int
+world_make(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	rig_make(&w->rig);
+	rig_users(&w->rig, users);
+	w->base = event_base_new();
+	w->settings = (struct settings){ .domains = { domains, 1 }, .recipients = 10, .connections = 3,
+		.message_size_bytes = 100000 };
+	w->file_fd = -1;
+	queue_comes(w);
+	local_comes(w);
+	spool_comes(w);
+	smtpd_comes(w);
+	w->command = wire(w, PROGRAM_COMMAND, &queue_hears_command, &command_hears, w);
+	*state = w;
+	return 0;
+}
+
+static int
+world_remove(void **state)
+{
+	struct world *w = *state;
+
+	if (w->file_fd >= 0)
+		close(w->file_fd);
+	placer_clear(&w->placer);
+	spooler_clear(&w->spooler);
+	rig_remove(&w->rig);
+	free(w);
+	return 0;
+}
+
+/* --- what smtpd says --- */
+
+static void
+begin(struct world *w, uint64_t id, const char *login)
+{
+	int before = w->begun;
+
+	send_mail_begin(w->smtpd, id, &(struct msg_mail_begin){ .session = 99, .sender = SPAN("s@far.example"),
+		.login = span_str(login), .body = BODY_8BITMIME }, NULL);
+	wait_for(w, &w->begun, before + 1);
+}
+
+static void
+recipient(struct world *w, uint64_t id, uint32_t number, const char *address)
+{
+	int before = w->recipient_told;
+
+	send_mail_recipient(w->smtpd, id, &(struct msg_mail_recipient){ .number = number,
+		.address = span_str(address) }, NULL);
+	wait_for(w, &w->recipient_told, before + 1);
+}
+
+static void
+data(struct world *w, uint64_t id)
+{
+	send_mail_data(w->smtpd, id, &(struct msg_mail_data){ }, NULL);
+}
+
+static void
+write_and_commit(struct world *w, uint64_t id)
+{
+	wait_for(w, &w->files, 1);
+	assert_int_equal(write(w->file_fd, MESSAGE, MESSAGE_SIZE), MESSAGE_SIZE);
+	close(w->file_fd);
+	w->file_fd = -1;
+	send_mail_commit(w->smtpd, id, &(struct msg_mail_commit){ .size = MESSAGE_SIZE,
+		.digest = SPAN("0123456789abcdef0123456789abcdef") }, NULL);
+}
+
+static void
+expect_told(struct world *w, uint16_t code, const char *status)
+{
+	wait_for(w, &w->told, 1);
+	assert_int_equal(w->code, code);
+	assert_string_equal(w->status, status);
+	w->told = w->files = 0;
+}
+
+static int
+inbox(struct world *w, const char *user)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "example.org/%s/Maildir/new", user);
+	return rig_count(w->rig.mail, path);
+}
+
+static int
+in_queue(struct world *w)
+{
+	return rig_count(w->rig.spool, "queue");
+}
+
+/* Until the queue is empty, or has `files` files. */
+static void
+until_in_queue(struct world *w, int files)
+{
+	for (int i = 0; i < 3000 && in_queue(w) != files; i++) {
+		turn(w);
+		usleep(500);
+	}
+	assert_int_equal(in_queue(w), files);
+}
+
+static void
+list(struct world *w)
+{
+	w->entries = w->recipients = w->ends = 0;
+	send_queue_list(w->command, 1, &(struct msg_queue_list){ }, NULL);
+	wait_for(w, &w->ends, 1);
+}
+
+/* --- tests --- */
+
+static void
+local_mail_is_written_once(void **state)
+{
+	struct world *w = *state;
+	struct rig_expected e = { .text = MESSAGE };
+
+	begin(w, 1, "");
+	recipient(w, 1, 0, "ana@example.org");
+	recipient(w, 1, 1, "Bob@example.org");
+	recipient(w, 1, 2, "ANA@example.org");      /* twice: answered, delivered once */
+	recipient(w, 1, 3, "postmaster");           /* ana again */
+	recipient(w, 1, 4, "nobody@example.org");
+	recipient(w, 1, 5, "x@far.example");
+	assert_true(w->recipient_code[0] == 250 && w->recipient_code[1] == 250 &&
+		w->recipient_code[2] == 250 && w->recipient_code[3] == 250);
+	assert_true(w->recipient_code[4] == 550 && w->recipient_code[5] == 550);
+	data(w, 1);
+	write_and_commit(w, 1);
+	expect_told(w, 250, "2.0.0");
+	assert_true(w->last_write);
+	assert_int_equal(inbox(w, "ana"), 1);
+	assert_int_equal(inbox(w, "bob"), 1);
+	assert_int_equal(rig_each(w->rig.mail, "example.org/ana/Maildir/new", rig_same, &e), 1);
+	assert_int_equal(e.links, 2);
+	assert_int_equal(in_queue(w), 0);
+	assert_int_equal(w->q.transactions, 0);
+}
+
+static void
+mixed_mail_is_queued_and_delivered(void **state)
+{
+	struct world *w = *state;
+	struct rig_expected e = { .text = "Return-Path: <s@far.example>\r\n" MESSAGE };
+
+	begin(w, 1, "ana@example.org");
+	recipient(w, 1, 0, "bob@example.org");
+	recipient(w, 1, 1, "x@far.example");
+	data(w, 1);
+	write_and_commit(w, 1);
+	expect_told(w, 250, "2.0.0");
+	assert_false(w->last_write);
+	turns(w, 50);
+	assert_int_equal(rig_each(w->rig.mail, "example.org/bob/Maildir/new", rig_same, &e), 1);
+	assert_int_equal(in_queue(w), 2);
+	list(w);
+	assert_true(w->entries == 1 && w->recipients == 1 && w->listed == 1);
+	assert_string_equal(w->state, "deferred");
+	assert_string_equal(w->reason, "relay not configured");
+	/* Its id is taken, for everybody. */
+	begin(w, 1, "");
+	assert_int_equal(w->begun_code, 451);
+}
+
+static void
+no_recipients_no_data(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, 1, "");
+	recipient(w, 1, 0, "nobody@example.org");
+	data(w, 1);
+	expect_told(w, 554, "5.5.1");
+	assert_int_equal(w->q.transactions, 0);
+}
+
+static void
+ceilings_hold(void **state)
+{
+	struct world *w = *state;
+
+	for (uint64_t id = 1; id <= 4; id++)
+		begin(w, id, "");
+	assert_int_equal(w->begun_code, 451);        /* connections = 3 */
+	for (uint32_t i = 0; i < 11; i++)
+		recipient(w, 1, i, "ana@example.org");
+	assert_int_equal(w->recipient_code[9], 250);
+	assert_int_equal(w->recipient_code[10], 452); /* RFC 5321 4.5.3.1.10 */
+	send_mail_abort(w->smtpd, 1, &(struct msg_mail_abort){ }, NULL);
+	send_mail_abort(w->smtpd, 2, &(struct msg_mail_abort){ }, NULL);
+	send_mail_begin(w->smtpd, 5, &(struct msg_mail_begin){ .sender = SPAN("a\r\nBcc: x@y") }, NULL);
+	wait_for(w, &w->begun, 5);
+	assert_int_equal(w->begun_code, 501);
+	send_mail_begin(w->smtpd, 6, &(struct msg_mail_begin){ .size = 100001 }, NULL);
+	wait_for(w, &w->begun, 6);
+	assert_int_equal(w->begun_code, 552);
+	assert_int_equal(w->q.transactions, 1);
+	assert_int_equal(w->q.pending_recipients, 0);
+}
+
+/* S3, L1: words outside their hour end smtpd, and only smtpd. */
+static void
+words_out_of_hour_end_the_peer(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, 1, "");
+	send_mail_commit(w->smtpd, 1, &(struct msg_mail_commit){ .size = 1 }, NULL);
+	wait_for(w, &w->gone, 1);
+	assert_int_equal(w->q.transactions, 0);
+	smtpd_comes(w);
+	begin(w, 2, "");
+	assert_int_equal(w->begun_code, 250);
+}
+
+static void
+abort_at_every_hour(void **state)
+{
+	struct world *w = *state;
+
+	for (uint64_t id = 1; id <= 3; id++) {
+		begin(w, id, "");
+		recipient(w, id, 0, "ana@example.org");
+		if (id > 1)
+			data(w, id);
+		if (id > 2) {
+			wait_for(w, &w->files, 1);
+			close(w->file_fd);
+			w->file_fd = -1;
+		}
+		send_mail_abort(w->smtpd, id, &(struct msg_mail_abort){ }, NULL);
+		turns(w, 20);
+		if (w->file_fd >= 0)
+			close(w->file_fd);
+		w->file_fd = -1;
+	}
+	assert_true(w->q.transactions == 0 && w->gone == 0 && w->told == 0);
+	assert_int_equal(w->placer.jobs.count, 0);
+	assert_int_equal(w->q.local[0].load, 0);
+	assert_int_equal(inbox(w, "ana"), 0);
+}
+
+static void
+smtpd_dies(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, 1, "");
+	recipient(w, 1, 0, "ana@example.org");
+	data(w, 1);
+	wait_for(w, &w->files, 1);
+	begin(w, 2, "");
+	channel_free(&w->smtpd);
+	turns(w, 20);
+	assert_true(w->q.transactions == 0 && w->placer.jobs.count == 0);
+	/* What was committed is finished without it. */
+	smtpd_comes(w);
+	close(w->file_fd);
+	w->file_fd = -1;
+	w->files = 0;
+	begin(w, 3, "");
+	recipient(w, 3, 0, "ana@example.org");
+	data(w, 3);
+	wait_for(w, &w->files, 1);
+	w->workers_rest = true;
+	write_and_commit(w, 3);
+	turns(w, 5);
+	channel_free(&w->smtpd);
+	turns(w, 5);
+	assert_int_equal(w->q.transactions, 1);
+	w->workers_rest = false;
+	turns(w, 20);
+	assert_int_equal(w->q.transactions, 0);
+	assert_int_equal(inbox(w, "ana"), 1);
+}
+
+/* Invariant 10: a dead worker means "try later". */
+static void
+worker_dies_at_every_hour(void **state)
+{
+	struct world *w = *state;
+
+	for (uint64_t id = 1; id <= 3; id++) {
+		w->workers_rest = id == 3;
+		begin(w, id, "");
+		recipient(w, id, 0, "ana@example.org");
+		if (id == 1)
+			local_dies(w);
+		data(w, id);
+		if (id == 2)
+			wait_for(w, &w->files, 1);
+		if (id == 3)
+			write_and_commit(w, id);
+		if (id > 1) {
+			turns(w, 5);
+			local_dies(w);
+		}
+		expect_told(w, 451, "4.3.0");
+		if (w->file_fd >= 0)
+			close(w->file_fd);
+		w->file_fd = -1;
+		local_comes(w);
+	}
+	w->workers_rest = false;
+	begin(w, 4, "");
+	recipient(w, 4, 0, "ana@example.org");
+	data(w, 4);
+	write_and_commit(w, 4);
+	expect_told(w, 250, "2.0.0");
+	assert_int_equal(inbox(w, "ana"), 1);
+	assert_int_equal(w->q.transactions, 0);
+}
+
+/* A mailbox that cannot be used defers a message for both once; then it waits alone. */
+static void
+trouble_of_one_does_not_stop_the_other(void **state)
+{
+	struct world *w = *state;
+
+	close(rig_directory(w->rig.mail, "example.org"));
+	close(openat(w->rig.mail, "example.org/bad", O_CREAT | O_WRONLY, 0600));
+	for (uint64_t id = 1; id <= 2; id++) {
+		begin(w, id, "");
+		recipient(w, id, 0, "ana@example.org");
+		recipient(w, id, 1, "bad@example.org");
+		data(w, id);
+		write_and_commit(w, id);
+		expect_told(w, id == 1 ? 451 : 250, id == 1 ? "4.2.0" : "2.0.0");
+	}
+	turns(w, 50);
+	assert_int_equal(inbox(w, "ana"), 1);
+	list(w);
+	assert_true(w->entries == 1 && w->recipients == 1);
+	assert_string_equal(w->state, "deferred");
+	assert_string_equal(w->reason, "451 4.2.0 Mailbox cannot be used at this time");
+	/* Mended: the next try delivers it, to bad alone, and the queue is empty. */
+	assert_int_equal(unlinkat(w->rig.mail, "example.org/bad", 0), 0);
+	schedule_at(&w->q.schedule, schedule_find(&w->q.schedule, 2), queue_now());
+	attempts_run(&w->q);
+	until_in_queue(w, 0);
+	assert_int_equal(inbox(w, "ana"), 1);
+	assert_int_equal(inbox(w, "bad"), 1);
+	turns(w, 5);
+	assert_true(w->q.attempts == 0 && w->q.schedule.messages.count == 0);
+}
+
+/* A user who was removed since: never, held with its reason. */
+static void
+a_removed_user_is_held(void **state)
+{
+	struct world *w = *state;
+	static const struct rig_user left[] = { { "ana@example.org", "example.org/ana", 1, false },
+		{ NULL, NULL, 0, false } };
+
+	local_dies(w);
+	begin(w, 1, "ana@example.org");
+	recipient(w, 1, 0, "x@far.example");
+	recipient(w, 1, 1, "bob@example.org");
+	data(w, 1);
+	write_and_commit(w, 1);
+	expect_told(w, 250, "2.0.0");
+	rig_users(&w->rig, left);
+	turns(w, 5);
+	local_comes(w);
+	schedule_at(&w->q.schedule, schedule_find(&w->q.schedule, 1), queue_now());
+	attempts_run(&w->q);
+	turns(w, 50);
+	assert_int_equal(inbox(w, "bob"), 0);
+	list(w);
+	assert_int_equal(w->recipients, 2);
+	assert_string_equal(w->reason, "550 5.1.1 No such user here");
+}
+
+/* What was delivered but could not be recorded is not delivered again. */
+static void
+recording_waits_for_a_spool_worker(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, 1, "ana@example.org");
+	recipient(w, 1, 0, "x@far.example");
+	recipient(w, 1, 1, "bob@example.org");
+	data(w, 1);
+	wait_for(w, &w->files, 1);
+	write_and_commit(w, 1);
+	while (w->told == 0)
+		turn(w);
+	spool_dies(w);
+	turns(w, 20);
+	assert_int_equal(inbox(w, "bob"), 1);
+	assert_int_equal(w->q.attempts, 1);
+	spool_comes(w);
+	turns(w, 30);
+	assert_int_equal(w->q.attempts, 0);
+	keeper_settings_changed(&w->q);   /* all have another turn */
+	turns(w, 30);
+	assert_int_equal(inbox(w, "bob"), 1);
+}
+
+static void
+write_file(struct world *w, const char *name, const char *text, size_t len)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "queue/%s", name);
+	fd = openat(w->rig.spool, path, O_CREAT | O_WRONLY, 0600);
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
+	close(fd);
+}
+
+static void
+write_envelope(struct world *w, uint64_t id, uint64_t as)
+{
+	struct envelope_recipient r = { .number = 0, .address = SPAN("ana@example.org"),
+		.home = SPAN("example.org/ana") };
+	struct envelope e = { .id = id, .sender = SPAN("s@far.example"), .size = MESSAGE_SIZE,
+		.digest = SPAN("x"), .count = 1, .recipient = &r };
+	struct text t = TEXT_UP_TO(MOST_ENVELOPE);
+
+	envelope_encode(&e, &t);
+	write_file(w, spool_name(as, ".env").str, (const char *)t.at, t.len);
+	text_clear(&t);
+}
+
+/* Every state of the table in states.h, found at start. */
+static void
+start_recovers_every_state(void **state)
+{
+	struct world *w = *state;
+	struct queued *orphan;
+
+	write_file(w, spool_name(11, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* queued */
+	write_envelope(w, 11, 11);
+	write_file(w, spool_name(12, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* half named, or done */
+	write_envelope(w, 13, 13);                                          /* damaged: no message */
+	write_file(w, spool_name(14, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* damaged: no envelope in it */
+	write_file(w, spool_name(14, ".env").str, "rubbish", 7);
+	write_file(w, spool_name(15, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* another's envelope */
+	write_envelope(w, 99, 15);
+	write_file(w, "stranger", "x", 1);
+	local_dies(w);
+	spool_dies(w);
+	queue_comes(w);
+	local_comes(w);
+	spool_comes(w);
+	for (int i = 0; i < 3000 && inbox(w, "ana") == 0; i++)
+		turn(w);
+	turns(w, 30);
+	assert_int_equal(inbox(w, "ana"), 1);
+	assert_int_equal(rig_count(w->rig.spool, "corrupt"), 5);
+	assert_int_equal(in_queue(w), 2);
+	/* The orphan is not removed at once: another spool worker might be about to name its envelope. */
+	orphan = schedule_find(&w->q.schedule, 12);
+	assert_true(orphan != NULL && orphan->due > queue_now() + 30);
+	schedule_at(&w->q.schedule, orphan, queue_now());
+	attempts_run(&w->q);
+	assert_int_equal(in_queue(w), 1);
+	assert_null(schedule_find(&w->q.schedule, 12));
+}
+
+int
+main(void)
+{
+#define ROW(test) cmocka_unit_test_setup_teardown(test, world_make, world_remove)
+	const struct CMUnitTest tests[] = {
+		ROW(local_mail_is_written_once),
+		ROW(mixed_mail_is_queued_and_delivered),
+		ROW(no_recipients_no_data),
+		ROW(ceilings_hold),
+		ROW(words_out_of_hour_end_the_peer),
+		ROW(abort_at_every_hour),
+		ROW(smtpd_dies),
+		ROW(worker_dies_at_every_hour),
+		ROW(trouble_of_one_does_not_stop_the_other),
+		ROW(a_removed_user_is_held),
+		ROW(recording_waits_for_a_spool_worker),
+		ROW(start_recovers_every_state),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
