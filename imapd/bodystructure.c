@@ -206,7 +206,8 @@ bodystructure_write(const struct mime *mime, bool extended, struct text *out)
 	part_write(mime, &mime->parts[0], extended, &structure);
 	if (structure.failed) {
 		text_reset(&structure);
-		text_add(&structure, SPAN("(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" "));
+		text_add(&structure,
+			SPAN("(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" "));
 		text_add_number(&structure, mime->parts[0].body_len);
 		text_add(&structure, extended ? SPAN(" NIL NIL NIL NIL)") : SPAN(")"));
 	}

@@ -280,9 +280,11 @@ iconv_feed(struct charset_stream *stream, struct span in, struct text *out)
 		return utf8_feed(KIND_GUESS, in, out);
 	while (left > 0) {
 		char *to = piece;
-		size_t room = sizeof(piece), result = iconv(stream->handle, &from, &left, &to, &room);
-		int error = errno;
+		size_t room = sizeof(piece), result;
+		int error;
 
+		result = iconv(stream->handle, &from, &left, &to, &room);
+		error = errno;
 		text_add(out, span_of(piece, sizeof(piece) - room));
 		if (result != (size_t)-1 || error == E2BIG)
 			continue;

@@ -14,7 +14,7 @@
 struct crlf_facts {
 	size_t size;      /* RFC822.SIZE: octets with every line ended by CRLF */
 	size_t lines;     /* LFs */
-	size_t bare;      /* LFs without CR before them: 0 means that the message can be used as it is */
+	size_t bare; /* LFs without CR before them: 0 means that the message can be used as it is */
 };
 
 /* One fast pass over `message`. Never fails. */

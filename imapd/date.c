@@ -56,7 +56,8 @@ parts_join(const struct parts *p, struct date *date)
 {
 	/* a leap second is a second (RFC 5322 3.3) */
 	if (p->year < 1 || p->year > 9999 || p->month < 1 || p->month > 12 || p->day < 1 ||
-		p->day > month_days(p->year, p->month) || p->hour > 23 || p->minute > 59 || p->second > 60)
+		p->day > month_days(p->year, p->month) || p->hour > 23 || p->minute > 59 ||
+		p->second > 60)
 		return false;
 	date->day = day_from(p->year, p->month, p->day);
 	date->zone = p->zone;
@@ -291,14 +292,18 @@ date_take_time(struct span *in, struct date *date)
 	struct parts p = { 0 };
 	struct date result;
 	int32_t hours, minutes;
+	size_t width;
 	bool west;
 
-	if (!span_take(&rest, '"') || !(span_take(&rest, ' ') ? digits_take(&rest, 1, 1, &p.day, NULL) :
-		digits_take(&rest, 2, 2, &p.day, NULL)) || !imap_day_take(&rest, &p))
+	if (!span_take(&rest, '"'))
 		return false;
-	if (!span_take(&rest, ' ') || !digits_take(&rest, 2, 2, &p.hour, NULL) || !span_take(&rest, ':') ||
-		!digits_take(&rest, 2, 2, &p.minute, NULL) || !span_take(&rest, ':') ||
-		!digits_take(&rest, 2, 2, &p.second, NULL) || !span_take(&rest, ' '))
+	width = span_take(&rest, ' ') ? 1 : 2;
+	if (!digits_take(&rest, width, width, &p.day, NULL) || !imap_day_take(&rest, &p))
+		return false;
+	if (!span_take(&rest, ' ') || !digits_take(&rest, 2, 2, &p.hour, NULL) ||
+		!span_take(&rest, ':') || !digits_take(&rest, 2, 2, &p.minute, NULL) ||
+		!span_take(&rest, ':') || !digits_take(&rest, 2, 2, &p.second, NULL) ||
+		!span_take(&rest, ' '))
 		return false;
 	west = span_take(&rest, '-');
 	if ((!west && !span_take(&rest, '+')) || !digits_take(&rest, 2, 2, &hours, NULL) ||
@@ -340,7 +345,6 @@ date_add_time(struct text *out, int64_t utc, int32_t zone)
 		second += DAY;
 	day_split(days, &year, &month, &day);
 	text_printf(out, "\"%2d-%.3s-%04d %02d:%02d:%02d %c%02d%02d\"", day,
-		months + (month - 1) * 3, year,
-		(int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60), zone < 0 ? '-' : '+',
-		west / 60 % 24, west % 60);
+		months + (month - 1) * 3, year, (int)(second / 3600), (int)(second / 60 % 60),
+		(int)(second % 60), zone < 0 ? '-' : '+', west / 60 % 24, west % 60);
 }

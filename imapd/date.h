@@ -12,7 +12,7 @@
 struct date {
 	int64_t utc;        /* seconds since 1970-01-01T00:00:00Z */
 	int32_t zone;       /* minutes east of UTC */
-	int32_t day;        /* the day as written, zone disregarded: for SENTBEFORE, SENTON, SENTSINCE */
+	int32_t day; /* the day as written, zone disregarded: for SENTBEFORE, SENTON, SENTSINCE */
 };
 
 /* Parses the value of a Date field (RFC 5322 3.3 and 4.3: obsolete zones, two- and three-digit

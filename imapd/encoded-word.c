@@ -34,7 +34,8 @@ word_take(struct span *in, struct word *word)
 	end = span_find(rest, SPAN("?="));
 	word->text = span_part(rest, 0, end);
 	/* blanks are not legal, but senders leave them in Q; a line end never belongs there */
-	if (end == rest.len || span_has(word->text, '\n') || (word->base64 && span_has(word->text, ' ')))
+	if (end == rest.len || span_has(word->text, '\n') ||
+		(word->base64 && span_has(word->text, ' ')))
 		return false;
 	word->charset = span_part(word->charset, 0, span_index(word->charset, '*'));
 	*in = span_part(*in, (size_t)(rest.at - in->at) + end + 2, in->len);
@@ -140,7 +141,7 @@ void
 encoded_word_decode(struct span value, struct text *out)
 {
 	struct decoder decoder = { .out = out, .bytes = TEXT_UP_TO(MOST_WORD) };
-	size_t plain = 0, at = 0;        /* where the text that is not encoded starts; where we look */
+	size_t plain = 0, at = 0; /* where the text that is not encoded starts; where we look */
 
 	while (at < value.len) {
 		struct span rest = span_part(value, at, value.len);
@@ -157,7 +158,8 @@ encoded_word_decode(struct span value, struct text *out)
 		word_add(&decoder, &word);
 		at = plain = value.len - rest.len;
 	}
-	if (plain < value.len && !(decoder.streaming && only_blanks(span_part(value, plain, value.len))))
+	if (plain < value.len &&
+		!(decoder.streaming && only_blanks(span_part(value, plain, value.len))))
 		plain_add(&decoder, span_part(value, plain, value.len));
 	stream_end(&decoder);
 	text_clear(&decoder.bytes);

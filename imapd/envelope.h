@@ -18,7 +18,7 @@ void envelope_write(struct span header, struct text *out);
 /* One address, or the start or end of a group, taken from a list. */
 struct address_item {
 	enum { ADDRESS_MAILBOX, ADDRESS_GROUP_START, ADDRESS_GROUP_END } kind;
-	struct text name;      /* display name, or comment where there is no name; the group's name */
+	struct text name; /* display name, or comment where there is no name; the group's name */
 	struct text route;     /* obsolete source route: "@a,@b" */
 	struct text local;     /* without quotes and backslashes; empty where missing */
 	struct text domain;    /* empty where missing */

@@ -23,7 +23,8 @@ line_length(struct span in)
 bool
 line_is_empty(struct span in)
 {
-	return in.len > 0 && (in.at[0] == '\n' || (in.len > 1 && in.at[0] == '\r' && in.at[1] == '\n'));
+	return in.len > 0 &&
+	       (in.at[0] == '\n' || (in.len > 1 && in.at[0] == '\r' && in.at[1] == '\n'));
 }
 
 /* Splits a line into name and what is behind the colon. False when it is no field. RFC 5322 3.6.8,
@@ -112,7 +113,8 @@ header_find(struct span header, struct span name, struct span *value)
 	struct field field;
 
 	while (field_take(&header, &field)) {
-		if (field.name.len == name.len && name.len > 0 && span_equal_nocase(field.name, name)) {
+		if (field.name.len == name.len && name.len > 0 &&
+			span_equal_nocase(field.name, name)) {
 			*value = field.value;
 			return true;
 		}

@@ -16,7 +16,7 @@
 struct field {
 	struct span whole;  /* with its folded lines and its line end */
 	struct span name;   /* without the colon; empty for a line that is no field */
-	struct span value;  /* behind the colon, folds inside, without leading blanks and the line end */
+	struct span value;  /* behind the colon, folds inside, without leading blanks and line end */
 };
 
 /* Takes the next field from the front of *header. False at the end and at the blank line (which is

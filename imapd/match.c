@@ -138,7 +138,8 @@ match_field(const struct needle *needle, struct span header, struct span name)
 	struct field field;
 
 	while (field_take(&header, &field))
-		if (field.name.len == name.len && name.len > 0 && span_equal_nocase(field.name, name) &&
+		if (field.name.len == name.len && name.len > 0 &&
+			span_equal_nocase(field.name, name) &&
 			match_value(needle, SPAN_NONE, field.value))
 			return true;
 	return false;

@@ -192,7 +192,8 @@ boundary_open(struct walk *walk, const struct part *part)
 
 	if (in.len > MOST_FIELD_VALUE)
 		in.len = MOST_FIELD_VALUE;
-	if (content_type_take(&in, &type, &subtype) && parameter_find(in, SPAN("boundary"), &boundary))
+	if (content_type_take(&in, &type, &subtype) &&
+		parameter_find(in, SPAN("boundary"), &boundary))
 		b = span_part(text_span(&boundary), 0, MOST_BOUNDARY);
 	while (b.len > 0 && (b.at[b.len - 1] == ' ' || b.at[b.len - 1] == '\t'))
 		b.len--;
@@ -211,7 +212,8 @@ static void
 part_classify(struct walk *walk, struct part *part)
 {
 	struct span value = part->content_type;
-	const struct part *parents = part->parent == NO_PART ? NULL : &walk->mime->parts[part->parent];
+	const struct part *parents =
+		part->parent == NO_PART ? NULL : &walk->mime->parts[part->parent];
 	bool message;
 
 	if (value.at == NULL && parents != NULL && parents->kind == PART_MULTIPART &&

@@ -21,7 +21,7 @@
 enum part_kind {
 	PART_LEAF,
 	PART_MULTIPART,   /* children are its parts, one at least */
-	PART_MESSAGE,     /* message/rfc822, message/global: exactly one child, the message inside */
+	PART_MESSAGE,     /* message/rfc822, message/global: one child, the message inside */
 };
 
 struct part {
@@ -66,7 +66,7 @@ bool part_is_text(const struct part *part);
 struct parameter {
 	struct span name;
 	struct span value;      /* inside the quotes when quoted */
-	bool quoted;            /* value may hold backslashes and folds: append it with quoted_add */
+	bool quoted;       /* value may hold backslashes and folds: append it with quoted_add */
 };
 
 /* Takes `type/subtype` from the front of a Content-Type value. False, *in unchanged, if broken. */

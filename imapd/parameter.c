@@ -182,7 +182,8 @@ piece_add(struct text *out, const struct piece *piece, bool first)
 	if (first) {                     /* charset'language'text */
 		struct span after = value;
 
-		if (span_take_until(&after, '\'', &dropped) && span_take_until(&after, '\'', &dropped))
+		if (span_take_until(&after, '\'', &dropped) &&
+			span_take_until(&after, '\'', &dropped))
 			value = after;
 	}
 	percent_add(out, value);
@@ -200,11 +201,13 @@ parameter_find(struct span in, struct span name, struct text *value)
 		struct piece *piece;
 
 		if (!span_starts_nocase(parameter.name, name) ||
-			!suffix_parse(span_part(parameter.name, name.len, parameter.name.len), &suffix))
+			!suffix_parse(
+				span_part(parameter.name, name.len, parameter.name.len), &suffix))
 			continue;
 		piece = suffix.piece ? &pieces[suffix.number] : &plain;
 		if (piece->value.at == NULL)
-			*piece = (struct piece){ parameter.value, parameter.quoted, suffix.encoded };
+			*piece =
+				(struct piece){ parameter.value, parameter.quoted, suffix.encoded };
 	}
 	if (plain.value.at != NULL) {
 		piece_add(value, &plain, true);

@@ -83,7 +83,8 @@ can_be_atom(struct span string)
 	if (string.len == 0 || string.len > MOST_QUOTED || span_equal_nocase(string, SPAN("NIL")))
 		return false;
 	for (size_t i = 0; i < string.len; i++)
-		if (string.at[i] <= ' ' || string.at[i] > '~' || span_has(SPAN("(){%*\"\\"), string.at[i]))
+		if (string.at[i] <= ' ' || string.at[i] > '~' ||
+			span_has(SPAN("(){%*\"\\"), string.at[i]))
 			return false;
 	return true;
 }

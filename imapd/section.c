@@ -121,7 +121,8 @@ names_take(struct span *in, struct section *section)
 			return false;
 	} while (span_take(in, ' '));
 	for (size_t i = 0; i < section->field_count; i++) {
-		section->fields[i] = span_part(text_span(&section->names), at, section->fields[i].len);
+		section->fields[i] =
+			span_part(text_span(&section->names), at, section->fields[i].len);
 		at += section->fields[i].len;
 	}
 	return span_take(in, ')');
@@ -191,7 +192,8 @@ section_take(struct span *in, struct section *section, const char **wrong)
 	*wrong = "expected <from.count> with a count above 0";
 	if (span_take(&rest, '<')) {
 		if (!span_take_number(&rest, UINT32_MAX, &from) || !span_take(&rest, '.') ||
-			!span_take_number(&rest, UINT32_MAX, &most) || most == 0 || !span_take(&rest, '>'))
+			!span_take_number(&rest, UINT32_MAX, &most) || most == 0 ||
+			!span_take(&rest, '>'))
 			goto fail;
 		section->partial = true;
 		section->from = (uint32_t)from;
@@ -246,7 +248,8 @@ static bool
 is_listed(const struct section *section, struct span name)
 {
 	for (size_t i = 0; i < section->field_count; i++)
-		if (section->fields[i].len == name.len && span_equal_nocase(section->fields[i], name))
+		if (section->fields[i].len == name.len &&
+			span_equal_nocase(section->fields[i], name))
 			return name.len > 0;
 	return false;
 }

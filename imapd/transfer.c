@@ -130,7 +130,8 @@ base64_groups(struct span in, unsigned char *to, size_t most)
 	if (most > in.len / 4)
 		most = in.len / 4;
 	for (groups = 0; groups < most; groups++, from += 4, to += 3) {
-		uint32_t a = table[from[0]], b = table[from[1]], c = table[from[2]], d = table[from[3]];
+		uint32_t a = table[from[0]], b = table[from[1]];
+		uint32_t c = table[from[2]], d = table[from[3]];
 		uint32_t bits = a << 18 | b << 12 | c << 6 | d;
 
 		if ((a | b | c | d) & 0x80)
@@ -175,7 +176,7 @@ hex_value(unsigned char c)
 		return c - '0';
 	if (c >= 'A' && c <= 'F')
 		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;     /* lower case is not legal, but common */
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; /* lower case is not legal, but common */
 }
 
 static void
@@ -248,17 +249,16 @@ byte_feed(struct transfer_stream *stream, unsigned char c, struct text *out)
 	text_add_byte(out, c);
 }
 
-/* How many bytes at the front stand for themselves: to the next "=" or line end, and without the
- * blanks before it. */
+/* How many of the bytes at the front, all of one line, stand for themselves: to the next "=", and
+ * without the blanks and the CR at the end. */
 static size_t
-plain_length(struct span in)
+plain_length(struct span line)
 {
-	static const bool stops[256] = { ['='] = true, ['\r'] = true, ['\n'] = true };
-	size_t len = 0;
+	size_t len = span_index(line, '=');
 
-	while (len < in.len && !stops[in.at[len]])
-		len++;
-	while (len > 0 && (in.at[len - 1] == ' ' || in.at[len - 1] == '\t'))
+	if (len > 0 && line.at[len - 1] == '\r')
+		len--;
+	while (len > 0 && (line.at[len - 1] == ' ' || line.at[len - 1] == '\t'))
 		len--;
 	return len;
 }
@@ -266,22 +266,26 @@ plain_length(struct span in)
 static void
 quoted_feed(struct transfer_stream *stream, struct span in, struct text *out)
 {
-	unsigned char c;
+	size_t at = 0, end = 0;          /* where we are, and where the line ends */
 
-	while (in.len > 0) {
-		size_t len = stream->have > 0 ? 0 : plain_length(in);
+	while (at < in.len) {
+		size_t len = 0;
+		unsigned char c;
 
+		if (at >= end)
+			end = at + span_index(span_part(in, at, in.len), '\n') + 1;
+		if (stream->have == 0)
+			len = plain_length(span_part(in, at, end - 1 - at));
 		if (len > 0)
 			blanks_flush(stream, out);
-		text_add(out, span_part(in, 0, len));
-		in = span_part(in, len, in.len);
-		/* what stopped us, with all blanks before it: so each is looked at once more at most */
+		text_add(out, span_part(in, at, len));
+		at += len;
+		/* what stopped us, with all blanks before it: each is looked at twice at most */
 		do {
-			if (in.len == 0)
+			if (at == in.len)
 				break;
-			c = in.at[0];
+			c = in.at[at++];
 			byte_feed(stream, c, out);
-			in = span_part(in, 1, in.len);
 		} while (stream->have == 0 && (c == ' ' || c == '\t'));
 	}
 }

@@ -21,7 +21,7 @@ enum transfer transfer_of(struct span encoding);
 struct transfer_stream {
 	enum transfer kind;
 	uint32_t bits;               /* base64: what is not yet out */
-	unsigned have;               /* base64: characters in `bits`; quoted-printable: bytes in `held` */
+	unsigned have; /* base64: characters in `bits`; quoted-printable: bytes in `held` */
 	unsigned char held[4];
 	unsigned char blanks[MOST_HELD_BLANKS];   /* quoted-printable: they may be trailing */
 	size_t blank_count;

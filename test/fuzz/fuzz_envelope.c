@@ -1,4 +1,5 @@
-/* Envelopes of the spool: whatever lies there is read without harm; what is read is written back the same. */
+/* Envelopes of the spool: whatever lies there is read without harm; what is read is written back
+ * the same. */
 #include "delivery/envelope.h"
 
 #include <stdlib.h>
@@ -20,8 +21,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t whole_again;
 
 	envelope_encode(&e, &again);
-	if (whole > size || again.failed || !envelope_decode(text_span(&again), &back, &whole_again) ||
-	    back.count != e.count || whole_again != again.len)
+	if (whole > size || again.failed ||
+		!envelope_decode(text_span(&again), &back, &whole_again) || back.count != e.count ||
+		whole_again != again.len)
 		abort();
 	envelope_clear(&back);
 	envelope_clear(&e);

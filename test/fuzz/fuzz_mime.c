@@ -1,5 +1,5 @@
-/* Messages: the tree stays inside its message and limits, its structure fits the grammar, sections and
- * searching survive. The first byte chooses what is searched for. */
+/* Messages: the tree stays inside its message and limits, its structure fits the grammar,
+ * sections and searching survive. The first byte chooses what is searched for. */
 #include <stdlib.h>
 
 #include "imapd/bodystructure.h"
@@ -32,7 +32,8 @@ check_tree(const struct mime *mime)
 		if (part->parent != NO_PART) {
 			const struct part *above = &mime->parts[part->parent];
 
-			must(part->header_at >= above->body_at || part->header_len + part->body_len == 0);
+			must(part->header_at >= above->body_at ||
+				part->header_len + part->body_len == 0);
 			must(part->body_len == 0 ||
 				part->body_at + part->body_len <= above->body_at + above->body_len);
 		}
@@ -54,8 +55,9 @@ check_structure(const struct mime *mime, bool extended)
 static void
 check_sections(const struct mime *mime)
 {
-	static const struct span sections[] = { SPAN("[1]"), SPAN("[1.MIME]<1.5>"), SPAN("[1.1.HEADER]"),
-		SPAN("[2.TEXT]"), SPAN("[HEADER.FIELDS.NOT (To)]"), SPAN("[TEXT]<3.9>"), SPAN("[1.HEADER.FIELDS (X)]") };
+	static const struct span sections[] = { SPAN("[1]"), SPAN("[1.MIME]<1.5>"),
+		SPAN("[1.1.HEADER]"), SPAN("[2.TEXT]"), SPAN("[HEADER.FIELDS.NOT (To)]"),
+		SPAN("[TEXT]<3.9>"), SPAN("[1.HEADER.FIELDS (X)]") };
 	struct text store = TEXT_UP_TO(1);
 
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {

@@ -1,7 +1,7 @@
 /*
- * imap_grammar - a second opinion: is this text an ENVELOPE, a BODYSTRUCTURE, a BODY by the grammar of
- * RFC 3501 section 9? For unit tests and fuzz targets. Each function takes one rule from the
- * front; false when it does not stand there.
+ * imap_grammar - a second opinion: is this text an ENVELOPE, a BODYSTRUCTURE, a BODY by the
+ * grammar of RFC 3501 section 9? For unit tests and fuzz targets. Each function takes one rule
+ * from the front; false when it does not stand there.
  */
 #ifndef VALIJA_TEST_IMAP_GRAMMAR_H
 #define VALIJA_TEST_IMAP_GRAMMAR_H
@@ -34,7 +34,8 @@ g_string(struct span *in)
 	if (in->len > 0 && in->at[0] == '"')
 		return g_quoted(in);
 	return span_take(in, '{') && span_take_number(in, UINT32_MAX, &len) &&
-		span_take_word(in, SPAN("}\r\n")) && span_take_bytes(in, len, &bytes) && !span_has(bytes, 0);
+	       span_take_word(in, SPAN("}\r\n")) && span_take_bytes(in, len, &bytes) &&
+	       !span_has(bytes, 0);
 }
 
 static inline bool
@@ -70,8 +71,8 @@ g_addresses(struct span *in)
 	do {
 		bool mailbox, host;
 
-		if (!span_take(in, '(') || !g_nstring(in) || !span_take(in, ' ') || !g_nstring(in) ||
-			!span_take(in, ' '))
+		if (!span_take(in, '(') || !g_nstring(in) || !span_take(in, ' ') ||
+			!g_nstring(in) || !span_take(in, ' '))
 			return false;
 		mailbox = !g_nil(in);
 		if ((mailbox && !g_string(in)) || !span_take(in, ' '))

@@ -1,5 +1,6 @@
 /*
- * expect - for tests that compare text: double quotes are written as ' in what is expected, CRLF as |.
+ * expect - for tests that compare text: double quotes are written as ' in what is expected, CRLF
+ * as |.
  */
 #ifndef VALIJA_TEST_EXPECT_H
 #define VALIJA_TEST_EXPECT_H

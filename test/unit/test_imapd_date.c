@@ -16,10 +16,12 @@ static const struct {
 	{ "Fri, 21 Nov 1997 09:55:06 -0600", "'21-Nov-1997 09:55:06 -0600'", "21-Nov-1997" },
 	{ "Tue, 1 Jul 2003 10:52:37 +0200", "' 1-Jul-2003 10:52:37 +0200'", "1-Jul-2003" },
 	{ "Thu, 13 Feb 1969 23:32:54 -0330", "'13-Feb-1969 23:32:54 -0330'", "13-Feb-1969" },
-	{ "Thu,|      13|        Feb|          1969|      23:32|               -0330 (Newfoundland Time)",
+	{ "Thu,|      13|        Feb|          1969|      23:32|               -0330 (Newfoundland "
+	  "Time)",
 		"'13-Feb-1969 23:32:00 -0330'", "13-Feb-1969" },
 	{ "21 Nov 97 09:55:06 GMT", "'21-Nov-1997 09:55:06 +0000'", "21-Nov-1997" },
-	{ "Fri, 21 Nov 1997 09(comment):   55  :  06 -0600", "'21-Nov-1997 09:55:06 -0600'", "21-Nov-1997" },
+	{ "Fri, 21 Nov 1997 09(comment):   55  :  06 -0600", "'21-Nov-1997 09:55:06 -0600'",
+		"21-Nov-1997" },
 	{ "1 Jan 49 00:00 EST", "' 1-Jan-2049 00:00:00 -0500'", "1-Jan-2049" },
 	{ "1 Jan 50 00:00 PDT", "' 1-Jan-1950 00:00:00 -0700'", "1-Jan-1950" },
 	{ "1 Jan 104 00:00 Z", "' 1-Jan-2004 00:00:00 +0000'", "1-Jan-2004" },
@@ -86,11 +88,22 @@ test_days(void **state)
 		bool good;
 		int32_t day;
 	} cases[] = {
-		{ "1-Jan-1970", true, 0 }, { "01-jan-1970", true, 0 }, { "\"1-JAN-1970\"", true, 0 },
-		{ "31-Dec-1969", true, -1 }, { "1-Feb-1994", true, 8797 }, { "1-Jan-2000", true, 10957 },
-		{ "31-Feb-9999", false, 0 }, { "1-Jan-70", false, 0 }, { "1-Jan", false, 0 }, { "", false, 0 },
-		{ "\"1-Jan-1970", false, 0 }, { "001-Jan-1970", false, 0 }, { "1 Jan 1970", false, 0 },
-		{ "0-Jan-1970", false, 0 }, { "1-Jan-0000", false, 0 }, { "-1-Jan-1970", false, 0 },
+		{ "1-Jan-1970", true, 0 },
+		{ "01-jan-1970", true, 0 },
+		{ "\"1-JAN-1970\"", true, 0 },
+		{ "31-Dec-1969", true, -1 },
+		{ "1-Feb-1994", true, 8797 },
+		{ "1-Jan-2000", true, 10957 },
+		{ "31-Feb-9999", false, 0 },
+		{ "1-Jan-70", false, 0 },
+		{ "1-Jan", false, 0 },
+		{ "", false, 0 },
+		{ "\"1-Jan-1970", false, 0 },
+		{ "001-Jan-1970", false, 0 },
+		{ "1 Jan 1970", false, 0 },
+		{ "0-Jan-1970", false, 0 },
+		{ "1-Jan-0000", false, 0 },
+		{ "-1-Jan-1970", false, 0 },
 	};
 
 	(void)state;
@@ -114,13 +127,20 @@ test_times(void **state)
 		bool good;
 		int64_t utc;
 	} cases[] = {
-		{ "\" 1-Jan-1970 00:00:00 +0000\"", true, 0 }, { "\"01-Jan-1970 01:00:00 +0100\"", true, 0 },
-		{ "\"31-Dec-1969 23:59:59 +0000\"", true, -1 }, { "\"17-Jul-1996 02:44:25 -0700\"", true, 837596665 },
-		{ "\"1-Jan-1970 00:00:00 +0000\"", false, 0 }, { " 1-Jan-1970 00:00:00 +0000", false, 0 },
-		{ "\" 1-Jan-1970 0:00:00 +0000\"", false, 0 }, { "\" 1-Jan-1970 00:00:00 0000\"", false, 0 },
-		{ "\" 1-Jan-1970 00:00:00 +2400\"", false, 0 }, { "\" 1-Jan-1970 00:00:00 +0060\"", false, 0 },
-		{ "\" 1-Jan-1970 24:00:00 +0000\"", false, 0 }, { "\"31-Jun-1970 00:00:00 +0000\"", false, 0 },
-		{ "\" 1-Jan-1970 00:00:00\"", false, 0 }, { "\" 1-Jan-1970 00:00:00 +0000", false, 0 },
+		{ "\" 1-Jan-1970 00:00:00 +0000\"", true, 0 },
+		{ "\"01-Jan-1970 01:00:00 +0100\"", true, 0 },
+		{ "\"31-Dec-1969 23:59:59 +0000\"", true, -1 },
+		{ "\"17-Jul-1996 02:44:25 -0700\"", true, 837596665 },
+		{ "\"1-Jan-1970 00:00:00 +0000\"", false, 0 },
+		{ " 1-Jan-1970 00:00:00 +0000", false, 0 },
+		{ "\" 1-Jan-1970 0:00:00 +0000\"", false, 0 },
+		{ "\" 1-Jan-1970 00:00:00 0000\"", false, 0 },
+		{ "\" 1-Jan-1970 00:00:00 +2400\"", false, 0 },
+		{ "\" 1-Jan-1970 00:00:00 +0060\"", false, 0 },
+		{ "\" 1-Jan-1970 24:00:00 +0000\"", false, 0 },
+		{ "\"31-Jun-1970 00:00:00 +0000\"", false, 0 },
+		{ "\" 1-Jan-1970 00:00:00\"", false, 0 },
+		{ "\" 1-Jan-1970 00:00:00 +0000", false, 0 },
 	};
 
 	(void)state;
@@ -136,11 +156,13 @@ test_times(void **state)
 	}
 }
 
-/* Every day of the calendar has one number and prints as itself; the edges of time do not overflow. */
+/* Every day of the calendar has one number and prints as itself; the edges of time do not
+ * overflow. */
 static void
 test_round_trip(void **state)
 {
-	static const int64_t edges[] = { INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT64_MAX - 1, INT64_MAX };
+	static const int64_t edges[] = { INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT64_MAX - 1,
+		INT64_MAX };
 
 	(void)state;
 	for (int64_t utc = -62135596800; utc < 253402300800; utc += 86400 * 37 + 12345) {
@@ -177,7 +199,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fields), cmocka_unit_test(test_days), cmocka_unit_test(test_times),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_days),
+		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_round_trip),
 	};
 

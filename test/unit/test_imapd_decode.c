@@ -77,15 +77,22 @@ static const struct {
 	struct span in;
 	const char *out;
 } charsets[] = {
-	{ "utf-8", SPAN("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xac"), "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xac" },
+	{ "utf-8", SPAN("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xac"),
+		"a\xc3\xa9\xe2\x82\xac\xf0\x9f\x92\xac" },
 	{ "UTF8", SPAN("a\xff\xc3"), "a\xef\xbf\xbd\xef\xbf\xbd" },
 	{ "", SPAN("a\xe9 \xc3\xa9 \x80"), "a\xc3\xa9 \xc3\xa9 \xe2\x82\xac" },
 	{ "us-ascii", SPAN("caf\xe9"), "caf\xc3\xa9" },
 	{ "ISO-8859-1", SPAN("\xe9\xc3\xa9"), "\xc3\xa9\xc3\x83\xc2\xa9" },
-	{ "windows-1252", SPAN("\x93" "a\x94"), "\xe2\x80\x9c" "a\xe2\x80\x9d" },
+	{ "windows-1252",
+		SPAN("\x93"
+		     "a\x94"),
+		"\xe2\x80\x9c"
+		"a\xe2\x80\x9d" },
 	{ "iso-8859-15", SPAN("\xa4"), "\xe2\x82\xac" },
 	{ "koi8-r", SPAN("\xf0\xd2"), "\xd0\x9f\xd1\x80" },
-	{ "iso-2022-jp", SPAN("a\x1b$B$\"$$\x1b(Bb"), "a\xe3\x81\x82\xe3\x81\x84" "b" },
+	{ "iso-2022-jp", SPAN("a\x1b$B$\"$$\x1b(Bb"),
+		"a\xe3\x81\x82\xe3\x81\x84"
+		"b" },
 	{ "Shift_JIS", SPAN("\x82\xa0z"), "\xe3\x81\x82z" },
 	{ "gb2312", SPAN("\xc4\xe3\xba\xc3"), "\xe4\xbd\xa0\xe5\xa5\xbd" },
 	{ "big5", SPAN("\xa7\x41"), "\xe4\xbd\xa0" },
@@ -121,8 +128,9 @@ test_charsets(void **state)
 static void
 test_handles(void **state)
 {
-	static const char *const names[] = { "iso-8859-2", "iso-8859-3", "iso-8859-4", "iso-8859-5", "iso-8859-6",
-		"iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "koi8-r", "koi8-u", "cp437" };
+	static const char *const names[] = { "iso-8859-2", "iso-8859-3", "iso-8859-4", "iso-8859-5",
+		"iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "koi8-r",
+		"koi8-u", "cp437" };
 	struct charset_stream one, two;
 	struct text a = TEXT_UP_TO(100), b = TEXT_UP_TO(100);
 
@@ -159,8 +167,10 @@ static const struct {
 	{ "(=?ISO-8859-1?Q?a?=|     =?ISO-8859-1?Q?b?=)", "(ab)" },
 	{ "(=?ISO-8859-1?Q?a_b?=)", "(a b)" },
 	{ "(=?ISO-8859-1?Q?a?= =?ISO-8859-2?Q?_b?=)", "(a b)" },
-	{ "=?ISO-8859-1?Q?Keld_J=F8rn_Simonsen?= <keld@dkuug.dk>", "Keld J\xc3\xb8rn Simonsen <keld@dkuug.dk>" },
-	{ "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=|    =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
+	{ "=?ISO-8859-1?Q?Keld_J=F8rn_Simonsen?= <keld@dkuug.dk>",
+		"Keld J\xc3\xb8rn Simonsen <keld@dkuug.dk>" },
+	{ "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=|    "
+	  "=?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
 		"If you can read this you understand the example." },
 	/* RFC 2231 section 5 */
 	{ "=?US-ASCII*EN?Q?Keith_Moore?= <moore@cs.utk.edu>", "Keith Moore <moore@cs.utk.edu>" },
@@ -174,7 +184,9 @@ static const struct {
 	{ "=?utf-8?X?x?=", "=?utf-8?X?x?=" },
 	{ "=??Q?x?=", "=??Q?x?=" },
 	{ "=?=?=?=?", "=?=?=?=?" },
-	{ "=?utf-8?Q?" "?=", "" },
+	{ "=?utf-8?Q?"
+	  "?=",
+		"" },
 	{ "=?utf-8?Q?a b?= c", "a b c" },
 	{ "=?utf-8?Q?a=?= b", "a= b" },
 	{ "=?x-what?Q?=e9?=", "\xc3\xa9" },
@@ -205,7 +217,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_transfers), cmocka_unit_test(test_charsets), cmocka_unit_test(test_handles),
+		cmocka_unit_test(test_transfers),
+		cmocka_unit_test(test_charsets),
+		cmocka_unit_test(test_handles),
 		cmocka_unit_test(test_values),
 	};
 

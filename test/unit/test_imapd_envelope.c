@@ -1,4 +1,5 @@
-/* ENVELOPE and address lists: RFC examples, what senders write, hostile lists, and reads past the end. */
+/* ENVELOPE and address lists: RFC examples, what senders write, hostile lists, and reads past the
+ * end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,8 @@ static const struct {
 	{ "", "NIL" },
 	{ " \t| ", "NIL" },
 	{ "a@b", "((NIL NIL 'a' 'b'))" },
-	{ "Terry Gray <gray@cac.washington.edu>", "(('Terry Gray' NIL 'gray' 'cac.washington.edu'))" },
+	{ "Terry Gray <gray@cac.washington.edu>",
+		"(('Terry Gray' NIL 'gray' 'cac.washington.edu'))" },
 	{ "imap@cac.washington.edu, minutes@CNRI.Reston.VA.US",
 		"((NIL NIL 'imap' 'cac.washington.edu')(NIL NIL 'minutes' 'CNRI.Reston.VA.US'))" },
 	/* RFC 5322 appendix A */
@@ -32,23 +34,30 @@ static const struct {
 	{ "\"Joe Q. Public\" <john.q.public@example.com>",
 		"(('Joe Q. Public' NIL 'john.q.public' 'example.com'))" },
 	{ "Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>",
-		"(('Mary Smith' NIL 'mary' 'x.test')(NIL NIL 'jdoe' 'example.org')('Who?' NIL 'one' 'y.test'))" },
+		"(('Mary Smith' NIL 'mary' 'x.test')(NIL NIL 'jdoe' 'example.org')('Who?' NIL "
+		"'one' 'y.test'))" },
 	{ "<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>",
-		"((NIL NIL 'boss' 'nil.test')('Giant; \\'Big\\' Box' NIL 'sysservices' 'example.net'))" },
+		"((NIL NIL 'boss' 'nil.test')('Giant; \\'Big\\' Box' NIL 'sysservices' "
+		"'example.net'))" },
 	{ "A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;",
 		"((NIL NIL 'A Group' NIL)('Ed Jones' NIL 'c' 'a.test')(NIL NIL 'joe' 'where.test')"
 		"('John' NIL 'jdoe' 'one.test')(NIL NIL NIL NIL))" },
 	{ "Undisclosed recipients:;", "((NIL NIL 'Undisclosed recipients' NIL)(NIL NIL NIL NIL))" },
-	{ "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>", "(('Pete' NIL 'pete' 'silly.test'))" },
+	{ "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
+		"(('Pete' NIL 'pete' 'silly.test'))" },
 	{ "A Group(Some people)|     :Chris Jones <c@(Chris's host.)public.example>,|"
-		"         joe@example.org,|  John <jdoe@one.test> (my dear friend); (the end of the group)",
-		"((NIL NIL 'A Group' NIL)('Chris Jones' NIL 'c' 'public.example')(NIL NIL 'joe' 'example.org')"
+	  "         joe@example.org,|  John <jdoe@one.test> (my dear friend); (the end of the "
+	  "group)",
+		"((NIL NIL 'A Group' NIL)('Chris Jones' NIL 'c' 'public.example')(NIL NIL 'joe' "
+		"'example.org')"
 		"('John' NIL 'jdoe' 'one.test')(NIL NIL NIL NIL))" },
 	{ "(Empty list)(start)Hidden recipients  :(nobody(that I know))  ;",
 		"((NIL NIL 'Hidden recipients' NIL)(NIL NIL NIL NIL))" },
-	{ "Joe Q. Public <john.q.public@example.com>", "(('Joe Q. Public' NIL 'john.q.public' 'example.com'))" },
+	{ "Joe Q. Public <john.q.public@example.com>",
+		"(('Joe Q. Public' NIL 'john.q.public' 'example.com'))" },
 	{ "Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example",
-		"(('Mary Smith' '@node.test' 'mary' 'example.net')(NIL NIL 'jdoe' 'test.example'))" },
+		"(('Mary Smith' '@node.test' 'mary' 'example.net')(NIL NIL 'jdoe' "
+		"'test.example'))" },
 	{ "<@a.test, @b.test:c@d.test>", "((NIL '@a.test,@b.test' 'c' 'd.test'))" },
 	{ "john . doe @ example.org", "((NIL NIL 'john.doe' 'example.org'))" },
 	{ "pete@silly.test (Pete)", "(('Pete' NIL 'pete' 'silly.test'))" },
@@ -76,7 +85,8 @@ static const struct {
 	{ ";;", "NIL" },
 	{ ":;", "((NIL NIL '' ''))" },
 	{ "g: a@b", "((NIL NIL 'g' NIL)(NIL NIL 'a' 'b')(NIL NIL NIL NIL))" },
-	{ "g: h: a@b;, c@d", "((NIL NIL 'g' NIL)(NIL NIL 'h' '')(NIL NIL NIL NIL)(NIL NIL 'c' 'd'))" },
+	{ "g: h: a@b;, c@d",
+		"((NIL NIL 'g' NIL)(NIL NIL 'h' '')(NIL NIL NIL NIL)(NIL NIL 'c' 'd'))" },
 	{ "\"no end <a@b>", "((NIL NIL 'no end <a@b>' ''))" },
 	{ "(no end <a@b>", "NIL" },
 	{ "a@b (ends in \\", "(('ends in ' NIL 'a' 'b'))" },
@@ -116,25 +126,32 @@ static const struct {
 	{ "", "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)" },
 	/* RFC 3501 section 8 */
 	{ "Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)|From: Terry Gray <gray@cac.washington.edu>|"
-		"Subject: IMAP4rev1 WG mtg summary and minutes|To: imap@cac.washington.edu|"
-		"cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>|"
-		"Message-Id: <B27397-0100000@cac.washington.edu>|MIME-Version: 1.0||",
+	  "Subject: IMAP4rev1 WG mtg summary and minutes|To: imap@cac.washington.edu|"
+	  "cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>|"
+	  "Message-Id: <B27397-0100000@cac.washington.edu>|MIME-Version: 1.0||",
 		"('Wed, 17 Jul 1996 02:23:25 -0700 (PDT)' 'IMAP4rev1 WG mtg summary and minutes' "
-		"(('Terry Gray' NIL 'gray' 'cac.washington.edu')) (('Terry Gray' NIL 'gray' 'cac.washington.edu')) "
-		"(('Terry Gray' NIL 'gray' 'cac.washington.edu')) ((NIL NIL 'imap' 'cac.washington.edu')) "
-		"((NIL NIL 'minutes' 'CNRI.Reston.VA.US')('John Klensin' NIL 'KLENSIN' 'MIT.EDU')) NIL NIL "
+		"(('Terry Gray' NIL 'gray' 'cac.washington.edu')) (('Terry Gray' NIL 'gray' "
+		"'cac.washington.edu')) "
+		"(('Terry Gray' NIL 'gray' 'cac.washington.edu')) ((NIL NIL 'imap' "
+		"'cac.washington.edu')) "
+		"((NIL NIL 'minutes' 'CNRI.Reston.VA.US')('John Klensin' NIL 'KLENSIN' 'MIT.EDU')) "
+		"NIL NIL "
 		"'<B27397-0100000@cac.washington.edu>')" },
 	{ "From: a@b|Sender: c@d|Reply-To:||", "(NIL NIL ((NIL NIL 'a' 'b')) ((NIL NIL 'c' 'd')) "
-		"((NIL NIL 'a' 'b')) NIL NIL NIL NIL NIL)" },
+					       "((NIL NIL 'a' 'b')) NIL NIL NIL NIL NIL)" },
 	{ "Subject:||", "(NIL '' NIL NIL NIL NIL NIL NIL NIL NIL)" },
-	{ "Subject: =?utf-8?Q?x?=|\tfolded  |||", "(NIL '=?utf-8?Q?x?=\tfolded' NIL NIL NIL NIL NIL NIL NIL NIL)" },
+	{ "Subject: =?utf-8?Q?x?=|\tfolded  |||",
+		"(NIL '=?utf-8?Q?x?=\tfolded' NIL NIL NIL NIL NIL NIL NIL NIL)" },
 	{ "Subject : one|SUBJECT: two||", "(NIL 'one' NIL NIL NIL NIL NIL NIL NIL NIL)" },
 	{ "Subject: a \"b\" \\c||", "(NIL 'a \\'b\\' \\\\c' NIL NIL NIL NIL NIL NIL NIL NIL)" },
 	{ "Subject: caf\xe9||", "(NIL {4}|caf\xe9 NIL NIL NIL NIL NIL NIL NIL NIL)" },
 	/* several fields are one list */
-	{ "To: a@b|To: c@d|Cc: e@f|From: x@y|From: z@z||", "(NIL NIL ((NIL NIL 'x' 'y')) ((NIL NIL 'x' 'y')) "
-		"((NIL NIL 'x' 'y')) ((NIL NIL 'a' 'b')(NIL NIL 'c' 'd')) ((NIL NIL 'e' 'f')) NIL NIL NIL)" },
-	{ "In-Reply-To: <a@b>| <c@d>|Message-ID: <e@f>", "(NIL NIL NIL NIL NIL NIL NIL NIL '<a@b> <c@d>' '<e@f>')" },
+	{ "To: a@b|To: c@d|Cc: e@f|From: x@y|From: z@z||",
+		"(NIL NIL ((NIL NIL 'x' 'y')) ((NIL NIL 'x' 'y')) "
+		"((NIL NIL 'x' 'y')) ((NIL NIL 'a' 'b')(NIL NIL 'c' 'd')) ((NIL NIL 'e' 'f')) NIL "
+		"NIL NIL)" },
+	{ "In-Reply-To: <a@b>| <c@d>|Message-ID: <e@f>",
+		"(NIL NIL NIL NIL NIL NIL NIL NIL '<a@b> <c@d>' '<e@f>')" },
 };
 
 static void
@@ -142,7 +159,8 @@ test_envelopes(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ROWS_OF(envelopes); i++) {
-		struct text header = text_of(envelopes[i].header), shown = TEXT_UP_TO(MOST_EXPECTED);
+		struct text header = text_of(envelopes[i].header),
+			    shown = TEXT_UP_TO(MOST_EXPECTED);
 
 		envelope_write(text_span(&header), &shown);
 		expect_text(envelopes[i].header, text_span(&shown), envelopes[i].expected);
@@ -183,14 +201,16 @@ hostile_case(const char *start, const char *again, size_t times)
 static void
 test_hostile(void **state)
 {
-	static const char *const again[] = { "a@b,", "g:", "g:;", "(", "()", "<", "\"", "\\", "@", ",", "<a@b>", "a ",
-		"(\\)", "\"\\\"", ".", "g:a@b;", "[", "@a:" };
+	static const char *const again[] = { "a@b,", "g:", "g:;", "(", "()", "<", "\"", "\\", "@",
+		",", "<a@b>", "a ", "(\\)", "\"\\\"", ".", "g:a@b;", "[", "@a:" };
 
 	(void)state;
 	for (size_t i = 0; i < ROWS_OF(again); i++)
 		hostile_case("From: ", again[i], 100000);
 	hostile_case("X: y\r\n", "To: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@b\r\n", 100000);
-	hostile_case("To: a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 100000);
+	hostile_case("To: a",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		100000);
 }
 
 /* Places `bytes` so that the byte behind them cannot be read. */
@@ -209,11 +229,15 @@ static const char *const guards[] = {
 	"To: g: \"a\\\"b\" . c @ d . e, <f@g> ; h",
 	"Subject: =?utf-8*en?Q?a=C3=A9?= =?iso-2022-jp?B?GyRCJCIbKEI=?= =?x?B?",
 	"Subject: \xe2\x82\xac \xf0\x9f\x93\xac|\tfolded| again",
-	"Content-Type: multipart/mixed (c\\) ; boundary*0*=utf-8'en'%41%4; boundary*1=\"b\\\"\"; x=\"\\|| |--Ab\"|x|--Ab\"--|",
+	"Content-Type: multipart/mixed (c\\) ; boundary*0*=utf-8'en'%41%4; boundary*1=\"b\\\"\"; "
+	"x=\"\\|| |--Ab\"|x|--Ab\"--|",
 	"Content-Type: message/rfc822||Content-Type: message/rfc822||Subject: (|",
-	"Content-Type: text/plain; charset=\"utf-8|Content-Transfer-Encoding: quoted-printable||a=C3=A9=| b =|c= ",
-	"Content-Type: text/plain; charset=iso-2022-jp|Content-Transfer-Encoding: base64||GyRCJCIbKEI=",
-	"Content-Disposition: attachment; filename*=utf-8''%e2%82%ac.txt|Content-Language: en, (c) de|Content-ID: <",
+	"Content-Type: text/plain; charset=\"utf-8|Content-Transfer-Encoding: "
+	"quoted-printable||a=C3=A9=| b =|c= ",
+	"Content-Type: text/plain; charset=iso-2022-jp|Content-Transfer-Encoding: "
+	"base64||GyRCJCIbKEI=",
+	"Content-Disposition: attachment; filename*=utf-8''%e2%82%ac.txt|Content-Language: en, (c) "
+	"de|Content-ID: <",
 };
 
 /* HARDENING C3: every header truncated at every byte, the next page unreadable. */
@@ -221,7 +245,8 @@ static void
 test_guard_page(void **state)
 {
 	size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
-	unsigned char *page = mmap(NULL, 2 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *page = mmap(
+		NULL, 2 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	(void)state;
 	assert_true(page != MAP_FAILED);
@@ -233,7 +258,9 @@ test_guard_page(void **state)
 
 		assert_true(needle_init(&needle, SPAN("\xe3\x81\x82z"), SPAN_NONE, &bad));
 		for (size_t len = 0; len <= message.len; len++) {
-			struct span cut = { guarded(span_part(text_span(&message), 0, len), page, page_size), len };
+			struct span cut = { guarded(span_part(text_span(&message), 0, len), page,
+						    page_size),
+				len };
 			struct span in, value = span_part(cut, span_index(cut, ':') + 1, len);
 			struct date date;
 			struct mime mime;
@@ -263,8 +290,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lists), cmocka_unit_test(test_envelopes), cmocka_unit_test(test_nul),
-		cmocka_unit_test(test_hostile), cmocka_unit_test(test_guard_page),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_envelopes),
+		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_guard_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,11 +13,15 @@
 
 enum where { SUBJECT, TO, BODY, TEXT, NOWHERE };
 
-#define MAIL "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= an =?iso-8859-1?Q?Andr=E9?=|To: \"Joe Q. Public\"| <joe@example.org>|" \
-	"X-Raw: na\xefve|Content-Type: multipart/mixed; boundary=b||preamble|" \
-	"--b|Content-Type: text/plain; charset=iso-8859-1|Content-Transfer-Encoding: quoted-printable||Stra=DFe =|und Weg|" \
-	"--b|Content-Type: text/html; charset=utf-8|Content-Transfer-Encoding: base64||w4TDlsOcIDxiPmZldHQ8L2I+|" \
-	"--b|Content-Type: application/octet-stream; name=\"Rechnung.pdf\"||hidden bytes|" \
+#define MAIL                                                                                       \
+	"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= an =?iso-8859-1?Q?Andr=E9?=|To: \"Joe Q. Public\"| " \
+	"<joe@example.org>|"                                                                       \
+	"X-Raw: na\xefve|Content-Type: multipart/mixed; boundary=b||preamble|"                     \
+	"--b|Content-Type: text/plain; charset=iso-8859-1|Content-Transfer-Encoding: "             \
+	"quoted-printable||Stra=DFe =|und Weg|"                                                    \
+	"--b|Content-Type: text/html; charset=utf-8|Content-Transfer-Encoding: "                   \
+	"base64||w4TDlsOcIDxiPmZldHQ8L2I+|"                                                        \
+	"--b|Content-Type: application/octet-stream; name=\"Rechnung.pdf\"||hidden bytes|"         \
 	"--b|Content-Type: message/rfc822||Subject: =?koi8-r?Q?=F0=D2=C9?=||inner text|--b--|"
 
 static const struct {
@@ -139,11 +143,16 @@ test_across(void **state)
 	struct span wanted = SPAN("\xc3\x84" "BCDEFGHIJKLMNOPQRSTUVWXYZ");
 
 	(void)state;
-	across_case("8bit", "\xc3\xa4" "bcdefghijklmnopqrstuvwx\r\n", "\xc3\xa4" "bcdefghijklmnopqrstuvwxyz", wanted);
+	across_case("8bit",
+		"\xc3\xa4"
+		"bcdefghijklmnopqrstuvwx\r\n",
+		"\xc3\xa4"
+		"bcdefghijklmnopqrstuvwxyz",
+		wanted);
 	across_case("quoted-printable", "=C3=A4bcdefghijklm=\r\nopqrstuvwxyz=\r\n",
 		"=C3=A4bcdefghijklmn=\r\nopqrst=75vwxyz", wanted);
-	across_case("base64", "w6RiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHh4eg==\r\n", "w6RiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6\r\n",
-		wanted);
+	across_case("base64", "w6RiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHh4eg==\r\n",
+		"w6RiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6\r\n", wanted);
 }
 
 static void
@@ -152,13 +161,18 @@ test_fold(void **state)
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
-		{ "", "" }, { "AZaz@[`{09", "azaz@[`{09" }, { "ABCDEFGHIJKLMNOPQ", "abcdefghijklmnopq" },
-		{ "\xc3\x80\xc3\x96\xc3\x97\xc3\x98\xc3\x9e\xc3\x9f", "\xc3\xa0\xc3\xb6\xc3\x97\xc3\xb8\xc3\xbe\xc3\x9f" },
+		{ "", "" },
+		{ "AZaz@[`{09", "azaz@[`{09" },
+		{ "ABCDEFGHIJKLMNOPQ", "abcdefghijklmnopq" },
+		{ "\xc3\x80\xc3\x96\xc3\x97\xc3\x98\xc3\x9e\xc3\x9f",
+			"\xc3\xa0\xc3\xb6\xc3\x97\xc3\xb8\xc3\xbe\xc3\x9f" },
 		{ "\xc4\x8c\xc4\x8d\xc5\xbd\xc5\xb8", "\xc4\x8d\xc4\x8d\xc5\xbe\xc3\xbf" },
 		{ "\xce\x91\xce\xa3\xcf\x82\xce\x86", "\xce\xb1\xcf\x83\xcf\x83\xce\xac" },
 		{ "\xd0\x81\xd0\x9f\xd0\xaf", "\xd1\x91\xd0\xbf\xd1\x8f" },
-		{ "\xe1\xba\x9e", "\xc3\x9f" }, { "\xef\xbc\xa1", "\xef\xbd\x81" },
-		{ "A\xff\xc3", "a\xff\xc3" }, { "\xf0\x9f\x92\xac", "\xf0\x9f\x92\xac" },
+		{ "\xe1\xba\x9e", "\xc3\x9f" },
+		{ "\xef\xbc\xa1", "\xef\xbd\x81" },
+		{ "A\xff\xc3", "a\xff\xc3" },
+		{ "\xf0\x9f\x92\xac", "\xf0\x9f\x92\xac" },
 	};
 
 	(void)state;
@@ -169,7 +183,8 @@ test_fold(void **state)
 		expect_text(cases[i].in, text_span(&out), cases[i].out);
 		text_clear(&out);
 	}
-	for (uint32_t code = 0; code < 0x11000; code++) {      /* folding twice changes nothing, and nothing grows */
+	for (uint32_t code = 0; code < 0x11000;
+		code++) { /* folding twice changes nothing, and nothing grows */
 		uint32_t folded = fold_character(code);
 
 		assert_int_equal(fold_character(folded), folded);
@@ -182,7 +197,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_searches), cmocka_unit_test(test_charset), cmocka_unit_test(test_across),
+		cmocka_unit_test(test_searches),
+		cmocka_unit_test(test_charset),
+		cmocka_unit_test(test_across),
 		cmocka_unit_test(test_fold),
 	};
 

@@ -91,11 +91,13 @@ static const struct {
 	{ MIXED "--b--|", "text/plain{--b--|}1" },
 	{ MIXED, "text/plain{}0" },
 	/* nested: boundaries that start alike, missing ends */
-	{ MIXED "--b|Content-Type: multipart/alternative; boundary=bb||--bb||1|--bb||2|--bb--||--b||3|"
-		"--b--|", "multipart/mixed(multipart/alternative(text/plain{1}0 text/plain{2}0) "
+	{ MIXED "--b|Content-Type: multipart/alternative; "
+		"boundary=bb||--bb||1|--bb||2|--bb--||--b||3|"
+		"--b--|",
+		"multipart/mixed(multipart/alternative(text/plain{1}0 text/plain{2}0) "
 		"text/plain{3}0)" },
 	{ "Content-Type: multipart/mixed; boundary=bb||--bb|Content-Type: multipart/alternative; "
-		"boundary=b||--b||1|--b--||--bb||2|--bb--|",
+	  "boundary=b||--b||1|--b--||--bb||2|--bb--|",
 		"multipart/mixed(multipart/alternative(text/plain{1}0) text/plain{2}0)" },
 	{ MIXED "--b|Content-Type: multipart/alternative; boundary=c||--c||1|--b||2|--b--|",
 		"multipart/mixed(multipart/alternative(text/plain{1}0) text/plain{2}0)" },
@@ -104,18 +106,25 @@ static const struct {
 	{ MIXED "--b|Content-Type: multipart/alternative; boundary=b||--b||1|--b--|--b||2|--b--|",
 		"multipart/mixed(multipart/alternative(text/plain{1}0) text/plain{2}0)" },
 	/* messages in messages */
-	{ "Content-Type: message/rfc822||Subject: in||text|", "message/rfc822(text/plain{text|}1)" },
-	{ "Content-Type: message/global||Subject: in||text|", "message/global(text/plain{text|}1)" },
+	{ "Content-Type: message/rfc822||Subject: in||text|",
+		"message/rfc822(text/plain{text|}1)" },
+	{ "Content-Type: message/global||Subject: in||text|",
+		"message/global(text/plain{text|}1)" },
 	{ "Content-Type: message/rfc822||", "message/rfc822(text/plain{}0)" },
 	{ "Content-Type: message/rfc822", "message/rfc822(text/plain{}0)" },
-	{ "Content-Type: message/partial||Subject: in||text", "message/partial{Subject: in||text}2" },
+	{ "Content-Type: message/partial||Subject: in||text",
+		"message/partial{Subject: in||text}2" },
 	{ MIXED "--b|Content-Type: message/rfc822||Subject: cut|--b||2|--b--|",
 		"multipart/mixed(message/rfc822(text/plain{}0) text/plain{2}0)" },
-	{ MIXED "--b|Content-Type: message/rfc822||Content-Type: multipart/mixed; boundary=c||--c||1|"
-		"--c--|--b||2|--b--|", "multipart/mixed(message/rfc822(multipart/mixed(text/plain{1}0)) "
+	{ MIXED "--b|Content-Type: message/rfc822||Content-Type: multipart/mixed; "
+		"boundary=c||--c||1|"
+		"--c--|--b||2|--b--|",
+		"multipart/mixed(message/rfc822(multipart/mixed(text/plain{1}0)) "
 		"text/plain{2}0)" },
-	{ "Content-Type: multipart/digest; boundary=b||--b||Subject: 1||one|--b|Content-Type: text/plain|"
-		"|two|--b--|", "multipart/digest(message/rfc822(text/plain{one}0) text/plain{two}0)" },
+	{ "Content-Type: multipart/digest; boundary=b||--b||Subject: 1||one|--b|Content-Type: "
+	  "text/plain|"
+	  "|two|--b--|",
+		"multipart/digest(message/rfc822(text/plain{one}0) text/plain{two}0)" },
 };
 
 static void
@@ -144,9 +153,12 @@ test_lf(void **state)
 	struct mime mime;
 
 	(void)state;
-	mime_parse(SPAN("Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo\n\n--b--\n"), &mime);
+	mime_parse(SPAN("Content-Type: multipart/mixed; "
+			"boundary=b\n\n--b\n\none\n--b\n\ntwo\n\n--b--\n"),
+		&mime);
 	tree_show(&mime, &mime.parts[0], &shown);
-	expect_text("LF", text_span(&shown), "multipart/mixed(text/plain{one}0 text/plain{two\n}1)");
+	expect_text(
+		"LF", text_span(&shown), "multipart/mixed(text/plain{one}0 text/plain{two\n}1)");
 	mime_clear(&mime);
 	text_clear(&shown);
 }
@@ -158,33 +170,47 @@ static const struct {
 	const char *message, *body, *bodystructure;
 } structures[] = {
 	{ "", "(" PLAIN "0 0)", "(" PLAIN "0 0 NIL NIL NIL NIL)" },
-	{ "Content-Type: text/plain; charset=UTF-8; format=flowed|Content-Transfer-Encoding: QUOTED-PRINTABLE|"
-		"||a|b|", "('text' 'plain' ('charset' 'UTF-8' 'format' 'flowed') NIL NIL "
-		"'QUOTED-PRINTABLE' 8 3)", NULL },
-	{ "Content-Type: application/pdf; name=\"a \\\"b\\\".pdf\"|Content-ID: <x@y>|Content-Description: my| pdf|"
-		"Content-MD5: Q2hlY2sgSW50ZWdyaXR5IQ==|Content-Disposition: attachment; filename=\"a.pdf\"; size=3|"
-		"Content-Language: en, de (German)|Content-Location: http://x/y|"
-		"Content-Transfer-Encoding: base64 (x)||AAAA", NULL,
+	{ "Content-Type: text/plain; charset=UTF-8; format=flowed|Content-Transfer-Encoding: "
+	  "QUOTED-PRINTABLE|"
+	  "||a|b|",
+		"('text' 'plain' ('charset' 'UTF-8' 'format' 'flowed') NIL NIL "
+		"'QUOTED-PRINTABLE' 8 3)",
+		NULL },
+	{ "Content-Type: application/pdf; name=\"a \\\"b\\\".pdf\"|Content-ID: "
+	  "<x@y>|Content-Description: my| pdf|"
+	  "Content-MD5: Q2hlY2sgSW50ZWdyaXR5IQ==|Content-Disposition: attachment; "
+	  "filename=\"a.pdf\"; size=3|"
+	  "Content-Language: en, de (German)|Content-Location: http://x/y|"
+	  "Content-Transfer-Encoding: base64 (x)||AAAA",
+		NULL,
 		"('application' 'pdf' ('name' 'a \\'b\\'.pdf') '<x@y>' 'my pdf' 'base64' 4 "
-		"'Q2hlY2sgSW50ZWdyaXR5IQ==' ('attachment' ('filename' 'a.pdf' 'size' '3')) ('en' 'de') "
+		"'Q2hlY2sgSW50ZWdyaXR5IQ==' ('attachment' ('filename' 'a.pdf' 'size' '3')) ('en' "
+		"'de') "
 		"'http://x/y')" },
 	{ "Content-Disposition: inline|Content-Language: fr||x", NULL,
 		"(" PLAIN "1 0 NIL ('inline' NIL) 'fr' NIL)" },
 	/* RFC 2231 pieces stay as they were sent */
-	{ "Content-Type: image/png; name*0*=utf-8''a%20; name*1=\"b.png\"||x", "('image' 'png' ('name*0*' "
-		"'utf-8''a%20' 'name*1' 'b.png') NIL NIL '7bit' 1)", NULL },
+	{ "Content-Type: image/png; name*0*=utf-8''a%20; name*1=\"b.png\"||x",
+		"('image' 'png' ('name*0*' "
+		"'utf-8''a%20' 'name*1' 'b.png') NIL NIL '7bit' 1)",
+		NULL },
 	/* what senders write */
 	{ "Content-Type: image/png; name=my file.png; ; x; =y; charset = z (c)||x",
 		"('image' 'png' ('name' 'my file.png' 'charset' 'z') NIL NIL '7bit' 1)", NULL },
 	{ "Content-Type: image/png; name=\"gr\xc3\xbc\xc3\x9f\"||x",
 		"('image' 'png' ('name' {6}|gr\xc3\xbc\xc3\x9f) NIL NIL '7bit' 1)", NULL },
-	{ "Content-Type: image/png; name=\"no end||x", "('image' 'png' ('name' 'no end') NIL NIL '7bit' 1)", NULL },
-	{ "Content-Type: multipart/mixed; boundary=b|Content-Language: de||--b||one|--b||two|--b--|",
+	{ "Content-Type: image/png; name=\"no end||x",
+		"('image' 'png' ('name' 'no end') NIL NIL '7bit' 1)", NULL },
+	{ "Content-Type: multipart/mixed; boundary=b|Content-Language: "
+	  "de||--b||one|--b||two|--b--|",
 		"((" PLAIN "3 0)(" PLAIN "3 0) 'mixed')",
-		"((" PLAIN "3 0 NIL NIL NIL NIL)(" PLAIN "3 0 NIL NIL NIL NIL) 'mixed' ('boundary' 'b') NIL 'de' NIL)" },
+		"((" PLAIN "3 0 NIL NIL NIL NIL)(" PLAIN
+		"3 0 NIL NIL NIL NIL) 'mixed' ('boundary' 'b') NIL 'de' NIL)" },
 	{ "Content-Type: message/rfc822||Subject: in|From: a@b||text|",
-		"('message' 'rfc822' NIL NIL NIL '7bit' 32 (NIL 'in' ((NIL NIL 'a' 'b')) ((NIL NIL 'a' 'b')) "
-		"((NIL NIL 'a' 'b')) NIL NIL NIL NIL NIL) (" PLAIN "6 1) 4)", NULL },
+		"('message' 'rfc822' NIL NIL NIL '7bit' 32 (NIL 'in' ((NIL NIL 'a' 'b')) ((NIL NIL "
+		"'a' 'b')) "
+		"((NIL NIL 'a' 'b')) NIL NIL NIL NIL NIL) (" PLAIN "6 1) 4)",
+		NULL },
 };
 
 static void
@@ -192,13 +218,15 @@ test_structures(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ROWS_OF(structures); i++) {
-		struct text message = text_of(structures[i].message), shown = TEXT_UP_TO(MOST_EXPECTED);
+		struct text message = text_of(structures[i].message),
+			    shown = TEXT_UP_TO(MOST_EXPECTED);
 		struct mime mime;
 		struct span in;
 
 		mime_parse(text_span(&message), &mime);
 		for (int extended = 0; extended < 2; extended++) {
-			const char *expected = extended ? structures[i].bodystructure : structures[i].body;
+			const char *expected =
+				extended ? structures[i].bodystructure : structures[i].body;
 
 			text_reset(&shown);
 			bodystructure_write(&mime, extended, &shown);
@@ -232,7 +260,8 @@ repeated(const char *opening, unsigned times)
 	return t;
 }
 
-/* HARDENING C1: as many parts as the limits let through, a valid structure, every byte still reachable. */
+/* HARDENING C1: as many parts as the limits let through, a valid structure, every byte still
+ * reachable. */
 static void
 limited_case(const char *opening, unsigned times, uint32_t least_parts)
 {
@@ -328,8 +357,15 @@ test_header_length(void **state)
 		const char *message;
 		size_t len;
 	} cases[] = {
-		{ "", 0 }, { "|", 2 }, { "A: b||c", 8 }, { "A: b|", 6 }, { "A: b", 4 }, { "text||more", 0 },
-		{ "A: b| folded|broken line|C: d||x", 36 }, { " A: b||", 0 }, { "From x|A: b||", 16 },
+		{ "", 0 },
+		{ "|", 2 },
+		{ "A: b||c", 8 },
+		{ "A: b|", 6 },
+		{ "A: b", 4 },
+		{ "text||more", 0 },
+		{ "A: b| folded|broken line|C: d||x", 36 },
+		{ " A: b||", 0 },
+		{ "From x|A: b||", 16 },
 	};
 
 	(void)state;
@@ -345,9 +381,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_trees), cmocka_unit_test(test_lf), cmocka_unit_test(test_structures),
-		cmocka_unit_test(test_limits), cmocka_unit_test(test_many_parts),
-		cmocka_unit_test(test_long_structure), cmocka_unit_test(test_header_length),
+		cmocka_unit_test(test_trees),
+		cmocka_unit_test(test_lf),
+		cmocka_unit_test(test_structures),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_many_parts),
+		cmocka_unit_test(test_long_structure),
+		cmocka_unit_test(test_header_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

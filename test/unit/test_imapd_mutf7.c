@@ -19,11 +19,13 @@ static const struct {
 	{ SPAN("a&-b"), "a&b" },
 	{ SPAN("&-&-"), "&&" },
 	/* RFC 3501 5.1.3 */
-	{ SPAN("~peter/mail/&U,BTFw-/&ZeVnLIqe-"), "~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e" },
+	{ SPAN("~peter/mail/&U,BTFw-/&ZeVnLIqe-"),
+		"~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e" },
 	{ SPAN("&Jjo-!"), "\xe2\x98\xba!" },
 	{ SPAN("&Jjo!"), NULL },
 	{ SPAN("&U,BTFw-&ZeVnLIqe-"), NULL },
-	{ SPAN("&U,BTF2XlZyyKng-"), "\xe5\x8f\xb0\xe5\x8c\x97\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e" },
+	{ SPAN("&U,BTF2XlZyyKng-"),
+		"\xe5\x8f\xb0\xe5\x8c\x97\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e" },
 	{ SPAN("Entw&APw-rfe"), "Entw\xc3\xbcrfe" },
 	{ SPAN("&2D3crA-"), "\xf0\x9f\x92\xac" },
 	/* refused */
@@ -31,18 +33,18 @@ static const struct {
 	{ SPAN("a&"), NULL },
 	{ SPAN("&APw"), NULL },
 	{ SPAN("&AA-"), NULL },
-	{ SPAN("&APx-"), NULL },             /* bits left over are not zero */
-	{ SPAN("&APwA-"), NULL },            /* a character too many */
-	{ SPAN("&AP/8-"), NULL },            /* not this alphabet */
+	{ SPAN("&APx-"), NULL }, /* bits left over are not zero */
+	{ SPAN("&APwA-"), NULL }, /* a character too many */
+	{ SPAN("&AP/8-"), NULL }, /* not this alphabet */
 	{ SPAN("&APw=-"), NULL },
-	{ SPAN("&AGE-"), NULL },             /* "a" must stand for itself */
-	{ SPAN("&ACY-"), NULL },             /* "&" too */
-	{ SPAN("&AC4ALg-/x"), NULL },        /* ".." in disguise */
-	{ SPAN("&AAA-"), NULL },             /* NUL */
-	{ SPAN("&AAo-"), NULL },             /* LF */
+	{ SPAN("&AGE-"), NULL }, /* "a" must stand for itself */
+	{ SPAN("&ACY-"), NULL }, /* "&" too */
+	{ SPAN("&AC4ALg-/x"), NULL }, /* ".." in disguise */
+	{ SPAN("&AAA-"), NULL }, /* NUL */
+	{ SPAN("&AAo-"), NULL }, /* LF */
 	{ SPAN("&AH8-"), NULL },
-	{ SPAN("&AIU-"), NULL },             /* C1 */
-	{ SPAN("&2D0-"), NULL },             /* half a pair */
+	{ SPAN("&AIU-"), NULL }, /* C1 */
+	{ SPAN("&2D0-"), NULL }, /* half a pair */
 	{ SPAN("&3Kw-"), NULL },
 	{ SPAN("&3KzYPQ-"), NULL },
 	{ SPAN("&2D0AYQ-"), NULL },
@@ -81,8 +83,8 @@ test_names(void **state)
 static void
 test_bad_utf8(void **state)
 {
-	static const struct span bad[] = { SPAN("\xff"), SPAN("a\xc3"), SPAN("\xc0\xaf"), SPAN("\xed\xa0\x80"),
-		SPAN("a\0"), SPAN("\n"), SPAN("\x7f"), SPAN("\xc2\x85") };
+	static const struct span bad[] = { SPAN("\xff"), SPAN("a\xc3"), SPAN("\xc0\xaf"),
+		SPAN("\xed\xa0\x80"), SPAN("a\0"), SPAN("\n"), SPAN("\x7f"), SPAN("\xc2\x85") };
 
 	(void)state;
 	for (size_t i = 0; i < ROWS_OF(bad); i++) {
@@ -138,7 +140,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names), cmocka_unit_test(test_bad_utf8), cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_bad_utf8),
+		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_ceiling),
 	};
 

@@ -74,7 +74,8 @@ test_specs(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ROWS_OF(specs); i++) {
-		struct text command = command_of(specs[i].section), shown = TEXT_UP_TO(MOST_EXPECTED);
+		struct text command = command_of(specs[i].section),
+			    shown = TEXT_UP_TO(MOST_EXPECTED);
 		struct span in = text_span(&command);
 		struct section section;
 		const char *wrong = NULL;
@@ -119,12 +120,13 @@ test_many(void **state)
 	text_clear(&t);
 }
 
-#define MAIL \
-	"From: a@b|To: c@d,| e@f|X: 1|from: g@h|Content-Type: multipart/mixed; boundary=b||pre|" \
-	"--b|Content-Type: text/plain||one|" \
-	"--b|Content-Type: message/rfc822|X: m||Subject: in|Content-Type: multipart/mixed; boundary=c||" \
-		"--c||c1|--c|Content-Type: message/rfc822||Subject: deep||plain|--c--||" \
-	"--b|Content-Type: multipart/alternative; boundary=d||--d|X: d1||d1|--d||d2|--d--||" \
+#define MAIL                                                                                       \
+	"From: a@b|To: c@d,| e@f|X: 1|from: g@h|Content-Type: multipart/mixed; boundary=b||pre|"   \
+	"--b|Content-Type: text/plain||one|"                                                       \
+	"--b|Content-Type: message/rfc822|X: m||Subject: in|Content-Type: multipart/mixed; "       \
+	"boundary=c||"                                                                             \
+	"--c||c1|--c|Content-Type: message/rfc822||Subject: deep||plain|--c--||"                   \
+	"--b|Content-Type: multipart/alternative; boundary=d||--d|X: d1||d1|--d||d2|--d--||"       \
 	"--b--|"
 #define SINGLE "Subject: x|Y: z||body|"
 #define FORWARD "Content-Type: message/rfc822||Subject: in||text"
@@ -133,7 +135,9 @@ static const struct {
 	const char *message, *section, *bytes;         /* NULL: NIL */
 } finds[] = {
 	{ MAIL, "[]", MAIL },
-	{ MAIL, "[HEADER]", "From: a@b|To: c@d,| e@f|X: 1|from: g@h|Content-Type: multipart/mixed; boundary=b||" },
+	{ MAIL, "[HEADER]",
+		"From: a@b|To: c@d,| e@f|X: 1|from: g@h|Content-Type: multipart/mixed; "
+		"boundary=b||" },
 	{ MAIL, "[HEADER.FIELDS (FROM x)]", "From: a@b|X: 1|from: g@h||" },
 	{ MAIL, "[HEADER.FIELDS (to)]", "To: c@d,| e@f||" },
 	{ MAIL, "[HEADER.FIELDS (Sub Subject Fro)]", "|" },
@@ -150,7 +154,8 @@ static const struct {
 	{ MAIL, "[2.MIME]", "Content-Type: message/rfc822|X: m||" },
 	{ MAIL, "[2.HEADER]", "Subject: in|Content-Type: multipart/mixed; boundary=c||" },
 	{ MAIL, "[2.HEADER.FIELDS (subject)]", "Subject: in||" },
-	{ MAIL, "[2.TEXT]", "--c||c1|--c|Content-Type: message/rfc822||Subject: deep||plain|--c--|" },
+	{ MAIL, "[2.TEXT]",
+		"--c||c1|--c|Content-Type: message/rfc822||Subject: deep||plain|--c--|" },
 	{ MAIL, "[2.1]", "c1" },
 	{ MAIL, "[2.1.MIME]", "|" },
 	{ MAIL, "[2.2]", "Subject: deep||plain" },
@@ -190,7 +195,8 @@ test_finds(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ROWS_OF(finds); i++) {
-		struct text message = text_of(finds[i].message), command = command_of(finds[i].section);
+		struct text message = text_of(finds[i].message),
+			    command = command_of(finds[i].section);
 		struct span in = text_span(&command), bytes;
 		struct section section;
 		struct mime mime;
@@ -199,8 +205,8 @@ test_finds(void **state)
 
 		assert_true(section_take(&in, &section, &wrong));
 		mime_parse(text_span(&message), &mime);
-		found = section_find(&section, text_span(&message), section_needs_mime(&section) ? &mime : NULL,
-			&store, &bytes);
+		found = section_find(&section, text_span(&message),
+			section_needs_mime(&section) ? &mime : NULL, &store, &bytes);
 		assert_int_equal(found, finds[i].bytes != NULL);
 		if (found)
 			expect_text(finds[i].section, bytes, finds[i].bytes);
@@ -219,11 +225,22 @@ test_quote(void **state)
 		struct span in;
 		const char *string, *astring;
 	} cases[] = {
-		{ SPAN(""), "''", "''" }, { SPAN("abc"), "'abc'", "abc" }, { SPAN("nil"), "'nil'", "'nil'" },
-		{ SPAN("a b"), "'a b'", "'a b'" }, { SPAN("a\"\\"), "'a\\'\\\\'", "'a\\'\\\\'" },
-		{ SPAN("a\tb"), "'a\tb'", "'a\tb'" }, { SPAN("a*"), "'a*'", "'a*'" }, { SPAN("a]"), "'a]'", "a]" },
-		{ SPAN("a\r\nb"), "{4}|a|b", "{4}|a|b" }, { SPAN("\xc3\xa9"), "{2}|\xc3\xa9", "{2}|\xc3\xa9" },
-		{ SPAN("\0a\0"), "{3}|\x80" "a\x80", "{3}|\x80" "a\x80" }, { SPAN("\x7f"), "{1}|\x7f", "{1}|\x7f" },
+		{ SPAN(""), "''", "''" },
+		{ SPAN("abc"), "'abc'", "abc" },
+		{ SPAN("nil"), "'nil'", "'nil'" },
+		{ SPAN("a b"), "'a b'", "'a b'" },
+		{ SPAN("a\"\\"), "'a\\'\\\\'", "'a\\'\\\\'" },
+		{ SPAN("a\tb"), "'a\tb'", "'a\tb'" },
+		{ SPAN("a*"), "'a*'", "'a*'" },
+		{ SPAN("a]"), "'a]'", "a]" },
+		{ SPAN("a\r\nb"), "{4}|a|b", "{4}|a|b" },
+		{ SPAN("\xc3\xa9"), "{2}|\xc3\xa9", "{2}|\xc3\xa9" },
+		{ SPAN("\0a\0"),
+			"{3}|\x80"
+			"a\x80",
+			"{3}|\x80"
+			"a\x80" },
+		{ SPAN("\x7f"), "{1}|\x7f", "{1}|\x7f" },
 	};
 	struct text t = TEXT_UP_TO(MOST_EXPECTED), longer = TEXT_UP_TO(MOST_EXPECTED);
 
@@ -258,9 +275,13 @@ test_crlf(void **state)
 		struct span in, out;
 		size_t lines, bare;
 	} cases[] = {
-		{ SPAN(""), SPAN(""), 0, 0 }, { SPAN("a"), SPAN("a"), 0, 0 }, { SPAN("\n"), SPAN("\r\n"), 1, 1 },
-		{ SPAN("\r\n"), SPAN("\r\n"), 1, 0 }, { SPAN("a\nb\r\nc\n"), SPAN("a\r\nb\r\nc\r\n"), 3, 2 },
-		{ SPAN("\r\r\n\n"), SPAN("\r\r\n\r\n"), 2, 1 }, { SPAN("a\rb\r"), SPAN("a\rb\r"), 0, 0 },
+		{ SPAN(""), SPAN(""), 0, 0 },
+		{ SPAN("a"), SPAN("a"), 0, 0 },
+		{ SPAN("\n"), SPAN("\r\n"), 1, 1 },
+		{ SPAN("\r\n"), SPAN("\r\n"), 1, 0 },
+		{ SPAN("a\nb\r\nc\n"), SPAN("a\r\nb\r\nc\r\n"), 3, 2 },
+		{ SPAN("\r\r\n\n"), SPAN("\r\r\n\r\n"), 2, 1 },
+		{ SPAN("a\rb\r"), SPAN("a\rb\r"), 0, 0 },
 	};
 
 	(void)state;
@@ -283,8 +304,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_specs), cmocka_unit_test(test_many), cmocka_unit_test(test_finds),
-		cmocka_unit_test(test_quote), cmocka_unit_test(test_crlf),
+		cmocka_unit_test(test_specs),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_finds),
+		cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_crlf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
