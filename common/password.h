@@ -11,9 +11,10 @@
  * not exist, so that both take the same time. Same cost as those of password_hash_new. */
 extern const char password_of_nobody[];
 
-/* Writes the form in which a password is hashed and verified: the OpaqueString profile (RFC 8265
- * 4.2): spaces beyond ASCII become spaces, normal form C. False: empty, not UTF-8, with control
- * characters, or over MOST_PASSWORD. Wipe `to` in any case (text_wipe). */
+/* Writes the form in which a password is hashed and verified: SASLprep (RFC 4013), which RFC 4616
+ * (PLAIN) and RFC 5802 (SCRAM) ask for; as GNU SASL makes it, which hears the logins. False: empty,
+ * not UTF-8, with control characters or characters that Unicode 3.2 did not have, or over
+ * MOST_PASSWORD. Wipe `to` in any case (text_wipe). */
 bool password_prepare(struct span raw, struct text *to);
 
 /* A new yescrypt hash (crypt(5)) of a prepared password, with a fresh salt, at the library's
