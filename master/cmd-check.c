@@ -55,6 +55,34 @@ static void check_certificate(const struct settings *s, struct text *complaints)
 	free(hostname);
 }
 
+/* The first port that needs no root. */
+static unsigned long long first_free_port(void)
+{
+	char digits[16];
+	struct span s = { (const unsigned char *)digits, 0 };
+	uint64_t first = 1024;
+	int fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, digits, sizeof digits);
+
+	if (fd >= 0)
+		close(fd);
+	s.len = n > 0 ? (size_t)n : 0;
+	span_take_number(&s, UINT16_MAX, &first);
+	return first;
+}
+
+static void check_ports(const struct settings *s, struct text *complaints)
+{
+	unsigned long long first = first_free_port();
+	enum service service;
+
+	for (size_t i = 0; geteuid() != 0 && i < s->services.count; i++)
+		if (conf_service(s->services.at[i], &service) && s->port_base + service_port(service) < first)
+			text_printf(complaints, "port_base: %s has port %llu, and those below %llu need root: set port_base\n",
+				service_name(service),
+				(unsigned long long)s->port_base + service_port(service), first);
+}
+
 static int run(struct invocation *v)
 {
 	struct text complaints = TEXT_UP_TO(MOST_CONF_ERRORS * 2);
@@ -62,8 +90,10 @@ static int run(struct invocation *v)
 	int status = EX_OK;
 
 	s = conf_read(&v->paths, 1, true, &complaints);
-	if (s)
+	if (s) {
 		check_certificate(s, &complaints);
+		check_ports(s, &complaints);
+	}
 	layout_check(&v->paths, &complaints);
 	if (complaints.len) {
 		cmd_complain(text_span(&complaints));

@@ -52,24 +52,27 @@ static size_t comment_end(struct span s, size_t i)
 	return end < s.len ? end + 2 : i;
 }
 
-void conf_text_blank(struct text *text)
+unsigned int conf_text_blank(struct text *text)
 {
 	struct span s = text_span(text);
 	unsigned char quote = 0;
+	unsigned int line = 1, opened = 0;
 
 	for (size_t i = 0; i < text->len; i++) {
 		unsigned char c = text->at[i];
 		size_t end;
 
+		line += c == '\n';
 		if (quote) {
-			if (c == '\\')
-				i++;
+			if (c == '\\' && i + 1 < text->len)
+				line += text->at[++i] == '\n';
 			else if (c == quote)
 				quote = 0;
 			continue;
 		}
 		if (c == '"' || c == '\'') {
 			quote = c;
+			opened = line;
 			continue;
 		}
 		if ((end = comment_end(s, i)) == i)
@@ -77,6 +80,9 @@ void conf_text_blank(struct text *text)
 		for (; i < end; i++)
 			if (text->at[i] != '\n')
 				text->at[i] = ' ';
+			else
+				line++;
 		i--;    /* the byte behind the comment is next */
 	}
+	return quote ? opened : 0;
 }

@@ -14,7 +14,8 @@
 /* Reads `path` into *text (which is empty, with a ceiling of MOST_CONF_FILE). False with a reason in *why: not
  * readable, not a regular file, too large, or with NUL bytes. */
 bool conf_text_read(const char *path, struct text *text, struct text *why);
-/* Blanks the comments in place: # and // to the end of the line, and those of C; not in quotes. */
-void conf_text_blank(struct text *text);
+/* Blanks the comments in place: # and // to the end of the line, and those of C; not in quotes.
+ * Returns the line in which a quotation mark opens that is never closed, or 0. */
+unsigned int conf_text_blank(struct text *text);
 
 #endif

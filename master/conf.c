@@ -286,14 +286,14 @@ struct settings *conf_read(const struct paths *p, uint32_t generation, bool file
 	struct conf_draft draft = { .file = p->conf };
 	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);
 	struct settings *s = NULL;
+	unsigned int open_quote;
 
-	if (!conf_text_read(p->conf, &text, &why)) {
+	if (!conf_text_read(p->conf, &text, &why))
 		conf_complain(&draft, 0, "%s", text_str(&why));
-	} else {
-		conf_text_blank(&text);
-		if (read_all(&draft, text_str(&text)))
-			conf_check(&draft, p, files);
-	}
+	else if ((open_quote = conf_text_blank(&text)))
+		conf_complain(&draft, open_quote, "the quotation mark that opens here is not closed");
+	else if (read_all(&draft, text_str(&text)))
+		conf_check(&draft, p, files);
 	if (draft.complaint_count == 0)
 		s = seal(&draft, generation);
 	conf_draft_tell(&draft, errors);

@@ -39,7 +39,7 @@ static void on_confined(void *me, struct channel *from, uint64_t id, const struc
 	(void)me;
 	(void)id;
 	(void)fd;
-	p->state = PROCESS_SERVING;
+	process_serves(p);
 	p->landlock = m->landlock;
 	if (p->s->root && p->row->chrooted && !m->chrooted)
 		log_error(0, "not-chrooted", KEY_STR("program", program_name(p->row->program)),

@@ -7,9 +7,11 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <time.h>
@@ -141,6 +143,13 @@ static void tell_all(struct process *p, int log_end)
 
 /* --- start --- */
 
+static void set_timer(struct process *p, unsigned int milliseconds)
+{
+	struct timeval when = { milliseconds / 1000, (suseconds_t)(milliseconds % 1000) * 1000 };
+
+	event_add(p->timer, &when);
+}
+
 static void identity(const struct process *p, struct spawn *how)
 {
 	struct supervisor *s = p->s;
@@ -191,6 +200,7 @@ static bool start(struct process *p)
 		hears_daemons(), s);
 	channel_set_tag(p->control, p);
 	tell_all(p, lines[0]);
+	set_timer(p, START_SECONDS * 1000);
 	return true;
 fail:
 	log_error(0, "not-started", KEY_STR("program", program_name(p->row->program)),
@@ -203,13 +213,6 @@ fail:
 	}
 	p->pid = 0;
 	return false;
-}
-
-static void set_timer(struct process *p, unsigned int milliseconds)
-{
-	struct timeval when = { milliseconds / 1000, (suseconds_t)(milliseconds % 1000) * 1000 };
-
-	event_add(p->timer, &when);
 }
 
 /* How long to wait before the next start. */
@@ -230,6 +233,14 @@ static void start_again(struct process *p)
 	set_timer(p, pause_before_start(p));
 }
 
+static void start_or_later(struct process *p)
+{
+	if (start(p))
+		return;
+	p->deaths_in_a_row++;
+	start_again(p);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct process *p = arg;
@@ -240,10 +251,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		process_kill(p);
 	} else if (p->s->phase != PHASE_STOPPING && !p->retired) {
 		p->restarts++;
-		if (!start(p)) {
-			p->deaths_in_a_row++;
-			start_again(p);
-		}
+		start_or_later(p);
 	}
 }
 
@@ -259,10 +267,7 @@ struct process *process_new(struct supervisor *s, const struct program_row *row,
 	p->log_end = -1;
 	p->timer = evtimer_new(s->base, on_timer, p);
 	TAILQ_INSERT_TAIL(&s->processes, p, next);
-	if (!start(p)) {
-		p->deaths_in_a_row++;
-		start_again(p);
-	}
+	start_or_later(p);
 	return p;
 }
 
@@ -282,7 +287,31 @@ void process_all(struct supervisor *s)
 	}
 }
 
+void process_serves(struct process *p)
+{
+	if (p->state != PROCESS_STARTING)
+		return;
+	p->state = PROCESS_SERVING;
+	event_del(p->timer);
+}
+
 /* --- end --- */
+
+/* While master starts, somebody waits at a terminal; and what log says of its own failure, nobody but us
+ * will ever read. */
+static void tell_last_words(const struct process *p)
+{
+	unsigned char packet[MOST_LOG_LINE + 64];
+	const size_t header = sizeof(uint16_t) + sizeof(uint64_t);
+	struct msg_log_line m;
+	ssize_t n;
+
+	if (p->s->phase != PHASE_STARTING || p->row->program != PROGRAM_LOG || p->log_end < 0)
+		return;
+	while ((n = recv(p->log_end, packet, sizeof packet, MSG_DONTWAIT)) > (ssize_t)header)
+		if (message_decode(MSG_log_line, span_of(packet + header, (size_t)n - header), &m))
+			fprintf(stderr, "valija: log: %.*s\n", SPAN_ARG(m.line));
+}
 
 static void forget(struct process *p)
 {
@@ -315,6 +344,7 @@ static void died(struct process *p, int status)
 		channel_free(&p->control);
 	p->control = NULL;
 	tell_death(p, pid, status);
+	tell_last_words(p);
 	p->pid = 0;
 	event_del(p->timer);
 	if (p->log_end >= 0)

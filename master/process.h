@@ -13,6 +13,7 @@
 #define RETRY_FIRST_MILLISECONDS 100    /* after the second death in a row; the first starts again at once */
 #define RETRY_MOST_MILLISECONDS 10000
 #define LONG_LIFE_SECONDS 10            /* who lived that long did not die in a row */
+#define START_SECONDS 30                /* from its start until it serves; then it is killed */
 #define MOST_FAILED_STARTS 3            /* while master itself starts: then it gives up */
 #define GO_AWAY_SECONDS 2               /* from closing its control channel to SIGKILL */
 
@@ -51,6 +52,8 @@ void process_all(struct supervisor *s);
 void process_ended(struct supervisor *s, pid_t pid, int status);
 /* Asks it to finish within `seconds` and not to be started again. */
 void process_leave(struct process *p, unsigned int seconds);
+/* It has confined itself. */
+void process_serves(struct process *p);
 /* Asks it to leave, and starts another in its place. */
 void process_replace(struct process *p);
 /* Its control channel is no more: it goes by itself, or is killed. */

@@ -35,7 +35,7 @@ static void open_file(struct sink *k)
 	if (k->fd >= 0)
 		close(k->fd);
 	k->fd = openat(k->directory, k->name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
-		O_NOCTTY, 0640);
+		O_NOCTTY, 0600);
 	k->looked = time(NULL);
 }
 

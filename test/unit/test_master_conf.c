@@ -189,6 +189,8 @@ static void test_syntax(void **state)
 		text_clear(&errors);
 	}
 	expect_errors("hostname = h.example\nlog log\n", "2: missing equal sign after option 'log'\n");
+	expect_errors("hostname = \"h.\\\nexample\"\n# \"\nlog = \"syslog\nlog_level = info\n",
+		"4: the quotation mark that opens here is not closed\n");
 }
 
 static void test_delays_fit(void **state)
