@@ -207,7 +207,8 @@ maildir_make(int parent, const char *name)
 	if (make_subdirectories(fd) < 0 || check_subdirectories(fd) < 0)
 		return close_keeping_errno(fd, -1);
 	if (name[0] == '.' && !here) {
-		marker = open_in(fd, "maildirfolder", O_WRONLY | O_CREAT | O_EXCL, 0600);
+		/* Empty, so never written: imap may make files here, but not open one for writing. */
+		marker = open_in(fd, "maildirfolder", O_RDONLY | O_CREAT | O_EXCL, 0600);
 		if (marker >= 0)
 			close(marker);
 		else if (errno != EEXIST)

@@ -48,7 +48,7 @@ static const struct room imap_room = {
 	.secret_memory = false,
 	.syscalls = imap_syscalls,
 	.keeps = 0,
-	.most_descriptors = 4096,
+	.most_descriptors = 1024,
 };
 
 /* --- housekeeping --- */
