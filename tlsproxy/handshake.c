@@ -193,40 +193,6 @@ handshake_done(struct connection *c)
 	pump_begin(c);
 }
 
-void
-handshake_step(struct connection *c)
-{
-	struct worker *w = c->worker;
-	char reason[MOST_REASON];
-	int error;
-
-	if (!w->key_ready) {
-		c->phase = HELD;
-		connection_watch_client(c, 0);
-		return;
-	}
-	c->phase = HANDSHAKE;
-	do {
-		/* The signature callback does not hear for which session it is asked. */
-		w->ask.session = c->session;
-		w->ask.reason[0] = '\0';
-		error = gnutls_handshake(c->tls);
-	} while (error == GNUTLS_E_INTERRUPTED ||
-		 (error == GNUTLS_E_WARNING_ALERT_RECEIVED && ++c->warnings <= MOST_WARNING_ALERTS));
-	if (error == 0) {
-		handshake_done(c);
-		return;
-	}
-	if (error == GNUTLS_E_AGAIN) {
-		connection_watch_client(c, gnutls_record_get_direction(c->tls) != 0 ? EV_WRITE : EV_READ);
-		return;
-	}
-	explain(c, error, reason, sizeof(reason));
-	/* RFC 8446 6.2, RFC 7301 3.2: GnuTLS leaves the alert to its caller. */
-	(void)gnutls_alert_send_appropriate(c->tls, error);
-	handshake_fail(c, reason);
-}
-
 /* Early data stays off (no anti-replay), renegotiation is refused in pump.c. */
 static int
 prepare_session(struct connection *c)
@@ -254,6 +220,46 @@ prepare_session(struct connection *c)
 	return 0;
 }
 
+void
+handshake_step(struct connection *c)
+{
+	struct worker *w = c->worker;
+	char reason[MOST_REASON];
+	int error;
+
+	if (!w->key_ready) {
+		c->phase = HELD;
+		connection_watch_client(c, 0);
+		return;
+	}
+	c->phase = HANDSHAKE;
+	/* Not before tls-key has given the ticket keys. */
+	if (c->tls == NULL && (error = prepare_session(c)) < 0) {
+		log_error(c->session, "tls-not-prepared", KEY_STR("reason", gnutls_strerror(error)));
+		handshake_fail(c, "the TLS session cannot be prepared");
+		return;
+	}
+	do {
+		/* The signature callback does not hear for which session it is asked. */
+		w->ask.session = c->session;
+		w->ask.reason[0] = '\0';
+		error = gnutls_handshake(c->tls);
+	} while (error == GNUTLS_E_INTERRUPTED ||
+		 (error == GNUTLS_E_WARNING_ALERT_RECEIVED && ++c->warnings <= MOST_WARNING_ALERTS));
+	if (error == 0) {
+		handshake_done(c);
+		return;
+	}
+	if (error == GNUTLS_E_AGAIN) {
+		connection_watch_client(c, gnutls_record_get_direction(c->tls) != 0 ? EV_WRITE : EV_READ);
+		return;
+	}
+	explain(c, error, reason, sizeof(reason));
+	/* RFC 8446 6.2, RFC 7301 3.2: GnuTLS leaves the alert to its caller. */
+	(void)gnutls_alert_send_appropriate(c->tls, error);
+	handshake_fail(c, reason);
+}
+
 /* The newest comes in, the oldest of its address, or of all, gives way: a good handshake takes
  * milliseconds, so what is old here is stalled. */
 static void
@@ -279,16 +285,10 @@ void
 handshake_begin(struct connection *c)
 {
 	struct worker *w = c->worker;
-	int error;
 
 	make_room(c);
 	if (w->now == NULL || credentials_count(w->now) == 0) {
 		handshake_fail(c, "no certificate");
-		return;
-	}
-	if ((error = prepare_session(c)) < 0) {
-		log_error(c->session, "tls-not-prepared", KEY_STR("reason", gnutls_strerror(error)));
-		handshake_fail(c, "the TLS session cannot be prepared");
 		return;
 	}
 	connection_set_timer(c, (unsigned int)w->daemon.settings->tls_handshake_seconds);
