@@ -12,17 +12,25 @@
 
 #define MECHANISM_MOST 20       /* RFC 4422 3.1 */
 
-static const struct refusal needs_tls = { 538, "5.7.11", "authentication needs TLS; STARTTLS first" };
+static const struct refusal needs_tls = {
+	538, "5.7.11", "authentication needs TLS; STARTTLS first"
+};
 static const struct refusal twice = { 503, "5.5.1", "authenticated already" };
 static const struct refusal in_transaction = { 503, "5.5.1", "not inside a transaction" };
 static const struct refusal needs_ehlo = { 503, "5.5.1", "EHLO first" };
-static const struct refusal form = { 501, "5.5.4", "AUTH needs a mechanism and perhaps an initial response" };
+static const struct refusal form = {
+	501, "5.5.4", "AUTH needs a mechanism and perhaps an initial response"
+};
 static const struct refusal not_base64 = { 501, "5.5.2", "this is not base64" };
 static const struct refusal cancelled = { 501, "5.7.0", "authentication cancelled" };
 static const struct refusal line_too_long = { 500, "5.5.6", "authentication line too long" };
-static const struct refusal auth_away = { 454, "4.7.0", "authentication is not available, try again later" };
+static const struct refusal auth_away = {
+	454, "4.7.0", "authentication is not available, try again later"
+};
 static const struct refusal wrong = { 535, "5.7.8", "authentication credentials invalid" };
-static const struct refusal malformed = { 501, "5.5.2", "the mechanism does not allow this response" };
+static const struct refusal malformed = {
+	501, "5.5.2", "the mechanism does not allow this response"
+};
 static const struct refusal unknown_mechanism = { 504, "5.5.4", "mechanism not offered" };
 
 static struct channel *
@@ -239,8 +247,8 @@ on_auth_challenge(void *me, struct channel *from, uint64_t id, const struct msg_
 	challenge(s, m->data, STAGE_AUTH_CHALLENGED);
 }
 
-static void
-on_auth_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
+static void on_auth_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
 {
 	struct session *s = session_find(me, id);
 

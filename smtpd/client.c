@@ -42,7 +42,8 @@ client_name(const struct sockaddr *from, char ip[MOST_IP], struct client_key *ke
 		return;
 	}
 	if (from->sa_family == AF_INET6) {
-		const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
+		const struct in6_addr *a =
+			&((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
 
 		if (IN6_IS_ADDR_V4MAPPED(a)) {
 			name_ipv4(a->s6_addr + 12, ip, key);

@@ -11,8 +11,12 @@ static const struct refusal bad_sender = { 501, "5.1.7", "this is not a sender a
 static const struct refusal bad_recipient = { 501, "5.1.3", "this is not a recipient address" };
 static const struct refusal long_sender = { 501, "5.1.7", "the sender address is too long" };
 static const struct refusal long_recipient = { 501, "5.1.3", "the recipient address is too long" };
-static const struct refusal control_sender = { 501, "5.1.7", "control character in the sender address" };
-static const struct refusal control_recipient = { 501, "5.1.3", "control character in the recipient address" };
+static const struct refusal control_sender = {
+	501, "5.1.7", "control character in the sender address"
+};
+static const struct refusal control_recipient = {
+	501, "5.1.3", "control character in the recipient address"
+};
 static const struct refusal needs_utf8 = { 553, "5.6.7", "a non-ASCII address needs SMTPUTF8" };
 static const struct refusal bad_parameter = { 501, "5.5.4", "malformed parameter" };
 static const struct refusal unknown_parameter = { 555, "5.5.4", "parameter not recognised" };
@@ -62,7 +66,8 @@ static const struct refusal *
 parse_auth(struct span value, bool has_value, struct envelope_sender *to)
 {
 	(void)to;
-	/* RFC 4954 section 5: nobody here is trusted to assert another's identity; checked, not kept. */
+	/* RFC 4954 section 5: nobody here is trusted to assert another's identity; checked, not
+	 * kept. */
 	if (!has_value || !(span_equal(value, SPAN("<>")) || esmtp_is_xtext(value)))
 		return &bad_auth;
 	return NULL;
@@ -70,7 +75,8 @@ parse_auth(struct span value, bool has_value, struct envelope_sender *to)
 
 static const struct {
 	const char *name;
-	const struct refusal *(*parse)(struct span value, bool has_value, struct envelope_sender *to);
+	const struct refusal *(*parse)(
+		struct span value, bool has_value, struct envelope_sender *to);
 } mail_parameters[] = {
 	{ "SIZE",     parse_size },   /* RFC 1870 */
 	{ "BODY",     parse_body },   /* RFC 6152 */

@@ -24,7 +24,8 @@ struct envelope_sender {
 
 /* What follows "MAIL". `extended`: the client said EHLO, parameters are allowed. Spans lie inside
  * `in`. NULL when all is well, else the refusal. */
-const struct refusal *envelope_parse_mail(struct span in, bool extended, struct envelope_sender *to);
+const struct refusal *envelope_parse_mail(
+	struct span in, bool extended, struct envelope_sender *to);
 /* What follows "RCPT". `utf8`: SMTPUTF8 was said with MAIL. */
 const struct refusal *envelope_parse_rcpt(struct span in, bool utf8, struct address *to);
 /* The address without brackets and route: local@domain, or "postmaster". */

@@ -27,7 +27,7 @@ struct header_scan {
 	bool without_bcc;
 	bool has_date, has_message_id;
 	bool starts_folded;       /* the first line starts with a blank: no field to continue */
-	bool needs_blank_line;    /* it ended with a line that is no field: a blank line was put in */
+	bool needs_blank_line; /* it ended with a line that is no field: a blank line was put in */
 	bool leaving_out;         /* the field before was left out, and so are its continuations */
 	uint32_t received, fields;
 	uint64_t size;

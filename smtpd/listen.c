@@ -98,9 +98,11 @@ welcome(struct listener *l, int fd, const struct sockaddr *from)
 			"too many connections");
 		return;
 	}
-	client = client_enter(&server->clients, &key, server->daemon.settings->connections_per_address);
+	client = client_enter(
+		&server->clients, &key, server->daemon.settings->connections_per_address);
 	if (!client) {
-		turn_away(l->service, fd, ip, "421 4.7.0 too many connections from your address\r\n",
+		turn_away(l->service, fd, ip,
+			"421 4.7.0 too many connections from your address\r\n",
 			"too many connections from this address");
 		return;
 	}
@@ -122,7 +124,7 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 		socklen_t len = sizeof(from);
 		int fd;
 
-		/* Full: first the others of our kind may take it; who still waits then hears 421. */
+		/* Full: first the others may take it; who still waits then hears 421. */
 		if (is_full(server) && !server->accept_refuses) {
 			server->accept_refuses = true;
 			accept_pause(server);
@@ -130,7 +132,8 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 		}
 		server->accept_refuses = server->accept_refuses && is_full(server);
 		memset(&from, 0, sizeof(from));
-		fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = accept4(
+			listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			welcome(l, fd, (const struct sockaddr *)&from);
 			continue;
@@ -151,7 +154,8 @@ listen_add(struct server *server, enum service service, struct span address, int
 {
 	struct listener *l;
 
-	if (service != SERVICE_SMTP && service != SERVICE_SUBMISSION && service != SERVICE_SUBMISSIONS) {
+	if (service != SERVICE_SMTP && service != SERVICE_SUBMISSION &&
+		service != SERVICE_SUBMISSIONS) {
 		log_error(0, "listener-refused", KEY_STR("service", service_name(service)),
 			KEY_SPAN("address", address), KEY_STR("reason", "not a service of smtpd"));
 		close(fd);

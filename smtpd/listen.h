@@ -6,7 +6,7 @@
 
 #include "smtpd/server.h"
 
-#define ACCEPT_BURST 16               /* connections taken at once; the others of our kind want some too */
+#define ACCEPT_BURST 16                 /* connections taken at once; the others want some too */
 #define ACCEPT_PAUSE_MILLISECONDS 500
 
 /* Serves `fd`, which is taken. */

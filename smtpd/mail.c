@@ -10,8 +10,12 @@
 static const struct refusal needs_tls = { 530, "5.7.0", "STARTTLS first" };
 static const struct refusal needs_login = { 530, "5.7.0", "authentication required" };
 static const struct refusal nested = { 503, "5.5.1", "a transaction is open already" };
-static const struct refusal too_large = { 552, "5.3.4", "the message is larger than this server takes" };
-static const struct refusal not_yours = { 553, "5.7.1", "this sender address does not belong to the login" };
+static const struct refusal too_large = {
+	552, "5.3.4", "the message is larger than this server takes"
+};
+static const struct refusal not_yours = {
+	553, "5.7.1", "this sender address does not belong to the login"
+};
 
 /* The address of the login, or none: message disposition notifications are sent with <>. */
 static bool
@@ -22,7 +26,8 @@ belongs_to_login(const struct session *s, const struct envelope_sender *sender)
 
 	if (sender->null)
 		return true;
-	same = address_key(&sender->address, &key) && span_equal(text_span(&key), span_str(s->login));
+	same = address_key(&sender->address, &key) &&
+	       span_equal(text_span(&key), span_str(s->login));
 	text_clear(&key);
 	return same;
 }

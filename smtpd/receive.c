@@ -35,16 +35,32 @@ struct receipt {
 
 static const struct refusal no_recipients = { 554, "5.5.1", "no valid recipients" };
 static const struct refusal needs_recipient = { 503, "5.5.1", "RCPT first" };
-static const struct refusal too_large = { 552, "5.3.4", "the message is larger than this server takes" };
-static const struct refusal header_too_large = { 552, "5.3.4", "the header is larger than this server takes" };
-static const struct refusal bare_lf = { 550, "5.6.0", "the message has a line feed without carriage return" };
-static const struct refusal bare_cr = { 550, "5.6.0", "the message has a carriage return without line feed" };
+static const struct refusal too_large = {
+	552, "5.3.4", "the message is larger than this server takes"
+};
+static const struct refusal header_too_large = {
+	552, "5.3.4", "the header is larger than this server takes"
+};
+static const struct refusal bare_lf = {
+	550, "5.6.0", "the message has a line feed without carriage return"
+};
+static const struct refusal bare_cr = {
+	550, "5.6.0", "the message has a carriage return without line feed"
+};
 static const struct refusal has_nul = { 550, "5.6.0", "the message has a NUL octet" };
-static const struct refusal starts_folded = { 550, "5.6.0", "the header starts with a continuation line" };
-static const struct refusal loops = { 554, "5.4.6", "too many Received fields: the message goes in circles" };
+static const struct refusal starts_folded = {
+	550, "5.6.0", "the header starts with a continuation line"
+};
+static const struct refusal loops = {
+	554, "5.4.6", "too many Received fields: the message goes in circles"
+};
 static const struct refusal no_room = { 452, "4.3.1", "no room for the message, try again later" };
-static const struct refusal cannot_write = { 451, "4.3.0", "the message cannot be written, try again later" };
-static const struct refusal queue_away = { 451, "4.3.0", "the queue is not available, try again later" };
+static const struct refusal cannot_write = {
+	451, "4.3.0", "the message cannot be written, try again later"
+};
+static const struct refusal queue_away = {
+	451, "4.3.0", "the queue is not available, try again later"
+};
 
 void
 receipt_free(struct receipt **r)
@@ -65,7 +81,7 @@ do_data(struct session *s, struct span arguments)
 		refuse(s, 501, "5.5.4", "DATA takes no argument");
 		return;
 	}
-	/* RFC 5321 3.3; and a DATA that is refused ends the transaction, so that nothing is left. */
+	/* RFC 5321 3.3; and a refused DATA ends the transaction, so that nothing is left. */
 	if (!s->mail || s->mail->accepted == 0) {
 		refuse_for(s, !s->mail || s->mail->asked == 0 ? &needs_recipient : &no_recipients,
 			SPAN_NONE);
@@ -88,7 +104,7 @@ receive_begin(struct session *s, int fd, bool last_write)
 	r->header = TEXT_UP_TO(HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
 	sha256_init(&r->hash);
 	s->mail->receipt = r;
-	/* What is here already was sent before the 354, and was meant for somebody else (RFC 2920). */
+	/* What is here already was sent before the 354, for somebody else (RFC 2920). */
 	if (session_talks_early(s)) {
 		session_refuse_early(s);
 		return;
@@ -124,7 +140,8 @@ put(struct session *s, struct span piece)
 		return;
 	if (write_all(r->fd, piece.at, piece.len) < 0) {
 		log_error(s->id, "message-not-written", KEY_ID("message", s->mail->id), KEY_ERRNO);
-		give_up(s, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? &no_room : &cannot_write);
+		give_up(s, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? &no_room
+										: &cannot_write);
 		return;
 	}
 	sha256_update(&r->hash, piece.len, piece.at);

@@ -2,8 +2,8 @@
  * receive - DATA: a message comes in, and is written once into the file that queue lent.
  *
  * Whatever goes wrong while the client sends (too large, bare LF, loop, disk full, queue dead), the
- * file is given up at once, the rest is read and thrown away, and the answer comes after the true end
- * of the data: a client in the middle of a message hears nothing else.
+ * file is given up at once, the rest is read and thrown away, and the answer comes after the true
+ * end of the data: a client in the middle of a message hears nothing else.
  */
 #ifndef VALIJA_SMTPD_RECEIVE_H
 #define VALIJA_SMTPD_RECEIVE_H

@@ -105,7 +105,8 @@ date_put(struct text *to, time_t when)
 	east = t.tm_gmtoff / 60;
 	text_printf(to, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[t.tm_wday % 7], t.tm_mday,
 		months[t.tm_mon % 12], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec,
-		east < 0 ? '-' : '+', (east < 0 ? -east : east) / 60, (east < 0 ? -east : east) % 60);
+		east < 0 ? '-' : '+', (east < 0 ? -east : east) / 60,
+		(east < 0 ? -east : east) % 60);
 }
 
 void

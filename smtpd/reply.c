@@ -34,7 +34,8 @@ slot_at(const struct replies *r, size_t i)
 static bool
 status_fits(struct span status, unsigned char class)
 {
-	if (status.len < 5 || status.len > MOST_STATUS || status.at[0] != class || status.at[1] != '.')
+	if (status.len < 5 || status.len > MOST_STATUS || status.at[0] != class ||
+		status.at[1] != '.')
 		return false;
 	for (size_t i = 0; i < status.len; i++)
 		if (status.at[i] != '.' && (status.at[i] < '0' || status.at[i] > '9'))
@@ -51,8 +52,8 @@ verdict_set(struct verdict *v, unsigned int code, const char *status, const char
 	span_copy(span_str(reason), v->reason, sizeof(v->reason));
 }
 
-void
-verdict_read(struct verdict *v, uint8_t outcome, uint16_t code, struct span status, struct span reason)
+void verdict_read(
+	struct verdict *v, uint8_t outcome, uint16_t code, struct span status, struct span reason)
 {
 	size_t n;
 
@@ -70,7 +71,8 @@ verdict_read(struct verdict *v, uint8_t outcome, uint16_t code, struct span stat
 		return;
 	/* RFC 5321 4.2: replies are ASCII; a reason may hold an address that is not. */
 	for (n = 0; n < reason.len && n < MOST_REASON; n++)
-		v->reason[n] = reason.at[n] < 0x20 || reason.at[n] > 0x7e ? '?' : (char)reason.at[n];
+		v->reason[n] =
+			reason.at[n] < 0x20 || reason.at[n] > 0x7e ? '?' : (char)reason.at[n];
 	v->reason[n] = '\0';
 }
 
@@ -98,7 +100,8 @@ answer_lines(struct session *s, struct span lines)
 	if (s->stage == STAGE_CLOSING)
 		return;
 	if (r && r->count == REPLIES_MOST) {
-		/* Cannot be: no command is taken while they are full. Losing the order would be worse. */
+		/* Cannot be: no command is taken while they are full. Losing the order would be
+		 * worse. */
 		session_drop(s, "too many answers");
 		return;
 	}
@@ -129,8 +132,9 @@ log_refusal(struct session *s, const struct verdict *v, struct span recipient)
 {
 	const struct transaction *t = s->mail;
 
-	log_info(s->id, "refused", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)),
-		KEY_NUM("code", v->code), KEY_STR("status", v->status), KEY_STR("command", s->verb),
+	log_info(s->id, "refused", KEY_STR("ip", s->ip),
+		KEY_STR("service", service_name(s->service)), KEY_NUM("code", v->code),
+		KEY_STR("status", v->status), KEY_STR("command", s->verb),
 		KEY_ID("message", t ? t->id : 0), KEY_STR("reason", v->reason),
 		KEY_STR("login", s->login), KEY_STR("helo", s->helo),
 		KEY_STR("from", t ? t->sender : NULL), KEY_SPAN("to", recipient));
@@ -172,7 +176,7 @@ replies_await(struct session *s, enum reply_kind kind, uint32_t number, struct s
 		s->replies = must_alloc(sizeof(*s->replies));
 	r = s->replies;
 	slot = slot_at(r, r->count++);
-	*slot = (struct slot){ .kind = kind, .number = number, .lines = TEXT_UP_TO(REPLY_LINE_MOST) };
+	*slot = (struct slot){.kind = kind, .number = number, .lines = TEXT_UP_TO(REPLY_LINE_MOST)};
 	if (kind == REPLY_RCPT)
 		slot->address = must_copy(address);
 }
@@ -250,8 +254,8 @@ replies_advance(struct session *s)
 	session_wake(s);
 }
 
-static void
-slot_settle(struct session *s, struct slot *slot, const struct verdict *v, const struct refusal *good)
+static void slot_settle(
+	struct session *s, struct slot *slot, const struct verdict *v, const struct refusal *good)
 {
 	s->verb = slot->kind == REPLY_MAIL ? "MAIL" : "RCPT";
 	slot->kind = REPLY_READY;

@@ -50,8 +50,8 @@ bool replies_waiting(const struct session *s);
 bool replies_full(const struct session *s);
 bool replies_awaits(const struct session *s, enum reply_kind kind, uint32_t number);
 /* The awaited answer is here. `good` is said when v->good, else v. */
-void replies_settle(struct session *s, enum reply_kind kind, uint32_t number, const struct verdict *v,
-	const struct refusal *good);
+void replies_settle(struct session *s, enum reply_kind kind, uint32_t number,
+	const struct verdict *v, const struct refusal *good);
 /* The address of an awaited RCPT; valid until it is settled. */
 struct span replies_address(const struct session *s, uint32_t number);
 /* Settles everything that is awaited with `v`. */

@@ -2,8 +2,8 @@
  * session - one conversation with one client, from accept to close.
  *
  * Everything happens in turns: a turn takes what has arrived, works on it, and writes what there is
- * to say. Handlers of other events (an answer of queue, a timer) only change the session's state and
- * call session_wake(): no turn ever runs inside another, and only a turn frees a session.
+ * to say. Handlers of other events (an answer of queue, a timer) only change the session's state
+ * and call session_wake(): no turn ever runs inside another, and only a turn frees a session.
  */
 #ifndef VALIJA_SMTPD_SESSION_H
 #define VALIJA_SMTPD_SESSION_H
@@ -20,7 +20,7 @@
 #define OUTPUT_PAUSE 4096             /* no further command while this much is unread */
 #define IDLE_COMMANDS_MOST 100        /* NOOP, RSET, ... without a message; each more is an error */
 
-#define GREETING_PAUSE_MILLISECONDS 10 /* on port 25: who talks before the greeting is no mail server */
+#define GREETING_PAUSE_MILLISECONDS 10 /* on port 25: no mail server talks before the greeting */
 #define TLS_SLACK_SECONDS 5           /* beyond the worker's own limit */
 #define QUEUE_WAIT_SECONDS 60         /* for an answer about sender, recipient, file */
 #define COMMIT_WAIT_SECONDS 300       /* below the client's ten minutes (RFC 5321 4.5.3.2.6) */
@@ -54,7 +54,7 @@ struct session {
 	LIST_ENTRY(session) in_all, in_bucket;
 	struct server *server;
 	uint64_t id;
-	int fd;                        /* the client's socket, or the worker's plaintext one; -1: away */
+	int fd; /* the client's socket, or the worker's plaintext one; -1: away */
 	enum service service;
 	enum stage stage;
 	char ip[MOST_IP];
@@ -84,6 +84,10 @@ struct session {
 /* Takes the accepted socket `fd` and the count in `client`. */
 void session_begin(struct server *server, enum service service, int fd, const char *ip,
 	struct client *client);
+/* Closes everything and frees: only for the end of a turn. */
+void session_free(struct session *s);
+/* Gives the session the time that belongs to its stage, from now on. */
+void session_set_clock(struct session *s);
 /* NULL when there is none with this id. */
 struct session *session_find(struct server *server, uint64_t id);
 

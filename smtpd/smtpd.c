@@ -1,10 +1,12 @@
 /*
  * smtpd - speaks SMTP with strangers: reception (25) and submission (587, 465).
- *   inherits    channels to master, log, tls, tls-key, auth and queue; listeners, shared with the other
- *               smtpd processes
+ *   inherits    channels to master, log, tls, tls-key, auth and queue; listeners, shared with the
+ *               other smtpd processes
  *   keeps       nothing: _smtpd, an empty root, no files, the system calls of smtpd_room
- *   may be lied to by    every client. May lie to: queue, auth, tls and tls-key, which must survive it
- *   while away  queue: 451, the connection stays. auth: 454. tls or tls-key: no STARTTLS; 465 closes
+ *   may be lied to by    every client. May lie to: queue, auth, tls and tls-key, which must
+ *               survive it
+ *   while away  queue: 451, the connection stays. auth: 454. tls or tls-key: no STARTTLS, and
+ *               465 closes
  *
  * A connection becomes a session (session.c), its lines commands (verbs.c), its message a file that
  * queue lent (receive.c). Everything is one event loop; nothing here waits.

@@ -40,8 +40,8 @@ do_starttls(struct session *s, struct span arguments)
 	} else if (!starttls_is_offered(s->server)) {
 		refuse_for(s, &away, SPAN_NONE);
 	} else if (session_talks_early(s)) {
-		/* The injection of 2011: commands in clear that would be taken for the client's own.
-		 * Nobody honest sends anything before the answer, so nothing is carried over. */
+		/* The injection of 2011: commands in clear that would be taken for the client's
+		 * own. Nobody honest talks before the answer; nothing is carried over. */
 		session_refuse_early(s);
 	} else {
 		transaction_reset(s);
@@ -74,7 +74,8 @@ starttls_hand_over(struct session *s)
 		session_drop(s, "tls-key cannot be reached");
 		return;
 	}
-	if (!send_tls_start(worker, s->id, &(struct msg_tls_start){ .service = (uint8_t)s->service }, &fd))
+	if (!send_tls_start(
+		    worker, s->id, &(struct msg_tls_start){.service = (uint8_t)s->service}, &fd))
 		session_drop(s, "the TLS worker cannot be reached");
 }
 
@@ -107,8 +108,8 @@ copy_word(struct span from, char *to, size_t room)
 		span_copy(SPAN("unknown"), to, room);
 }
 
-static void
-on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m, const int *fd)
+static void on_tls_ready(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m, const int *fd)
 {
 	struct session *s = session_find(me, id);
 	struct tls_facts *tls = must_alloc(sizeof(*tls));
@@ -123,7 +124,7 @@ on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_r
 	log_info(s->id, "tls", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)),
 		KEY_STR("version", tls->version), KEY_STR("cipher", tls->cipher),
 		KEY_NUM("resumed", m->resumed), KEY_SPAN("sni", m->sni));
-	/* RFC 3207 4.2: back to the state before the greeting; what was said in clear is forgotten. */
+	/* RFC 3207 4.2: as before the greeting; what was said in clear is forgotten. */
 	free(s->helo);
 	s->helo = NULL;
 	s->extended = false;
@@ -133,8 +134,8 @@ on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_r
 		session_greet(s);
 }
 
-static void
-on_tls_failed(void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m, const int *fd)
+static void on_tls_failed(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m, const int *fd)
 {
 	struct session *s = session_find(me, id);
 

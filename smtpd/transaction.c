@@ -14,7 +14,9 @@
 
 static const struct refusal sender_good = { 250, "2.1.0", "sender accepted" };
 static const struct refusal recipient_good = { 250, "2.1.5", "recipient accepted" };
-static const struct refusal queue_away = { 451, "4.3.0", "the queue is not available, try again later" };
+static const struct refusal queue_away = {
+	451, "4.3.0", "the queue is not available, try again later"
+};
 
 static struct channel *
 queue(struct session *s)
@@ -185,15 +187,15 @@ on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 	replies_settle(s, REPLY_RCPT, m->number, &v, &recipient_good);
 }
 
-static void
-on_mail_file(void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
+static void on_mail_file(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
 {
 	(void)from;
 	receive_begin(find(me, id)->session, fd[0], m->last_write);
 }
 
-static void
-on_mail_told(void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
+static void on_mail_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
 {
 	struct transaction *t = find(me, id);
 	struct verdict v;

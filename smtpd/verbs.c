@@ -9,12 +9,13 @@
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
 
+/* ENDS_GROUP: RFC 2920 3.1, RFC 3207 section 4, RFC 4954 section 4. TAKES_UTF8: RFC 6531. */
 enum {
-	NEEDS_HELLO  = 1 << 0,   /* 503 before EHLO or HELO */
-	ENDS_GROUP   = 1 << 1,   /* nothing may be sent before its answer (RFC 2920 3.1, RFC 3207, RFC 4954) */
-	JOINS_GROUP  = 1 << 2,   /* may be taken while earlier answers are awaited */
-	TAKES_UTF8   = 1 << 3,   /* its arguments may be beyond ASCII (RFC 6531) */
-	IDLE         = 1 << 4,   /* leads nowhere: only so many of these without a message */
+	NEEDS_HELLO = 1 << 0,   /* 503 before EHLO or HELO */
+	ENDS_GROUP  = 1 << 1,   /* nothing may be sent before its answer */
+	JOINS_GROUP = 1 << 2,   /* may be taken while earlier answers are awaited */
+	TAKES_UTF8  = 1 << 3,   /* its arguments may be beyond ASCII */
+	IDLE        = 1 << 4,   /* leads nowhere: only so many of these without a message */
 };
 
 static void
@@ -34,27 +35,27 @@ do_foreign(struct session *s, struct span arguments)
 }
 
 static const struct verb verbs[] = {
-	/* word        does             flags                                      longest line */
-	{ "EHLO",      do_ehlo,         ENDS_GROUP,                                COMMAND_LINE_MOST },
-	{ "HELO",      do_helo,         ENDS_GROUP,                                COMMAND_LINE_MOST },
-	{ "MAIL",      do_mail,         NEEDS_HELLO | TAKES_UTF8,                  ENVELOPE_LINE_MOST },
-	{ "RCPT",      do_rcpt,         NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP,    ENVELOPE_LINE_MOST },
-	{ "DATA",      do_data,         NEEDS_HELLO | ENDS_GROUP,                  COMMAND_LINE_MOST },
-	{ "RSET",      do_rset,         IDLE,                                      COMMAND_LINE_MOST },
-	{ "NOOP",      do_noop,         IDLE,                                      COMMAND_LINE_MOST },
-	{ "QUIT",      do_quit,         0,                                         COMMAND_LINE_MOST },
-	{ "VRFY",      do_vrfy,         IDLE | TAKES_UTF8,                         ENVELOPE_LINE_MOST },
-	{ "EXPN",      do_expn,         IDLE | TAKES_UTF8,                         ENVELOPE_LINE_MOST },
-	{ "HELP",      do_help,         IDLE,                                      COMMAND_LINE_MOST },
-	{ "STARTTLS",  do_starttls,     NEEDS_HELLO | ENDS_GROUP,                  COMMAND_LINE_MOST },
-	{ "AUTH",      do_auth,         NEEDS_HELLO | ENDS_GROUP,                  AUTH_LINE_MOST },
-	{ "BDAT",      do_not_offered,  0,                                         COMMAND_LINE_MOST },
-	{ "ETRN",      do_not_offered,  IDLE,                                      COMMAND_LINE_MOST },
-	{ "TURN",      do_not_offered,  IDLE,                                      COMMAND_LINE_MOST },
-	{ "GET",       do_foreign,      0,                                         ENVELOPE_LINE_MOST },
-	{ "POST",      do_foreign,      0,                                         ENVELOPE_LINE_MOST },
-	{ "PUT",       do_foreign,      0,                                         ENVELOPE_LINE_MOST },
-	{ "CONNECT",   do_foreign,      0,                                         ENVELOPE_LINE_MOST },
+	/* word       does            flags                                   longest line */
+	{ "EHLO",     do_ehlo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
+	{ "HELO",     do_helo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
+	{ "MAIL",     do_mail,        NEEDS_HELLO | TAKES_UTF8,               ENVELOPE_LINE_MOST },
+	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP, ENVELOPE_LINE_MOST },
+	{ "DATA",     do_data,        NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
+	{ "RSET",     do_rset,        IDLE,                                   COMMAND_LINE_MOST },
+	{ "NOOP",     do_noop,        IDLE,                                   COMMAND_LINE_MOST },
+	{ "QUIT",     do_quit,        0,                                      COMMAND_LINE_MOST },
+	{ "VRFY",     do_vrfy,        IDLE | TAKES_UTF8,                      ENVELOPE_LINE_MOST },
+	{ "EXPN",     do_expn,        IDLE | TAKES_UTF8,                      ENVELOPE_LINE_MOST },
+	{ "HELP",     do_help,        IDLE,                                   COMMAND_LINE_MOST },
+	{ "STARTTLS", do_starttls,    NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
+	{ "AUTH",     do_auth,        NEEDS_HELLO | ENDS_GROUP,               AUTH_LINE_MOST },
+	{ "BDAT",     do_not_offered, 0,                                      COMMAND_LINE_MOST },
+	{ "ETRN",     do_not_offered, IDLE,                                   COMMAND_LINE_MOST },
+	{ "TURN",     do_not_offered, IDLE,                                   COMMAND_LINE_MOST },
+	{ "GET",      do_foreign,     0,                                      ENVELOPE_LINE_MOST },
+	{ "POST",     do_foreign,     0,                                      ENVELOPE_LINE_MOST },
+	{ "PUT",      do_foreign,     0,                                      ENVELOPE_LINE_MOST },
+	{ "CONNECT",  do_foreign,     0,                                      ENVELOPE_LINE_MOST },
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -88,7 +89,8 @@ static const struct refusal *
 refused_octets(const struct verb *v, struct span line)
 {
 	static const struct refusal control = { 500, "5.5.2", "control character in the command" };
-	static const struct refusal eight_bit = { 500, "5.5.2", "non-ASCII character in the command" };
+	static const struct refusal eight_bit = {
+		500, "5.5.2", "non-ASCII character in the command"};
 
 	for (size_t i = 0; i < line.len; i++) {
 		if (line.at[i] < 0x20 || line.at[i] == 0x7f)

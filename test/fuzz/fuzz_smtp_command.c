@@ -1,7 +1,7 @@
 /*
- * Commands: the table, the arguments of MAIL and RCPT, and what is made of them for queue and for the
- * trace lines. Nothing that is accepted holds a control character, is over its ceiling, or makes a
- * second line in a header.
+ * Commands: the table, the arguments of MAIL and RCPT, and what is made of them for queue and for
+ * the trace lines. Nothing that is accepted holds a control character, is over its ceiling, or
+ * makes a second line in a header.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,8 @@ static void
 check_address(const struct address *a, bool utf8)
 {
 	struct text t = TEXT_UP_TO(MOST_ADDRESS), line = TEXT_UP_TO(TRACE_MOST);
-	struct received r = { .helo = SPAN("x"), .ip = SPAN("192.0.2.1"), .hostname = SPAN("y"), .message = 1 };
+	struct received r = {
+		.helo = SPAN("x"), .ip = SPAN("192.0.2.1"), .hostname = SPAN("y"), .message = 1};
 	size_t lines = 0;
 
 	envelope_address_put(&t, a);

@@ -52,7 +52,8 @@ true_end(struct span in)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct result whole = { .out = TEXT_UP_TO(2 * FUZZ_MOST) }, cut = { .out = TEXT_UP_TO(2 * FUZZ_MOST) };
+	struct result whole = {.out = TEXT_UP_TO(2 * FUZZ_MOST)},
+		      cut = {.out = TEXT_UP_TO(2 * FUZZ_MOST)};
 	struct span in, left;
 
 	if (size < PIECES || size > FUZZ_MOST)
@@ -69,10 +70,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (whole.data.ended != cut.data.ended || whole.taken != cut.taken ||
 		whole.data.size != cut.data.size || whole.data.bare_lf != cut.data.bare_lf ||
 		whole.data.bare_cr != cut.data.bare_cr || whole.data.nul != cut.data.nul ||
-		whole.scan.received != cut.scan.received || whole.scan.has_date != cut.scan.has_date ||
+		whole.scan.received != cut.scan.received ||
+		whole.scan.has_date != cut.scan.has_date ||
 		!span_equal(text_span(&whole.out), text_span(&cut.out)))
 		abort();
-	if (whole.data.ended != (true_end(in) != 0) || (whole.data.ended && whole.taken != true_end(in)))
+	if (whole.data.ended != (true_end(in) != 0) ||
+		(whole.data.ended && whole.taken != true_end(in)))
 		abort();
 	text_clear(&whole.out);
 	text_clear(&cut.out);

@@ -1,12 +1,12 @@
 /*
- * smtpd_rig - a real valija-smtpd, alone: the test plays master, queue, auth, tls and tls-key, and is
- * the client too. One process, one loop: whoever waits for the client's next line lets the others
- * work meanwhile.
+ * smtpd_rig - a real valija-smtpd, alone: the test plays master, queue, auth, tls and tls-key, and
+ * is the client too. One process, one loop: whoever waits for the client's next line lets the
+ * others work meanwhile.
  *
- * The played queue: sender later@ is told 451, never@ 550; recipients of example.org are known unless
- * they are unknown@ (5.1.1); of elsewhere only for a login (5.7.1). slow@ is not answered until
- * rig_answer_slow(). The played auth knows the password "secret" of ana@example.org. The played TLS is
- * none: the "plaintext" socket is a socketpair, and the client goes on there.
+ * The played queue: sender later@ is told 451, never@ 550; recipients of example.org are known
+ * unless they are unknown@ (5.1.1); of elsewhere only for a login (5.7.1). slow@ is not answered
+ * until rig_answer_slow(). The played auth knows the password "secret" of ana@example.org. The
+ * played TLS is none: the "plaintext" socket is a socketpair, and the client goes on there.
  */
 #ifndef VALIJA_TEST_SMTPD_RIG_H
 #define VALIJA_TEST_SMTPD_RIG_H
@@ -78,7 +78,8 @@ static struct rig {
 static void
 rig_gone(void *me, struct channel *from)
 {
-	struct channel **all[] = { &rig.control, &rig.log, &rig.queue, &rig.auth, &rig.tls, &rig.key };
+	struct channel **all[] = {
+		&rig.control, &rig.log, &rig.queue, &rig.auth, &rig.tls, &rig.key};
 
 	(void)me;
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -93,25 +94,28 @@ rig_hour(void *me, struct channel *from, enum message m, uint64_t id)
 	return message_row(m)->hours & ~(uint32_t)OR_GONE; /* the played programs mind no hours */
 }
 
-static void
-rig_on_confined(void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
+static void rig_on_confined(
+	void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
 	rig.confined = true;
 }
 
-static void
-rig_on_load(void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
+static void rig_on_load(
+	void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
 }
 
 static const struct hearing rig_master = {
-	.hour = rig_hour, .gone = rig_gone, .on_confined = rig_on_confined, .on_load_told = rig_on_load,
+	.hour = rig_hour,
+	.gone = rig_gone,
+	.on_confined = rig_on_confined,
+	.on_load_told = rig_on_load,
 };
 
-static void
-rig_on_log_line(void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
+static void rig_on_log_line(
+	void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
 	if (getenv("RIG_LOG"))
@@ -125,11 +129,12 @@ static const struct hearing rig_log = {
 };
 
 #define RIG_YES .outcome = DONE, .code = 250, .status = SPAN("2.0.0"), .reason = SPAN("yes")
-#define RIG_NO(c, s) .outcome = NEVER, .code = (c), .status = SPAN(s), .reason = SPAN("no\r\n250 evil")
+#define RIG_NO(c, s)                                                                               \
+	.outcome = NEVER, .code = (c), .status = SPAN(s), .reason = SPAN("no\r\n250 evil")
 #define RIG_LATER .outcome = LATER, .code = 451, .status = SPAN("4.3.0"), .reason = SPAN("later")
 
-static void
-rig_on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m, const int *fd)
+static void rig_on_mail_begin(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m, const int *fd)
 {
 	struct rig_mail *mail = &rig.mail;
 
@@ -150,14 +155,14 @@ rig_on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_
 	}
 }
 
-static void
-rig_on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_mail_recipient *m,
-	const int *fd)
+static void rig_on_mail_recipient(void *me, struct channel *from, uint64_t id,
+	const struct msg_mail_recipient *m, const int *fd)
 {
 	struct msg_mail_recipient_told told = { .number = m->number, RIG_YES };
 	size_t at = span_rindex(m->address, '@');
-	bool local = span_equal_nocase(span_part(m->address, at, m->address.len), SPAN("@example.org")) ||
-		at == m->address.len;
+	bool local = span_equal_nocase(
+			     span_part(m->address, at, m->address.len), SPAN("@example.org")) ||
+		     at == m->address.len;
 
 	(void)me, (void)fd;
 	if (id != rig.mail.id || rig.mail.refused)
@@ -168,9 +173,9 @@ rig_on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct 
 		return;
 	}
 	if (!local && !rig.mail.has_login)
-		told = (struct msg_mail_recipient_told){ .number = m->number, RIG_NO(550, "5.7.1") };
+		told = (struct msg_mail_recipient_told){.number = m->number, RIG_NO(550, "5.7.1")};
 	else if (span_starts_nocase(m->address, SPAN("unknown@")))
-		told = (struct msg_mail_recipient_told){ .number = m->number, RIG_NO(550, "5.1.1") };
+		told = (struct msg_mail_recipient_told){.number = m->number, RIG_NO(550, "5.1.1")};
 	else
 		rig.mail.recipients++;
 	send_mail_recipient_told(from, id, &told, NULL);
@@ -187,15 +192,17 @@ rig_answer_slow(void)
 static inline void
 rig_lend(void)
 {
-	int file = rig.full_disk ? open("/dev/full", O_RDWR | O_CLOEXEC) : memfd_create("mail", MFD_CLOEXEC);
+	int file = rig.full_disk ? open("/dev/full", O_RDWR | O_CLOEXEC)
+				 : memfd_create("mail", MFD_CLOEXEC);
 	int lent = fcntl(file, F_DUPFD_CLOEXEC, 0);
 
 	rig.mail.file = file;
-	send_mail_file(rig.queue, rig.mail.id, &(struct msg_mail_file){ .last_write = rig.last_write }, &lent);
+	send_mail_file(rig.queue, rig.mail.id,
+		&(struct msg_mail_file){.last_write = rig.last_write}, &lent);
 }
 
-static void
-rig_on_mail_data(void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
+static void rig_on_mail_data(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
 {
 	(void)me, (void)from, (void)m, (void)fd;
 	assert_true(id == rig.mail.id);
@@ -230,8 +237,8 @@ rig_on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg
 		send_mail_told(from, id, &(struct msg_mail_told){ RIG_YES }, NULL);
 }
 
-static void
-rig_on_mail_abort(void *me, struct channel *from, uint64_t id, const struct msg_mail_abort *m, const int *fd)
+static void rig_on_mail_abort(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_abort *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
 	rig.aborts++;
@@ -259,8 +266,8 @@ rig_tell_auth(struct channel *to, uint64_t id, bool right)
 	send_auth_told(to, id, &told, NULL);
 }
 
-static void
-rig_on_auth_ask(void *me, struct channel *from, uint64_t id, const struct msg_auth_ask *m, const int *fd)
+static void rig_on_auth_ask(
+	void *me, struct channel *from, uint64_t id, const struct msg_auth_ask *m, const int *fd)
 {
 	(void)me, (void)fd;
 	rig.auth_asked++;
@@ -270,15 +277,18 @@ rig_on_auth_ask(void *me, struct channel *from, uint64_t id, const struct msg_au
 	if (rig.auth_silent)
 		return;
 	if (span_equal(m->mechanism, SPAN("LOGIN"))) {
-		send_auth_challenge(from, id, &(struct msg_auth_challenge){ .data = SPAN("User Name") }, NULL);
+		send_auth_challenge(
+			from, id, &(struct msg_auth_challenge){.data = SPAN("User Name")}, NULL);
 		return;
 	}
 	if (!span_equal(m->mechanism, SPAN("PLAIN"))) {
-		send_auth_told(from, id, &(struct msg_auth_told){ .verdict = AUTH_UNKNOWN_MECHANISM }, NULL);
+		send_auth_told(
+			from, id, &(struct msg_auth_told){.verdict = AUTH_UNKNOWN_MECHANISM}, NULL);
 		return;
 	}
 	if (!m->has_initial) {
-		send_auth_challenge(from, id, &(struct msg_auth_challenge){ .data = SPAN_NONE }, NULL);
+		send_auth_challenge(
+			from, id, &(struct msg_auth_challenge){.data = SPAN_NONE}, NULL);
 		return;
 	}
 	rig_tell_auth(from, id, span_equal(m->initial, SPAN("\0ana@example.org\0secret")));
@@ -292,7 +302,8 @@ rig_on_auth_answer(void *me, struct channel *from, uint64_t id, const struct msg
 	if (span_has(m->data, 0)) {
 		rig_tell_auth(from, id, span_equal(m->data, SPAN("\0ana@example.org\0secret")));
 	} else if (rig.challenges++ == 0) {
-		send_auth_challenge(from, id, &(struct msg_auth_challenge){ .data = SPAN("Password") }, NULL);
+		send_auth_challenge(
+			from, id, &(struct msg_auth_challenge){.data = SPAN("Password")}, NULL);
 	} else {
 		rig_tell_auth(from, id, span_equal(m->data, SPAN("secret")));
 	}
@@ -311,8 +322,8 @@ static const struct hearing rig_auth = {
 	.on_auth_answer = rig_on_auth_answer, .on_auth_cancel = rig_on_auth_cancel,
 };
 
-static void
-rig_on_tls_expect(void *me, struct channel *from, uint64_t id, const struct msg_tls_expect *m, const int *fd)
+static void rig_on_tls_expect(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_expect *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
 	assert_int_equal(m->worker, 0);
@@ -323,8 +334,8 @@ static const struct hearing rig_key = {
 	.hour = rig_hour, .gone = rig_gone, .on_tls_expect = rig_on_tls_expect,
 };
 
-static void
-rig_on_tls_start(void *me, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
+static void rig_on_tls_start(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
 {
 	int ends[2];
 
@@ -332,10 +343,12 @@ rig_on_tls_start(void *me, struct channel *from, uint64_t id, const struct msg_t
 	rig.started++;
 	close(fd[0]);
 	if (rig.tls_fails) {
-		send_tls_failed(from, id, &(struct msg_tls_failed){ .reason = SPAN("no handshake") }, NULL);
+		send_tls_failed(
+			from, id, &(struct msg_tls_failed){.reason = SPAN("no handshake")}, NULL);
 		return;
 	}
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
 	rig.inside = ends[0];
 	send_tls_ready(from, id, &(struct msg_tls_ready){ .version = SPAN("TLS1.3"),
 		.cipher = SPAN("AES-256-GCM"), .passport = SPAN("passport") }, &ends[1]);
@@ -386,13 +399,14 @@ rig_give_peer(struct channel **ours, enum program program, const struct hearing 
 
 	assert_int_equal(channel_pair(ends), 0);
 	*ours = channel_new(rig.base, ends[0], program, PROGRAM_SMTPD, 0, hearing, NULL);
-	send_peer(rig.control, 0, &(struct msg_peer){ .program = (uint8_t)program, .index = 0 }, &ends[1]);
+	send_peer(rig.control, 0, &(struct msg_peer){.program = (uint8_t)program, .index = 0},
+		&ends[1]);
 }
 
 static void
 rig_give_listener(enum service service)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(at);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -473,7 +487,8 @@ rig_start(void)
 	assert_int_equal(channel_pair(log), 0);
 	fcntl(control[0], F_SETFD, FD_CLOEXEC);
 	rig_spawn(control[1], log[1]);
-	rig.control = channel_new(rig.base, control[0], PROGRAM_MASTER, PROGRAM_SMTPD, 0, &rig_master, NULL);
+	rig.control = channel_new(
+		rig.base, control[0], PROGRAM_MASTER, PROGRAM_SMTPD, 0, &rig_master, NULL);
 	rig.log = channel_new(rig.base, log[0], PROGRAM_LOG, PROGRAM_SMTPD, 0, &rig_log, NULL);
 	file = settings_to_file(&rig.settings);
 	assert_true(file >= 0);

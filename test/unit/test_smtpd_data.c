@@ -1,4 +1,5 @@
-/* The end of DATA and its dots: every table row whole, byte by byte, and cut in two at every place. */
+/* The end of DATA and its dots: every table row whole, byte by byte, and cut in two at every place.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,7 +97,8 @@ nul_is_seen_everywhere(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_cut), cmocka_unit_test(nul_is_seen_everywhere) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_cut), cmocka_unit_test(nul_is_seen_everywhere)};
 
 	return cmocka_run_group_tests_name("smtpd_data", tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
 /* smtpd, the whole program, against played peers and every client that we could think of. Tests
- * that begin with a letter and a number are named after the item of the list of holes that they close. */
+ * that begin with a letter and a number are named after the item of the list of holes that they
+ * close. */
 #include "smtpd_rig.h"
 
-#define SUBMIT_LOGIN "AUTH PLAIN AGFuYUBleGFtcGxlLm9yZwBzZWNyZXQ=\r\n" /* \0ana@example.org\0secret */
+#define SUBMIT_LOGIN                                                                               \
+	"AUTH PLAIN AGFuYUBleGFtcGxlLm9yZwBzZWNyZXQ=\r\n" /* \0ana@example.org\0secret */
 
 static void
 start(void)
@@ -70,8 +72,10 @@ receives(void **state)
 	rig.last_write = true;
 	until_data(fd);
 	rig_ask(fd, "Subject: x\r\n\r\n..dot\r\n.\r\n", "250 2.0.0 accepted as ");
-	assert_true(span_starts_nocase(text_span(&rig.delivered), SPAN("Return-Path: <a@client.example>\r\n"
-		"Received: from client.example ([127.0.0.1])\r\n\tby mx.example.org with ESMTP\r\n\tid ")));
+	assert_true(span_starts_nocase(text_span(&rig.delivered),
+		SPAN("Return-Path: <a@client.example>\r\n"
+		     "Received: from client.example ([127.0.0.1])\r\n\tby mx.example.org with "
+		     "ESMTP\r\n\tid ")));
 	assert_true(delivered_has("\r\n\tfor <b@example.org>;\r\n\t"));
 	assert_true(delivered_has("\r\nSubject: x\r\n\r\n.dot\r\n"));
 	assert_false(delivered_has("Date:"));
@@ -89,7 +93,8 @@ answers_in_order_of_commands(void **state)
 	int fd = rig_hello(SERVICE_SMTP);
 
 	(void)state;
-	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nRCPT TO:<unknown@example.org>\r\n"
+	rig_say(fd,
+		"MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nRCPT TO:<unknown@example.org>\r\n"
 		"RCPT TO:nonsense\r\nRCPT TO:<x@elsewhere.example>\r\nRSET\r\nNOOP\r\n");
 	rig_expect(fd, "250 2.1.0");
 	rig_until(rig.slow_id != 0);
@@ -208,7 +213,8 @@ s3_state_after_data_error(void **state)
 	rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "503");
 	assert_int_equal(rig.commits, 0);
 	/* A refused MAIL, and what was pipelined behind it. */
-	rig_say(fd, "MAIL FROM:<never@x.example>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<c@example.org>\r\nDATA\r\n");
+	rig_say(fd, "MAIL FROM:<never@x.example>\r\nRCPT TO:<b@example.org>\r\nRCPT "
+		    "TO:<c@example.org>\r\nDATA\r\n");
 	rig_expect(fd, "550 5.7.1");
 	rig_expect(fd, "503 5.5.1");
 	rig_expect(fd, "503 5.5.1");
@@ -220,8 +226,8 @@ s3_state_after_data_error(void **state)
 static void
 s1_smuggling(void **state)
 {
-	static const char *const marks[] = { "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r", "\r.\r\n",
-		"\n.\r", "\r.\n", "\r\r\n.\n", "\n\n.\r\n" };
+	static const char *const marks[] = {"\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r",
+		"\r.\r\n", "\n.\r", "\r.\n", "\r\r\n.\n", "\n\n.\r\n"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
@@ -230,7 +236,8 @@ s1_smuggling(void **state)
 		until_data(fd);
 		rig_say(fd, "Subject: x\r\n\r\nfirst");
 		rig_say(fd, marks[i]);
-		rig_say(fd, "MAIL FROM:<evil@x.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nsecond\r\n.\r\n");
+		rig_say(fd, "MAIL FROM:<evil@x.example>\r\nRCPT "
+			    "TO:<b@example.org>\r\nDATA\r\nsecond\r\n.\r\n");
 		rig_expect(fd, "550 5.6.0");
 		rig_ask(fd, "NOOP\r\n", "250");
 		assert_int_equal(rig.commits, 0);
@@ -470,13 +477,16 @@ submits(void **state)
 	(void)state;
 	rig_ask(fd, "AUTH PLAIN =\r\n", "503 5.5.1");
 	rig_ask(fd, "MAIL FROM:<ben@example.org>\r\n", "553 5.7.1");
-	rig_ask(fd, "MAIL FROM:<Ana@EXAMPLE.org> BODY=8BITMIME SMTPUTF8 AUTH=<> SIZE=100\r\n", "250 2.1.0");
+	rig_ask(fd, "MAIL FROM:<Ana@EXAMPLE.org> BODY=8BITMIME SMTPUTF8 AUTH=<> SIZE=100\r\n",
+		"250 2.1.0");
 	assert_string_equal(rig.mail.login, "ana@example.org");
 	assert_true(rig.mail.utf8 && rig.mail.body == BODY_8BITMIME && rig.mail.size == 100);
 	rig_ask(fd, "RCPT TO:<far@away.example>\r\n", "250 2.1.5");
 	rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "250 2.1.5");
 	rig_ask(fd, "DATA\r\n", "354");
-	rig_ask(fd, "Subject: x\r\nBcc: secret@x.example,\r\n other@x.example\r\nTo: b@example.org\r\n\r\nhi\r\n.\r\n",
+	rig_ask(fd,
+		"Subject: x\r\nBcc: secret@x.example,\r\n other@x.example\r\nTo: "
+		"b@example.org\r\n\r\nhi\r\n.\r\n",
 		"250");
 	assert_true(delivered_has("with UTF8SMTPSA (TLS1.3 AES-256-GCM)"));
 	assert_true(delivered_has("\r\nMessage-ID: <"));
@@ -655,7 +665,8 @@ disk_full(void **state)
 static void
 queue_dies(void **state)
 {
-	int fd = rig_hello(SERVICE_SMTP), other = rig_hello(SERVICE_SMTP), third = rig_hello(SERVICE_SMTP);
+	int fd = rig_hello(SERVICE_SMTP), other = rig_hello(SERVICE_SMTP),
+	    third = rig_hello(SERVICE_SMTP);
 
 	(void)state;
 	until_data(third);
@@ -693,8 +704,12 @@ queue_takes_the_file_back(void **state)
 
 	(void)state;
 	until_data(fd);
-	send_mail_told(rig.queue, rig.mail.id, &(struct msg_mail_told){ .outcome = LATER, .code = 452,
-		.status = SPAN("4.2.2"), .reason = SPAN("mailbox full") }, NULL);
+	send_mail_told(rig.queue, rig.mail.id,
+		&(struct msg_mail_told){.outcome = LATER,
+			.code = 452,
+			.status = SPAN("4.2.2"),
+			.reason = SPAN("mailbox full")},
+		NULL);
 	for (int i = 0; i < 10; i++)
 		rig_nap();
 	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "452 4.2.2 mailbox full");
@@ -762,7 +777,8 @@ limits_of_address_and_errors(void **state)
 	close(fd[3]);
 	fd[3] = rig_hello(SERVICE_SMTP);
 	/* Errors that come out of pipelined answers count too. */
-	rig_say(fd[1], "MAIL FROM:<>\r\nRCPT TO:<unknown@example.org>\r\nRCPT TO:<unknown@example.org>\r\n");
+	rig_say(fd[1], "MAIL FROM:<>\r\nRCPT TO:<unknown@example.org>\r\nRCPT "
+		       "TO:<unknown@example.org>\r\n");
 	rig_expect(fd[1], "250");
 	rig_expect(fd[1], "550");
 	rig_expect(fd[1], "550");
@@ -912,7 +928,8 @@ byte_by_byte(void **state)
 		text[] = "Subject: x\r\n y\r\n\r\n..\r\n.x\r\n\r\n.\r\n";
 	static const struct {
 		const char *say, *expect;
-	} all_of_it[] = { { all, "250" }, { mail, "250" }, { rcpt, "250" }, { data, "354" }, { text, "250 2.0.0" } };
+	} all_of_it[] = {
+		{all, "250"}, {mail, "250"}, {rcpt, "250"}, {data, "354"}, {text, "250 2.0.0"}};
 	int fd = rig_connect(SERVICE_SMTP);
 
 	(void)state;
@@ -935,20 +952,42 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		RIGGED(receives), RIGGED(byte_by_byte), RIGGED(answers_in_order_of_commands),
-		RIGGED(many_recipients_in_one_group), RIGGED(s1_smuggling),
-		RIGGED(s1_bare_line_feed_in_commands), RIGGED(s2_before_the_greeting),
-		RIGGED(s2_past_the_answer), RIGGED(s3_state_after_error), RIGGED(s3_state_after_data_error),
-		RIGGED(s5_endless_line), RIGGED(s5_longest_lines), RIGGED(s7_header_blob),
-		RIGGED(t1_starttls_injection), RIGGED(starttls_forgets_everything),
-		RIGGED(t3_end_of_tls_in_data), RIGGED(tls_that_fails), RIGGED(submits),
-		RIGGED(submission_needs_login), RIGGED(authenticates_step_by_step),
-		RIGGED(a1_bad_base64_hurts_nobody_else), RIGGED(a4_gone_in_the_middle_of_auth),
-		RIGGED(auth_line_limit), RIGGED(auth_dies), ALONE(size_is_exact), RIGGED(received_loop),
-		RIGGED(disk_full), RIGGED(queue_dies), RIGGED(queue_takes_the_file_back),
-		ALONE(limits_of_address_and_errors), ALONE(limit_of_connections),
-		RIGGED(idle_commands_are_counted), ALONE(times_out), RIGGED(leaves_in_order),
-		RIGGED(i5_text_is_only_text), RIGGED(i7_nothing_of_the_client_in_headers),
+		RIGGED(receives),
+		RIGGED(byte_by_byte),
+		RIGGED(answers_in_order_of_commands),
+		RIGGED(many_recipients_in_one_group),
+		RIGGED(s1_smuggling),
+		RIGGED(s1_bare_line_feed_in_commands),
+		RIGGED(s2_before_the_greeting),
+		RIGGED(s2_past_the_answer),
+		RIGGED(s3_state_after_error),
+		RIGGED(s3_state_after_data_error),
+		RIGGED(s5_endless_line),
+		RIGGED(s5_longest_lines),
+		RIGGED(s7_header_blob),
+		RIGGED(t1_starttls_injection),
+		RIGGED(starttls_forgets_everything),
+		RIGGED(t3_end_of_tls_in_data),
+		RIGGED(tls_that_fails),
+		RIGGED(submits),
+		RIGGED(submission_needs_login),
+		RIGGED(authenticates_step_by_step),
+		RIGGED(a1_bad_base64_hurts_nobody_else),
+		RIGGED(a4_gone_in_the_middle_of_auth),
+		RIGGED(auth_line_limit),
+		RIGGED(auth_dies),
+		ALONE(size_is_exact),
+		RIGGED(received_loop),
+		RIGGED(disk_full),
+		RIGGED(queue_dies),
+		RIGGED(queue_takes_the_file_back),
+		ALONE(limits_of_address_and_errors),
+		ALONE(limit_of_connections),
+		RIGGED(idle_commands_are_counted),
+		ALONE(times_out),
+		RIGGED(leaves_in_order),
+		RIGGED(i5_text_is_only_text),
+		RIGGED(i7_nothing_of_the_client_in_headers),
 		RIGGED(foreign_protocols),
 	};
 
