@@ -54,14 +54,17 @@ struct parts {
 static bool
 parts_join(const struct parts *p, struct date *date)
 {
-	/* a leap second is a second (RFC 5322 3.3) */
+	/* RFC 5322 3.3 allows a leap second; it is told as the one before, so that the day stays */
+	int32_t second = p->second == 60 ? 59 : p->second;
+
 	if (p->year < 1 || p->year > 9999 || p->month < 1 || p->month > 12 || p->day < 1 ||
 		p->day > month_days(p->year, p->month) || p->hour > 23 || p->minute > 59 ||
 		p->second > 60)
 		return false;
 	date->day = day_from(p->year, p->month, p->day);
 	date->zone = p->zone;
-	date->utc = date->day * DAY + p->hour * 3600 + p->minute * 60 + p->second - p->zone * 60;
+	date->utc = date->day * DAY + p->hour * 3600 + p->minute * 60 + second -
+		p->zone * 60;
 	return true;
 }
 
