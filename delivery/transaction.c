@@ -406,21 +406,12 @@ on_mail_abort(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	abandon(q, idmap_get(&q->conversations, id));
 }
 
-static void
-log_accepted(const struct transaction *t)
-{
-	log_info(t->session, "accepted", KEY_ID("message", t->c.id), KEY_STR("from", t->sender),
-		KEY_NUM("size", t->size), KEY_NUM("nrcpt", t->count),
-		KEY_STR("by", t->by_queue ? "queue" : "local"));
-}
-
 void
 transaction_placed(struct queue *q, struct conversation *c)
 {
 	struct transaction *t = transaction_of(c);
 	uint64_t delay = queue_now_milliseconds() - t->begun;
 
-	log_accepted(t);
 	for (uint32_t i = 0; i < t->count; i++)
 		queue_log_recipient(t->session, c->id, span_str(t->recipient[i].address), delay, V_DELIVERED);
 	q->served++;
@@ -433,7 +424,8 @@ transaction_spooled(struct queue *q, struct conversation *c)
 	struct transaction *t = transaction_of(c);
 	uint64_t id = c->id;
 
-	log_accepted(t);
+	log_info(t->session, "queued", KEY_ID("message", id), KEY_STR("from", t->sender),
+		KEY_NUM("size", t->size), KEY_NUM("nrcpt", t->count));
 	q->served++;
 	tell(q, t, V_QUEUED);
 	queue_accept(q, id);
