@@ -94,7 +94,7 @@ static bool open_directories(struct supervisor *s, struct text *why)
 		const char *name;
 	} directories[] = {
 		{ DIRECTORY_EMPTY, s->paths.empty },
-		{ DIRECTORY_STATE, s->paths.state },
+		{ DIRECTORY_STATE, s->paths.tables },
 		{ DIRECTORY_SPOOL, s->paths.spool },
 		{ DIRECTORY_MAIL, s->paths.mail },
 	};

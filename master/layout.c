@@ -27,8 +27,10 @@ static const struct directory_row {
 #define PATH(name) offsetof(struct paths, name)
 	{ PATH(dir),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(conf_dir), NULL,      NULL,              NULL,          0755 },
-	/* Traversable, so that clients reach the authority's certificate; its files have modes of their own. */
-	{ PATH(state),    NULL,      NULL,              VALIJA_GROUP,  0751 },
+	{ PATH(state),    NULL,      NULL,              NULL,          0755 },
+	/* By itself, so that who may read tables reaches nothing else, even where all share one uid. */
+	{ PATH(tables),   NULL,      NULL,              VALIJA_GROUP,  0750 },
+	/* Open to all: clients need the authority's certificate. Keys have modes of their own. */
 	{ PATH(tls),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(spool),    NULL,      VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "queue",   VALIJA_USER_QUEUE, NULL,          0700 },

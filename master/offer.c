@@ -19,10 +19,12 @@
 #include "master/log-setting.h"
 #include "master/notify.h"
 
+/* Pins a file without the right to read it: that comes with each reopen(). Renamed away, it stays the one that
+ * belongs to the generation. */
 static int open_file(struct span name, struct text *errors)
 {
 	char *path = must_copy(name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = open(path, O_PATH | O_CLOEXEC);
 
 	if (fd < 0)
 		text_printf(errors, "%s: %s\n", path, strerror(errno));

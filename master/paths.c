@@ -79,6 +79,7 @@ bool paths_init(struct paths *p, const char *dir, struct text *why)
 		p->log = must_copy(span_str(VALIJA_LOGDIR));
 	}
 	p->conf = paths_join(p->conf_dir, "valija.conf");
+	p->tables = paths_join(p->state, "users");
 	p->tls = paths_join(p->state, "tls");
 	p->empty = paths_join(p->run, "empty");
 	p->control = paths_join(p->run, "control");
@@ -89,7 +90,7 @@ bool paths_init(struct paths *p, const char *dir, struct text *why)
 
 void paths_clear(struct paths *p)
 {
-	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tls, &p->spool, &p->mail, &p->run,
+	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->tls, &p->spool, &p->mail, &p->run,
 		&p->empty, &p->log, &p->control, &p->pid_file, &p->lock };
 
 	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {

@@ -15,8 +15,9 @@ struct paths {
 	char *dir;       /* NULL: the system's instance */
 	char *conf_dir;
 	char *conf;      /* the file valija.conf */
-	char *state;     /* users.db, passwd.db */
-	char *tls;       /* certificates and keys */
+	char *state;
+	char *tables;    /* below it: users.db, passwd.db */
+	char *tls;       /* below it too, and not below tables: certificates and keys */
 	char *spool;
 	char *mail;
 	char *run;       /* control, master.pid, lock */

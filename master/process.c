@@ -175,8 +175,7 @@ static bool start(struct process *p)
 	int control[2] = { -1, -1 }, lines[2] = { -1, -1 };
 	struct spawn how = { .name = program_name(p->row->program),
 		.file = s->program_file[p->row->program],
-		.null = s->null,
-		.descriptors = p->row->descriptors };
+		.null = s->null };
 
 	how.keep_stderr = p->row->program == PROGRAM_LOG &&
 		log_setting_target(s->now.settings->log) == LOG_TO_STDERR;

@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,8 @@
 #include <syslog.h>
 
 #define MOST_WRITTEN (4 * MOST_LOG_LINE + 128)
+#define SYSLOG_SOCKET "/dev/log"
+#define SYSLOG_WAIT_MICROSECONDS 200000   /* for a syslog daemon that is behind */
 
 struct sink {
 	enum log_target target;
@@ -39,6 +42,18 @@ static void open_file(struct sink *k)
 	k->looked = time(NULL);
 }
 
+/* A socket for syslog, connected to nobody: each line is sent to SYSLOG_SOCKET by name, so that a syslog daemon
+ * may be started again, and this process needs no right to make sockets. */
+static int open_syslog(void)
+{
+	const struct timeval patience = { 0, SYSLOG_WAIT_MICROSECONDS };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+	return fd;
+}
+
 struct sink *sink_new(struct span target, int directory)
 {
 	struct sink *k = must_alloc(sizeof *k);
@@ -56,9 +71,11 @@ struct sink *sink_new(struct span target, int directory)
 		}
 		break;
 	case LOG_TO_SYSLOG:
-		/* Time zone and socket now, before the walls go up. */
-		tzset();
-		openlog("valija", LOG_NDELAY, LOG_MAIL);
+		k->fd = open_syslog();
+		if (k->fd < 0) {
+			log_error(0, "log-not-opened", KEY_STR("file", "syslog"), KEY_ERRNO);
+			sink_free(&k);
+		}
 		break;
 	case LOG_TO_STDERR:
 		k->fd = STDERR_FILENO;
@@ -71,7 +88,7 @@ struct sink *sink_new(struct span target, int directory)
 
 void sink_free(struct sink **k)
 {
-	if (*k && (*k)->target == LOG_TO_FILE && (*k)->fd >= 0)
+	if (*k && (*k)->target != LOG_TO_STDERR && (*k)->fd >= 0)
 		close((*k)->fd);
 	if (*k)
 		free((*k)->name);
@@ -139,10 +156,12 @@ static int syslog_level(enum log_level level)
 
 static void write_line(struct sink *k, struct span line)
 {
+	static const struct sockaddr_un syslogd = { .sun_family = AF_UNIX, .sun_path = SYSLOG_SOCKET };
 	ssize_t wrote;
 
 	do
-		wrote = write(k->fd, line.at, line.len);
+		wrote = k->target == LOG_TO_SYSLOG ? sendto(k->fd, line.at, line.len, MSG_NOSIGNAL,
+			(const struct sockaddr *)&syslogd, sizeof syslogd) : write(k->fd, line.at, line.len);
 	while (wrote < 0 && errno == EINTR);
 	/* A full disk: nobody can be told but by the next line that fits. */
 	if (wrote != (ssize_t)line.len)
@@ -156,16 +175,18 @@ void sink_write(struct sink *k, enum program program, pid_t pid, enum log_level 
 
 	if (k->target == LOG_TO_FILE)
 		look(k);
-	if (k->target != LOG_TO_SYSLOG)
+	/* RFC 3164 4.1.1: facility and severity in front; syslogd adds the time. */
+	if (k->target == LOG_TO_SYSLOG)
+		text_printf(&t, "<%d>valija: ", LOG_MAIL | syslog_level(level));
+	else
 		add_time(&t);
 	text_printf(&t, "%s[%ld]: %s", program_name(program), (long)pid, level_word(level));
 	add_line(&t, line);
 	if (lost)
 		text_printf(&t, " lines-lost-before=%lu", lost);
-	if (k->target == LOG_TO_SYSLOG) {
-		syslog(syslog_level(level), "%s", text_str(&t));
-	} else if (k->fd >= 0) {
-		text_add_byte(&t, '\n');
+	if (k->fd >= 0) {
+		if (k->target != LOG_TO_SYSLOG)
+			text_add_byte(&t, '\n');
 		write_line(k, text_span(&t));
 		if (lost && k->lost == lost)
 			k->lost = 0;

@@ -22,6 +22,7 @@
 #define FILE_FD 5           /* the program itself, until exec */
 #define FIRST_FREE_FD 6
 #define MOST_NAME 32
+#define MOST_FILES 65536    /* each program lowers it to what its room says */
 #define LOCKED_BYTES (256 * 1024 * 1024)
 
 static void give_up(const char *step)
@@ -76,11 +77,11 @@ static void limit_one(int resource, rlim_t wanted)
 	setrlimit((__rlimit_resource_t)resource, &r);
 }
 
-static void limit(const struct spawn *s)
+static void limit(void)
 {
 	/* A core holds mail and passwords. */
 	limit_one(RLIMIT_CORE, 0);
-	limit_one(RLIMIT_NOFILE, s->descriptors);
+	limit_one(RLIMIT_NOFILE, MOST_FILES);
 	/* Keys are locked into memory (room.h). */
 	limit_one(RLIMIT_MEMLOCK, LOCKED_BYTES);
 }
@@ -97,7 +98,7 @@ static void child(const struct spawn *s)
 	if (chdir("/") < 0)
 		give_up("chdir");
 	umask(077);
-	limit(s);
+	limit();
 	if (s->become) {
 		if (room_become(s->uid, s->gid, s->groups, s->group_count, s->capabilities) < 0)
 			give_up("become");

@@ -17,7 +17,6 @@ struct spawn {
 	uint32_t uid, gid, groups[1];
 	size_t group_count;
 	uint64_t capabilities;         /* kept across exec */
-	unsigned long descriptors;     /* RLIMIT_NOFILE */
 };
 
 /* Starts it. The pid, or -1 with errno. All descriptors stay the caller's. What goes wrong in the child is

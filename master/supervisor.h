@@ -26,7 +26,7 @@ struct visitor;
 struct generation {
 	uint32_t number;
 	struct settings *settings;
-	int chain, key;    /* PEM files, or -1 */
+	int chain, key;    /* PEM files, pinned by O_PATH, or -1 */
 };
 
 /* A system user that a program becomes. */

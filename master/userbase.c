@@ -36,14 +36,14 @@ struct userbase *userbase_open(const struct paths *p, struct text *why)
 {
 	struct userbase *b = must_alloc(sizeof *b);
 
-	b->directory = open(p->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	b->directory = open(p->tables, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (b->directory >= 0) {
 		b->users = table_reader(b->directory, USERS_TABLE);
 		b->passwords = table_reader(b->directory, PASSWD_TABLE);
 	}
 	if (b->users && b->passwords)
 		return b;
-	text_printf(why, "%s: %s", p->state, strerror(errno));
+	text_printf(why, "%s: %s", p->tables, strerror(errno));
 	userbase_close(&b);
 	return NULL;
 }

@@ -7,24 +7,22 @@
 
 #define COUNT(setting) offsetof(struct settings, setting)
 #define DIR(kind) (1u << DIRECTORY_##kind)
-#define FEW 1024     /* descriptors: channels and a few files */
-#define MANY 65536   /* descriptors: one or more for each connection */
 
 /* In the order of starting: who is needed by others comes first.
  *
- * program              user                group  chroot per_user count                    directories            passport cert.  key    descr. stops in */
+ * program              user                group  chroot per_user count                    directories            passport cert.  key    stops in */
 static const struct program_row programs[] = {
-	{ PROGRAM_LOG,        VALIJA_USER_LOG,    false, false, false, 0,                       DIR(LOG),               false, false, false, FEW,  STAGE_LOG },
-	{ PROGRAM_TLS_KEY,    VALIJA_USER_TLSKEY, false, true,  false, 0,                       DIR(EMPTY),             false, false, true,  FEW,  STAGE_AUTH },
-	{ PROGRAM_TLS,        VALIJA_USER_TLS,    false, true,  false, COUNT(tls_processes),    DIR(EMPTY),             true,  true,  false, MANY, STAGE_TLS },
-	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   false, true,  false, COUNT(hash_processes),   DIR(EMPTY),             false, false, false, FEW,  STAGE_AUTH },
-	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   true,  false, false, 0,                       DIR(STATE),             true,  false, false, FEW,  STAGE_AUTH },
-	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  false, false, false, COUNT(spool_processes),  DIR(SPOOL),             false, false, false, FEW,  STAGE_WORKERS },
-	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   false, false, false, COUNT(local_processes),  DIR(MAIL),              false, false, false, FEW,  STAGE_WORKERS },
-	{ PROGRAM_QUEUE,      VALIJA_USER_QUEUE,  true,  false, false, 0,                       DIR(STATE) | DIR(SPOOL), false, false, false, FEW, STAGE_QUEUE },
-	{ PROGRAM_SMTPD,      VALIJA_USER_SMTPD,  false, true,  false, COUNT(smtpd_processes),  DIR(EMPTY),             false, false, false, MANY, STAGE_FRONT },
-	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  false, true,  false, COUNT(login_processes),  DIR(EMPTY),             false, false, false, MANY, STAGE_FRONT },
-	{ PROGRAM_IMAP,       NULL,               false, false, true,  0,                       DIR(MAIL),              false, false, false, FEW,  STAGE_FRONT },
+	{ PROGRAM_LOG,        VALIJA_USER_LOG,    false, false, false, 0,                       DIR(LOG),               false, false, false, STAGE_LOG },
+	{ PROGRAM_TLS_KEY,    VALIJA_USER_TLSKEY, false, true,  false, 0,                       DIR(EMPTY),             false, false, true,  STAGE_AUTH },
+	{ PROGRAM_TLS,        VALIJA_USER_TLS,    false, true,  false, COUNT(tls_processes),    DIR(EMPTY),             true,  true,  false, STAGE_TLS },
+	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   false, true,  false, COUNT(hash_processes),   DIR(EMPTY),             false, false, false, STAGE_AUTH },
+	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   true,  false, false, 0,                       DIR(STATE),             true,  false, false, STAGE_AUTH },
+	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  false, false, false, COUNT(spool_processes),  DIR(SPOOL),             false, false, false, STAGE_WORKERS },
+	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   false, false, false, COUNT(local_processes),  DIR(MAIL),              false, false, false, STAGE_WORKERS },
+	{ PROGRAM_QUEUE,      VALIJA_USER_QUEUE,  true,  false, false, 0,                       DIR(STATE) | DIR(SPOOL), false, false, false, STAGE_QUEUE },
+	{ PROGRAM_SMTPD,      VALIJA_USER_SMTPD,  false, true,  false, COUNT(smtpd_processes),  DIR(EMPTY),             false, false, false, STAGE_FRONT },
+	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  false, true,  false, COUNT(login_processes),  DIR(EMPTY),             false, false, false, STAGE_FRONT },
+	{ PROGRAM_IMAP,       NULL,               false, false, true,  0,                       DIR(MAIL),              false, false, false, STAGE_FRONT },
 };
 
 /* Each process of the one has a channel to each process of the other. */

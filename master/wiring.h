@@ -25,7 +25,6 @@ struct program_row {
 	size_t count_at;           /* offset in struct settings of how many; 0: one */
 	unsigned int directories;  /* bits 1 << DIRECTORY_x */
 	bool passport_key, certificate, private_key;
-	unsigned long descriptors; /* RLIMIT_NOFILE as far as the hard limit lets */
 	enum stage stage;
 };
 
