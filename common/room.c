@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -22,6 +23,7 @@
 
 #define MOST_CAPABILITIES 64
 #define MOST_GROUPS 256
+#define MOST_MAPS_LINE 4352   /* a path, and what stands before it */
 
 void
 room_die(const struct room *room, const char *what)
@@ -265,6 +267,26 @@ __asan_default_options(void)
 }
 #endif
 
+#ifndef ROOM_SANITIZED
+/* Locks every private writable mapping: data, heap, stack. Needs /proc, so it comes before chroot. */
+static bool
+lock_writable(void)
+{
+	unsigned long from, to;
+	char rights[5];
+	char line[MOST_MAPS_LINE];
+	FILE *maps = fopen("/proc/self/maps", "re");
+	bool all = maps != NULL;
+
+	while (all && fgets(line, sizeof(line), maps) != NULL)
+		if (sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 && strcmp(rights, "rw-p") == 0)
+			all = mlock((const void *)from, to - from) == 0;
+	if (maps != NULL)
+		fclose(maps);
+	return all;
+}
+#endif
+
 static void
 guard_memory(const struct room *room)
 {
@@ -272,12 +294,13 @@ guard_memory(const struct room *room)
 		room_die(room, "not dumpable");
 #ifndef ROOM_SANITIZED
 	struct rlimit limit;
-	int flags = MCL_CURRENT;
 
-	/* With a limit, MCL_FUTURE would make a later allocation fail instead of this call. */
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY)
-		flags |= MCL_FUTURE;
-	if (mlockall(flags) < 0)
+	/* Under a limit, the code of all libraries does not fit: then what can hold a secret now. (And
+	 * MCL_FUTURE would make a later allocation fail instead of this call.) */
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
+		mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
+		return;
+	if (!lock_writable())
 		log_warning(0, "memory-not-locked", KEY_STR("room", room->name), KEY_ERRNO,
 			KEY_STR("hint", "raise RLIMIT_MEMLOCK, or do not swap to disk"));
 #endif
