@@ -31,14 +31,6 @@
 
 #define NOBODY 65534
 
-/* The leak checker of a forked child would need what the room forbids. */
-const char *__asan_default_options(void);
-const char *
-__asan_default_options(void)
-{
-	return "detect_leaks=0";
-}
-
 static bool
 landlocked(void)
 {
