@@ -16,6 +16,8 @@
 #include "master/process.h"
 #include "master/stop.h"
 
+#define SECCOMP_FILTER 2   /* SECCOMP_MODE_FILTER of <linux/seccomp.h> */
+
 static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	const struct process *p = channel_tag(from);
@@ -44,6 +46,9 @@ static void on_confined(void *me, struct channel *from, uint64_t id, const struc
 	if (p->s->root && p->row->chrooted && !m->chrooted)
 		log_error(0, "not-chrooted", KEY_STR("program", program_name(p->row->program)),
 			KEY_NUM("pid", p->pid));
+	if (m->seccomp != SECCOMP_FILTER)
+		log_error(0, "not-filtered", KEY_STR("program", program_name(p->row->program)),
+			KEY_NUM("pid", p->pid), KEY_NUM("seccomp", m->seccomp));
 	log_info(0, "process-serves", KEY_STR("program", program_name(p->row->program)),
 		KEY_NUM("index", p->index), KEY_NUM("pid", p->pid), KEY_NUM("seccomp", m->seccomp),
 		KEY_NUM("landlock", m->landlock), KEY_NUM("chroot", m->chrooted),

@@ -171,7 +171,7 @@ static int prepare(struct supervisor *s)
 
 	if (!instance_lock(s, &why))
 		status = EX_TEMPFAIL;
-	else if (!generation_load(s, 1, &s->now, &why))
+	else if (!generation_load(s, s->last_number = 1, &s->now, &why))
 		status = EX_CONFIG;
 	else if (!open_own_log(s))
 		status = EX_OSERR;

@@ -229,12 +229,14 @@ void offer_begin(struct supervisor *s)
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct timeval wait = { OFFER_SECONDS, 0 };
 	struct process *p;
-	uint32_t number = s->now.number + 1;
+	uint32_t number;
 
 	if (s->phase != PHASE_RUNNING || s->offered.number) {
+		log_notice(0, "reload-too-early");
 		control_reload_done(s, LATER, s->offered.number ? "a reload is under way" : "not running yet");
 		return;
 	}
+	number = ++s->last_number;
 	notify_reloading();
 	if (!generation_load(s, number, &s->offered, &errors) || !listener_bind(s, &s->offered, &errors)) {
 		generation_clear(&s->offered);

@@ -50,6 +50,7 @@ struct supervisor {
 	uint64_t since;                  /* seconds since 1970 */
 
 	struct generation now, offered;
+	uint32_t last_number;            /* of the latest offer: a late answer to an old one must not count */
 	struct event *offer_deadline;
 
 	struct account accounts[PROGRAM_COUNT];
