@@ -333,14 +333,16 @@ step(struct conversation *c, struct span data, bool has_data)
 /* --- what front ends say --- */
 
 /* Without a good passport there was no TLS, and a password has crossed the network (RFC 4616 5).
- * Returns why not, or NULL; the address in *ip is then what the TLS worker saw. */
+ * Returns why not, and what is said then; or NULL: *ip is what the TLS worker saw. */
 static const char *
-passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, struct span *ip)
+passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, struct span *ip,
+	enum auth_verdict *verdict)
 {
 	struct passport p;
 	uint64_t now = (uint64_t)time(NULL);
 	uint64_t age;
 
+	*verdict = AUTH_NEEDS_TLS;
 	if (m->passport.len == 0)
 		return "no-tls";
 	if (!passport_open(a->daemon.passport_key, m->passport, &p))
@@ -350,8 +352,10 @@ passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, s
 	if (p.service != m->service)
 		return "passport-of-another-service";
 	age = now > p.issued ? now - p.issued : p.issued - now;
-	if (age > PASSPORT_MOST_SECONDS)
+	if (age > PASSPORT_MOST_SECONDS) {
+		*verdict = AUTH_LATER; /* in a new session */
 		return "passport-too-old";
+	}
 	*ip = p.ip;
 	return NULL;
 }
@@ -374,6 +378,7 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 	const struct mechanism *mechanism = mechanism_find(m->mechanism);
 	struct conversation *c;
 	struct span ip = SPAN_NONE;
+	enum auth_verdict verdict;
 	const char *fault;
 
 	(void)fd;
@@ -386,9 +391,9 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 		refuse(from, session, m, "unknown-mechanism", AUTH_UNKNOWN_MECHANISM);
 		return;
 	}
-	fault = passport_fault(a, session, m, &ip);
+	fault = passport_fault(a, session, m, &ip, &verdict);
 	if (fault != NULL) {
-		refuse(from, session, m, fault, AUTH_NEEDS_TLS);
+		refuse(from, session, m, fault, verdict);
 		return;
 	}
 	if (a->daemon.leaving || *count_of(a, from) >= MOST_CONVERSATIONS) {
