@@ -15,7 +15,7 @@
 #include "common/secret.h"
 
 #define SECONDS_A_DAY 86400
-#define CLOCK_SLACK 3600        /* clients whose clock is behind by less than an hour still accept */
+#define CLOCK_SLACK      3600 /* clients whose clock is behind by less than an hour still accept */
 #define SERIAL_SIZE 16
 #define MOST_COMMON_NAME 64     /* RFC 5280 appendix A, ub-common-name */
 #define MOST_FILE_NAME 64
@@ -101,11 +101,13 @@ file_put(int directory, const char *name, mode_t mode, struct span content, stru
 			goto bad;
 		done += (size_t)wrote;
 	}
-	if (fchmod(fd, mode) < 0 || fsync(fd) < 0 || renameat(directory, aside, directory, name) < 0)
+	if (fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
+		renameat(directory, aside, directory, name) < 0)
 		goto bad;
 	close(fd);
 	/* An O_PATH descriptor cannot be synced itself: open the directory anew through it. */
-	if ((fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || fsync(fd) < 0) {
+	if ((fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+		fsync(fd) < 0) {
 		text_printf(why, "cannot make %s durable: %s", name, strerror(errno));
 		if (fd >= 0)
 			close(fd);
@@ -214,8 +216,9 @@ get_certificate(int directory, const char *name, gnutls_x509_crt_t *crt, struct 
 	if (get_file(directory, name, &pem, why) < 0)
 		goto out;
 	if ((error = gnutls_x509_crt_init(crt)) < 0 ||
-	    (error = gnutls_x509_crt_import(*crt, &(gnutls_datum_t){ pem.at, (unsigned int)pem.len },
-		     GNUTLS_X509_FMT_PEM)) < 0) {
+		(error = gnutls_x509_crt_import(*crt,
+			 &(gnutls_datum_t){ pem.at, (unsigned int)pem.len }, GNUTLS_X509_FMT_PEM)) <
+			0) {
 		text_printf(why, "%s cannot be read: %s", name, gnutls_strerror(error));
 		goto out;
 	}
@@ -302,7 +305,8 @@ make_authority(struct identity *ca, const char *hostname)
 	char name[MOST_COMMON_NAME + 1];
 	int error;
 
-	snprintf(name, sizeof(name), "%s%.*s", title, (int)(sizeof(name) - sizeof(title)), hostname);
+	snprintf(
+		name, sizeof(name), "%s%.*s", title, (int)(sizeof(name) - sizeof(title)), hostname);
 	if ((error = make_key(&ca->key)) < 0 || (error = fill_common(ca, CA_DAYS)) < 0 ||
 	    (error = set_common_name(ca->crt, name)) < 0 ||
 	    /* RFC 5280 4.2.1.9: it signs servers, never another authority. */
@@ -342,15 +346,20 @@ make_server(struct identity *server, const struct identity *ca, const char *host
 	int error;
 
 	if ((error = fill_common(server, SERVER_DAYS)) < 0 ||
-	    /* A name too long for the subject stands in the alternative names alone. */
-	    (error = strlen(hostname) > MOST_COMMON_NAME ? 0 : set_common_name(server->crt, hostname)) < 0 ||
-	    (error = set_names(server->crt, hostname)) < 0 ||
-	    (error = gnutls_x509_crt_set_basic_constraints(server->crt, 0, -1)) < 0 ||
-	    (error = gnutls_x509_crt_set_key_usage(server->crt, GNUTLS_KEY_DIGITAL_SIGNATURE)) < 0 ||
-	    (error = gnutls_x509_crt_set_key_purpose_oid(server->crt, GNUTLS_KP_TLS_WWW_SERVER, 0)) < 0 ||
-	    (error = gnutls_x509_crt_get_subject_key_id(ca->crt, id, &size, NULL)) < 0 ||
-	    (error = gnutls_x509_crt_set_authority_key_id(server->crt, id, size)) < 0 ||
-	    (error = gnutls_x509_crt_sign2(server->crt, ca->crt, ca->key, GNUTLS_DIG_SHA256, 0)) < 0)
+		/* A name too long for the subject stands in the alternative names alone. */
+		(error = strlen(hostname) > MOST_COMMON_NAME
+				 ? 0
+				 : set_common_name(server->crt, hostname)) < 0 ||
+		(error = set_names(server->crt, hostname)) < 0 ||
+		(error = gnutls_x509_crt_set_basic_constraints(server->crt, 0, -1)) < 0 ||
+		(error = gnutls_x509_crt_set_key_usage(server->crt, GNUTLS_KEY_DIGITAL_SIGNATURE)) <
+			0 ||
+		(error = gnutls_x509_crt_set_key_purpose_oid(
+			 server->crt, GNUTLS_KP_TLS_WWW_SERVER, 0)) < 0 ||
+		(error = gnutls_x509_crt_get_subject_key_id(ca->crt, id, &size, NULL)) < 0 ||
+		(error = gnutls_x509_crt_set_authority_key_id(server->crt, id, size)) < 0 ||
+		(error = gnutls_x509_crt_sign2(
+			 server->crt, ca->crt, ca->key, GNUTLS_DIG_SHA256, 0)) < 0)
 		return error;
 	return 0;
 }

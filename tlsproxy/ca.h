@@ -17,7 +17,7 @@
 #include "common/text.h"
 
 #define CA_DAYS 7305            /* 20 years */
-#define SERVER_DAYS 820         /* clients refuse more than 825, even from an authority of one's own */
+#define SERVER_DAYS 820 /* clients refuse more than 825, even from an authority of one's own */
 #define MOST_WHY 512            /* ceiling to give to the `why` texts below */
 
 #define CA_CERTIFICATE "ca.crt"
@@ -27,8 +27,8 @@
 
 /* Makes in `directory` what is missing: the authority, and a server certificate for `hostname`
  * (a name of letters, digits, hyphens and dots, RFC 952 and RFC 1123 2.1), localhost, 127.0.0.1 and
- * ::1. What is there already is kept and checked to be a pair. The authority is called "Valija CA for
- * HOSTNAME". 0, or -1 with a sentence in *why. */
+ * ::1. What is there already is kept and checked to be a pair. The authority is called "Valija CA
+ * for HOSTNAME". 0, or -1 with a sentence in *why. */
 int ca_make(int directory, const char *hostname, struct text *why);
 
 /* Issues a new server certificate from the authority in `directory`, for the key that is there

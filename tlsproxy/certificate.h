@@ -2,7 +2,8 @@
  * certificate - reads a chain and a key from open files, and says in a sentence what is wrong.
  *
  * For tls-key (does this key fit, and will we serve with it?), for the TLS worker (chains, names)
- * and for `valija check` and `status` (days left, names). gnutls needs no initialisation by the caller.
+ * and for `valija check` and `status` (days left, names). gnutls needs no initialisation by the
+ * caller.
  */
 #ifndef VALIJA_CERTIFICATE_H
 #define VALIJA_CERTIFICATE_H
@@ -21,16 +22,17 @@ struct certificate_facts {
 	bool not_yet;                    /* it begins in the future */
 	bool names_host;                 /* it is valid for the host name that was asked about */
 	char key[32];                    /* "ECDSA P-256", "RSA 2048", "Ed25519" */
-	char subject[256], issuer[256];  /* distinguished names, printable ASCII; cut where too long */
-	char names[1024];                /* DNS names and addresses, with ", " between; cut at a whole name */
+	char subject[256],
+		issuer[256]; /* distinguished names, printable ASCII; cut where too long */
+	char names[1024];    /* DNS names and addresses, with ", " between; cut at a whole name */
 };
 
 /* Reads the chain from `chain_fd` and, unless it is -1, the key from `key_fd` (both from their
  * start; the caller keeps them), and checks what tls-key would check: readable, complete, of a
- * supported kind and strength, not encrypted, each certificate signed by the next, the key of the first.
- * `hostname` may be NULL. 0 with *facts, or -1 with a sentence in *why: it would be refused.
+ * supported kind and strength, not encrypted, each certificate signed by the next, the key of the
+ * first. `hostname` may be NULL. 0 with *facts, or -1 with a sentence in *why: it would be refused.
  * Dates and names are facts for the caller to judge, not refusals. */
-int certificate_check(int chain_fd, int key_fd, const char *hostname, struct certificate_facts *facts,
-	struct text *why);
+int certificate_check(int chain_fd, int key_fd, const char *hostname,
+	struct certificate_facts *facts, struct text *why);
 
 #endif

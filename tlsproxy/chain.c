@@ -84,7 +84,8 @@ chain_judge_key(struct chain *chain, struct text *why)
 		    (chain->curve != GNUTLS_ECC_CURVE_SECP256R1 &&
 		     chain->curve != GNUTLS_ECC_CURVE_SECP384R1 &&
 		     chain->curve != GNUTLS_ECC_CURVE_SECP521R1)) {
-			text_printf(why, "the ECDSA key is on a curve other than P-256, P-384 or P-521");
+			text_printf(why,
+				"the ECDSA key is on a curve other than P-256, P-384 or P-521");
 			goto out;
 		}
 		break;
@@ -115,19 +116,23 @@ chain_judge_order(const struct chain *chain, struct text *why)
 		    gnutls_x509_crt_verify(chain->at[i], &chain->at[i + 1], 1,
 			    GNUTLS_VERIFY_DISABLE_TIME_CHECKS | GNUTLS_VERIFY_DISABLE_CRL_CHECKS,
 			    &status) < 0) {
-			text_printf(why, "certificate %u of the chain was not issued by certificate %u",
+			text_printf(why,
+				"certificate %u of the chain was not issued by certificate %u",
 				i + 1, i + 2);
 			return -1;
 		}
 		if ((status & GNUTLS_CERT_INSECURE_ALGORITHM) != 0) {
-			text_printf(why, "certificate %u of the chain is signed with a weak algorithm",
+			text_printf(why,
+				"certificate %u of the chain is signed with a weak algorithm",
 				i + 1);
 			return -1;
 		}
 		if ((status & (GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNATURE_FAILURE |
 			       GNUTLS_CERT_SIGNER_NOT_CA)) != 0) {
-			text_printf(why, "the signature of certificate %u by certificate %u of the chain"
-					 " is wrong", i + 1, i + 2);
+			text_printf(why,
+				"the signature of certificate %u by certificate %u of the chain"
+				" is wrong",
+				i + 1, i + 2);
 			return -1;
 		}
 	}
@@ -160,7 +165,8 @@ chain_read(int fd, struct chain *chain, struct text *why)
 			gnutls_x509_crt_deinit(list[i]);
 	}
 	if (count > MOST_CHAIN) {
-		text_printf(why, "the certificate file holds more than %d certificates", MOST_CHAIN);
+		text_printf(
+			why, "the certificate file holds more than %d certificates", MOST_CHAIN);
 		goto out;
 	}
 	if (chain_judge_key(chain, why) < 0 || chain_judge_order(chain, why) < 0)
@@ -196,8 +202,9 @@ key_fits(gnutls_privkey_t key, const struct chain *chain)
 	static unsigned char words[] = "valija: does this key fit this certificate?";
 	gnutls_datum_t data = { words, sizeof(words) }, signature = { NULL, 0 };
 	gnutls_sign_algorithm_t algorithm = chain->kind == GNUTLS_PK_RSA ? GNUTLS_SIGN_RSA_SHA256
-		: chain->kind == GNUTLS_PK_ECDSA                          ? GNUTLS_SIGN_ECDSA_SHA256
-									  : GNUTLS_SIGN_EDDSA_ED25519;
+					    : chain->kind == GNUTLS_PK_ECDSA
+						    ? GNUTLS_SIGN_ECDSA_SHA256
+						    : GNUTLS_SIGN_EDDSA_ED25519;
 	gnutls_pubkey_t public = NULL;
 	bool fits = false;
 
@@ -224,8 +231,9 @@ chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct 
 		goto out;
 	if (span_find(text_span(&pem), SPAN("BEGIN ENCRYPTED PRIVATE KEY")) != pem.len ||
 	    span_find(text_span(&pem), SPAN("Proc-Type: 4,ENCRYPTED")) != pem.len) {
-		text_printf(why, "the key is encrypted: nobody is there at start to type its password;"
-				 " decrypt it (openssl pkey) and let file permissions guard it");
+		text_printf(why,
+			"the key is encrypted: nobody is there at start to type its password;"
+			" decrypt it (openssl pkey) and let file permissions guard it");
 		goto out;
 	}
 	if (span_find(text_span(&pem), SPAN("PRIVATE KEY-----")) == pem.len) {
@@ -234,7 +242,8 @@ chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct 
 	}
 	datum = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
 	if ((error = gnutls_privkey_init(&found)) < 0 ||
-	    (error = gnutls_privkey_import_x509_raw(found, &datum, GNUTLS_X509_FMT_PEM, NULL, 0)) < 0) {
+		(error = gnutls_privkey_import_x509_raw(
+			 found, &datum, GNUTLS_X509_FMT_PEM, NULL, 0)) < 0) {
 		text_printf(why, "the key cannot be read: %s", gnutls_strerror(error));
 		goto out;
 	}

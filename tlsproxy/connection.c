@@ -73,7 +73,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* The client's address, from the kernel: no front end is asked. IPv4 becomes ::ffff:a.b.c.d. */
 static bool
-take_address(int client, unsigned char address[16])
+take_address(int client, struct in6_addr *address)
 {
 	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
 	struct sockaddr_storage peer;
@@ -82,20 +82,21 @@ take_address(int client, unsigned char address[16])
 	if (getpeername(client, (struct sockaddr *)&peer, &len) < 0)
 		return false;
 	if (peer.ss_family == AF_INET6) {
-		memcpy(address, &((struct sockaddr_in6 *)&peer)->sin6_addr, 16);
+		*address = ((struct sockaddr_in6 *)&peer)->sin6_addr;
 		return true;
 	}
 	if (peer.ss_family != AF_INET)
 		return false;
-	memcpy(address, mapped, sizeof(mapped));
-	memcpy(address + sizeof(mapped), &((struct sockaddr_in *)&peer)->sin_addr, 4);
+	memcpy(address->s6_addr, mapped, sizeof(mapped));
+	memcpy(address->s6_addr + sizeof(mapped), &((struct sockaddr_in *)&peer)->sin_addr, 4);
 	return true;
 }
 
 static void
 set_options(int client)
 {
-	int on = 1, idle = KEEPALIVE_IDLE_SECONDS, step = KEEPALIVE_STEP_SECONDS, tries = KEEPALIVE_TRIES;
+	int on = 1, idle = KEEPALIVE_IDLE_SECONDS, step = KEEPALIVE_STEP_SECONDS,
+	    tries = KEEPALIVE_TRIES;
 
 	evutil_make_socket_nonblocking(client);
 	/* A record is sent whole: waiting for more would only delay answers. */
@@ -107,12 +108,13 @@ set_options(int client)
 }
 
 struct connection *
-connection_new(struct worker *w, struct channel *front, uint64_t session, uint8_t service, int client)
+connection_new(
+	struct worker *w, struct channel *front, uint64_t session, uint8_t service, int client)
 {
-	unsigned char address[16];
+	struct in6_addr address;
 	struct connection *c;
 
-	if (!take_address(client, address)) {
+	if (!take_address(client, &address)) {
 		close(client);
 		return NULL;
 	}
@@ -124,7 +126,7 @@ connection_new(struct worker *w, struct channel *front, uint64_t session, uint8_
 	c->service = service;
 	c->client = client;
 	c->plain = -1;
-	memcpy(c->address, address, sizeof(c->address));
+	c->address = address;
 	event_assign(&c->client_event, w->daemon.base, client, 0, on_client, c);
 	event_assign(&c->plain_event, w->daemon.base, -1, 0, on_plain, c);
 	evtimer_assign(&c->timer, w->daemon.base, on_timer, c);
@@ -217,7 +219,8 @@ connection_free(struct connection *c)
 }
 
 static void
-watch(struct event *e, struct worker *w, int fd, short what, event_callback_fn call, struct connection *c)
+watch(struct event *e, struct worker *w, int fd, short what, event_callback_fn call,
+	struct connection *c)
 {
 	short now = (short)(event_get_events(e) & (EV_READ | EV_WRITE));
 
@@ -287,8 +290,7 @@ connection_throw_away(struct connection *c)
 bool
 connection_same_address(const struct connection *a, const struct connection *b)
 {
-	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
-	size_t len = memcmp(a->address, mapped, sizeof(mapped)) == 0 ? 16 : 8;
+	size_t len = IN6_IS_ADDR_V4MAPPED(&a->address) ? 16 : 8;
 
-	return memcmp(a->address, b->address, len) == 0;
+	return memcmp(&a->address, &b->address, len) == 0;
 }

@@ -39,8 +39,8 @@ credentials_new(uint32_t generation, credentials_sign *sign, void *me)
 }
 
 static int
-sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdata, unsigned int flags,
-	const gnutls_datum_t *hash, gnutls_datum_t *signature)
+sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdata,
+	unsigned int flags, const gnutls_datum_t *hash, gnutls_datum_t *signature)
 {
 	const struct signer *s = userdata;
 
@@ -50,8 +50,8 @@ sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdat
 }
 
 static int
-sign_data(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdata, unsigned int flags,
-	const gnutls_datum_t *data, gnutls_datum_t *signature)
+sign_data(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdata,
+	unsigned int flags, const gnutls_datum_t *data, gnutls_datum_t *signature)
 {
 	const struct signer *s = userdata;
 
@@ -111,9 +111,10 @@ hand_to_gnutls(struct credentials *c, const struct chain *chain, struct signer *
 		made++;
 	/* Both callbacks: GnuTLS 3.7.9 calls a missing one. */
 	if (made == chain->count && (error = gnutls_privkey_init(&key)) >= 0 &&
-	    (error = gnutls_privkey_import_ext4(key, s, sign_data, sign_hash, NULL, NULL, tell, 0)) >= 0 &&
-	    (error = gnutls_certificate_set_key(c->gnutls, NULL, 0, certificates, (int)chain->count,
-		     key)) >= 0) {
+		(error = gnutls_privkey_import_ext4(
+			 key, s, sign_data, sign_hash, NULL, NULL, tell, 0)) >= 0 &&
+		(error = gnutls_certificate_set_key(
+			 c->gnutls, NULL, 0, certificates, (int)chain->count, key)) >= 0) {
 		/* The certificates were taken, the array was not. */
 		gnutls_free(certificates);
 		return 0;

@@ -1,8 +1,8 @@
 /*
  * credentials - the certificates of one generation, as a TLS worker holds them: without keys.
  *
- * Counted: each connection holds the credentials with which it began until it ends, so that a reload
- * changes new connections only.
+ * Counted: each connection holds the credentials with which it began until it ends, so that a
+ * reload changes new connections only.
  */
 #ifndef VALIJA_CREDENTIALS_H
 #define VALIJA_CREDENTIALS_H

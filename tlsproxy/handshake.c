@@ -31,8 +31,8 @@ handshake_fail(struct connection *c, const char *reason)
 
 	snprintf(copy, sizeof(copy), "%s", reason);
 	if (c->front != NULL)
-		send_tls_failed(c->front, c->session, &(struct msg_tls_failed){ .reason = span_str(copy) },
-			NULL);
+		send_tls_failed(c->front, c->session,
+			&(struct msg_tls_failed){ .reason = span_str(copy) }, NULL);
 	connection_linger(c);
 }
 
@@ -71,7 +71,8 @@ explain(struct connection *c, int error, char *to, size_t room)
 		break;
 	case GNUTLS_E_PK_SIGN_FAILED:
 		snprintf(to, room, "no signature: %.*s", MOST_REASON - 20,
-			c->worker->ask.reason[0] != '\0' ? c->worker->ask.reason : "tls-key gave none");
+			c->worker->ask.reason[0] != '\0' ? c->worker->ask.reason
+							 : "tls-key gave none");
 		break;
 	default:
 		snprintf(to, room, "%s", gnutls_strerror(error));
@@ -79,8 +80,8 @@ explain(struct connection *c, int error, char *to, size_t room)
 	}
 }
 
-/* What the client named is used to choose among loaded certificates, by GnuTLS. Here it becomes text
- * for facts and log, and is dropped when it is no host name. */
+/* What the client named is used to choose among loaded certificates, by GnuTLS. Here it becomes
+ * text for facts and log, and is dropped when it is no host name. */
 static void
 see_names(struct connection *c, struct seen *seen)
 {
@@ -88,7 +89,8 @@ see_names(struct connection *c, struct seen *seen)
 	unsigned int type = 0;
 	gnutls_datum_t alpn = { NULL, 0 };
 
-	if (gnutls_server_name_get(c->tls, seen->sni, &len, &type, 0) < 0 || type != GNUTLS_NAME_DNS)
+	if (gnutls_server_name_get(c->tls, seen->sni, &len, &type, 0) < 0 ||
+		type != GNUTLS_NAME_DNS)
 		len = 0;
 	/* GnuTLS counts the NUL that it adds, or not, by version. */
 	while (len > 0 && seen->sni[len - 1] == '\0')
@@ -104,10 +106,10 @@ see_addresses(struct connection *c, struct seen *seen)
 	struct sockaddr_storage local;
 	socklen_t len = sizeof(local);
 
-	if (IN6_IS_ADDR_V4MAPPED((struct in6_addr *)c->address))
-		inet_ntop(AF_INET, c->address + 12, seen->ip, sizeof(seen->ip));
+	if (IN6_IS_ADDR_V4MAPPED(&c->address))
+		inet_ntop(AF_INET, c->address.s6_addr + 12, seen->ip, sizeof(seen->ip));
 	else
-		inet_ntop(AF_INET6, c->address, seen->ip, sizeof(seen->ip));
+		inet_ntop(AF_INET6, &c->address, seen->ip, sizeof(seen->ip));
 	if (getsockname(c->client, (struct sockaddr *)&local, &len) < 0)
 		return;
 	if (local.ss_family == AF_INET) {
@@ -117,7 +119,8 @@ see_addresses(struct connection *c, struct seen *seen)
 		const struct in6_addr *in6 = &((struct sockaddr_in6 *)&local)->sin6_addr;
 
 		if (IN6_IS_ADDR_V4MAPPED(in6))
-			inet_ntop(AF_INET, in6->s6_addr + 12, seen->local_ip, sizeof(seen->local_ip));
+			inet_ntop(
+				AF_INET, in6->s6_addr + 12, seen->local_ip, sizeof(seen->local_ip));
 		else
 			inet_ntop(AF_INET6, in6, seen->local_ip, sizeof(seen->local_ip));
 	}
@@ -165,16 +168,20 @@ handshake_done(struct connection *c)
 	int ends[2];
 	bool told = false;
 
-	if (c->front == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
+	if (c->front == NULL ||
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
 		handshake_fail(c, "no descriptors left");
 		return;
 	}
 	see(c, &seen);
 	if (seal(c, &seen, &sealed)) {
 		struct msg_tls_ready m = {
-			.version = span_str(seen.version), .cipher = span_str(seen.cipher),
-			.sni = span_str(seen.sni), .alpn = span_str(seen.alpn),
-			.resumed = gnutls_session_is_resumed(c->tls) != 0, .passport = text_span(&sealed),
+			.version = span_str(seen.version),
+			.cipher = span_str(seen.cipher),
+			.sni = span_str(seen.sni),
+			.alpn = span_str(seen.alpn),
+			.resumed = gnutls_session_is_resumed(c->tls) != 0,
+			.passport = text_span(&sealed),
 		};
 
 		told = send_tls_ready(c->front, c->session, &m, &ends[1]);
@@ -199,7 +206,8 @@ prepare_session(struct connection *c)
 {
 	struct worker *w = c->worker;
 	const char *protocol = names_protocol(c->service);
-	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)protocol, (unsigned int)strlen(protocol) };
+	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)protocol,
+		(unsigned int)strlen(protocol) };
 	gnutls_datum_t ticket_key = { w->ticket_key[c->service], TICKET_KEY_SIZE };
 	int error;
 
@@ -235,7 +243,8 @@ handshake_step(struct connection *c)
 	c->phase = HANDSHAKE;
 	/* Not before tls-key has given the ticket keys. */
 	if (c->tls == NULL && (error = prepare_session(c)) < 0) {
-		log_error(c->session, "tls-not-prepared", KEY_STR("reason", gnutls_strerror(error)));
+		log_error(
+			c->session, "tls-not-prepared", KEY_STR("reason", gnutls_strerror(error)));
 		handshake_fail(c, "the TLS session cannot be prepared");
 		return;
 	}
@@ -244,14 +253,15 @@ handshake_step(struct connection *c)
 		w->ask.session = c->session;
 		w->ask.reason[0] = '\0';
 		error = gnutls_handshake(c->tls);
-	} while (error == GNUTLS_E_INTERRUPTED ||
-		 (error == GNUTLS_E_WARNING_ALERT_RECEIVED && ++c->warnings <= MOST_WARNING_ALERTS));
+	} while (error == GNUTLS_E_INTERRUPTED || (error == GNUTLS_E_WARNING_ALERT_RECEIVED &&
+							  ++c->warnings <= MOST_WARNING_ALERTS));
 	if (error == 0) {
 		handshake_done(c);
 		return;
 	}
 	if (error == GNUTLS_E_AGAIN) {
-		connection_watch_client(c, gnutls_record_get_direction(c->tls) != 0 ? EV_WRITE : EV_READ);
+		connection_watch_client(
+			c, gnutls_record_get_direction(c->tls) != 0 ? EV_WRITE : EV_READ);
 		return;
 	}
 	explain(c, error, reason, sizeof(reason));

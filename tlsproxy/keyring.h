@@ -24,7 +24,8 @@ struct keyring {
 	struct held_key held[MOST_KEYS];
 };
 
-/* Reads chain and key and puts them in. 0, or -1 with a sentence in *why. The caller closes both. */
+/* Reads chain and key and puts them in. 0, or -1 with a sentence in *why. The caller closes both.
+ */
 int keyring_add(struct keyring *ring, int chain_fd, int key_fd, struct text *why);
 /* By the digest of its public key; NULL if it is not there. */
 struct held_key *keyring_find(struct keyring *ring, struct span id);

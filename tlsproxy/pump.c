@@ -56,12 +56,14 @@ write_plain(struct connection *c, const unsigned char *at, size_t len)
 		else if (errno == EAGAIN)
 			break;
 		else if (errno != EINTR)
-			c->plain_deaf = true; /* it may still have said something that we have to deliver */
+			c->plain_deaf = true; /* it may still have said something that we have to
+						 deliver */
 	}
 	return c->plain_deaf ? len : done;
 }
 
-/* RFC 5246 7.2.2, 7.4.1.1: a warning, and the client may go on without. One that insists must go. */
+/* RFC 5246 7.2.2, 7.4.1.1: a warning, and the client may go on without. One that insists must go.
+ */
 static bool
 refuse_renegotiation(struct connection *c)
 {
@@ -82,15 +84,17 @@ read_record(struct connection *c, unsigned char *to, size_t room)
 		if (got == GNUTLS_E_AGAIN)
 			return 0;
 		if (got == GNUTLS_E_INTERRUPTED ||
-		    (got == GNUTLS_E_WARNING_ALERT_RECEIVED && ++c->warnings <= MOST_WARNING_ALERTS) ||
-		    (got == GNUTLS_E_REHANDSHAKE && refuse_renegotiation(c)))
+			(got == GNUTLS_E_WARNING_ALERT_RECEIVED &&
+				++c->warnings <= MOST_WARNING_ALERTS) ||
+			(got == GNUTLS_E_REHANDSHAKE && refuse_renegotiation(c)))
 			continue;
 		c->client_done = true;
 		if (got == 0)
 			return 0;
 		c->client_broken = true;
 		if (got != GNUTLS_E_PREMATURE_TERMINATION && got != GNUTLS_E_PULL_ERROR) {
-			log_info(c->session, "tls-broken", KEY_STR("reason", gnutls_strerror((int)got)));
+			log_info(c->session, "tls-broken",
+				KEY_STR("reason", gnutls_strerror((int)got)));
 			(void)gnutls_alert_send_appropriate(c->tls, (int)got);
 		}
 		return 0;
@@ -260,7 +264,8 @@ void
 pump_plain_ready(struct connection *c, short what)
 {
 	if ((what & EV_WRITE) != 0 && c->to_plain.len > 0)
-		pending_use(&c->to_plain, write_plain(c, c->to_plain.at + c->to_plain.from, c->to_plain.len));
+		pending_use(&c->to_plain,
+			write_plain(c, c->to_plain.at + c->to_plain.from, c->to_plain.len));
 	if ((what & EV_READ) != 0 && !c->plain_done && c->to_client.len == 0)
 		from_plain(c);
 	settle(c);

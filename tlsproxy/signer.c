@@ -2,8 +2,8 @@
  * signer - asks tls-key for the one signature of a handshake, and waits for it.
  *
  * GnuTLS 3.7 has no asynchronous private key operation, so the whole worker waits here: the
- * documented exception to "no event loop blocks", SIGNATURE_WAIT_MILLISECONDS at most. After a wait in
- * vain no handshake begins for a while, so that a tls-key that hangs does not stop the pump.
+ * documented exception to "no event loop blocks", SIGNATURE_WAIT_MILLISECONDS at most. After a wait
+ * in vain no handshake begins for a while, so that a tls-key that hangs does not stop the pump.
  */
 #include <string.h>
 
@@ -23,7 +23,8 @@ signer_ask(void *arg, const unsigned char *id, gnutls_sign_algorithm_t algorithm
 	w->ask.done = false;
 	w->ask.reason[0] = '\0';
 	w->ask.signature = (gnutls_datum_t){ NULL, 0 };
-	if (key == NULL || data->size > MOST_SIGNED_DATA || !send_tls_sign(key, w->ask.session, &m, NULL)) {
+	if (key == NULL || data->size > MOST_SIGNED_DATA ||
+		!send_tls_sign(key, w->ask.session, &m, NULL)) {
 		span_copy(SPAN("tls-key is away"), w->ask.reason, sizeof(w->ask.reason));
 		return GNUTLS_E_PK_SIGN_FAILED;
 	}
@@ -31,7 +32,8 @@ signer_ask(void *arg, const unsigned char *id, gnutls_sign_algorithm_t algorithm
 	if (!channel_wait(key, &w->ask.done, SIGNATURE_WAIT_MILLISECONDS) && !w->ask.done) {
 		span_copy(SPAN("tls-key did not answer"), w->ask.reason, sizeof(w->ask.reason));
 		if (w->key_ready) {
-			log_error(w->ask.session, "no-signature", KEY_STR("reason", "tls-key did not answer"));
+			log_error(w->ask.session, "no-signature",
+				KEY_STR("reason", "tls-key did not answer"));
 			w->key_ready = false;
 			event_add(w->key_back, &(struct timeval){ .tv_sec = 1 });
 		}
@@ -55,7 +57,8 @@ signer_hour(void *arg, struct channel *from, enum message m, uint64_t id)
 }
 
 static void
-on_tls_signed(void *arg, struct channel *from, uint64_t id, const struct msg_tls_signed *m, const int *fd)
+on_tls_signed(
+	void *arg, struct channel *from, uint64_t id, const struct msg_tls_signed *m, const int *fd)
 {
 	struct worker *w = arg;
 
@@ -71,8 +74,8 @@ on_tls_signed(void *arg, struct channel *from, uint64_t id, const struct msg_tls
 }
 
 static void
-on_tls_sign_refused(void *arg, struct channel *from, uint64_t id, const struct msg_tls_sign_refused *m,
-	const int *fd)
+on_tls_sign_refused(void *arg, struct channel *from, uint64_t id,
+	const struct msg_tls_sign_refused *m, const int *fd)
 {
 	struct worker *w = arg;
 
@@ -84,7 +87,8 @@ on_tls_sign_refused(void *arg, struct channel *from, uint64_t id, const struct m
 }
 
 static void
-on_ticket_key(void *arg, struct channel *from, uint64_t id, const struct msg_ticket_key *m, const int *fd)
+on_ticket_key(
+	void *arg, struct channel *from, uint64_t id, const struct msg_ticket_key *m, const int *fd)
 {
 	struct worker *w = arg;
 
@@ -96,7 +100,8 @@ on_ticket_key(void *arg, struct channel *from, uint64_t id, const struct msg_tic
 	for (int i = 0; i < SERVICE_COUNT; i++)
 		tickets_derive(m->key.at, (enum service)i, w->ticket_key[i]);
 	if (!w->key_ready)
-		event_add(w->key_back, &(struct timeval){ .tv_usec = KEY_PAUSE_MILLISECONDS * 1000 });
+		event_add(
+			w->key_back, &(struct timeval){ .tv_usec = KEY_PAUSE_MILLISECONDS * 1000 });
 }
 
 static void

@@ -30,12 +30,15 @@ static const struct {
 	size_t size;
 	unsigned char prefix[19];
 } digest_infos[] = {
-	{ GNUTLS_SIGN_RSA_SHA256, SHA256_SIZE, { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
-		0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 } },
-	{ GNUTLS_SIGN_RSA_SHA384, SHA384_SIZE, { 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
-		0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30 } },
-	{ GNUTLS_SIGN_RSA_SHA512, SHA512_SIZE, { 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
-		0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40 } },
+	{ GNUTLS_SIGN_RSA_SHA256, SHA256_SIZE,
+		{ 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
+			0x02, 0x01, 0x05, 0x00, 0x04, 0x20 } },
+	{ GNUTLS_SIGN_RSA_SHA384, SHA384_SIZE,
+		{ 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
+			0x02, 0x02, 0x05, 0x00, 0x04, 0x30 } },
+	{ GNUTLS_SIGN_RSA_SHA512, SHA512_SIZE,
+		{ 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
+			0x02, 0x03, 0x05, 0x00, 0x04, 0x40 } },
 };
 
 bool
@@ -87,8 +90,10 @@ signing_check(gnutls_pk_algorithm_t kind, uint32_t algorithm, bool hashed, struc
 	if (algorithm == GNUTLS_SIGN_RSA_RAW) {
 		if (kind != GNUTLS_PK_RSA)
 			return "the algorithm does not fit the key";
-		return signing_take_digest_info(input, &what->algorithm, &what->input) ? NULL
-			: "the input is not a well-formed DigestInfo of SHA-256, SHA-384 or SHA-512";
+		return signing_take_digest_info(input, &what->algorithm, &what->input)
+			       ? NULL
+			       : "the input is not a well-formed DigestInfo of SHA-256, SHA-384 or "
+				 "SHA-512";
 	}
 	for (size_t i = 0; i < N_ROWS(hashes); i++) {
 		if ((uint32_t)hashes[i].algorithm != algorithm)
@@ -96,7 +101,8 @@ signing_check(gnutls_pk_algorithm_t kind, uint32_t algorithm, bool hashed, struc
 		what->algorithm = hashes[i].algorithm;
 		if (hashes[i].kind != kind)
 			return "the algorithm does not fit the key";
-		return input.len == hashes[i].size ? NULL : "the input has not the size of the hash";
+		return input.len == hashes[i].size ? NULL
+						   : "the input has not the size of the hash";
 	}
 	return "the algorithm is not one that a TLS server here signs with";
 }
@@ -104,7 +110,8 @@ signing_check(gnutls_pk_algorithm_t kind, uint32_t algorithm, bool hashed, struc
 int
 signing_do(gnutls_privkey_t key, const struct signing *what, gnutls_datum_t *signature)
 {
-	gnutls_datum_t input = { (unsigned char *)(uintptr_t)what->input.at, (unsigned int)what->input.len };
+	gnutls_datum_t input = { (unsigned char *)(uintptr_t)what->input.at,
+		(unsigned int)what->input.len };
 
 	if (what->whole)
 		return gnutls_privkey_sign_data2(key, what->algorithm, 0, &input, signature);

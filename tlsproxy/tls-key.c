@@ -5,9 +5,9 @@
  *   keeps       the keys, in locked memory of a process that cannot be dumped; no file, no network,
  *               an empty root, the system calls of tls_key_room
  *   may be lied to by    workers (they parse what strangers send) and front ends. A captured worker
- *               alone gets nothing signed: some front end must have announced that session, for that
- *               worker, and it has not had its signature. What is signed has the exact form of a
- *               handshake signature (signing.c); nothing is ever decrypted.
+ *               alone gets nothing signed: some front end must have announced that session, for
+ * that worker, and it has not had its signature. What is signed has the exact form of a handshake
+ * signature (signing.c); nothing is ever decrypted.
  */
 #include <event2/event.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@
 #include "signing.h"
 
 #define TICKET_KEY_SIZE 64               /* what GnuTLS asks for */
-#define TICKET_KEY_SECONDS 86400         /* then a new one is made: forward secrecy of resumed sessions */
+#define TICKET_KEY_SECONDS       86400 /* then a new one is made: for forward secrecy */
 #define OLD_KEYS_SECONDS 630             /* handshakes that began before a swap end within this */
 #define REFUSALS_LOGGED_A_MINUTE 60      /* of one worker; the others are counted */
 
@@ -39,8 +39,8 @@ struct worker_record {
 struct tls_key {
 	struct daemon daemon;
 	struct keyring now, offered, before;
-	char offered_wrong[MOST_REASON];         /* why the offered ring cannot be used; "" if it can */
-	uint32_t checked;                        /* the generation whose settings were said to be fine */
+	char offered_wrong[MOST_REASON]; /* why the offered ring cannot be used; "" if it can */
+	uint32_t checked;                /* the generation whose settings were said to be fine */
 	unsigned char ticket_key[TICKET_KEY_SIZE];
 	struct event *new_ticket_key, *forget_before;
 	struct worker_record worker[MOST_PEERS_OF_A_KIND];
@@ -74,8 +74,8 @@ on_private_key(void *arg, uint32_t generation, unsigned int number, int chain_fd
 	close(chain_fd);
 	close(key_fd);
 	if (!good) {
-		log_error(0, "key-refused", KEY_NUM("generation", generation), KEY_NUM("number", number),
-			KEY_SPAN("reason", text_span(&why)));
+		log_error(0, "key-refused", KEY_NUM("generation", generation),
+			KEY_NUM("number", number), KEY_SPAN("reason", text_span(&why)));
 		span_copy(text_span(&why), me->offered_wrong, sizeof(me->offered_wrong));
 	}
 	text_clear(&why);
@@ -127,7 +127,8 @@ settings_changed(void *arg, const struct settings *old)
 /* --- announcements and signatures --- */
 
 static void
-on_tls_expect(void *arg, struct channel *from, uint64_t id, const struct msg_tls_expect *m, const int *fd)
+on_tls_expect(
+	void *arg, struct channel *from, uint64_t id, const struct msg_tls_expect *m, const int *fd)
 {
 	(void)arg;
 	(void)fd;
@@ -225,18 +226,21 @@ refuse(struct tls_key *me, struct channel *from, uint64_t id, const struct msg_t
 		record->logged = 0;
 	}
 	if (record->logged++ < REFUSALS_LOGGED_A_MINUTE) {
-		log_warning(id, "signature-refused", KEY_NUM("worker", worker), KEY_STR("reason", reason),
-			KEY_NUM("algorithm", m->algorithm), KEY_NUM("size", m->input.len),
-			KEY_NUM("refused", record->refused), KEY_NUM("unlogged", record->unlogged));
+		log_warning(id, "signature-refused", KEY_NUM("worker", worker),
+			KEY_STR("reason", reason), KEY_NUM("algorithm", m->algorithm),
+			KEY_NUM("size", m->input.len), KEY_NUM("refused", record->refused),
+			KEY_NUM("unlogged", record->unlogged));
 		record->unlogged = 0;
 	} else {
 		record->unlogged++;
 	}
-	send_tls_sign_refused(from, id, &(struct msg_tls_sign_refused){ .reason = span_str(reason) }, NULL);
+	send_tls_sign_refused(
+		from, id, &(struct msg_tls_sign_refused){ .reason = span_str(reason) }, NULL);
 }
 
 static void
-on_tls_sign(void *arg, struct channel *from, uint64_t id, const struct msg_tls_sign *m, const int *fd)
+on_tls_sign(
+	void *arg, struct channel *from, uint64_t id, const struct msg_tls_sign *m, const int *fd)
 {
 	struct tls_key *me = arg;
 	struct held_key *held = find_key(me, m->key);
@@ -249,7 +253,8 @@ on_tls_sign(void *arg, struct channel *from, uint64_t id, const struct msg_tls_s
 	(void)fd;
 	if (held == NULL)
 		reason = "no such key";
-	else if ((reason = signing_check(held->kind, m->algorithm, m->hashed, m->input, &what)) == NULL)
+	else if ((reason = signing_check(held->kind, m->algorithm, m->hashed, m->input, &what)) ==
+		 NULL)
 		reason = may_sign(me, id, channel_peer_index(from), &by);
 	if (reason != NULL) {
 		refuse(me, from, id, m, reason);
@@ -340,7 +345,11 @@ load(void *arg, uint32_t *connections, uint64_t *served)
 static const int syscalls[] = { SYS_pread64, SYS_getrusage, -1 };
 
 static const struct room tls_key_room = {
-	.name = "tls-key", .chrooted = true, .files = false, .secret_memory = true, .syscalls = syscalls,
+	.name = "tls-key",
+	.chrooted = true,
+	.files = false,
+	.secret_memory = true,
+	.syscalls = syscalls,
 };
 static const struct hearing from_worker = { .on_tls_sign = on_tls_sign };
 static const struct hearing from_front = { .on_tls_expect = on_tls_expect, .gone = front_gone };
@@ -352,9 +361,15 @@ static const struct peer_kind peers[] = {
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {
-	.program = PROGRAM_TLS_KEY, .room = &tls_key_room, .peers = peers, .prepare = prepare,
-	.peer_came = peer_came, .settings_check = settings_check, .settings_changed = settings_changed,
-	.private_key = on_private_key, .load = load,
+	.program = PROGRAM_TLS_KEY,
+	.room = &tls_key_room,
+	.peers = peers,
+	.prepare = prepare,
+	.peer_came = peer_came,
+	.settings_check = settings_check,
+	.settings_changed = settings_changed,
+	.private_key = on_private_key,
+	.load = load,
 };
 
 int

@@ -1,12 +1,11 @@
 /*
  * tls - one TLS worker: handshakes and records for the front ends, without any private key.
- *   inherits    control and log channels; certificate chains as open files (certificate); the key that
- *               seals passports; channels to tls-key and to each front end, which hands over the
- *               sockets of clients (tls_start)
- *   keeps       nothing: _tls, an empty root, the system calls of tls_room
- *   may be lied to by    every client, and by front ends. May lie to: front ends and, about what it
- *               saw, auth (it seals passports). It cannot sign: tls-key does, once for each session
- *               that a front end announced for this worker.
+ *   inherits    control and log channels; certificate chains as open files (certificate); the key
+ * that seals passports; channels to tls-key and to each front end, which hands over the sockets of
+ * clients (tls_start) keeps       nothing: _tls, an empty root, the system calls of tls_room may be
+ * lied to by    every client, and by front ends. May lie to: front ends and, about what it saw,
+ * auth (it seals passports). It cannot sign: tls-key does, once for each session that a front end
+ * announced for this worker.
  */
 #include <event2/event.h>
 #include <stdlib.h>
@@ -19,8 +18,8 @@
 #include "common/log.h"
 #include "worker.h"
 
-/* TLS 1.3 and 1.2 with forward secrecy and authenticated encryption. No CBC, no static RSA, no DHE, no
- * anonymous suites, no SHA-1 signatures (RFC 9325). */
+/* TLS 1.3 and 1.2 with forward secrecy and authenticated encryption. No CBC, no static RSA, no DHE,
+ * no anonymous suites, no SHA-1 signatures (RFC 9325). */
 #define PRIORITIES \
 	"NONE:+VERS-TLS1.3:+VERS-TLS1.2:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD" \
 	":+ECDHE-ECDSA:+ECDHE-RSA:+COMP-NULL" \
@@ -78,7 +77,8 @@ settings_changed(void *arg, const struct settings *old)
 	struct rlimit limit;
 
 	(void)old;
-	if (w->offered != NULL && credentials_generation(w->offered) == w->daemon.settings->generation) {
+	if (w->offered != NULL &&
+		credentials_generation(w->offered) == w->daemon.settings->generation) {
 		credentials_drop(&w->now);
 		w->now = w->offered;
 		w->offered = NULL;
@@ -113,7 +113,8 @@ judge_start(const struct worker *w, struct channel *from, const struct msg_tls_s
 }
 
 static void
-on_tls_start(void *arg, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
+on_tls_start(
+	void *arg, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
 {
 	struct worker *w = arg;
 	const char *reason = judge_start(w, from, m, fd[0]);
@@ -186,7 +187,7 @@ prepare(void *arg)
 	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max < MOST_DESCRIPTORS_WANTED ? limit.rlim_max
-									   : MOST_DESCRIPTORS_WANTED;
+									  : MOST_DESCRIPTORS_WANTED;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	LIST_INIT(&w->all);
@@ -223,7 +224,11 @@ static const int syscalls[] = { SYS_socketpair, SYS_shutdown, SYS_getpeername, S
 	SYS_getsockopt, SYS_setsockopt, SYS_pread64, SYS_getrusage, SYS_poll, SYS_prlimit64, -1 };
 
 static const struct room tls_room = {
-	.name = "tls", .chrooted = true, .files = false, .secret_memory = true, .syscalls = syscalls,
+	.name = "tls",
+	.chrooted = true,
+	.files = false,
+	.secret_memory = true,
+	.syscalls = syscalls,
 };
 static const struct hearing from_front = {
 	.hour = front_hour, .gone = front_gone, .on_tls_start = on_tls_start,

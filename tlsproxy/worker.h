@@ -5,9 +5,9 @@
  * Life of a connection, its `phase`:
  *
  *   HELD       tls-key is away; nothing is read         tls-key is back: HANDSHAKE
- *   HANDSHAKE  with the client; the front end waits     done: tls_ready, PUMP; failed: tls_failed, LINGER
- *   PUMP       bytes both ways                          both directions ended: LINGER; error: gone
- *   LINGER     only so that the client can still read what was sent; its bytes are thrown away
+ *   HANDSHAKE  with the client; the front end waits     done: tls_ready, PUMP; failed: tls_failed,
+ * LINGER PUMP       bytes both ways                          both directions ended: LINGER; error:
+ * gone LINGER     only so that the client can still read what was sent; its bytes are thrown away
  *
  * There is no way back, and none into clear text.
  */
@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <gnutls/gnutls.h>
+#include <netinet/in.h>
 #include <sys/queue.h>
 
 #include "common/daemon.h"
@@ -29,7 +30,7 @@
 #define SIGNATURE_WAIT_MILLISECONDS 2000
 #define KEY_PAUSE_MILLISECONDS 200        /* from tls-key's return to the next signature: the front
                                              ends announce anew meanwhile */
-#define SPARE_DESCRIPTORS 256             /* kept free of connections: channels, messages under way */
+#define SPARE_DESCRIPTORS   256 /* kept free of connections: channels, messages under way */
 #define RECORD_BYTES 16384                /* RFC 8446 5.1 */
 #define ROUND_BYTES (4 * RECORD_BYTES)    /* moved in one direction in one turn of the event loop */
 #define STALL_SECONDS 300                 /* a peer that takes nothing of what waits for it */
@@ -54,17 +55,17 @@ struct connection {
 	gnutls_session_t tls;
 	struct credentials *credentials;  /* held */
 	int client;                       /* the stranger's socket */
-	int plain;                        /* our end of the pair whose other end the front end has */
+	int plain; /* our end of the pair whose other end the front end has */
 	uint8_t service;
 	enum phase phase;
 	bool client_done;                 /* no more will be read from the client */
-	bool client_broken;               /* it ended without close_notify: no more will be written either */
+	bool client_broken; /* it ended without close_notify: no more will be written either */
 	bool plain_done;                  /* no more will be read from the front end */
 	bool plain_deaf;                  /* the front end reads no more */
 	bool told_plain_end, told_client_end;
 	bool record_under_way;            /* GnuTLS has a record that did not fit into the socket */
 	uint8_t warnings, renegotiations;
-	unsigned char address[16];        /* the client's, IPv4 mapped into IPv6 */
+	struct in6_addr address;          /* the client's, IPv4 mapped into IPv6 */
 	struct pending to_plain, to_client;
 	uint64_t bytes_in, bytes_out;
 	size_t trash;
@@ -100,8 +101,8 @@ struct worker {
 
 /* --- connection.c --- */
 
-/* Takes `client`. Its peer's address is taken from the kernel. NULL when there is none any more; the
- * socket is closed then. */
+/* Takes `client`. Its peer's address is taken from the kernel. NULL when there is none any more;
+ * the socket is closed then. */
 struct connection *connection_new(struct worker *w, struct channel *front, uint64_t session,
 	uint8_t service, int client);
 /* The end: closes and frees. */
@@ -141,8 +142,8 @@ void pump_timeout(struct connection *c);
 
 /* A credentials_sign: asks tls-key and waits (SIGNATURE_WAIT_MILLISECONDS). The session is the one
  * named in w->ask.session. */
-int signer_ask(void *worker, const unsigned char *id, gnutls_sign_algorithm_t algorithm, bool hashed,
-	const gnutls_datum_t *data, gnutls_datum_t *signature);
+int signer_ask(void *worker, const unsigned char *id, gnutls_sign_algorithm_t algorithm,
+	bool hashed, const gnutls_datum_t *data, gnutls_datum_t *signature);
 extern const struct hearing signer_hearing;
 
 #endif

@@ -36,7 +36,8 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	static const char *const files[] = { CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY, "x" };
+	static const char *const files[] = { CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY,
+		"x" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
@@ -100,7 +101,8 @@ gnutls_agrees(void **state)
 	assert_false(gnutls_x509_crt_check_hostname(server, "example.org"));
 	assert_int_equal(gnutls_x509_crt_get_basic_constraints(ca, &critical, &is_ca, &path), 1);
 	assert_true(critical && is_ca && path == 0);
-	assert_true(gnutls_x509_crt_get_basic_constraints(server, &critical, &is_ca, &path) == 0 && !is_ca);
+	assert_true(gnutls_x509_crt_get_basic_constraints(server, &critical, &is_ca, &path) == 0 &&
+		    !is_ca);
 	assert_int_equal(gnutls_x509_crt_get_key_usage(ca, &usage, &critical), 0);
 	assert_int_equal(usage, GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN);
 	assert_int_equal(gnutls_x509_crt_get_key_usage(server, &usage, &critical), 0);
@@ -108,8 +110,9 @@ gnutls_agrees(void **state)
 	assert_int_equal(gnutls_x509_crt_get_serial(ca, serial[0], &len[0]), 0);
 	assert_int_equal(gnutls_x509_crt_get_serial(server, serial[1], &len[1]), 0);
 	assert_true(len[0] == 16 && len[1] == 16 && memcmp(serial[0], serial[1], 16) != 0);
-	days = (gnutls_x509_crt_get_expiration_time(server) - gnutls_x509_crt_get_activation_time(server)) /
-		86400;
+	days = (gnutls_x509_crt_get_expiration_time(server) -
+		       gnutls_x509_crt_get_activation_time(server)) /
+	       86400;
 	assert_true(days >= 397 && days <= 825);
 	assert_int_equal(fstatat(at, CA_KEY, &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0400);
@@ -134,8 +137,9 @@ openssl_agrees(void **state)
 	snprintf(server, sizeof(server), "%s/%s", directory, SERVER_CERTIFICATE);
 	if ((pid = fork()) == 0) {
 		close(STDOUT_FILENO);
-		execl("/usr/bin/openssl", "openssl", "verify", "-x509_strict", "-purpose", "sslserver",
-			"-verify_hostname", "mail.example.org", "-CAfile", ca, server, (char *)NULL);
+		execl("/usr/bin/openssl", "openssl", "verify", "-x509_strict", "-purpose",
+			"sslserver", "-verify_hostname", "mail.example.org", "-CAfile", ca, server,
+			(char *)NULL);
 		_exit(127);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -180,7 +184,8 @@ what_is_there_is_kept(void **state)
 	struct text why = TEXT_UP_TO(MOST_WHY);
 	struct certificate_facts facts;
 	struct stat first[4], second[4];
-	static const char *const files[] = { CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY };
+	static const char *const files[] = { CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE,
+		SERVER_KEY };
 
 	(void)state;
 	make("mail.example.org");
@@ -212,8 +217,8 @@ what_is_there_is_kept(void **state)
 static void
 host_names_are_checked(void **state)
 {
-	static const char *const bad[] = { "", ".", "a..b", "-a", "a-", "a b", "a/b", "m\xc3\xbc.example",
-		"a\nb", "*.example.org" };
+	static const char *const bad[] = { "", ".", "a..b", "-a", "a-", "a b", "a/b",
+		"m\xc3\xbc.example", "a\nb", "*.example.org" };
 	struct text why = TEXT_UP_TO(MOST_WHY);
 
 	(void)state;
@@ -239,11 +244,14 @@ wrong_files_are_explained(void **state)
 	} keys[] = {
 		{ "", "the key file is empty" },
 		{ "hello\n", "the key file holds no PEM private key" },
-		{ "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+		{ "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE "
+		  "KEY-----\n",
 			"the key is encrypted" },
-		{ "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n",
+		{ "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC "
+		  "PRIVATE KEY-----\n",
 			"the key is encrypted" },
-		{ "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "the key cannot be read" },
+		{ "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+			"the key cannot be read" },
 	};
 	struct text why = TEXT_UP_TO(MOST_WHY);
 	struct certificate_facts facts;

