@@ -11,14 +11,15 @@
 
 /* A conversation that waits for one kind of end. Handlers set `over`. */
 struct client {
-	struct channel *channel;   /* NULL once the other side is gone */
+	struct channel *channel; /* NULL once the other side is gone */
 	bool over;
-	void *me;                  /* the command's own */
+	void *me; /* the command's own */
 };
 
 /* The hearing for a client: fill in handlers; they get the struct client as `me`. */
 struct hearing client_hearing(void);
-/* Connects to the running master. False when none runs: errno tells why. `h` must live as long as *c. */
+/* Connects to the running master. False when none runs: errno tells why. `h` must live as long
+ * as *c. */
 bool client_open(struct client *c, const struct paths *p, const struct hearing *h);
 /* Waits until c->over, or the end of the other side (then false), or the time is up (false). */
 bool client_wait(struct client *c, int milliseconds);

@@ -40,12 +40,13 @@ static void check_certificate(const struct settings *s, struct text *complaints)
 		if (facts.days_left < 0)
 			printf("warning: %.*s has expired\n", SPAN_ARG(s->tls_certificate));
 		else if (facts.days_left < WARN_DAYS)
-			printf("warning: %.*s ends in %d days\n", SPAN_ARG(s->tls_certificate), facts.days_left);
+			printf("warning: %.*s ends in %d days\n", SPAN_ARG(s->tls_certificate),
+				facts.days_left);
 		if (facts.not_yet)
 			printf("warning: %.*s is not valid yet\n", SPAN_ARG(s->tls_certificate));
 		if (!facts.names_host)
-			printf("warning: %.*s is not for %s but for %s\n", SPAN_ARG(s->tls_certificate), hostname,
-				facts.names);
+			printf("warning: %.*s is not for %s but for %s\n",
+				SPAN_ARG(s->tls_certificate), hostname, facts.names);
 	}
 	if (chain >= 0)
 		close(chain);
@@ -77,8 +78,10 @@ static void check_ports(const struct settings *s, struct text *complaints)
 	enum service service;
 
 	for (size_t i = 0; geteuid() != 0 && i < s->services.count; i++)
-		if (conf_service(s->services.at[i], &service) && s->port_base + service_port(service) < first)
-			text_printf(complaints, "port_base: %s has port %llu, and those below %llu need root: set port_base\n",
+		if (conf_service(s->services.at[i], &service) &&
+			s->port_base + service_port(service) < first)
+			text_printf(complaints,
+				"port_base: %s has port %llu, and those below %llu need root: set port_base\n",
 				service_name(service),
 				(unsigned long long)s->port_base + service_port(service), first);
 }
@@ -109,6 +112,6 @@ static int run(struct invocation *v)
 const struct command cmd_check = {
 	.words = "check",
 	.arguments = "",
-	.help = "look over configuration, certificate, key, directories and users; tell all that is wrong",
+	.help = "look over configuration, certificate, directories, users; tell all that is wrong",
 	.run = run,
 };

@@ -13,7 +13,8 @@
 /* In single quotes, unless nothing in it means anything to a shell. */
 static void assign(const char *name, struct span value)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:@%,";
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:@%,";
 	bool quote = value.len == 0;
 
 	for (size_t i = 0; i < value.len; i++)
@@ -47,8 +48,10 @@ static int run(struct invocation *v)
 		const char *name;
 		enum service service;
 	} ports[] = {
-		{ "SMTP_PORT", SERVICE_SMTP }, { "SUBMISSION_PORT", SERVICE_SUBMISSION },
-		{ "SUBMISSIONS_PORT", SERVICE_SUBMISSIONS }, { "IMAP_PORT", SERVICE_IMAP },
+		{ "SMTP_PORT", SERVICE_SMTP },
+		{ "SUBMISSION_PORT", SERVICE_SUBMISSION },
+		{ "SUBMISSIONS_PORT", SERVICE_SUBMISSIONS },
+		{ "IMAP_PORT", SERVICE_IMAP },
 		{ "IMAPS_PORT", SERVICE_IMAPS },
 	};
 	struct settings *s = cmd_settings(v, false);
@@ -57,7 +60,8 @@ static int run(struct invocation *v)
 		return EX_CONFIG;
 	assign("HOST", s->hostname);
 	for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++)
-		assign_number(ports[i].name, service_port(ports[i].service) + (unsigned long long)s->port_base);
+		assign_number(ports[i].name,
+			service_port(ports[i].service) + (unsigned long long)s->port_base);
 	assign_path("LMTP_SOCKET", v->paths.run, "lmtp");
 	assign_path("CAFILE", v->paths.tls, "ca.crt");
 	assign("MAILROOT", span_str(v->paths.mail));

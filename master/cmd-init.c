@@ -1,7 +1,8 @@
 /*
  * cmd-init - makes a self-contained instance: users, directories, configuration, certificates.
  *
- * What is there already is kept, so that it completes an interrupted one and harms a running one not.
+ * What is there already is kept, so that it completes an interrupted one and harms a running one
+ * not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,8 @@ static bool compose(const struct invocation *v, struct text *conf, struct text *
 	uint64_t number = 0;
 	bool first = true;
 
-	text_add_str(conf, "# valija.conf(5). `valija check` looks it over, `valija reload` puts it in force.\n");
+	text_add_str(conf,
+		"# valija.conf(5). `valija check` looks it over, `valija reload` puts it in force.\n");
 	if (hostname && !is_plain(hostname)) {
 		text_printf(why, "--hostname %s: not a host name", hostname);
 		return false;
@@ -62,7 +64,8 @@ static bool compose(const struct invocation *v, struct text *conf, struct text *
 	}
 	text_add_str(conf, "}\n");
 	if (base && (!span_take_number(&digits, MOST_PORT_BASE, &number) || digits.len)) {
-		text_printf(why, "--port-base %s: needs a number from 0 to %d", base, MOST_PORT_BASE);
+		text_printf(
+			why, "--port-base %s: needs a number from 0 to %d", base, MOST_PORT_BASE);
 		return false;
 	}
 	if (number)
@@ -80,7 +83,8 @@ static int write_conf(const struct invocation *v, const struct text *conf)
 
 	unlink(aside);
 	fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0 || fchmod(fd, 0644) < 0 || write_all(fd, conf->at, conf->len) < 0 || fsync(fd) < 0) {
+	if (fd < 0 || fchmod(fd, 0644) < 0 || write_all(fd, conf->at, conf->len) < 0 ||
+		fsync(fd) < 0) {
 		cmd_fail(0, "%s: %s", aside, strerror(errno));
 		goto out;
 	}
@@ -107,18 +111,20 @@ out:
 static int make_certificates(const struct invocation *v, const struct settings *s)
 {
 	struct text why = TEXT_UP_TO(MOST_WHY);
-	char *hostname = must_copy(s->hostname), *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
+	char *hostname = must_copy(s->hostname),
+	     *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
 	int directory = open(v->paths.tls, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status = EX_OK;
 
 	if (!span_equal(s->tls_certificate, span_str(own)))
-		printf("certificate: %.*s, as the configuration says\n", SPAN_ARG(s->tls_certificate));
+		printf("certificate: %.*s, as the configuration says\n",
+			SPAN_ARG(s->tls_certificate));
 	else if (directory < 0)
 		status = cmd_fail(EX_CANTCREAT, "%s: %s", v->paths.tls, strerror(errno));
 	else if (ca_make(directory, hostname, &why) < 0)
 		status = cmd_fail(EX_CANTCREAT, "%s: %s", v->paths.tls, text_str(&why));
 	else
-		printf("certificate: %s, for %s, of the authority %s/%s\n", own, hostname, v->paths.tls,
-			CA_CERTIFICATE);
+		printf("certificate: %s, for %s, of the authority %s/%s\n", own, hostname,
+			v->paths.tls, CA_CERTIFICATE);
 	if (directory >= 0)
 		close(directory);
 	text_clear(&why);
@@ -157,8 +163,9 @@ static int run(struct invocation *v)
 	else
 		status = complete(v, &conf);
 	if (status == EX_OK)
-		printf("next: valija%s%s user add NAME@DOMAIN, then valija%s%s start\n", v->dir ? " --dir " : "",
-			v->dir ? v->dir : "", v->dir ? " --dir " : "", v->dir ? v->dir : "");
+		printf("next: valija%s%s user add NAME@DOMAIN, then valija%s%s start\n",
+			v->dir ? " --dir " : "", v->dir ? v->dir : "", v->dir ? " --dir " : "",
+			v->dir ? v->dir : "");
 	text_clear(&conf);
 	text_clear(&why);
 	return status;

@@ -18,16 +18,16 @@ static const struct option_row options[] = {
 
 struct queue_listing {
 	struct json json;
-	bool as_json, complete, inside;   /* inside: an entry of the JSON is open */
+	bool as_json, complete, inside; /* inside: an entry of the JSON is open */
 	uint32_t messages;
-	int fd;                           /* the channel to queue that master made, or -1 */
+	int fd; /* the channel to queue that master made, or -1 */
 	int status;
 };
 
 /* --- what master says --- */
 
-static void on_command_connected(void *me, struct channel *from, uint64_t id, const struct msg_command_connected *m,
-	const int *fd)
+static void on_command_connected(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_connected *m, const int *fd)
 {
 	struct client *c = me;
 	struct queue_listing *l = c->me;
@@ -39,8 +39,8 @@ static void on_command_connected(void *me, struct channel *from, uint64_t id, co
 	c->over = true;
 }
 
-static void on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
+static void on_command_told(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_told *m, const int *fd)
 {
 	struct client *c = me;
 
@@ -86,8 +86,8 @@ static void show_time(uint64_t seconds)
 	printf("%s", text);
 }
 
-static void on_queue_entry(void *me, struct channel *from, uint64_t id, const struct msg_queue_entry *m,
-	const int *fd)
+static void on_queue_entry(
+	void *me, struct channel *from, uint64_t id, const struct msg_queue_entry *m, const int *fd)
 {
 	struct queue_listing *l = ((struct client *)me)->me;
 
@@ -135,7 +135,8 @@ static void on_queue_entry_recipient(void *me, struct channel *from, uint64_t id
 	}
 }
 
-static void on_queue_end(void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
+static void on_queue_end(
+	void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
 {
 	struct client *c = me;
 	struct queue_listing *l = c->me;
@@ -162,7 +163,8 @@ static int connect_queue(const struct invocation *v, struct queue_listing *l)
 		l->status = client_absent(v);
 		return -1;
 	}
-	send_command_connect(c.channel, 0, &(struct msg_command_connect){ .program = PROGRAM_QUEUE }, NULL);
+	send_command_connect(
+		c.channel, 0, &(struct msg_command_connect){ .program = PROGRAM_QUEUE }, NULL);
 	client_wait(&c, ANSWER_MILLISECONDS);
 	client_close(&c);
 	return l->fd;
@@ -179,7 +181,7 @@ static void list(struct queue_listing *l)
 	c.channel = channel_new(NULL, l->fd, PROGRAM_COMMAND, PROGRAM_QUEUE, 0, &h, &c);
 	if (l->as_json)
 		json_open(&l->json, NULL, '[');
-	send_queue_list(c.channel, id_new(), &(struct msg_queue_list){ }, NULL);
+	send_queue_list(c.channel, id_new(), &(struct msg_queue_list){}, NULL);
 	client_wait(&c, ANSWER_MILLISECONDS);
 	client_close(&c);
 	if (l->as_json) {
@@ -194,7 +196,9 @@ static void list(struct queue_listing *l)
 
 static int run(struct invocation *v)
 {
-	struct queue_listing l = { .json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL, .fd = -1 };
+	struct queue_listing l = {
+		.json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL, .fd = -1
+	};
 
 	if (v->argument_count && strcmp(v->arguments[0], "list") != 0)
 		return cmd_fail(EX_USAGE, "queue %s: there is only `queue list`", v->arguments[0]);

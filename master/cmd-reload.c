@@ -6,8 +6,8 @@
 #include "common/outcome.h"
 #include "master/client.h"
 
-static void on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
+static void on_command_told(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_told *m, const int *fd)
 {
 	struct client *c = me;
 	int *status = c->me;
@@ -31,7 +31,7 @@ static int run(struct invocation *v)
 	h.on_command_told = on_command_told;
 	if (!client_open(&c, &v->paths, &h))
 		return client_absent(v);
-	send_command_reload(c.channel, 0, &(struct msg_command_reload){ }, NULL);
+	send_command_reload(c.channel, 0, &(struct msg_command_reload){}, NULL);
 	if (!client_wait(&c, ANSWER_MILLISECONDS))
 		cmd_fail(0, "no answer");
 	client_close(&c);

@@ -1,5 +1,6 @@
 /*
- * cmd-start - starts master, and returns when every process serves; or becomes master (--foreground).
+ * cmd-start - starts master, and returns when every process serves; or becomes master
+ * (--foreground).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,8 @@ static const struct option_row options[] = {
 /* Becomes master; returns only when that fails. */
 static int become_master(const struct invocation *v, const char *ready_fd)
 {
-	char *directory = paths_libexec("valija-master"), *program = paths_join(directory, "valija-master");
+	char *directory = paths_libexec("valija-master"),
+	     *program = paths_join(directory, "valija-master");
 	const char *argv[8] = { "valija-master" };
 	size_t n = 1;
 	int error;
@@ -88,7 +90,8 @@ static int run(struct invocation *v)
 	struct settings *s;
 
 	if (client_is_locked(&v->paths))
-		return cmd_fail(EX_TEMPFAIL, "it is running already (pid %ld)", client_master_pid(&v->paths));
+		return cmd_fail(EX_TEMPFAIL, "it is running already (pid %ld)",
+			client_master_pid(&v->paths));
 	if (!(s = cmd_settings(v, true)))
 		return EX_CONFIG;
 	settings_free(&s);

@@ -15,7 +15,7 @@
 #include "master/proc.h"
 #include "tlsproxy/certificate.h"
 
-#define MOST_ROWS 100000
+#define MOST_ROWS	     100000
 #define MOST_CAPABILITY_TEXT 2048
 
 static const struct option_row options[] = {
@@ -26,7 +26,7 @@ static const struct option_row options[] = {
 struct row {
 	struct msg_command_process said;
 	char user[MOST_ADDRESS + 1];
-	bool there;                  /* the kernel knows it */
+	bool there; /* the kernel knows it */
 	struct proc_facts kernel;
 };
 
@@ -38,8 +38,8 @@ struct listing {
 	bool complete;
 };
 
-static void on_command_process(void *me, struct channel *from, uint64_t id, const struct msg_command_process *m,
-	const int *fd)
+static void on_command_process(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_process *m, const int *fd)
 {
 	struct listing *l = ((struct client *)me)->me;
 	struct row *row;
@@ -58,8 +58,8 @@ static void on_command_process(void *me, struct channel *from, uint64_t id, cons
 	row->there = m->pid != 0 && proc_read(m->pid, &row->kernel);
 }
 
-static void on_command_end(void *me, struct channel *from, uint64_t id, const struct msg_command_end *m,
-	const int *fd)
+static void on_command_end(
+	void *me, struct channel *from, uint64_t id, const struct msg_command_end *m, const int *fd)
 {
 	struct client *c = me;
 	struct listing *l = c->me;
@@ -171,16 +171,20 @@ static void table_row(const struct row *row)
 
 	snprintf(name, sizeof name, "%s/%u", program_name(row->said.program), row->said.index);
 	if (!row->there) {
-		printf("%-14s %7s  is away; it will be started again (restarts: %u)\n", name, "-", row->said.restarts);
+		printf("%-14s %7s  is away; it will be started again (restarts: %u)\n", name, "-",
+			row->said.restarts);
 		return;
 	}
 	proc_capability_names(row->kernel.capabilities, &names);
-	printf("%-14s %7u %6llu %6llu  %-7s %4s  %2u  %-6s %5u %8llu %4u  %s%s%s\n", name, row->said.pid,
-		(unsigned long long)row->kernel.uid, (unsigned long long)row->kernel.gid,
-		seccomp_word(row->kernel.seccomp), row->kernel.no_new_privs ? "yes" : "no", row->said.landlock,
-		is_chrooted(row) ? "yes" : row->kernel.root_known ? "no" : "-", row->said.connections,
-		(unsigned long long)row->said.served, row->said.restarts, text_str(&names),
-		row->user[0] ? "  user=" : "", row->user);
+	printf("%-14s %7u %6llu %6llu  %-7s %4s  %2u  %-6s %5u %8llu %4u  %s%s%s\n", name,
+		row->said.pid, (unsigned long long)row->kernel.uid,
+		(unsigned long long)row->kernel.gid, seccomp_word(row->kernel.seccomp),
+		row->kernel.no_new_privs ? "yes" : "no", row->said.landlock,
+		is_chrooted(row)		 ? "yes"
+			: row->kernel.root_known ? "no"
+						 : "-",
+		row->said.connections, (unsigned long long)row->said.served, row->said.restarts,
+		text_str(&names), row->user[0] ? "  user=" : "", row->user);
 	text_clear(&names);
 }
 
@@ -189,15 +193,16 @@ static void tell_table(const struct listing *l, const struct settings *s)
 	long long up = (long long)time(NULL) - (long long)l->since;
 	int days;
 
-	printf("%-14s %7s %6s %6s  %-7s %4s  %2s  %-6s %5s %8s %4s  %s\n", "PROGRAM", "PID", "UID", "GID", "SECCOMP",
-		"NNP", "LL", "CHROOT", "CONN", "SERVED", "RST", "CAPABILITIES");
+	printf("%-14s %7s %6s %6s  %-7s %4s  %2s  %-6s %5s %8s %4s  %s\n", "PROGRAM", "PID", "UID",
+		"GID", "SECCOMP", "NNP", "LL", "CHROOT", "CONN", "SERVED", "RST", "CAPABILITIES");
 	for (size_t i = 0; i < l->count; i++)
 		table_row(&l->rows[i]);
-	printf("\ngeneration %u, up %lld d %02lld:%02lld:%02lld", l->generation, up / 86400, up / 3600 % 24,
-		up / 60 % 60, up % 60);
+	printf("\ngeneration %u, up %lld d %02lld:%02lld:%02lld", l->generation, up / 86400,
+		up / 3600 % 24, up / 60 % 60, up % 60);
 	if (s && certificate_days(s, &days))
 		printf(", certificate ends in %d days", days);
-	printf("\nNNP: no_new_privs. LL: version of Landlock in force. RST: restarts. CONN, SERVED: now, and ever.\n");
+	printf("\nNNP: no_new_privs. LL: version of Landlock in force. RST: restarts. "
+	       "CONN, SERVED: now, and ever.\n");
 }
 
 static int run(struct invocation *v)
@@ -211,7 +216,7 @@ static int run(struct invocation *v)
 	h.on_command_end = on_command_end;
 	if (!client_open(&c, &v->paths, &h))
 		return client_absent(v);
-	send_command_status(c.channel, 0, &(struct msg_command_status){ }, NULL);
+	send_command_status(c.channel, 0, &(struct msg_command_status){}, NULL);
 	client_wait(&c, ANSWER_MILLISECONDS);
 	client_close(&c);
 	if (!l.complete) {
@@ -231,7 +236,7 @@ static int run(struct invocation *v)
 const struct command cmd_status = {
 	.words = "status",
 	.arguments = "",
-	.help = "show every process: identity and confinement (from the kernel), connections, restarts",
+	.help = "show every process: identity and confinement, connections, restarts",
 	.options = options,
 	.run = run,
 };

@@ -10,11 +10,11 @@
 #include "common/outcome.h"
 #include "master/client.h"
 
-#define STOP_MILLISECONDS 700000       /* stop_seconds may be 600, and the later stages take their time */
+#define STOP_MILLISECONDS      700000 /* stop_seconds may be 600; then the later stages */
 #define LOCK_WAIT_MILLISECONDS 5000
 
-static void on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
+static void on_command_told(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_told *m, const int *fd)
 {
 	/* Accepted. The end of the connection is what we wait for. */
 	(void)me;
@@ -37,7 +37,7 @@ static int run(struct invocation *v)
 		puts("not running");
 		return EX_OK;
 	}
-	send_command_stop(c.channel, 0, &(struct msg_command_stop){ }, NULL);
+	send_command_stop(c.channel, 0, &(struct msg_command_stop){}, NULL);
 	client_wait(&c, STOP_MILLISECONDS);
 	if (c.channel) {
 		client_close(&c);

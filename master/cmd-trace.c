@@ -1,6 +1,6 @@
 /*
- * cmd-trace - the story of one session or message: its lines of the log, and those of the ids that stand
- * on a line with it.
+ * cmd-trace - the story of one session or message: its lines of the log, and those of the ids
+ * that stand on a line with it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -66,7 +66,8 @@ static void link_all(struct span line, struct story *s)
 			s->ids[s->count++] = id;
 }
 
-/* Goes through the file; `tell` prints what the story is about, else links to the first id are gathered. */
+/* Goes through the file; `tell` prints what the story is about, else links to the first id are
+ * gathered. */
 static bool go_through(FILE *file, struct story *s, bool tell)
 {
 	char *text = NULL;
@@ -96,7 +97,8 @@ static int trace(const char *name, struct story *s, const char *id)
 	bool found;
 
 	if (!file)
-		return cmd_fail(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", name, strerror(errno));
+		return cmd_fail(
+			errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", name, strerror(errno));
 	found = go_through(file, s, false) && go_through(file, s, true);
 	fclose(file);
 	return found ? EX_OK : cmd_fail(EX_NOINPUT, "%s: nothing about %s", name, id);
@@ -110,11 +112,13 @@ static int run(struct invocation *v)
 	int status;
 
 	if (!id_parse(span_str(v->arguments[0]), &s.ids[0]))
-		return cmd_fail(EX_USAGE, "%s is not an id: 13 characters of 0-9 and A-V", v->arguments[0]);
+		return cmd_fail(
+			EX_USAGE, "%s is not an id: 13 characters of 0-9 and A-V", v->arguments[0]);
 	if (!(settings = cmd_settings(v, false)))
 		return EX_CONFIG;
 	if (log_setting_target(settings->log) != LOG_TO_FILE) {
-		status = cmd_fail(EX_NOINPUT, "log = %.*s: only a log file can be searched (journalctl -t valija, for one)",
+		status = cmd_fail(EX_NOINPUT,
+			"log = %.*s: only a log file can be searched (journalctl -t valija, for one)",
 			SPAN_ARG(settings->log));
 	} else {
 		name = must_copy(settings->log);

@@ -1,8 +1,8 @@
 /*
  * cmd-user - adds, changes, removes and shows users.
  *
- * Passwords come from the terminal or the standard input, never from an argument, which every user of the
- * machine could read.
+ * Passwords come from the terminal or the standard input, never from an argument, which every
+ * user of the machine could read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,8 +44,8 @@ static bool take_key(const struct invocation *v, struct text *key, struct span *
 	struct address a;
 
 	*key = TEXT_UP_TO(MOST_ADDRESS);
-	if (address_take_mailbox(&in, true, &a) != ADDRESS_OK || in.len != 0 || a.literal || a.domain.len == 0 ||
-		!address_key(&a, key)) {
+	if (address_take_mailbox(&in, true, &a) != ADDRESS_OK || in.len != 0 || a.literal ||
+		a.domain.len == 0 || !address_key(&a, key)) {
 		cmd_fail(0, "%s is not an address of the form NAME@DOMAIN", v->arguments[0]);
 		return false;
 	}
@@ -63,8 +63,8 @@ static bool is_domain_here(const struct invocation *v, struct span domain, int *
 	for (size_t i = 0; s && i < s->domains.count; i++)
 		text_printf(&all, "%s%.*s", i ? ", " : "", SPAN_ARG(s->domains.at[i]));
 	if (s && !here)
-		cmd_fail(0, "%.*s is not a domain of this server; `domains` in %s has: %s", SPAN_ARG(domain),
-			v->paths.conf, all.len ? text_str(&all) : "none");
+		cmd_fail(0, "%.*s is not a domain of this server; `domains` in %s has: %s",
+			SPAN_ARG(domain), v->paths.conf, all.len ? text_str(&all) : "none");
 	settings_free(&s);
 	text_clear(&all);
 	return here;
@@ -72,7 +72,8 @@ static bool is_domain_here(const struct invocation *v, struct span domain, int *
 
 /* --- the Maildir --- */
 
-/* In the child: become the owner, then make the Maildir and its folders. Returns the exit code. */
+/* In the child: become the owner, then make the Maildir and its folders. Returns the exit code.
+ * */
 static int make_maildir(int root, const char *home, unsigned int uid, unsigned int gid)
 {
 	char *path = paths_join(home, "Maildir");
@@ -89,7 +90,8 @@ static int make_maildir(int root, const char *home, unsigned int uid, unsigned i
 }
 
 /* What is made in a user's place is made by that user: no link there can lead root astray. */
-static int make_maildir_as_owner(const struct invocation *v, const char *home, unsigned int uid, unsigned int gid)
+static int make_maildir_as_owner(
+	const struct invocation *v, const char *home, unsigned int uid, unsigned int gid)
 {
 	int root = open(v->paths.mail, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
 	pid_t pid;
@@ -117,7 +119,8 @@ static bool new_hash(const struct invocation *v, const char *whose, struct text 
 	if (!prompt_password(whose, cmd_option(v, "--stdin") != NULL, &password, &why))
 		cmd_fail(0, "%s", text_str(&why));
 	else if (!password_prepare(text_span(&password), &prepared))
-		cmd_fail(0, "the password cannot be used: it has characters that clients cannot send, or is too long");
+		cmd_fail(0,
+			"the password is too long, or has characters that clients cannot send");
 	else if (!password_hash_new(text_span(&prepared), hash))
 		cmd_fail(0, "the password cannot be hashed here: %s", strerror(errno));
 	else
@@ -130,14 +133,15 @@ static bool new_hash(const struct invocation *v, const char *whose, struct text 
 
 static int add(const struct invocation *v, struct userbase *base, struct span key)
 {
-	struct text why = TEXT_UP_TO(MOST_SENTENCE), home = TEXT_UP_TO(MOST_PATH_FIELD), hash = TEXT_UP_TO(0),
-		value = TEXT_UP_TO(MOST_USER_RECORD);
+	struct text why = TEXT_UP_TO(MOST_SENTENCE), home = TEXT_UP_TO(MOST_PATH_FIELD),
+		    hash = TEXT_UP_TO(0), value = TEXT_UP_TO(MOST_USER_RECORD);
 	struct user u = { .address = key, .created = (uint64_t)time(NULL) };
 	unsigned int uid = 0, gid = 0;
 	int status = EX_DATAERR;
 
 	if (userbase_find(base, key, &value, &u)) {
-		cmd_fail(0, "%.*s is there already; `valija user passwd` changes the password", SPAN_ARG(key));
+		cmd_fail(0, "%.*s is there already; `valija user passwd` changes the password",
+			SPAN_ARG(key));
 		goto out;
 	}
 	if (!user_home(key, &home)) {
@@ -169,8 +173,9 @@ out:
 }
 
 /* What all of them begin and end with. */
-static int with_base(struct invocation *v, int (*does)(const struct invocation *v, struct userbase *base,
-	struct span key), bool local_only)
+static int with_base(struct invocation *v,
+	int (*does)(const struct invocation *v, struct userbase *base, struct span key),
+	bool local_only)
 {
 	struct text key, why = TEXT_UP_TO(MOST_SENTENCE);
 	struct userbase *base = NULL;
@@ -197,7 +202,8 @@ static int run_add(struct invocation *v)
 
 static int change_password(const struct invocation *v, struct userbase *base, struct span key)
 {
-	struct text why = TEXT_UP_TO(MOST_SENTENCE), hash = TEXT_UP_TO(0), value = TEXT_UP_TO(MOST_USER_RECORD);
+	struct text why = TEXT_UP_TO(MOST_SENTENCE), hash = TEXT_UP_TO(0),
+		    value = TEXT_UP_TO(MOST_USER_RECORD);
 	struct user u;
 	int status = EX_OK;
 
@@ -288,7 +294,8 @@ static int run_list(struct invocation *v)
 		putchar('\n');
 	}
 	userbase_close(&base);
-	return listed ? EX_OK : cmd_fail(EX_NOINPUT, "the user table cannot be read: %s", strerror(errno));
+	return listed ? EX_OK
+		      : cmd_fail(EX_NOINPUT, "the user table cannot be read: %s", strerror(errno));
 }
 
 static int show(const struct invocation *v, struct userbase *base, struct span key)
@@ -310,7 +317,8 @@ static int show(const struct invocation *v, struct userbase *base, struct span k
 		t = (time_t)u.created;
 		if (localtime_r(&t, &tm))
 			strftime(created, sizeof created, "%Y-%m-%d %H:%M:%S", &tm);
-		printf("address   %.*s\nuid:gid   %u:%u\nmaildir   %s/%.*s/Maildir\ncreated   %s\nmay log in %s\n",
+		printf("address    %.*s\nuid:gid    %u:%u\nmaildir    %s/%.*s/Maildir\n"
+		       "created    %s\nmay log in %s\n",
 			SPAN_ARG(u.address), u.uid, u.gid, v->paths.mail, SPAN_ARG(u.home), created,
 			u.disabled ? "no" : "yes");
 	}
@@ -324,27 +332,44 @@ static int run_show(struct invocation *v)
 }
 
 const struct command cmd_user_add = {
-	.words = "user add", .arguments = "NAME@DOMAIN", .least = 1, .most = 1,
+	.words = "user add",
+	.arguments = "NAME@DOMAIN",
+	.least = 1,
+	.most = 1,
 	.help = "add a user with a Maildir; the password is asked for",
-	.options = password_options, .run = run_add,
+	.options = password_options,
+	.run = run_add,
 };
 const struct command cmd_user_passwd = {
-	.words = "user passwd", .arguments = "NAME@DOMAIN", .least = 1, .most = 1,
+	.words = "user passwd",
+	.arguments = "NAME@DOMAIN",
+	.least = 1,
+	.most = 1,
 	.help = "change a user's password",
-	.options = password_options, .run = run_passwd,
+	.options = password_options,
+	.run = run_passwd,
 };
 const struct command cmd_user_del = {
-	.words = "user del", .arguments = "NAME@DOMAIN", .least = 1, .most = 1,
+	.words = "user del",
+	.arguments = "NAME@DOMAIN",
+	.least = 1,
+	.most = 1,
 	.help = "remove a user; the mail stays where it is",
 	.run = run_del,
 };
 const struct command cmd_user_list = {
-	.words = "user list", .arguments = "",
+	.words = "user list",
+	.arguments = "",
 	.help = "list the addresses of all users",
-	.options = json_options, .run = run_list,
+	.options = json_options,
+	.run = run_list,
 };
 const struct command cmd_user_show = {
-	.words = "user show", .arguments = "NAME@DOMAIN", .least = 1, .most = 1,
+	.words = "user show",
+	.arguments = "NAME@DOMAIN",
+	.least = 1,
+	.most = 1,
 	.help = "show one user",
-	.options = json_options, .run = run_show,
+	.options = json_options,
+	.run = run_show,
 };

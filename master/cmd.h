@@ -10,33 +10,33 @@
 #include "common/text.h"
 #include "master/paths.h"
 
-#define MOST_OPTIONS 64    /* given on one command line */
+#define MOST_OPTIONS 64 /* given on one command line */
 
 struct option_row {
-	const char *name;       /* "--hostname"; NULL ends the list */
-	const char *value;      /* what it takes, for the usage text; NULL: nothing */
+	const char *name;  /* "--hostname"; NULL ends the list */
+	const char *value; /* what it takes, for the usage text; NULL: nothing */
 	const char *help;
 	bool required;
 };
 
 struct invocation {
 	struct paths paths;
-	const char *dir;        /* as given, or NULL */
+	const char *dir; /* as given, or NULL */
 	const struct command *command;
 	struct given {
 		const struct option_row *row;
 		const char *value;
 	} given[MOST_OPTIONS];
 	size_t given_count;
-	char **arguments;       /* what is neither option nor command word */
+	char **arguments; /* what is neither option nor command word */
 	int argument_count;
 };
 
 struct command {
-	const char *words;      /* "start", "user add" */
-	const char *arguments;  /* for the usage text; "" */
-	int least, most;        /* how many arguments */
-	const char *help;       /* a line */
+	const char *words;		  /* "start", "user add" */
+	const char *arguments;		  /* for the usage text; "" */
+	int least, most;		  /* how many arguments */
+	const char *help;		  /* a line */
 	const struct option_row *options; /* or NULL */
 	int (*run)(struct invocation *v); /* returns a code of sysexits.h */
 };
@@ -50,7 +50,8 @@ void cmd_complain(struct span lines);
 /* The configuration, or NULL after complaining. `files`: as for conf_read. */
 struct settings *cmd_settings(const struct invocation *v, bool files);
 
-extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_status, cmd_check, cmd_env, cmd_queue,
-	cmd_trace, cmd_user_add, cmd_user_passwd, cmd_user_del, cmd_user_list, cmd_user_show, cmd_version;
+extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_status, cmd_check,
+	cmd_env, cmd_queue, cmd_trace, cmd_user_add, cmd_user_passwd, cmd_user_del, cmd_user_list,
+	cmd_user_show, cmd_version;
 
 #endif

@@ -20,12 +20,13 @@
 #include "master/log-setting.h"
 
 #define LINE(d, field) conf_line(d, offsetof(struct settings, field))
-#define MOST_PORT 65535
+#define MOST_PORT      65535
 
 bool conf_service(struct span word, enum service *service)
 {
 	for (enum service i = 0; i < SERVICE_COUNT; i++) {
-		/* LMTP has no listener on the network: its door is a socket of the run directory. */
+		/* LMTP has no listener on the network: its door is a socket of the run
+		 * directory. */
 		if (i == SERVICE_LMTP || !span_equal(word, span_str(service_name(i))))
 			continue;
 		*service = i;
@@ -94,7 +95,8 @@ static void check_network(struct conf_draft *d)
 
 	for (size_t i = 0; i < d->s.listen.count; i++)
 		if (!span_copy(d->s.listen.at[i], address, sizeof address) ||
-			(inet_pton(AF_INET, address, binary) != 1 && inet_pton(AF_INET6, address, binary) != 1))
+			(inet_pton(AF_INET, address, binary) != 1 &&
+				inet_pton(AF_INET6, address, binary) != 1))
 			conf_complain(d, LINE(d, listen),
 				"\"%.*s\" in listen is not an IPv4 or IPv6 address (without a port)",
 				SPAN_ARG(conf_printable(d, d->s.listen.at[i])));
@@ -118,7 +120,8 @@ static void check_log(struct conf_draft *d, const struct paths *p)
 		free(file);
 	}
 	if (log_setting_target(d->s.log) == LOG_TO_NOWHERE)
-		conf_complain(d, LINE(d, log), "log must be syslog, stderr, or the absolute name of a file, not \"%.*s\"",
+		conf_complain(d, LINE(d, log),
+			"log must be syslog, stderr, or the absolute name of a file, not \"%.*s\"",
 			SPAN_ARG(conf_printable(d, d->s.log)));
 	if (log_setting_level(d->s.log_level) < 0)
 		conf_complain(d, LINE(d, log_level),
@@ -129,7 +132,8 @@ static void check_log(struct conf_draft *d, const struct paths *p)
 static void check_delays(struct conf_draft *d)
 {
 	if (d->s.auth_delay_seconds > d->s.auth_delay_most_seconds)
-		conf_complain(d, LINE(d, auth_delay_seconds), "auth_delay_seconds is above auth_delay_most_seconds (%llu)",
+		conf_complain(d, LINE(d, auth_delay_seconds),
+			"auth_delay_seconds is above auth_delay_most_seconds (%llu)",
 			(unsigned long long)d->s.auth_delay_most_seconds);
 }
 
@@ -159,7 +163,8 @@ static void check_key_mode(struct conf_draft *d, unsigned int line, struct span 
 	char *path = must_copy(name);
 
 	if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-		conf_complain(d, line, "tls_key: %s may be read or changed by others: chmod 0400 it", path);
+		conf_complain(d, line,
+			"tls_key: %s may be read or changed by others: chmod 0400 it", path);
 	free(path);
 }
 
@@ -181,7 +186,8 @@ static void check_files(struct conf_draft *d)
 	free(directory);
 }
 
-static void default_file(struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
+static void default_file(
+	struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
 {
 	char *path;
 

@@ -1,5 +1,6 @@
 /*
- * conf-check - the draft of a configuration while it is being read, and what must hold of it as a whole.
+ * conf-check - the draft of a configuration while it is being read, and what must hold of it as
+ * a whole.
  */
 #ifndef VALIJA_CONF_CHECK_H
 #define VALIJA_CONF_CHECK_H
@@ -17,12 +18,12 @@ struct conf_draft {
 	char **kept;
 	size_t kept_count;
 	struct conf_line {
-		size_t at;          /* offset in struct settings */
-		unsigned int line;  /* of its first value */
-	} *lines;
+		size_t at;	   /* offset in struct settings */
+		unsigned int line; /* of its first value */
+	} * lines;
 	size_t line_count;
 	struct conf_complaint {
-		unsigned int line;  /* 0: about the file as a whole */
+		unsigned int line; /* 0: about the file as a whole */
 		char *reason;
 	} complaints[MOST_COMPLAINTS];
 	size_t complaint_count;
@@ -33,8 +34,8 @@ struct span conf_keep(struct conf_draft *d, struct span s);
 /* The same, cut to 80 bytes, with anything but printable ASCII as '?': fit for a complaint. */
 struct span conf_printable(struct conf_draft *d, struct span s);
 
-/* Notes where an option was set; returns the line where it was set before, or 0. conf_line: the line where
- * the option at this offset was set, or 0. */
+/* Notes where an option was set; returns the line where it was set before, or 0. conf_line: the
+ * line where the option at this offset was set, or 0. */
 unsigned int conf_set(struct conf_draft *d, size_t at, unsigned int line);
 unsigned int conf_line(const struct conf_draft *d, size_t at);
 
@@ -47,8 +48,9 @@ void conf_draft_reset(struct conf_draft *d);
 /* Gives all memory back. */
 void conf_draft_clear(struct conf_draft *d);
 
-/* Fills in what the file leaves out (hostname, log, certificate, key), and complains of everything that
- * is in its range but makes no sense. With `files`, also tries to read the files named. */
+/* Fills in what the file leaves out (hostname, log, certificate, key), and complains of
+ * everything that is in its range but makes no sense. With `files`, also tries to read the files
+ * named. */
 void conf_check(struct conf_draft *d, const struct paths *p, bool files);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SHOWN 80   /* bytes of a wrong value in a complaint */
+#define MOST_SHOWN 80 /* bytes of a wrong value in a complaint */
 
 struct span conf_keep(struct conf_draft *d, struct span s)
 {
@@ -76,7 +76,8 @@ void conf_complain(struct conf_draft *d, unsigned int line, const char *format, 
 	va_start(ap, format);
 	vsnprintf(reason, sizeof reason, format, ap);
 	va_end(ap);
-	d->complaints[d->complaint_count++] = (struct conf_complaint){ line, must_copy(span_str(reason)) };
+	d->complaints[d->complaint_count++] =
+		(struct conf_complaint){ line, must_copy(span_str(reason)) };
 }
 
 static int by_line(const void *a, const void *b)
@@ -91,12 +92,14 @@ void conf_draft_tell(struct conf_draft *d, struct text *to)
 	qsort(d->complaints, d->complaint_count, sizeof d->complaints[0], by_line);
 	for (size_t i = 0; i < d->complaint_count; i++) {
 		if (d->complaints[i].line)
-			text_printf(to, "%s:%u: %s\n", d->file, d->complaints[i].line, d->complaints[i].reason);
+			text_printf(to, "%s:%u: %s\n", d->file, d->complaints[i].line,
+				d->complaints[i].reason);
 		else
 			text_printf(to, "%s: %s\n", d->file, d->complaints[i].reason);
 	}
 	if (d->complaint_count == MOST_COMPLAINTS)
-		text_printf(to, "%s: there may be more; only the first %d are told\n", d->file, MOST_COMPLAINTS);
+		text_printf(to, "%s: there may be more; only the first %d are told\n", d->file,
+			MOST_COMPLAINTS);
 }
 
 void conf_draft_reset(struct conf_draft *d)
@@ -108,7 +111,7 @@ void conf_draft_reset(struct conf_draft *d)
 #define FREE_text(name)
 #define FREE_number(name)
 #define FREE_flag(name)
-#define FREE_list(name) free(d->s.name.at);
+#define FREE_list(name)				  free(d->s.name.at);
 #define O(kind, name, initial, least, most, help) FREE_##kind(name)
 	SETTINGS(O)
 #undef O

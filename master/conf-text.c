@@ -35,7 +35,8 @@ bool conf_text_read(const char *path, struct text *text, struct text *why)
 	return why->len == 0;
 }
 
-/* Where the comment that begins at `i` ends (behind its last byte), or `i` when none begins there. */
+/* Where the comment that begins at `i` ends (behind its last byte), or `i` when none begins
+ * there. */
 static size_t comment_end(struct span s, size_t i)
 {
 	bool slash = s.at[i] == '/' && i + 1 < s.len;
@@ -82,7 +83,7 @@ unsigned int conf_text_blank(struct text *text)
 				text->at[i] = ' ';
 			else
 				line++;
-		i--;    /* the byte behind the comment is next */
+		i--; /* the byte behind the comment is next */
 	}
 	return quote ? opened : 0;
 }

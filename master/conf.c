@@ -1,10 +1,10 @@
 /*
  * conf - valija.conf becomes settings.
  *
- * libConfuse reads the syntax. Every option is given to it as text, and each value is turned into what
- * its row says by value_came(), while libConfuse still knows the line; a wrong value is noted and
- * reading goes on, so that one run tells everything. Only an unknown name stops libConfuse; it is then
- * noted, made known as one to be ignored, and the file is read again.
+ * libConfuse reads the syntax. Every option is given to it as text, and each value is turned
+ * into what its row says by value_came(), while libConfuse still knows the line; a wrong value
+ * is noted and reading goes on, so that one run tells everything. Only an unknown name stops
+ * libConfuse; it is then noted, made known as one to be ignored, and the file is read again.
  */
 #include "master/conf.h"
 
@@ -23,26 +23,27 @@ enum kind { KIND_text, KIND_number, KIND_flag, KIND_list };
 static const struct row {
 	const char *name;
 	enum kind kind;
-	size_t at;              /* where in struct settings */
-	const char *initial;    /* as text; numbers by number_initial */
+	size_t at;	     /* where in struct settings */
+	const char *initial; /* as text; numbers by number_initial */
 	uint64_t number_initial, least, most;
 } rows[] = {
-#define INITIAL_text(i) i, 0
-#define INITIAL_list(i) i, 0
+#define INITIAL_text(i)	  i, 0
+#define INITIAL_list(i)	  i, 0
 #define INITIAL_number(i) NULL, i
-#define INITIAL_flag(i) NULL, i
-#define O(kind, name, initial, least, most, help) \
-	{ #name, KIND_##kind, offsetof(struct settings, name), INITIAL_##kind(initial), least, most },
+#define INITIAL_flag(i)	  NULL, i
+#define O(kind, name, initial, least, most, help)                                                  \
+	{ #name, KIND_##kind, offsetof(struct settings, name), INITIAL_##kind(initial), least,     \
+		most },
 	SETTINGS(O)
 #undef O
 };
 
-#define ROW_COUNT (sizeof rows / sizeof rows[0])
+#define ROW_COUNT	 (sizeof rows / sizeof rows[0])
 #define MOST_REASON_TEXT 512
-#define MOST_UNKNOWN 64   /* unknown names noted before we give up */
+#define MOST_UNKNOWN	 64 /* unknown names noted before we give up */
 
-/* What is being read. libConfuse hands nothing of ours to its callbacks, so this is the one static
- * pointer; it is set only while conf_read runs. */
+/* What is being read. libConfuse hands nothing of ours to its callbacks, so this is the one
+ * static pointer; it is set only while conf_read runs. */
 static struct reading {
 	struct conf_draft *draft;
 	struct unknown {
@@ -50,8 +51,8 @@ static struct reading {
 		unsigned int line;
 	} unknown[MOST_UNKNOWN];
 	size_t unknown_count;
-	bool again;             /* another name was unknown: read once more */
-} *reading;
+	bool again; /* another name was unknown: read once more */
+} * reading;
 
 static const struct row *row_of(const char *name)
 {
@@ -78,12 +79,14 @@ static void number_came(const struct row *row, unsigned int line, struct span va
 	struct span rest = value;
 
 	if (!span_take_number(&rest, UINT64_MAX, &number) || rest.len != 0) {
-		conf_complain(reading->draft, line, "%s needs a whole number, not \"%.*s\"", row->name, SPAN_ARG(conf_printable(reading->draft, value)));
+		conf_complain(reading->draft, line, "%s needs a whole number, not \"%.*s\"",
+			row->name, SPAN_ARG(conf_printable(reading->draft, value)));
 		return;
 	}
 	if (number < row->least || number > row->most) {
-		conf_complain(reading->draft, line, "%s = %llu is out of range: from %llu to %llu", row->name,
-			(unsigned long long)number, (unsigned long long)row->least, (unsigned long long)row->most);
+		conf_complain(reading->draft, line, "%s = %llu is out of range: from %llu to %llu",
+			row->name, (unsigned long long)number, (unsigned long long)row->least,
+			(unsigned long long)row->most);
 		return;
 	}
 	*(setting_number *)(void *)((char *)&reading->draft->s + row->at) = number;
@@ -100,7 +103,8 @@ static void text_came(const struct row *row, unsigned int line, struct span valu
 		conf_complain(reading->draft, line, "%s is not UTF-8", row->name);
 		return;
 	}
-	*(setting_text *)(void *)((char *)&reading->draft->s + row->at) = conf_keep(reading->draft, value);
+	*(setting_text *)(void *)((char *)&reading->draft->s + row->at) =
+		conf_keep(reading->draft, value);
 }
 
 static void list_came(const struct row *row, unsigned int line, struct span value)
@@ -117,12 +121,13 @@ static void list_came(const struct row *row, unsigned int line, struct span valu
 		if (part.len == 0)
 			continue;
 		if (list->count >= row->most) {
-			conf_complain(reading->draft, line, "%s may have %llu members at most", row->name,
-				(unsigned long long)row->most);
+			conf_complain(reading->draft, line, "%s may have %llu members at most",
+				row->name, (unsigned long long)row->most);
 			return;
 		}
 		if (!span_is_utf8(part) || part.len > MOST_PATH_NAME)
-			conf_complain(reading->draft, line, "%s has a member that is not UTF-8 or too long", row->name);
+			conf_complain(reading->draft, line,
+				"%s has a member that is not UTF-8 or too long", row->name);
 		else
 			list_add(reading->draft, list, part);
 	}
@@ -141,7 +146,8 @@ static int value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *resul
 		return 0;
 	/* The first value of an assignment: was there one before? */
 	if (opt->nvalues == 1 && (before = conf_set(reading->draft, row->at, line_of(cfg))))
-		conf_complain(reading->draft, line_of(cfg), "%s is set twice: first in line %u", row->name, before);
+		conf_complain(reading->draft, line_of(cfg), "%s is set twice: first in line %u",
+			row->name, before);
 	switch (row->kind) {
 	case KIND_text:
 		text_came(row, line_of(cfg), v);
@@ -155,10 +161,12 @@ static int value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *resul
 	case KIND_flag:
 		flag = cfg_parse_boolean(value);
 		if (flag != cfg_true && flag != cfg_false)
-			conf_complain(reading->draft, line_of(cfg), "%s needs yes or no, not \"%.*s\"", row->name,
+			conf_complain(reading->draft, line_of(cfg),
+				"%s needs yes or no, not \"%.*s\"", row->name,
 				SPAN_ARG(conf_printable(reading->draft, v)));
 		else
-			*(setting_flag *)(void *)((char *)&reading->draft->s + row->at) = flag == cfg_true;
+			*(setting_flag *)(void *)((char *)&reading->draft->s + row->at) =
+				flag == cfg_true;
 		break;
 	}
 	return 0;
@@ -172,7 +180,8 @@ static void error_came(cfg_t *cfg, const char *format, va_list ap)
 	if (strcmp(format, "no such option '%s'") == 0 && reading->unknown_count < MOST_UNKNOWN) {
 		struct unknown *u = &reading->unknown[reading->unknown_count++];
 
-		u->name = must_copy(conf_printable(reading->draft, span_str(va_arg(ap, const char *))));
+		u->name = must_copy(
+			conf_printable(reading->draft, span_str(va_arg(ap, const char *))));
 		u->line = line_of(cfg);
 		reading->again = true;
 		return;
@@ -182,7 +191,8 @@ static void error_came(cfg_t *cfg, const char *format, va_list ap)
 	/* The format is libConfuse's own. */
 	vsnprintf(sentence, sizeof sentence, format, ap);
 #pragma GCC diagnostic pop
-	conf_complain(reading->draft, line_of(cfg), "%.*s", SPAN_ARG(conf_printable(reading->draft, span_str(sentence))));
+	conf_complain(reading->draft, line_of(cfg), "%.*s",
+		SPAN_ARG(conf_printable(reading->draft, span_str(sentence))));
 }
 
 /* All rows as libConfuse wants them, then the names that turned out to be unknown. */
@@ -194,12 +204,16 @@ static cfg_opt_t *options_new(void)
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		cfg_flag_t list = rows[i].kind == KIND_list ? CFGF_LIST : CFGF_NONE;
 
-		options[n++] = (cfg_opt_t){ .name = rows[i].name, .type = CFGT_STR,
-			.flags = CFGF_NODEFAULT | list, .parsecb = value_came };
+		options[n++] = (cfg_opt_t){ .name = rows[i].name,
+			.type = CFGT_STR,
+			.flags = CFGF_NODEFAULT | list,
+			.parsecb = value_came };
 	}
 	for (size_t i = 0; i < reading->unknown_count; i++)
-		options[n++] = (cfg_opt_t){ .name = reading->unknown[i].name, .type = CFGT_STR,
-			.flags = CFGF_NODEFAULT | CFGF_LIST, .parsecb = value_came };
+		options[n++] = (cfg_opt_t){ .name = reading->unknown[i].name,
+			.type = CFGT_STR,
+			.flags = CFGF_NODEFAULT | CFGF_LIST,
+			.parsecb = value_came };
 	options[n] = (cfg_opt_t)CFG_END();
 	return options;
 }
@@ -258,7 +272,8 @@ static struct settings *seal(struct conf_draft *d, uint32_t generation)
 	return s;
 }
 
-/* Reads, and reads again as long as names turn up that are unknown. True when it got to the end. */
+/* Reads, and reads again as long as names turn up that are unknown. True when it got to the end.
+ * */
 static bool read_all(struct conf_draft *draft, const char *text)
 {
 	struct reading now = { .draft = draft };
@@ -273,7 +288,8 @@ static bool read_all(struct conf_draft *draft, const char *text)
 		whole = read_text(text);
 	} while (now.again && now.unknown_count < MOST_UNKNOWN);
 	for (size_t i = 0; i < now.unknown_count; i++) {
-		conf_complain(draft, now.unknown[i].line, "there is no option \"%s\"", now.unknown[i].name);
+		conf_complain(draft, now.unknown[i].line, "there is no option \"%s\"",
+			now.unknown[i].name);
 		free(now.unknown[i].name);
 	}
 	initial_lists(draft);
@@ -281,7 +297,8 @@ static bool read_all(struct conf_draft *draft, const char *text)
 	return whole;
 }
 
-struct settings *conf_read(const struct paths *p, uint32_t generation, bool files, struct text *errors)
+struct settings *conf_read(
+	const struct paths *p, uint32_t generation, bool files, struct text *errors)
 {
 	struct conf_draft draft = { .file = p->conf };
 	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);
@@ -291,7 +308,8 @@ struct settings *conf_read(const struct paths *p, uint32_t generation, bool file
 	if (!conf_text_read(p->conf, &text, &why))
 		conf_complain(&draft, 0, "%s", text_str(&why));
 	else if ((open_quote = conf_text_blank(&text)))
-		conf_complain(&draft, open_quote, "the quotation mark that opens here is not closed");
+		conf_complain(
+			&draft, open_quote, "the quotation mark that opens here is not closed");
 	else if (read_all(&draft, text_str(&text)))
 		conf_check(&draft, p, files);
 	if (draft.complaint_count == 0)

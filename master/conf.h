@@ -1,8 +1,8 @@
 /*
  * conf - valija.conf becomes settings, or a list of everything that is wrong with it.
  *
- * The options are the rows of common/settings.h; there is no other list. Only master and the command
- * parse the file; daemons get values.
+ * The options are the rows of common/settings.h; there is no other list. Only master and the
+ * command parse the file; daemons get values.
  */
 #ifndef VALIJA_CONF_H
 #define VALIJA_CONF_H
@@ -12,13 +12,14 @@
 #include "common/text.h"
 #include "master/paths.h"
 
-#define MOST_CONF_ERRORS 16384   /* bytes of complaints */
+#define MOST_CONF_ERRORS 16384 /* bytes of complaints */
 
-/* Reads p->conf. All values are in force as they stand in the result: hostname, log, tls_certificate and
- * tls_key are filled in where the file leaves them out. With `files` certificate, key and log directory
- * are tried too. Returns settings (settings_free), or NULL with every complaint in *errors, each a line
- * "file:line: reason" ending with a newline. */
-struct settings *conf_read(const struct paths *p, uint32_t generation, bool files, struct text *errors);
+/* Reads p->conf. All values are in force as they stand in the result: hostname, log,
+ * tls_certificate and tls_key are filled in where the file leaves them out. With `files`
+ * certificate, key and log directory are tried too. Returns settings (settings_free), or NULL
+ * with every complaint in *errors, each a line "file:line: reason" ending with a newline. */
+struct settings *conf_read(
+	const struct paths *p, uint32_t generation, bool files, struct text *errors);
 
 /* Is `word` the name of a service that can be listed in `services`? */
 bool conf_service(struct span word, enum service *service);

@@ -26,7 +26,7 @@ struct visitor {
 	TAILQ_ENTRY(visitor) next;
 	struct supervisor *s;
 	struct channel *channel;
-	struct event *timer;     /* VISITOR_SECONDS of silence, or the wait for loads */
+	struct event *timer; /* VISITOR_SECONDS of silence, or the wait for loads */
 	bool wants_status, wants_reload;
 };
 
@@ -48,19 +48,27 @@ static void set_timer(struct visitor *v, unsigned int milliseconds)
 
 static void tell(struct visitor *v, enum outcome outcome, const char *reason)
 {
-	send_command_told(v->channel, 0, &(struct msg_command_told){ .outcome = (uint8_t)outcome,
-		.reason = span_part(span_str(reason), 0, 4096) }, NULL);
+	send_command_told(v->channel, 0,
+		&(struct msg_command_told){ .outcome = (uint8_t)outcome,
+			.reason = span_part(span_str(reason), 0, 4096) },
+		NULL);
 }
 
 /* --- status --- */
 
 static void tell_process(struct visitor *v, const struct process *p)
 {
-	send_command_process(v->channel, 0, &(struct msg_command_process){
-		.program = (uint8_t)p->row->program, .index = (uint16_t)p->index, .pid = (uint32_t)p->pid,
-		.restarts = p->restarts, .connections = p->connections, .served = p->served,
-		.landlock = p->landlock, .since = p->since,
-		.user = p->mailbox ? span_str(mailbox_user(p->mailbox)) : SPAN_NONE }, NULL);
+	send_command_process(v->channel, 0,
+		&(struct msg_command_process){ .program = (uint8_t)p->row->program,
+			.index = (uint16_t)p->index,
+			.pid = (uint32_t)p->pid,
+			.restarts = p->restarts,
+			.connections = p->connections,
+			.served = p->served,
+			.landlock = p->landlock,
+			.since = p->since,
+			.user = p->mailbox ? span_str(mailbox_user(p->mailbox)) : SPAN_NONE },
+		NULL);
 }
 
 static void tell_status(struct visitor *v)
@@ -69,12 +77,14 @@ static void tell_status(struct visitor *v)
 	const struct process *p;
 
 	v->wants_status = false;
-	send_command_process(v->channel, 0, &(struct msg_command_process){ .program = PROGRAM_MASTER,
-		.pid = (uint32_t)getpid(), .since = s->since }, NULL);
+	send_command_process(v->channel, 0,
+		&(struct msg_command_process){
+			.program = PROGRAM_MASTER, .pid = (uint32_t)getpid(), .since = s->since },
+		NULL);
 	TAILQ_FOREACH(p, &s->processes, next)
 		tell_process(v, p);
-	send_command_end(v->channel, 0, &(struct msg_command_end){ .generation = s->now.number,
-		.since = s->since }, NULL);
+	send_command_end(v->channel, 0,
+		&(struct msg_command_end){ .generation = s->now.number, .since = s->since }, NULL);
 	set_timer(v, VISITOR_SECONDS * 1000);
 }
 
@@ -91,8 +101,8 @@ void control_load_settle(struct supervisor *s)
 			tell_status(v);
 }
 
-static void on_command_status(void *me, struct channel *from, uint64_t id, const struct msg_command_status *m,
-	const int *fd)
+static void on_command_status(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_status *m, const int *fd)
 {
 	struct visitor *v = me;
 	struct process *p;
@@ -103,7 +113,7 @@ static void on_command_status(void *me, struct channel *from, uint64_t id, const
 	(void)fd;
 	TAILQ_FOREACH(p, &v->s->processes, next)
 		p->load_asked = p->control && p->state == PROCESS_SERVING &&
-			send_load_ask(p->control, 0, &(struct msg_load_ask){ }, NULL);
+			send_load_ask(p->control, 0, &(struct msg_load_ask){}, NULL);
 	v->wants_status = true;
 	set_timer(v, LOAD_WAIT_MILLISECONDS);
 	control_load_settle(v->s);
@@ -111,8 +121,8 @@ static void on_command_status(void *me, struct channel *from, uint64_t id, const
 
 /* --- reload, stop, connect --- */
 
-static void on_command_reload(void *me, struct channel *from, uint64_t id, const struct msg_command_reload *m,
-	const int *fd)
+static void on_command_reload(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_reload *m, const int *fd)
 {
 	struct visitor *v = me;
 
@@ -137,8 +147,8 @@ void control_reload_done(struct supervisor *s, enum outcome outcome, const char 
 	}
 }
 
-static void on_command_stop(void *me, struct channel *from, uint64_t id, const struct msg_command_stop *m,
-	const int *fd)
+static void on_command_stop(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_stop *m, const int *fd)
 {
 	struct visitor *v = me;
 
@@ -152,8 +162,8 @@ static void on_command_stop(void *me, struct channel *from, uint64_t id, const s
 	stop_begin(v->s, EX_OK);
 }
 
-static void on_command_connect(void *me, struct channel *from, uint64_t id, const struct msg_command_connect *m,
-	const int *fd)
+static void on_command_connect(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_connect *m, const int *fd)
 {
 	static unsigned int index;
 	struct visitor *v = me;
@@ -173,9 +183,11 @@ static void on_command_connect(void *me, struct channel *from, uint64_t id, cons
 		tell(v, LATER, "that program is not there now");
 		return;
 	}
-	send_peer(p->control, 0, &(struct msg_peer){ .program = PROGRAM_COMMAND,
-		.index = (uint16_t)(index++ % MOST_PEERS_OF_A_KIND) }, &ends[0]);
-	send_command_connected(v->channel, 0, &(struct msg_command_connected){ }, &ends[1]);
+	send_peer(p->control, 0,
+		&(struct msg_peer){ .program = PROGRAM_COMMAND,
+			.index = (uint16_t)(index++ % MOST_PEERS_OF_A_KIND) },
+		&ends[0]);
+	send_command_connected(v->channel, 0, &(struct msg_command_connected){}, &ends[1]);
 }
 
 /* --- coming and going --- */
@@ -227,8 +239,10 @@ static void on_visitor(evutil_socket_t listening, short what, void *arg)
 	if (fd < 0)
 		return;
 	if (!may_visit(fd) || s->visitor_count >= MOST_VISITORS) {
-		log_notice(0, "command-refused", KEY_STR("reason",
-			s->visitor_count >= MOST_VISITORS ? "too many connections" : "its uid"));
+		log_notice(0, "command-refused",
+			KEY_STR("reason",
+				s->visitor_count >= MOST_VISITORS ? "too many connections"
+								  : "its uid"));
 		close(fd);
 		return;
 	}
@@ -244,7 +258,8 @@ static void on_visitor(evutil_socket_t listening, short what, void *arg)
 bool control_open(struct supervisor *s, struct text *why)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	/* A long --dir does not fit into sun_path; through the descriptor of the directory it does. */
+	/* A long --dir does not fit into sun_path; through the descriptor of the directory it
+	 * does. */
 	int directory = open(s->paths.run, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/control", directory);

@@ -1,8 +1,9 @@
 /*
  * control - the socket RUN/control, by which the valija command speaks with master.
  *
- * Each connection is a channel whose peer is COMMAND. Only root, and the uid that master runs under, are
- * let in, whatever the socket's mode became. What is malformed drops that connection and nothing else.
+ * Each connection is a channel whose peer is COMMAND. Only root, and the uid that master runs
+ * under, are let in, whatever the socket's mode became. What is malformed drops that connection
+ * and nothing else.
  */
 #ifndef VALIJA_CONTROL_H
 #define VALIJA_CONTROL_H
@@ -11,9 +12,10 @@
 #include "common/text.h"
 #include "master/supervisor.h"
 
-#define MOST_VISITORS 16
-#define VISITOR_SECONDS 60        /* a command that asks nothing for so long is dropped */
-#define LOAD_WAIT_MILLISECONDS 300 /* for status: daemons that do not answer by then show their last load */
+#define MOST_VISITORS	16
+#define VISITOR_SECONDS 60 /* a command that asks nothing for so long is dropped */
+#define LOAD_WAIT_MILLISECONDS                                                                     \
+	300 /* for status: daemons that do not answer by then show their last load */
 
 /* Binds the socket. False with a sentence in *why. */
 bool control_open(struct supervisor *s, struct text *why);

@@ -1,8 +1,9 @@
 /*
  * hears - the one place where a daemon's word reaches master.
  *
- * Any daemon may belong to an enemy. What each may say is in the table of messages; that it says it about
- * itself only follows from the channel: the process is the tag of the channel, never a field.
+ * Any daemon may belong to an enemy. What each may say is in the table of messages; that it says
+ * it about itself only follows from the channel: the process is the tag of the channel, never a
+ * field.
  */
 #include "master/hears.h"
 
@@ -16,7 +17,7 @@
 #include "master/process.h"
 #include "master/stop.h"
 
-#define SECCOMP_FILTER 2   /* SECCOMP_MODE_FILTER of <linux/seccomp.h> */
+#define SECCOMP_FILTER 2 /* SECCOMP_MODE_FILTER of <linux/seccomp.h> */
 
 static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
@@ -34,7 +35,8 @@ static void gone(void *me, struct channel *from)
 	process_control_gone(channel_tag(from));
 }
 
-static void on_confined(void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
+static void on_confined(
+	void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
 
@@ -58,8 +60,8 @@ static void on_confined(void *me, struct channel *from, uint64_t id, const struc
 	stop_started(p->s);
 }
 
-static void on_settings_ready(void *me, struct channel *from, uint64_t id, const struct msg_settings_ready *m,
-	const int *fd)
+static void on_settings_ready(void *me, struct channel *from, uint64_t id,
+	const struct msg_settings_ready *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
 
@@ -77,7 +79,8 @@ static void on_settings_refused(void *me, struct channel *from, uint64_t id,
 	offer_refused(me, channel_tag(from), m->generation, m->reason);
 }
 
-static void on_load_told(void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
+static void on_load_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
 
@@ -89,8 +92,8 @@ static void on_load_told(void *me, struct channel *from, uint64_t id, const stru
 	control_load_settle(me);
 }
 
-static void on_ticket_made(void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m,
-	const int *fd)
+static void on_ticket_made(
+	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
 {
 	struct supervisor *s = me;
 
@@ -100,13 +103,14 @@ static void on_ticket_made(void *me, struct channel *from, uint64_t id, const st
 		log_warning(id, "ticket-not-kept", KEY_SPAN("user", m->user));
 }
 
-static void on_imap_open(void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
+static void on_imap_open(
+	void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
 {
 	mailbox_open(me, channel_tag(from), id, m, fd[0]);
 }
 
-static void on_imap_ended(void *me, struct channel *from, uint64_t id, const struct msg_imap_ended *m,
-	const int *fd)
+static void on_imap_ended(
+	void *me, struct channel *from, uint64_t id, const struct msg_imap_ended *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
 
@@ -117,7 +121,8 @@ static void on_imap_ended(void *me, struct channel *from, uint64_t id, const str
 		mailbox_session_ended(p->mailbox, id);
 }
 
-static void on_imap_idle(void *me, struct channel *from, uint64_t id, const struct msg_imap_idle *m, const int *fd)
+static void on_imap_idle(
+	void *me, struct channel *from, uint64_t id, const struct msg_imap_idle *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
 

@@ -6,7 +6,8 @@
 
 #include "common/channel.h"
 
-/* The handlers of every control channel; `me` is the supervisor, the channel's tag the process. */
+/* The handlers of every control channel; `me` is the supervisor, the channel's tag the process.
+ * */
 const struct hearing *hears_daemons(void);
 
 #endif

@@ -70,8 +70,8 @@ static bool find_users(struct supervisor *s, struct text *why)
 		if (!row->user)
 			continue;
 		if (!user || user->pw_uid == 0) {
-			text_printf(why, "there is no user %s for %s; `valija init` makes it\n", row->user,
-				program_name(row->program));
+			text_printf(why, "there is no user %s for %s; `valija init` makes it\n",
+				row->user, program_name(row->program));
 			all = false;
 			continue;
 		}
@@ -104,7 +104,8 @@ static bool open_directories(struct supervisor *s, struct text *why)
 		int fd = open(directories[i].name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 		if (fd < 0) {
-			text_printf(why, "%s: %s; `valija init` makes it\n", directories[i].name, strerror(errno));
+			text_printf(why, "%s: %s; `valija init` makes it\n", directories[i].name,
+				strerror(errno));
 			all = false;
 		}
 		s->directory[directories[i].kind] = fd;
@@ -137,7 +138,8 @@ static bool open_programs(struct supervisor *s, struct text *why)
 
 bool instance_open(struct supervisor *s, struct text *why)
 {
-	bool users = find_users(s, why), directories = open_directories(s, why), programs = open_programs(s, why);
+	bool users = find_users(s, why), directories = open_directories(s, why),
+	     programs = open_programs(s, why);
 
 	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (s->null < 0)

@@ -10,7 +10,7 @@
 
 struct json {
 	FILE *to;
-	bool comma;     /* something stands before at this level */
+	bool comma; /* something stands before at this level */
 };
 
 /* `name` is NULL inside a list and at the top. */

@@ -17,6 +17,7 @@
 
 #include <config.h>
 
+/* clang-format off */
 /* name, owner and group as root (NULL: root), mode. */
 static const struct directory_row {
 	size_t at;              /* offset in struct paths */
@@ -28,7 +29,8 @@ static const struct directory_row {
 	{ PATH(dir),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(conf_dir), NULL,      NULL,              NULL,          0755 },
 	{ PATH(state),    NULL,      NULL,              NULL,          0755 },
-	/* By itself, so that who may read tables reaches nothing else, even where all share one uid. */
+	/* By itself, so that who may read tables reaches nothing else, even where all share one
+	 * uid. */
 	{ PATH(tables),   NULL,      NULL,              VALIJA_GROUP,  0750 },
 	/* Open to all: clients need the authority's certificate. Keys have modes of their own. */
 	{ PATH(tls),      NULL,      NULL,              NULL,          0755 },
@@ -41,11 +43,13 @@ static const struct directory_row {
 	{ PATH(run),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(empty),    NULL,      NULL,              NULL,          0755 },
 };
+/* clang-format on */
 
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
-static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY, VALIJA_USER_TLS, VALIJA_USER_AUTH,
-	VALIJA_USER_QUEUE, VALIJA_USER_SMTPD, VALIJA_USER_IMAPD, VALIJA_USER_MAIL };
+static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY, VALIJA_USER_TLS,
+	VALIJA_USER_AUTH, VALIJA_USER_QUEUE, VALIJA_USER_SMTPD, VALIJA_USER_IMAPD,
+	VALIJA_USER_MAIL };
 
 /* --- users --- */
 
@@ -74,22 +78,23 @@ static bool run(char *const argv[], struct text *why)
 	return false;
 }
 
-#define WORD(word) ((char *)(uintptr_t)(word))   /* exec's argv is not const, and is not written */
+#define WORD(word) ((char *)(uintptr_t)(word)) /* exec's argv is not const, and is not written */
 
 bool layout_make_users(struct text *why)
 {
 	if (geteuid() != 0)
 		return true;
 	if (!getgrnam(VALIJA_GROUP)) {
-		char *const argv[] = { WORD("groupadd"), WORD("--system"), WORD(VALIJA_GROUP), NULL };
+		char *const argv[] = { WORD("groupadd"), WORD("--system"), WORD(VALIJA_GROUP),
+			NULL };
 
 		if (!run(argv, why))
 			return false;
 	}
 	for (size_t i = 0; i < sizeof system_users / sizeof system_users[0]; i++) {
 		char *const argv[] = { WORD("useradd"), WORD("--system"), WORD("--user-group"),
-			WORD("--no-create-home"), WORD("--home-dir"), WORD("/nonexistent"), WORD("--shell"),
-			WORD("/usr/sbin/nologin"), WORD(system_users[i]), NULL };
+			WORD("--no-create-home"), WORD("--home-dir"), WORD("/nonexistent"),
+			WORD("--shell"), WORD("/usr/sbin/nologin"), WORD(system_users[i]), NULL };
 
 		if (!getpwnam(system_users[i]) && !run(argv, why))
 			return false;
@@ -142,7 +147,8 @@ static void explain(struct text *why, const char *name)
 {
 	text_printf(why, "%s: %s", name, strerror(errno));
 	if (errno == EACCES && geteuid() != 0)
-		text_add_str(why, " (the system's instance needs root; --dir DIR makes one of your own)");
+		text_add_str(why,
+			" (the system's instance needs root; --dir DIR makes one of your own)");
 }
 
 /* Makes it under a private mode first: nobody sees it with the wrong owner. */
@@ -155,7 +161,8 @@ static bool make_one(const struct directory_row *row, const char *name, struct t
 	bool made;
 
 	if (!owner_of(row, &uid, &gid)) {
-		text_printf(why, "%s: there is no user %s", name, row->user ? row->user : row->group);
+		text_printf(
+			why, "%s: there is no user %s", name, row->user ? row->user : row->group);
 		return false;
 	}
 	if (mkdir(name, 0700) < 0) {
@@ -165,7 +172,8 @@ static bool make_one(const struct directory_row *row, const char *name, struct t
 		return false;
 	}
 	fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	made = fd >= 0 && (geteuid() != 0 || fchown(fd, uid, gid) == 0) && fchmod(fd, row->mode) == 0;
+	made = fd >= 0 && (geteuid() != 0 || fchown(fd, uid, gid) == 0) &&
+		fchmod(fd, row->mode) == 0;
 	if (!made)
 		explain(why, name);
 	if (fd >= 0)
@@ -180,7 +188,7 @@ static void make_above(const char *name)
 
 	for (char *slash = strchr(above + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		mkdir(above, 0755);   /* what fails here, fails again below, with a message */
+		mkdir(above, 0755); /* what fails here, fails again below, with a message */
 		*slash = '/';
 	}
 	free(above);
@@ -221,34 +229,44 @@ static void check_one(const struct directory_row *row, const char *name, struct 
 		return;
 	}
 	if (known && st.st_uid != uid)
-		text_printf(complaints, "%s: belongs to uid %u, not to %s (uid %u): chown it\n", name,
-			(unsigned int)st.st_uid, geteuid() ? "you" : row->user ? row->user : "root", (unsigned int)uid);
+		text_printf(complaints, "%s: belongs to uid %u, not to %s (uid %u): chown it\n",
+			name, (unsigned int)st.st_uid,
+			geteuid()	    ? "you"
+				: row->user ? row->user
+					    : "root",
+			(unsigned int)uid);
 	if (known && row->group && st.st_gid != gid)
-		text_printf(complaints, "%s: has gid %u, not %s: chgrp it\n", name, (unsigned int)st.st_gid,
-			geteuid() ? "yours" : row->group);
+		text_printf(complaints, "%s: has gid %u, not %s: chgrp it\n", name,
+			(unsigned int)st.st_gid, geteuid() ? "yours" : row->group);
 	if ((st.st_mode & 07777 & ~row->mode) != 0)
 		text_printf(complaints, "%s: has mode %04o, more than %04o: chmod %04o it\n", name,
-			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode, (unsigned int)row->mode);
+			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode,
+			(unsigned int)row->mode);
 	if ((st.st_mode & 0700) != 0700)
-		text_printf(complaints, "%s: has mode %04o; its owner cannot use it: chmod %04o it\n", name,
+		text_printf(complaints,
+			"%s: has mode %04o; its owner cannot use it: chmod %04o it\n", name,
 			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode);
 }
 
 void layout_check(const struct paths *p, struct text *complaints)
 {
 	if (geteuid() == 0 && !getgrnam(VALIJA_GROUP))
-		text_printf(complaints, "there is no group %s; `valija init` makes it\n", VALIJA_GROUP);
+		text_printf(
+			complaints, "there is no group %s; `valija init` makes it\n", VALIJA_GROUP);
 	for (size_t i = 0; geteuid() == 0 && i < sizeof system_users / sizeof system_users[0]; i++)
 		if (!getpwnam(system_users[i]))
-			text_printf(complaints, "there is no user %s; `valija init` makes it\n", system_users[i]);
+			text_printf(complaints, "there is no user %s; `valija init` makes it\n",
+				system_users[i]);
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		char *name = name_of(p, &rows[i]);
 
 		/* The run directory is made by each start where it is missing. */
-		bool at_start = rows[i].at == offsetof(struct paths, run) || rows[i].at == offsetof(struct paths, empty);
+		bool at_start = rows[i].at == offsetof(struct paths, run) ||
+			rows[i].at == offsetof(struct paths, empty);
 
 		/* What DIR itself is, is its owner's matter. */
-		if (name && rows[i].at != offsetof(struct paths, dir) && !(at_start && access(name, F_OK) < 0))
+		if (name && rows[i].at != offsetof(struct paths, dir) &&
+			!(at_start && access(name, F_OK) < 0))
 			check_one(&rows[i], name, complaints);
 		free(name);
 	}

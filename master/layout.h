@@ -1,6 +1,6 @@
 /*
- * layout - the directories of an instance, with owner and mode: made by `valija init`, looked over by
- * `valija check`.
+ * layout - the directories of an instance, with owner and mode: made by `valija init`, looked
+ * over by `valija check`.
  */
 #ifndef VALIJA_LAYOUT_H
 #define VALIJA_LAYOUT_H
@@ -8,14 +8,17 @@
 #include "common/text.h"
 #include "master/paths.h"
 
-/* As root: makes the group and the users that are missing, by groupadd(8) and useradd(8). False with a
- * sentence in *why. */
+/* As root: makes the group and the users that are missing, by groupadd(8) and useradd(8). False
+ * with a sentence in *why. */
 bool layout_make_users(struct text *why);
-/* Makes the directories that are missing; those that are there keep owner and mode. False with a sentence. */
+/* Makes the directories that are missing; those that are there keep owner and mode. False with a
+ * sentence. */
 bool layout_make(const struct paths *p, struct text *why);
-/* Every directory that is missing or has another owner or more rights than it should: a line each. */
+/* Every directory that is missing or has another owner or more rights than it should: a line
+ * each. */
 void layout_check(const struct paths *p, struct text *complaints);
-/* The user and group of virtual mailboxes: VALIJA_USER_MAIL as root, else our own. False with a sentence. */
+/* The user and group of virtual mailboxes: VALIJA_USER_MAIL as root, else our own. False with a
+ * sentence. */
 bool layout_mail_owner(unsigned int *uid, unsigned int *gid, struct text *why);
 
 #endif

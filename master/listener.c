@@ -27,7 +27,8 @@ union endpoint {
 };
 
 /* The endpoint, and how it is written; conf_read has checked the address. */
-static socklen_t endpoint_of(struct span address, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
+static socklen_t endpoint_of(
+	struct span address, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
 {
 	char text[INET6_ADDRSTRLEN] = "";
 
@@ -52,7 +53,8 @@ static socklen_t endpoint_of(struct span address, uint16_t port, union endpoint 
 /* A listening socket, or -1 with errno. */
 static int open_socket(const union endpoint *e, socklen_t len)
 {
-	int fd = socket(e->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, error;
+	int fd = socket(e->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1,
+	    error;
 
 	if (fd < 0)
 		return -1;
@@ -77,14 +79,17 @@ static int open_socket(const union endpoint *e, socklen_t len)
 static void advise(struct text *errors, bool in_use, bool no_right)
 {
 	if (in_use)
-		text_add_str(errors, "Another program has that port (ss -ltnp shows which): stop it, or change port_base, "
+		text_add_str(errors,
+			"Another program has that port (ss -ltnp shows which): stop it, or change port_base, "
 			"listen or services. If it is this instance on another address, stop and start it instead of "
 			"reloading\n");
 	if (no_right)
-		text_add_str(errors, "Ports below 1024 need root; without it set port_base, for example to 10000\n");
+		text_add_str(errors,
+			"Ports below 1024 need root; without it set port_base, for example to 10000\n");
 }
 
-/* IPv6 may be missing from the kernel or switched off; then it cannot be reached that way either. */
+/* IPv6 may be missing from the kernel or switched off; then it cannot be reached that way
+ * either. */
 static bool is_no_ipv6(const union endpoint *e)
 {
 	return e->any.sa_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
@@ -100,8 +105,8 @@ static struct listener *find(struct supervisor *s, enum service service, const c
 	return NULL;
 }
 
-static void bind_one(struct supervisor *s, const struct generation *g, struct span address, enum service service,
-	struct text *errors, bool *in_use, bool *no_right)
+static void bind_one(struct supervisor *s, const struct generation *g, struct span address,
+	enum service service, struct text *errors, bool *in_use, bool *no_right)
 {
 	unsigned int port = service_port(service) + (unsigned int)g->settings->port_base;
 	union endpoint e;
@@ -118,10 +123,11 @@ static void bind_one(struct supervisor *s, const struct generation *g, struct sp
 	}
 	if ((fd = open_socket(&e, len)) < 0) {
 		if (is_no_ipv6(&e))
-			log_notice(0, "no-ipv6", KEY_STR("service", service_name(service)), KEY_STR("address", name));
+			log_notice(0, "no-ipv6", KEY_STR("service", service_name(service)),
+				KEY_STR("address", name));
 		else
-			text_printf(errors, "%s cannot listen on %s: %s\n", service_name(service), name,
-				strerror(errno));
+			text_printf(errors, "%s cannot listen on %s: %s\n", service_name(service),
+				name, strerror(errno));
 		*in_use = *in_use || errno == EADDRINUSE;
 		*no_right = *no_right || errno == EACCES;
 		return;
@@ -150,7 +156,8 @@ bool listener_bind(struct supervisor *s, const struct generation *g, struct text
 	for (size_t i = 0; i < g->settings->services.count; i++)
 		for (size_t j = 0; j < g->settings->listen.count; j++)
 			if (conf_service(g->settings->services.at[i], &service))
-				bind_one(s, g, g->settings->listen.at[j], service, errors, &in_use, &no_right);
+				bind_one(s, g, g->settings->listen.at[j], service, errors, &in_use,
+					&no_right);
 	if (errors->len == before)
 		return true;
 	advise(errors, in_use, no_right);
@@ -178,8 +185,10 @@ static void tell(struct process *p, const struct listener *l)
 	if (p->row->program != service_program(l->service) || !p->control)
 		return;
 	if ((copy = process_duplicate(l->fd)) >= 0)
-		send_listener(p->control, 0, &(struct msg_listener){ .service = (uint8_t)l->service,
-			.address = span_str(l->address) }, &copy);
+		send_listener(p->control, 0,
+			&(struct msg_listener){
+				.service = (uint8_t)l->service, .address = span_str(l->address) },
+			&copy);
 }
 
 void listener_tell_all(struct process *p)
@@ -197,8 +206,10 @@ static void tell_gone(struct supervisor *s, const struct listener *l)
 
 	TAILQ_FOREACH(p, &s->processes, next)
 		if (p->control && p->row->program == service_program(l->service))
-			send_listener_gone(p->control, 0, &(struct msg_listener_gone){
-				.service = (uint8_t)l->service, .address = span_str(l->address) }, NULL);
+			send_listener_gone(p->control, 0,
+				&(struct msg_listener_gone){ .service = (uint8_t)l->service,
+					.address = span_str(l->address) },
+				NULL);
 }
 
 void listener_swap(struct supervisor *s)

@@ -1,5 +1,6 @@
 /*
- * listener - the sockets on which the front ends accept. master binds them; the front ends get duplicates.
+ * listener - the sockets on which the front ends accept. master binds them; the front ends get
+ * duplicates.
  */
 #ifndef VALIJA_LISTENER_H
 #define VALIJA_LISTENER_H
@@ -12,14 +13,14 @@
 struct listener {
 	TAILQ_ENTRY(listener) next;
 	enum service service;
-	char address[MOST_IP + 1];   /* "192.0.2.1:25", "[::]:25" */
+	char address[MOST_IP + 1]; /* "192.0.2.1:25", "[::]:25" */
 	int fd;
-	uint32_t wanted;             /* the latest generation that asks for it */
-	bool told;                   /* the front ends have it */
+	uint32_t wanted; /* the latest generation that asks for it */
+	bool told;	 /* the front ends have it */
 };
 
-/* Binds what generation `g` asks for and is not there yet. False with every failure in *errors, a line
- * each; then nothing new is left open. Nobody is told yet. */
+/* Binds what generation `g` asks for and is not there yet. False with every failure in *errors,
+ * a line each; then nothing new is left open. Nobody is told yet. */
 bool listener_bind(struct supervisor *s, const struct generation *g, struct text *errors);
 /* After the swap: tells the front ends of new listeners, and of those that are no more. */
 void listener_swap(struct supervisor *s);

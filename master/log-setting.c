@@ -22,8 +22,11 @@ int log_setting_level(struct span word)
 		const char *word;
 		enum log_level level;
 	} levels[] = {
-		{ "debug", LOG_LEVEL_DEBUG }, { "info", LOG_LEVEL_INFO }, { "notice", LOG_LEVEL_NOTICE },
-		{ "warning", LOG_LEVEL_WARNING }, { "error", LOG_LEVEL_ERROR },
+		{ "debug", LOG_LEVEL_DEBUG },
+		{ "info", LOG_LEVEL_INFO },
+		{ "notice", LOG_LEVEL_NOTICE },
+		{ "warning", LOG_LEVEL_WARNING },
+		{ "error", LOG_LEVEL_ERROR },
 	};
 
 	for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)

@@ -1,12 +1,12 @@
 /*
  * log - hears the lines of all programs and writes each where the setting log says.
- *   inherits    from master: settings, the directory of the log file, and the reading end of every program's
- *               log channel (log_source), with the name, index and pid that master knows to be at the other
- *               end. master keeps a duplicate of each, so that what was said while this process was away is
- *               still there for the next one.
+ *   inherits    from master: settings, the directory of the log file, and the reading end of
+ *               every program's log channel (log_source), with the name, index and pid that
+ *               master knows to be at the other end. master keeps a duplicate of each, so that
+ *               what was said while this process was away is still there for the next one.
  *   keeps       nothing: _log, the log directory, the system calls of log_room
- *   may be lied to by    everyone, in the text of a line. Nobody can speak in another's name: name and pid
- *               come from master, time from here, and a line cannot begin a new one.
+ *   may be lied to by    everyone, in the text of a line. Nobody can speak in another's name:
+ *               name and pid come from master, time from here, and a line cannot begin a new one.
  *   while it is away     lines wait in the channels; what does not fit is counted by who said it
  */
 #include <errno.h>
@@ -39,12 +39,15 @@ struct log {
 	uint64_t lines;
 };
 
+/* clang-format off */
 /* Files to append to; for syslog, sending on a socket that was made before. */
 static const int log_calls[] = {
 	SCMP_SYS(openat), SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(fcntl),
-	SCMP_SYS(sendto), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), -1,
+	SCMP_SYS(sendto), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+	-1,
 };
 
+/* clang-format on */
 static const struct room log_room = {
 	.name = "log",
 	.files = true,
@@ -52,7 +55,8 @@ static const struct room log_room = {
 	.syscalls = log_calls,
 };
 
-static void on_log_line(void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
+static void on_log_line(
+	void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
 {
 	struct log *log = me;
 	const struct source *source = channel_tag(from);
@@ -78,7 +82,8 @@ static const struct hearing from_sources = {
 	.on_log_line = on_log_line,
 };
 
-static void on_log_source(void *me, struct channel *from, uint64_t id, const struct msg_log_source *m, const int *fd)
+static void on_log_source(
+	void *me, struct channel *from, uint64_t id, const struct msg_log_source *m, const int *fd)
 {
 	struct log *log = me;
 	struct source *source;
@@ -92,8 +97,8 @@ static void on_log_source(void *me, struct channel *from, uint64_t id, const str
 	source = must_alloc(sizeof *source);
 	source->program = m->program;
 	source->pid = (pid_t)m->pid;
-	source->channel = channel_new(log->daemon.base, fd[0], PROGRAM_LOG, source->program, m->index,
-		&from_sources, log);
+	source->channel = channel_new(log->daemon.base, fd[0], PROGRAM_LOG, source->program,
+		m->index, &from_sources, log);
 	channel_set_tag(source->channel, source);
 	LIST_INSERT_HEAD(&log->sources, source, next);
 	log->source_count++;
@@ -117,8 +122,10 @@ static bool prepare(void *me)
 	if (!log->sink)
 		return false;
 	if (d->directory[DIRECTORY_LOG] >= 0)
-		d->paths[d->path_count++] = (struct room_path){ .directory = d->directory[DIRECTORY_LOG],
-			.below = ".", .rights = ROOM_READ | ROOM_WRITE | ROOM_MAKE };
+		d->paths[d->path_count++] =
+			(struct room_path){ .directory = d->directory[DIRECTORY_LOG],
+				.below = ".",
+				.rights = ROOM_READ | ROOM_WRITE | ROOM_MAKE };
 	/* For those who rotate by signal; a renamed file is noticed anyway. */
 	log->reopen = evsignal_new(d->base, SIGUSR1, on_reopen, log);
 	return log->reopen && event_add(log->reopen, NULL) == 0;
@@ -133,7 +140,8 @@ static void settings_changed(void *me, const struct settings *old)
 		sink_reopen(log->sink);
 }
 
-/* Everyone who is stopped before us has said its last by now; we write what is still in the channels. */
+/* Everyone who is stopped before us has said its last by now; we write what is still in the
+ * channels. */
 static void leave(void *me, unsigned int seconds)
 {
 	struct log *log = me;

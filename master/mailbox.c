@@ -18,7 +18,7 @@
 struct waiting {
 	TAILQ_ENTRY(waiting) next;
 	uint64_t session;
-	unsigned int front;     /* index of the imap-login to answer */
+	unsigned int front; /* index of the imap-login to answer */
 	int fd;
 	char *tag, *ip, *verb;
 	unsigned char *input;
@@ -31,7 +31,7 @@ struct mailbox {
 	struct process *process;
 	uint32_t uid, gid;
 	char *user, *home;
-	size_t sessions;        /* sent to the process and not ended, as it says */
+	size_t sessions; /* sent to the process and not ended, as it says */
 	TAILQ_HEAD(, waiting) waiting;
 	size_t waiting_count;
 };
@@ -40,8 +40,8 @@ static void refuse(struct process *front, uint64_t session, const char *user, co
 {
 	log_notice(session, "imap-refused", KEY_STR("user", user), KEY_STR("reason", reason));
 	if (front && front->control)
-		send_imap_refused(front->control, session, &(struct msg_imap_refused){
-			.reason = span_str(reason) }, NULL);
+		send_imap_refused(front->control, session,
+			&(struct msg_imap_refused){ .reason = span_str(reason) }, NULL);
 }
 
 static void waiting_free(struct mailbox *b, struct waiting *w)
@@ -86,29 +86,31 @@ static bool may_own_mail(const struct supervisor *s, const struct ticket *k)
 }
 
 /* True with what auth said; otherwise refused and logged. */
-static bool take_ticket(struct supervisor *s, struct process *front, uint64_t session, struct span bytes,
-	struct ticket *k)
+static bool take_ticket(struct supervisor *s, struct process *front, uint64_t session,
+	struct span bytes, struct ticket *k)
 {
 	struct process *auth = process_find(s, PROGRAM_AUTH, 0);
 
 	/* auth told us before it told the front end, but on another channel. */
 	if (!ticket_known(&s->tickets, bytes, process_seconds()) && auth && auth->control)
 		channel_drain(auth->control);
-	switch (ticket_take(&s->tickets, bytes, session, front->row->program, front->index, process_seconds(), k)) {
+	switch (ticket_take(&s->tickets, bytes, session, front->row->program, front->index,
+		process_seconds(), k)) {
 	case TICKET_GOOD:
 		break;
 	case TICKET_UNKNOWN:
 		refuse(front, session, "", "the ticket is unknown or too old");
 		return false;
 	case TICKET_MISUSED:
-		log_error(session, "ticket-misused", KEY_STR("program", program_name(front->row->program)),
+		log_error(session, "ticket-misused",
+			KEY_STR("program", program_name(front->row->program)),
 			KEY_NUM("index", front->index), KEY_NUM("pid", front->pid));
 		refuse(front, session, "", "the ticket is for another session");
 		return false;
 	}
 	if (!may_own_mail(s, k)) {
-		log_error(session, "imap-uid-refused", KEY_STR("user", k->user), KEY_NUM("uid", k->uid),
-			KEY_NUM("gid", k->gid));
+		log_error(session, "imap-uid-refused", KEY_STR("user", k->user),
+			KEY_NUM("uid", k->uid), KEY_NUM("gid", k->gid));
 		refuse(front, session, k->user, "the mailbox has an owner who may not own mail");
 		return false;
 	}
@@ -146,8 +148,9 @@ static struct mailbox *mailbox_new(struct supervisor *s, const struct ticket *k)
 
 void mailbox_tell(struct mailbox *b, struct process *p)
 {
-	send_imap_user(p->control, 0, &(struct msg_imap_user){ .user = span_str(b->user),
-		.home = span_str(b->home) }, NULL);
+	send_imap_user(p->control, 0,
+		&(struct msg_imap_user){ .user = span_str(b->user), .home = span_str(b->home) },
+		NULL);
 }
 
 void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid)
@@ -164,9 +167,12 @@ const char *mailbox_user(const struct mailbox *b)
 static void hand_over(struct mailbox *b, struct waiting *w)
 {
 	struct process *front = process_find(b->s, PROGRAM_IMAP_LOGIN, w->front);
-	bool sent = send_imap_session(b->process->control, w->session, &(struct msg_imap_session){
-		.tag = span_str(w->tag), .input = span_of(w->input, w->input_len), .ip = span_str(w->ip),
-		.verb = span_str(w->verb) }, &w->fd);
+	bool sent = send_imap_session(b->process->control, w->session,
+		&(struct msg_imap_session){ .tag = span_str(w->tag),
+			.input = span_of(w->input, w->input_len),
+			.ip = span_str(w->ip),
+			.verb = span_str(w->verb) },
+		&w->fd);
 
 	w->fd = -1;
 	if (!sent) {
@@ -177,7 +183,7 @@ static void hand_over(struct mailbox *b, struct waiting *w)
 	log_info(w->session, "imap-opened", KEY_STR("ip", w->ip), KEY_STR("user", b->user),
 		KEY_NUM("pid", b->process->pid));
 	if (front && front->control)
-		send_imap_opened(front->control, w->session, &(struct msg_imap_opened){ }, NULL);
+		send_imap_opened(front->control, w->session, &(struct msg_imap_opened){}, NULL);
 }
 
 void mailbox_process_serves(struct mailbox *b)
@@ -208,7 +214,8 @@ static void let_go(struct mailbox *b, unsigned int seconds)
 
 void mailbox_idle(struct mailbox *b)
 {
-	/* A session that is on its way was sent before the process said idle, or waits: then it stays. */
+	/* A session that is on its way was sent before the process said idle, or waits: then it
+	 * stays. */
 	if (b->sessions == 0 && b->waiting_count == 0)
 		let_go(b, IDLE_LEAVE_SECONDS);
 }
@@ -225,7 +232,8 @@ void mailbox_process_died(struct mailbox *b)
 
 /* --- the session --- */
 
-static void wait_for(struct mailbox *b, unsigned int front, uint64_t session, const struct msg_imap_open *m, int fd)
+static void wait_for(struct mailbox *b, unsigned int front, uint64_t session,
+	const struct msg_imap_open *m, int fd)
 {
 	struct waiting *w = must_alloc(sizeof *w);
 
@@ -244,8 +252,8 @@ static void wait_for(struct mailbox *b, unsigned int front, uint64_t session, co
 	b->s->waiting_count++;
 }
 
-void mailbox_open(struct supervisor *s, struct process *front, uint64_t session, const struct msg_imap_open *m,
-	int fd)
+void mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
+	const struct msg_imap_open *m, int fd)
 {
 	struct ticket k;
 	struct mailbox *b;

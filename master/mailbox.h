@@ -1,7 +1,8 @@
 /*
  * mailbox - the imap process that each logged-in user has, and the way of a session into it.
  *
- *   none --first session--> starting --serves--> open --idle, no session--> leaving (forgotten here)
+ *   none --first session--> starting --serves--> open --idle, no session--> leaving (forgotten
+ *   here)
  *
  * imap-login brings a socket and a ticket; only what auth said under that ticket counts.
  */
@@ -11,20 +12,22 @@
 #include "common/message.h"
 #include "master/supervisor.h"
 
-#define MOST_MAILBOXES 4096        /* imap processes at a time */
-#define MOST_WAITING_SESSIONS 4096 /* sessions that wait for an imap process to start, all users together */
+#define MOST_MAILBOXES 4096 /* imap processes at a time */
+#define MOST_WAITING_SESSIONS                                                                      \
+	4096 /* sessions that wait for an imap process to start, all users together */
 
-/* A session was authenticated and wants its mailbox. `fd` is taken. Answers imap_opened or imap_refused. */
-void mailbox_open(struct supervisor *s, struct process *front, uint64_t session, const struct msg_imap_open *m,
-	int fd);
+/* A session was authenticated and wants its mailbox. `fd` is taken. Answers imap_opened or
+ * imap_refused. */
+void mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
+	const struct msg_imap_open *m, int fd);
 
 /* What happens to the process of a mailbox. */
-void mailbox_tell(struct mailbox *b, struct process *p);      /* at its start: whose it is */
+void mailbox_tell(struct mailbox *b, struct process *p); /* at its start: whose it is */
 void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid);
 void mailbox_process_serves(struct mailbox *b);
 void mailbox_session_ended(struct mailbox *b, uint64_t session);
 void mailbox_idle(struct mailbox *b);
-void mailbox_process_died(struct mailbox *b);                 /* frees b */
+void mailbox_process_died(struct mailbox *b); /* frees b */
 /* The user, for valija status; lives as long as the mailbox. */
 const char *mailbox_user(const struct mailbox *b);
 

@@ -5,9 +5,10 @@
  *   reads        valija.conf, written by an administrator; never a byte from the network
  *   may be lied to by   every daemon, each about itself only; see hears.c
  *
- * Its life: lock the instance, read the configuration, open everything (users, directories, programs,
- * certificates, listeners), limit itself, start the processes, say ready, then wait for events: a child
- * ended (process.c), a daemon said something (hears.c), a command came (control.c), a signal.
+ * Its life: lock the instance, read the configuration, open everything (users, directories,
+ * programs, certificates, listeners), limit itself, start the processes, say ready, then wait
+ * for events: a child ended (process.c), a daemon said something (hears.c), a command came
+ * (control.c), a signal.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -41,19 +42,19 @@
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 
 /* What master uses as root, and what for. */
-static const uint64_t kept =
-	CAP(SETUID) | CAP(SETGID) |   /* its children become other users */
-	CAP(SETPCAP) |                /* ... and lose all capabilities, for good */
-	CAP(SYS_CHROOT) |             /* the one thing that some of them keep until they have confined themselves */
-	CAP(KILL) |                   /* children of other users */
+static const uint64_t kept = CAP(SETUID) | CAP(SETGID) | /* its children become other users */
+	CAP(SETPCAP) | /* ... and lose all capabilities, for good */
+	CAP(SYS_CHROOT) | /* the one that some of them keep until they are confined */
+	CAP(KILL) |	  /* children of other users */
 	CAP(CHOWN) | CAP(DAC_OVERRIDE) | /* run directory; keys and certificates of other owners */
-	CAP(NET_BIND_SERVICE) |       /* ports below 1024, also after a reload */
-	CAP(SYS_RESOURCE);            /* enough descriptors for its children */
+	CAP(NET_BIND_SERVICE) |		 /* ports below 1024, also after a reload */
+	CAP(SYS_RESOURCE);		 /* enough descriptors for its children */
 
 static int usage(void)
 {
 	fputs("usage: valija-master [--dir DIR] [--foreground] [--ready-fd N]\n"
-	      "This program is started by `valija start`; see valija(8).\n", stderr);
+	      "This program is started by `valija start`; see valija(8).\n",
+		stderr);
 	return EX_USAGE;
 }
 
@@ -123,7 +124,8 @@ static bool watch_signals(struct supervisor *s)
 	const struct {
 		int number;
 		event_callback_fn does;
-	} signals[] = { { SIGCHLD, on_child }, { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_reload } };
+	} signals[] = { { SIGCHLD, on_child }, { SIGTERM, on_stop }, { SIGINT, on_stop },
+		{ SIGHUP, on_reload } };
 
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
@@ -156,7 +158,8 @@ static void limit_itself(const struct supervisor *s)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	/* Children need their identity changed by capability alone; no program of ours is set-uid. */
+	/* Children need their identity changed by capability alone; no program of ours is
+	 * set-uid. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		log_warning(0, "dumpable", KEY_ERRNO);
 	if (s->root && room_limit_capabilities(kept) < 0)
@@ -214,8 +217,13 @@ static void finish(struct supervisor *s)
 
 static void supervisor_init(struct supervisor *s)
 {
-	*s = (struct supervisor){ .root = geteuid() == 0, .since = (uint64_t)time(NULL), .lock = -1, .ready = -1,
-		.control = -1, .null = -1, .own_log = -1 };
+	*s = (struct supervisor){ .root = geteuid() == 0,
+		.since = (uint64_t)time(NULL),
+		.lock = -1,
+		.ready = -1,
+		.control = -1,
+		.null = -1,
+		.own_log = -1 };
 	s->now = s->offered = (struct generation){ .chain = -1, .key = -1 };
 	for (int i = 0; i < DIRECTORY_COUNT; i++)
 		s->directory[i] = -1;

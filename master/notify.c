@@ -26,7 +26,8 @@ void notify_open(void)
 	const char *name = getenv("NOTIFY_SOCKET");
 	size_t len = name ? strlen(name) : 0;
 
-	if (len < 2 || len >= sizeof service_manager.to.sun_path || (name[0] != '/' && name[0] != '@'))
+	if (len < 2 || len >= sizeof service_manager.to.sun_path ||
+		(name[0] != '/' && name[0] != '@'))
 		return;
 	service_manager.to.sun_family = AF_UNIX;
 	memcpy(service_manager.to.sun_path, name, len);
@@ -40,7 +41,8 @@ void notify_open(void)
 
 static void tell(const char *words)
 {
-	if (service_manager.fd >= 0 && sendto(service_manager.fd, words, strlen(words), MSG_NOSIGNAL,
+	if (service_manager.fd >= 0 &&
+		sendto(service_manager.fd, words, strlen(words), MSG_NOSIGNAL,
 			(const struct sockaddr *)&service_manager.to, service_manager.len) < 0)
 		log_warning(0, "service-manager-not-told", KEY_ERRNO);
 }
@@ -49,8 +51,8 @@ void notify_ready(const struct supervisor *s)
 {
 	char words[120];
 
-	snprintf(words, sizeof words, "READY=1\nMAINPID=%ld\nSTATUS=generation %u\n", (long)getpid(),
-		(unsigned int)s->now.number);
+	snprintf(words, sizeof words, "READY=1\nMAINPID=%ld\nSTATUS=generation %u\n",
+		(long)getpid(), (unsigned int)s->now.number);
 	tell(words);
 }
 

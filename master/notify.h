@@ -1,5 +1,6 @@
 /*
- * notify - sd_notify(3) by hand: one datagram to the socket that NOTIFY_SOCKET names. Without it, nothing.
+ * notify - sd_notify(3) by hand: one datagram to the socket that NOTIFY_SOCKET names. Without
+ * it, nothing.
  */
 #ifndef VALIJA_NOTIFY_H
 #define VALIJA_NOTIFY_H

@@ -19,8 +19,8 @@
 #include "master/log-setting.h"
 #include "master/notify.h"
 
-/* Pins a file without the right to read it: that comes with each reopen(). Renamed away, it stays the one that
- * belongs to the generation. */
+/* Pins a file without the right to read it: that comes with each reopen(). Renamed away, it
+ * stays the one that belongs to the generation. */
 static int open_file(struct span name, struct text *errors)
 {
 	char *path = must_copy(name);
@@ -32,7 +32,8 @@ static int open_file(struct span name, struct text *errors)
 	return fd;
 }
 
-bool generation_load(const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors)
+bool generation_load(
+	const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors)
 {
 	struct generation loaded = { .number = number, .chain = -1, .key = -1 };
 
@@ -77,11 +78,13 @@ static void send_files(struct process *p, const struct generation *g)
 	int fds[2] = { -1, -1 };
 
 	if (p->row->certificate && (fds[0] = reopen(g->chain)) >= 0)
-		send_certificate(p->control, 0, &(struct msg_certificate){ .generation = g->number }, fds);
+		send_certificate(
+			p->control, 0, &(struct msg_certificate){ .generation = g->number }, fds);
 	if (!p->row->private_key)
 		return;
 	if ((fds[0] = reopen(g->chain)) >= 0 && (fds[1] = reopen(g->key)) >= 0)
-		send_private_key(p->control, 0, &(struct msg_private_key){ .generation = g->number }, fds);
+		send_private_key(
+			p->control, 0, &(struct msg_private_key){ .generation = g->number }, fds);
 	else if (fds[0] >= 0)
 		close(fds[0]);
 }
@@ -92,9 +95,11 @@ void offer_generation(struct process *p, const struct generation *g)
 
 	send_files(p, g);
 	if ((fd = settings_to_file(g->settings)) < 0)
-		log_error(0, "settings-not-sent", KEY_STR("program", program_name(p->row->program)), KEY_ERRNO);
+		log_error(0, "settings-not-sent", KEY_STR("program", program_name(p->row->program)),
+			KEY_ERRNO);
 	else
-		send_settings(p->control, 0, &(struct msg_settings){ .generation = g->number }, &fd);
+		send_settings(
+			p->control, 0, &(struct msg_settings){ .generation = g->number }, &fd);
 	if (g == &p->s->offered)
 		p->asked_generation = g->number;
 }
@@ -113,7 +118,8 @@ static void drop(struct supervisor *s, const char *reason)
 	event_del(s->offer_deadline);
 	TAILQ_FOREACH(p, &s->processes, next)
 		if (p->control && p->asked_generation == number)
-			send_settings_drop(p->control, 0, &(struct msg_settings_drop){ .generation = number }, NULL);
+			send_settings_drop(p->control, 0,
+				&(struct msg_settings_drop){ .generation = number }, NULL);
 	listener_drop(s);
 	generation_clear(&s->offered);
 	log_error(0, "reload-refused", KEY_NUM("generation", number), KEY_STR("reason", reason),
@@ -122,7 +128,8 @@ static void drop(struct supervisor *s, const char *reason)
 	control_reload_done(s, NEVER, reason);
 }
 
-/* A log file in another directory, or another kind of target: log gets its directory only at its start. */
+/* A log file in another directory, or another kind of target: log gets its directory only at its
+ * start. */
 static bool log_moved(const struct settings *a, const struct settings *b)
 {
 	return !span_equal(a->log, b->log);
@@ -138,8 +145,8 @@ static void swap(struct supervisor *s)
 	s->offered = (struct generation){ .chain = -1, .key = -1 };
 	TAILQ_FOREACH(p, &s->processes, next)
 		if (p->control && p->asked_generation == s->now.number)
-			send_settings_swap(p->control, 0, &(struct msg_settings_swap){
-				.generation = s->now.number }, NULL);
+			send_settings_swap(p->control, 0,
+				&(struct msg_settings_swap){ .generation = s->now.number }, NULL);
 	listener_swap(s);
 	log_threshold((enum log_level)log_setting_level(s->now.settings->log_level));
 	if (log && log_moved(old.settings, s->now.settings)) {
@@ -184,7 +191,8 @@ void offer_settle(struct supervisor *s)
 	swap(s);
 }
 
-void offer_refused(struct supervisor *s, const struct process *p, uint32_t generation, struct span reason)
+void offer_refused(
+	struct supervisor *s, const struct process *p, uint32_t generation, struct span reason)
 {
 	struct text why = TEXT_UP_TO(MOST_REASON * 2);
 
@@ -233,16 +241,19 @@ void offer_begin(struct supervisor *s)
 
 	if (s->phase != PHASE_RUNNING || s->offered.number) {
 		log_notice(0, "reload-too-early");
-		control_reload_done(s, LATER, s->offered.number ? "a reload is under way" : "not running yet");
+		control_reload_done(
+			s, LATER, s->offered.number ? "a reload is under way" : "not running yet");
 		return;
 	}
 	number = ++s->last_number;
 	notify_reloading();
-	if (!generation_load(s, number, &s->offered, &errors) || !listener_bind(s, &s->offered, &errors)) {
+	if (!generation_load(s, number, &s->offered, &errors) ||
+		!listener_bind(s, &s->offered, &errors)) {
 		generation_clear(&s->offered);
 		log_complaints(text_span(&errors));
 		log_error(0, "reload-refused", KEY_NUM("generation", number),
-			KEY_STR("reason", "the configuration is wrong"), KEY_NUM("stays", s->now.number));
+			KEY_STR("reason", "the configuration is wrong"),
+			KEY_NUM("stays", s->now.number));
 		notify_ready(s);
 		control_reload_done(s, NEVER, text_str(&errors));
 		text_clear(&errors);

@@ -3,7 +3,8 @@
  *
  *   none --offer_begin--> offered --all ready--> in force (swap)
  *                            |
- *                            +-- one refuses, or OFFER_SECONDS pass --> none (drop); the old one stays
+ *                            +-- one refuses, or OFFER_SECONDS pass --> none (drop); the old one
+ *                            stays
  */
 #ifndef VALIJA_OFFER_H
 #define VALIJA_OFFER_H
@@ -14,17 +15,19 @@
 #define OFFER_SECONDS 5
 
 /* Reads the configuration and opens its files. False with every complaint in *errors. */
-bool generation_load(const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors);
+bool generation_load(
+	const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors);
 void generation_clear(struct generation *g);
 
 /* Tells one process of a generation: certificates and keys first, then the settings. */
 void offer_generation(struct process *p, const struct generation *g);
-/* Reads the configuration again and offers it to all. The outcome is logged, and told to every command that
- * waits for it (control_reload_done). */
+/* Reads the configuration again and offers it to all. The outcome is logged, and told to every
+ * command that waits for it (control_reload_done). */
 void offer_begin(struct supervisor *s);
 /* Something changed: are all ready? */
 void offer_settle(struct supervisor *s);
-void offer_refused(struct supervisor *s, const struct process *p, uint32_t generation, struct span reason);
+void offer_refused(
+	struct supervisor *s, const struct process *p, uint32_t generation, struct span reason);
 /* Opens the directory of the log file that is now in force, for DIRECTORY_LOG. */
 void offer_log_directory(struct supervisor *s);
 /* Forgets an offer without a word: at the stop. */

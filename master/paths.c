@@ -60,7 +60,8 @@ bool paths_init(struct paths *p, const char *dir, struct text *why)
 	if (dir) {
 		p->dir = dir[0] ? absolute(dir) : NULL;
 		if (!p->dir || strlen(p->dir) > MOST_PATH_NAME / 2) {
-			text_printf(why, "--dir %s: %s", dir, p->dir || !dir[0] ? "not a usable name" : strerror(errno));
+			text_printf(why, "--dir %s: %s", dir,
+				p->dir || !dir[0] ? "not a usable name" : strerror(errno));
 			paths_clear(p);
 			return false;
 		}
@@ -90,8 +91,9 @@ bool paths_init(struct paths *p, const char *dir, struct text *why)
 
 void paths_clear(struct paths *p)
 {
-	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->tls, &p->spool, &p->mail, &p->run,
-		&p->empty, &p->log, &p->control, &p->pid_file, &p->lock };
+	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->tls,
+		&p->spool, &p->mail, &p->run, &p->empty, &p->log, &p->control, &p->pid_file,
+		&p->lock };
 
 	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
 		free(*each[i]);

@@ -12,31 +12,31 @@
 
 /* All absolute; owned, until paths_clear. */
 struct paths {
-	char *dir;       /* NULL: the system's instance */
+	char *dir; /* NULL: the system's instance */
 	char *conf_dir;
-	char *conf;      /* the file valija.conf */
+	char *conf; /* the file valija.conf */
 	char *state;
-	char *tables;    /* below it: users.db, passwd.db */
-	char *tls;       /* below it too, and not below tables: certificates and keys */
+	char *tables; /* below it: users.db, passwd.db */
+	char *tls;    /* below it too, and not below tables: certificates and keys */
 	char *spool;
 	char *mail;
-	char *run;       /* control, master.pid, lock */
-	char *empty;     /* the root of the chrooted */
-	char *log;       /* directory of log files */
-	char *control;   /* the control socket */
+	char *run;     /* control, master.pid, lock */
+	char *empty;   /* the root of the chrooted */
+	char *log;     /* directory of log files */
+	char *control; /* the control socket */
 	char *pid_file;
 	char *lock;
 };
 
-/* `dir` is NULL for the system's instance; it need not exist yet, but its parent must. False (with a
- * sentence in *why) when it has no absolute name or the name is too long. */
+/* `dir` is NULL for the system's instance; it need not exist yet, but its parent must. False
+ * (with a sentence in *why) when it has no absolute name or the name is too long. */
 bool paths_init(struct paths *p, const char *dir, struct text *why);
 void paths_clear(struct paths *p);
 
 /* The directory of the program that runs (from /proc/self/exe), or NULL. The caller frees it. */
 char *paths_own_directory(void);
-/* Where the daemons are: "../libexec" or "." as seen from the running program, when `program` is there,
- * else the directory given to configure. The caller frees it. */
+/* Where the daemons are: "../libexec" or "." as seen from the running program, when `program` is
+ * there, else the directory given to configure. The caller frees it. */
 char *paths_libexec(const char *program);
 /* directory/name, on the heap. */
 char *paths_join(const char *directory, const char *name);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define MOST_STATUS_FILE 16384
-#define MOST_CAPABILITY 63
+#define MOST_CAPABILITY	 63
 
 /* Takes a number in hexadecimal. */
 static bool take_hex(struct span *in, uint64_t *number)

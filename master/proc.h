@@ -7,12 +7,12 @@
 #include "common/text.h"
 
 struct proc_facts {
-	uint64_t uid, gid;            /* effective */
-	uint64_t capabilities;        /* effective set, as bits */
-	unsigned int seccomp;         /* 0 none, 1 strict, 2 filter */
+	uint64_t uid, gid;     /* effective */
+	uint64_t capabilities; /* effective set, as bits */
+	unsigned int seccomp;  /* 0 none, 1 strict, 2 filter */
 	bool no_new_privs;
-	bool root_known;              /* may we see its root directory? */
-	char root[4097];              /* "/" when it has the whole tree */
+	bool root_known; /* may we see its root directory? */
+	char root[4097]; /* "/" when it has the whole tree */
 };
 
 /* Reads /proc/PID. False when there is no such process. */

@@ -61,13 +61,17 @@ struct process *process_find(struct supervisor *s, enum program program, unsigne
 
 /* --- what a new process is told --- */
 
-static void tell_log_source(struct process *log, enum program program, unsigned int index, pid_t pid, int end)
+static void tell_log_source(
+	struct process *log, enum program program, unsigned int index, pid_t pid, int end)
 {
 	int copy = end < 0 ? -1 : process_duplicate(end);
 
 	if (copy >= 0)
-		send_log_source(log->control, 0, &(struct msg_log_source){ .program = (uint8_t)program,
-			.index = (uint16_t)index, .pid = (uint32_t)pid }, &copy);
+		send_log_source(log->control, 0,
+			&(struct msg_log_source){ .program = (uint8_t)program,
+				.index = (uint16_t)index,
+				.pid = (uint32_t)pid },
+			&copy);
 }
 
 void process_log_sources(struct supervisor *s, struct process *log)
@@ -88,7 +92,8 @@ static void tell_directories(struct process *p)
 		if ((p->row->directories & (1u << kind)) == 0 || p->s->directory[kind] < 0)
 			continue;
 		if ((copy = process_duplicate(p->s->directory[kind])) >= 0)
-			send_directory(p->control, 0, &(struct msg_directory){ .kind = (uint8_t)kind }, &copy);
+			send_directory(p->control, 0,
+				&(struct msg_directory){ .kind = (uint8_t)kind }, &copy);
 	}
 }
 
@@ -101,10 +106,14 @@ static void join(struct process *p, struct process *other)
 			KEY_STR("peer", program_name(other->row->program)), KEY_ERRNO);
 		return;
 	}
-	send_peer(p->control, 0, &(struct msg_peer){ .program = (uint8_t)other->row->program,
-		.index = (uint16_t)other->index }, &ends[0]);
-	send_peer(other->control, 0, &(struct msg_peer){ .program = (uint8_t)p->row->program,
-		.index = (uint16_t)p->index }, &ends[1]);
+	send_peer(p->control, 0,
+		&(struct msg_peer){
+			.program = (uint8_t)other->row->program, .index = (uint16_t)other->index },
+		&ends[0]);
+	send_peer(other->control, 0,
+		&(struct msg_peer){
+			.program = (uint8_t)p->row->program, .index = (uint16_t)p->index },
+		&ends[1]);
 }
 
 /* A channel to each living process that the wiring table joins it with. */
@@ -113,7 +122,8 @@ static void join_peers(struct process *p)
 	struct process *other;
 
 	TAILQ_FOREACH(other, &p->s->processes, next)
-		if (other != p && other->control && wiring_joined(p->row->program, other->row->program))
+		if (other != p && other->control &&
+			wiring_joined(p->row->program, other->row->program))
 			join(p, other);
 }
 
@@ -129,8 +139,10 @@ static void tell_all(struct process *p, int log_end)
 		tell_log_source(log, p->row->program, p->index, p->pid, p->log_end);
 	tell_directories(p);
 	if (p->row->passport_key)
-		send_passport_key(p->control, 0, &(struct msg_passport_key){
-			.key = span_of(s->passport_key, sizeof s->passport_key) }, NULL);
+		send_passport_key(p->control, 0,
+			&(struct msg_passport_key){
+				.key = span_of(s->passport_key, sizeof s->passport_key) },
+			NULL);
 	offer_generation(p, &s->now);
 	if (p->mailbox)
 		mailbox_tell(p->mailbox, p);
@@ -195,8 +207,8 @@ static bool start(struct process *p)
 	p->connections = 0;
 	p->served = 0;
 	p->load_asked = false;
-	p->control = channel_new(s->base, control[0], PROGRAM_MASTER, p->row->program, p->index,
-		hears_daemons(), s);
+	p->control = channel_new(
+		s->base, control[0], PROGRAM_MASTER, p->row->program, p->index, hears_daemons(), s);
 	channel_set_tag(p->control, p);
 	tell_all(p, lines[0]);
 	set_timer(p, START_SECONDS * 1000);
@@ -296,8 +308,8 @@ void process_serves(struct process *p)
 
 /* --- end --- */
 
-/* While master starts, somebody waits at a terminal; and what log says of its own failure, nobody but us
- * will ever read. */
+/* While master starts, somebody waits at a terminal; and what log says of its own failure,
+ * nobody but us will ever read. */
 static void tell_last_words(const struct process *p)
 {
 	unsigned char packet[MOST_LOG_LINE + 64];
@@ -321,7 +333,8 @@ static void forget(struct process *p)
 
 static void tell_death(const struct process *p, pid_t pid, int status)
 {
-	bool expected = p->state == PROCESS_LEAVING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	bool expected =
+		p->state == PROCESS_LEAVING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	enum log_level level = expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
 	const char *how = WIFSIGNALED(status) ? "signal" : "status";
 	int value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
@@ -366,9 +379,11 @@ static void died(struct process *p, int status)
 		stop_settle(s);
 		return;
 	}
-	p->deaths_in_a_row = process_milliseconds() - p->started >= LONG_LIFE_SECONDS * 1000 ? 1
+	p->deaths_in_a_row = process_milliseconds() - p->started >= LONG_LIFE_SECONDS * 1000
+		? 1
 		: p->deaths_in_a_row + 1;
-	if (s->phase == PHASE_STARTING && never_served && p->deaths_in_a_row >= MOST_FAILED_STARTS) {
+	if (s->phase == PHASE_STARTING && never_served &&
+		p->deaths_in_a_row >= MOST_FAILED_STARTS) {
 		stop_failed_start(s, program_name(p->row->program));
 		return;
 	}

@@ -10,12 +10,13 @@
 
 #include "master/supervisor.h"
 
-#define RETRY_FIRST_MILLISECONDS 100    /* after the second death in a row; the first starts again at once */
+#define RETRY_FIRST_MILLISECONDS                                                                   \
+	100 /* after the second death in a row; the first starts again at once */
 #define RETRY_MOST_MILLISECONDS 10000
-#define LONG_LIFE_SECONDS 10            /* who lived that long did not die in a row */
-#define START_SECONDS 30                /* from its start until it serves; then it is killed */
-#define MOST_FAILED_STARTS 3            /* while master itself starts: then it gives up */
-#define GO_AWAY_SECONDS 2               /* from closing its control channel to SIGKILL */
+#define LONG_LIFE_SECONDS	10 /* who lived that long did not die in a row */
+#define START_SECONDS		30 /* from its start until it serves; then it is killed */
+#define MOST_FAILED_STARTS	3  /* while master itself starts: then it gives up */
+#define GO_AWAY_SECONDS		2  /* from closing its control channel to SIGKILL */
 
 enum process_state { PROCESS_AWAY, PROCESS_STARTING, PROCESS_SERVING, PROCESS_LEAVING };
 
@@ -25,28 +26,29 @@ struct process {
 	const struct program_row *row;
 	unsigned int index;
 	enum process_state state;
-	pid_t pid;                       /* 0: none */
-	struct channel *control;         /* NULL: none */
-	int log_end;                     /* our duplicate of the reading end, so that a restarted log loses nothing; or -1 */
-	struct mailbox *mailbox;         /* imap: whose; NULL once forgotten */
-	bool retired;                    /* not to be started again */
+	pid_t pid;		 /* 0: none */
+	struct channel *control; /* NULL: none */
+	int log_end; /* our duplicate of the reading end, for a restarted log; or -1 */
+	struct mailbox *mailbox; /* imap: whose; NULL once forgotten */
+	bool retired;		 /* not to be started again */
 	unsigned int restarts, deaths_in_a_row;
-	uint64_t since;                  /* seconds since 1970 */
-	uint64_t started;                /* milliseconds, monotonic */
+	uint64_t since;	  /* seconds since 1970 */
+	uint64_t started; /* milliseconds, monotonic */
 	uint8_t landlock;
 	bool load_asked;
 	uint32_t connections;
 	uint64_t served;
-	uint32_t asked_generation;       /* settings that it was offered, and ... */
-	uint32_t ready_generation;       /* ... those that it accepted */
-	struct event *timer;             /* to start it, or to kill it */
+	uint32_t asked_generation; /* settings that it was offered, and ... */
+	uint32_t ready_generation; /* ... those that it accepted */
+	struct event *timer;	   /* to start it, or to kill it */
 };
 
-/* Makes and starts one. It appears in s->processes, and stays there until it is retired and dead. For imap,
- * `mailbox` says for whom. */
+/* Makes and starts one. It appears in s->processes, and stays there until it is retired and
+ * dead. For imap, `mailbox` says for whom. */
 struct process *process_new(struct supervisor *s, const struct program_row *row, unsigned int index,
 	struct mailbox *mailbox);
-/* Has as many of each kind as the settings in force ask for: starts more, lets the surplus leave. */
+/* Has as many of each kind as the settings in force ask for: starts more, lets the surplus
+ * leave. */
 void process_all(struct supervisor *s);
 /* A child ended; `status` as waitpid tells. */
 void process_ended(struct supervisor *s, pid_t pid, int status);
@@ -67,7 +69,7 @@ int process_duplicate(int fd);
 /* Tells log where the lines of `p` come from. */
 void process_log_sources(struct supervisor *s, struct process *log);
 
-uint64_t process_milliseconds(void);   /* monotonic */
-uint64_t process_seconds(void);        /* monotonic */
+uint64_t process_milliseconds(void); /* monotonic */
+uint64_t process_seconds(void);	     /* monotonic */
 
 #endif

@@ -13,8 +13,8 @@
 #include "common/message.h"
 #include "common/secret.h"
 
-/* One line, byte by byte, so that nothing of the next one is swallowed. False at the end of input without
- * any byte, on an error, and when it is too long. */
+/* One line, byte by byte, so that nothing of the next one is swallowed. False at the end of
+ * input without any byte, on an error, and when it is too long. */
 static bool read_line(int fd, struct text *line)
 {
 	unsigned char c;
@@ -68,7 +68,8 @@ static bool is_usable(struct span s, struct text *why)
 	}
 	for (size_t i = 0; i < s.len; i++)
 		if (s.at[i] < 0x20 || s.at[i] == 0x7f) {
-			text_add_str(why, "the password holds a control character, which clients cannot send");
+			text_add_str(why,
+				"the password holds a control character, which clients cannot send");
 			return false;
 		}
 	if (!span_is_utf8(s)) {
@@ -85,11 +86,14 @@ bool prompt_password(const char *whose, bool from_stdin, struct text *password, 
 
 	*password = TEXT_UP_TO(MOST_PASSWORD);
 	if (terminal ? !ask("Password for", whose, password) : !read_line(STDIN_FILENO, password))
-		text_printf(why, password->failed ? "the password has more than %d bytes" : "no password was given",
+		text_printf(why,
+			password->failed ? "the password has more than %d bytes"
+					 : "no password was given",
 			MOST_PASSWORD);
 	else if (!is_usable(text_span(password), why))
 		good = false;
-	else if (terminal && (!ask("Again for", whose, &again) ||
+	else if (terminal &&
+		(!ask("Again for", whose, &again) ||
 			!secret_equal(text_span(password), text_span(&again))))
 		text_add_str(why, "the two passwords differ");
 	else

@@ -20,30 +20,31 @@
 /* After common/log.h, whose names begin alike. */
 #include <syslog.h>
 
-#define MOST_WRITTEN (4 * MOST_LOG_LINE + 128)
-#define SYSLOG_SOCKET "/dev/log"
-#define SYSLOG_WAIT_MICROSECONDS 200000   /* for a syslog daemon that is behind */
+#define MOST_WRITTEN		 (4 * MOST_LOG_LINE + 128)
+#define SYSLOG_SOCKET		 "/dev/log"
+#define SYSLOG_WAIT_MICROSECONDS 200000 /* for a syslog daemon that is behind */
 
 struct sink {
 	enum log_target target;
 	int directory;
-	char *name;             /* of the file, in directory */
+	char *name; /* of the file, in directory */
 	int fd;
 	time_t looked;
-	unsigned long lost;     /* lines that could not be written */
+	unsigned long lost; /* lines that could not be written */
 };
 
 static void open_file(struct sink *k)
 {
 	if (k->fd >= 0)
 		close(k->fd);
-	k->fd = openat(k->directory, k->name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
-		O_NOCTTY, 0600);
+	k->fd = openat(k->directory, k->name,
+		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+		0600);
 	k->looked = time(NULL);
 }
 
-/* A socket for syslog, connected to nobody: each line is sent to SYSLOG_SOCKET by name, so that a syslog daemon
- * may be started again, and this process needs no right to make sockets. */
+/* A socket for syslog, connected to nobody: each line is sent to SYSLOG_SOCKET by name, so that
+ * a syslog daemon may be started again, and this process needs no right to make sockets. */
 static int open_syslog(void)
 {
 	const struct timeval patience = { 0, SYSLOG_WAIT_MICROSECONDS };
@@ -124,8 +125,8 @@ static void add_time(struct text *t)
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
-	text_printf(t, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-		utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000);
+	text_printf(t, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ ", utc.tm_year + 1900, utc.tm_mon + 1,
+		utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000);
 }
 
 static const char *level_word(enum log_level level)
@@ -156,19 +157,23 @@ static int syslog_level(enum log_level level)
 
 static void write_line(struct sink *k, struct span line)
 {
-	static const struct sockaddr_un syslogd = { .sun_family = AF_UNIX, .sun_path = SYSLOG_SOCKET };
+	static const struct sockaddr_un syslogd = { .sun_family = AF_UNIX,
+		.sun_path = SYSLOG_SOCKET };
 	ssize_t wrote;
 
 	do
-		wrote = k->target == LOG_TO_SYSLOG ? sendto(k->fd, line.at, line.len, MSG_NOSIGNAL,
-			(const struct sockaddr *)&syslogd, sizeof syslogd) : write(k->fd, line.at, line.len);
+		wrote = k->target == LOG_TO_SYSLOG
+			? sendto(k->fd, line.at, line.len, MSG_NOSIGNAL,
+				  (const struct sockaddr *)&syslogd, sizeof syslogd)
+			: write(k->fd, line.at, line.len);
 	while (wrote < 0 && errno == EINTR);
 	/* A full disk: nobody can be told but by the next line that fits. */
 	if (wrote != (ssize_t)line.len)
 		k->lost++;
 }
 
-void sink_write(struct sink *k, enum program program, pid_t pid, enum log_level level, struct span line)
+void sink_write(
+	struct sink *k, enum program program, pid_t pid, enum log_level level, struct span line)
 {
 	struct text t = TEXT_UP_TO(MOST_WRITTEN);
 	unsigned long lost = k->lost;

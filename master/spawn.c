@@ -19,11 +19,11 @@
 #include "common/log.h"
 #include "common/room.h"
 
-#define FILE_FD 5           /* the program itself, until exec */
+#define FILE_FD	      5 /* the program itself, until exec */
 #define FIRST_FREE_FD 6
-#define MOST_NAME 32
-#define MOST_FILES 65536    /* each program lowers it to what its room says */
-#define LOCKED_BYTES (256 * 1024 * 1024)
+#define MOST_NAME     32
+#define MOST_FILES    65536 /* each program lowers it to what its room says */
+#define LOCKED_BYTES  (256 * 1024 * 1024)
 
 static void give_up(const char *step)
 {
@@ -56,22 +56,26 @@ static void arrange_descriptors(const struct spawn *s)
 		give_up("descriptors");
 	log_open(s->name, log);
 	if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
-		(!s->keep_stderr && dup2(null, STDERR_FILENO) < 0) || dup2(control, CONTROL_FD) < 0 ||
-		dup2(log, LOG_FD) < 0 || dup3(file, FILE_FD, O_CLOEXEC) < 0)
+		(!s->keep_stderr && dup2(null, STDERR_FILENO) < 0) ||
+		dup2(control, CONTROL_FD) < 0 || dup2(log, LOG_FD) < 0 ||
+		dup3(file, FILE_FD, O_CLOEXEC) < 0)
 		give_up("descriptors");
 	log_open(s->name, LOG_FD);
-	/* Nothing else of master's survives: not its control channels, not its log ends, no key. */
+	/* Nothing else of master's survives: not its control channels, not its log ends, no key.
+	 * */
 	if (syscall(SYS_close_range, FIRST_FREE_FD, ~0u, 0) < 0)
 		for (int fd = FIRST_FREE_FD; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
 			close(fd);
 }
 
-/* Soft and hard limit to `wanted`; without the right to raise it, as much as the hard limit lets. */
+/* Soft and hard limit to `wanted`; without the right to raise it, as much as the hard limit
+ * lets. */
 static void limit_one(int resource, rlim_t wanted)
 {
 	struct rlimit r = { wanted, wanted };
 
-	if (setrlimit((__rlimit_resource_t)resource, &r) == 0 || getrlimit((__rlimit_resource_t)resource, &r) < 0)
+	if (setrlimit((__rlimit_resource_t)resource, &r) == 0 ||
+		getrlimit((__rlimit_resource_t)resource, &r) < 0)
 		return;
 	r.rlim_cur = r.rlim_max < wanted ? r.rlim_max : wanted;
 	setrlimit((__rlimit_resource_t)resource, &r);

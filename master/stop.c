@@ -36,7 +36,8 @@ void stop_started(struct supervisor *s)
 	if (s->phase != PHASE_STARTING || !process_all_serving(s))
 		return;
 	s->phase = PHASE_RUNNING;
-	log_notice(0, "started", KEY_STR("version", VALIJA_VERSION), KEY_NUM("generation", s->now.number),
+	log_notice(0, "started", KEY_STR("version", VALIJA_VERSION),
+		KEY_NUM("generation", s->now.number),
 		KEY_SPAN("hostname", s->now.settings->hostname), KEY_NUM("root", s->root));
 	let_go_of_terminal(s);
 	notify_ready(s);
@@ -44,15 +45,16 @@ void stop_started(struct supervisor *s)
 
 void stop_failed_start(struct supervisor *s, const char *program)
 {
-	fprintf(stderr, "valija: %s died %d times while starting; the log says why (%.*s)\n", program,
-		MOST_FAILED_STARTS, SPAN_ARG(s->now.settings->log));
+	fprintf(stderr, "valija: %s died %d times while starting; the log says why (%.*s)\n",
+		program, MOST_FAILED_STARTS, SPAN_ARG(s->now.settings->log));
 	log_error(0, "not-started", KEY_STR("program", program));
 	stop_begin(s, EX_SOFTWARE);
 }
 
 static void stage_begin(struct supervisor *s)
 {
-	unsigned int seconds = s->stopping == STAGE_FRONT ? (unsigned int)s->now.settings->stop_seconds
+	unsigned int seconds = s->stopping == STAGE_FRONT
+		? (unsigned int)s->now.settings->stop_seconds
 		: STAGE_SECONDS;
 	struct process *p, *after;
 

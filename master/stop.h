@@ -1,15 +1,15 @@
 /*
  * stop - how master's own start ends well or not, and how everything leaves in order.
  *
- * Front ends first, with stop_seconds to finish what is in flight; then, stage by stage (wiring.h), what
- * they needed; the log last. Who does not leave in time is killed.
+ * Front ends first, with stop_seconds to finish what is in flight; then, stage by stage
+ * (wiring.h), what they needed; the log last. Who does not leave in time is killed.
  */
 #ifndef VALIJA_STOP_H
 #define VALIJA_STOP_H
 
 #include "master/supervisor.h"
 
-#define STAGE_SECONDS 3   /* for each stage after the front ends */
+#define STAGE_SECONDS 3 /* for each stage after the front ends */
 
 /* A process serves: when all do, master is ready, and says so. */
 void stop_started(struct supervisor *s);

@@ -21,12 +21,12 @@ struct mailbox;
 struct listener;
 struct visitor;
 
-/* One configuration, whole: the values, and the files that belong to it, kept open so that a process
- * started later gets the same ones. number 0: none. */
+/* One configuration, whole: the values, and the files that belong to it, kept open so that a
+ * process started later gets the same ones. number 0: none. */
 struct generation {
 	uint32_t number;
 	struct settings *settings;
-	int chain, key;    /* PEM files, pinned by O_PATH, or -1 */
+	int chain, key; /* PEM files, pinned by O_PATH, or -1 */
 };
 
 /* A system user that a program becomes. */
@@ -44,22 +44,23 @@ TAILQ_HEAD(visitor_list, visitor);
 struct supervisor {
 	struct event_base *base;
 	struct paths paths;
-	bool root;                       /* separate users, chroot; else one uid for all */
+	bool root; /* separate users, chroot; else one uid for all */
 	bool foreground;
 	enum phase phase;
-	uint64_t since;                  /* seconds since 1970 */
+	uint64_t since; /* seconds since 1970 */
 
 	struct generation now, offered;
-	uint32_t last_number;            /* of the latest offer: a late answer to an old one must not count */
+	uint32_t last_number; /* of the latest offer: a late answer to an old one must not count */
 	struct event *offer_deadline;
 
 	struct account accounts[PROGRAM_COUNT];
-	uint32_t shared_group;           /* VALIJA_GROUP */
-	int program_file[PROGRAM_COUNT]; /* opened once: an upgrade never mixes versions before a restart */
-	int directory[DIRECTORY_COUNT];  /* O_PATH */
+	uint32_t shared_group; /* VALIJA_GROUP */
+	int program_file
+		[PROGRAM_COUNT]; /* opened once: an upgrade never mixes versions before a restart */
+	int directory[DIRECTORY_COUNT]; /* O_PATH */
 	unsigned char passport_key[PASSPORT_KEY_SIZE];
-	int null;                        /* /dev/null */
-	int own_log;                     /* reading end of master's own log channel */
+	int null;    /* /dev/null */
+	int own_log; /* reading end of master's own log channel */
 
 	struct process_list processes;
 	struct listener_list listeners;
@@ -67,13 +68,13 @@ struct supervisor {
 	size_t mailbox_count, waiting_count;
 	struct ticket_table tickets;
 
-	int lock, ready;                 /* the lock file; the pipe to `valija start`, or -1 */
-	struct visitor_list visitors;    /* connections of the valija command */
+	int lock, ready;	      /* the lock file; the pipe to `valija start`, or -1 */
+	struct visitor_list visitors; /* connections of the valija command */
 	unsigned int visitor_count;
-	int control;                     /* the listening control socket */
+	int control; /* the listening control socket */
 	struct event *control_event;
 
-	enum stage stopping;             /* which stage leaves now */
+	enum stage stopping; /* which stage leaves now */
 	struct event *stop_deadline;
 	struct event *signals[4];
 	int exit_code;

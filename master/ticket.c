@@ -32,27 +32,32 @@ static struct ticket *slot_for_new(struct ticket_table *t, uint64_t now)
 	return &t->slots[more - SLOTS_AT_A_TIME];
 }
 
-/* Looks at every slot, so that the time taken tells nothing of where, or whether, it was found. */
+/* Looks at every slot, so that the time taken tells nothing of where, or whether, it was found.
+ * */
 static struct ticket *find(const struct ticket_table *t, struct span bytes, uint64_t now)
 {
 	struct ticket *found = NULL;
 
 	for (size_t i = 0; i < t->count; i++)
-		if (secret_equal(span_of(t->slots[i].bytes, TICKET_SIZE), bytes) && is_good(&t->slots[i], now))
+		if (secret_equal(span_of(t->slots[i].bytes, TICKET_SIZE), bytes) &&
+			is_good(&t->slots[i], now))
 			found = &t->slots[i];
 	return found;
 }
 
-bool ticket_keep(struct ticket_table *t, uint64_t session, const struct msg_ticket_made *m, uint64_t now)
+bool ticket_keep(
+	struct ticket_table *t, uint64_t session, const struct msg_ticket_made *m, uint64_t now)
 {
 	struct ticket *k;
 
-	if (m->ticket.len != TICKET_SIZE || m->user.len == 0 || session == 0 || find(t, m->ticket, now))
+	if (m->ticket.len != TICKET_SIZE || m->user.len == 0 || session == 0 ||
+		find(t, m->ticket, now))
 		return false;
 	if (!(k = slot_for_new(t, now)))
 		return false;
 	memset(k, 0, sizeof *k);
-	if (!span_copy(m->user, k->user, sizeof k->user) || !span_copy(m->home, k->home, sizeof k->home))
+	if (!span_copy(m->user, k->user, sizeof k->user) ||
+		!span_copy(m->home, k->home, sizeof k->home))
 		return false;
 	memcpy(k->bytes, m->ticket.at, TICKET_SIZE);
 	k->session = session;
@@ -70,8 +75,8 @@ bool ticket_known(const struct ticket_table *t, struct span bytes, uint64_t now)
 	return bytes.len == TICKET_SIZE && find(t, bytes, now) != NULL;
 }
 
-enum ticket_verdict ticket_take(struct ticket_table *t, struct span bytes, uint64_t session, enum program program,
-	unsigned int index, uint64_t now, struct ticket *found)
+enum ticket_verdict ticket_take(struct ticket_table *t, struct span bytes, uint64_t session,
+	enum program program, unsigned int index, uint64_t now, struct ticket *found)
 {
 	struct ticket *k = bytes.len == TICKET_SIZE ? find(t, bytes, now) : NULL;
 	enum ticket_verdict verdict = TICKET_MISUSED;

@@ -1,9 +1,9 @@
 /*
  * userbase - users.db and passwd.db, as the command changes them.
  *
- * A user can log in when he is in both tables and gets mail when he is in users.db. So adding writes
- * passwd.db first, removing users.db first: a crash between the two leaves a password without a user, which
- * means nothing, and never a user without a password of his own.
+ * A user can log in when he is in both tables and gets mail when he is in users.db. So adding
+ * writes passwd.db first, removing users.db first: a crash between the two leaves a password
+ * without a user, which means nothing, and never a user without a password of his own.
  */
 #include "master/userbase.h"
 
@@ -63,7 +63,8 @@ void userbase_close(struct userbase **b)
 bool userbase_find(struct userbase *b, struct span key, struct text *value, struct user *u)
 {
 	text_reset(value);
-	return table_get(b->users, key, value) == TABLE_FOUND && user_decode(key, text_span(value), u);
+	return table_get(b->users, key, value) == TABLE_FOUND &&
+		user_decode(key, text_span(value), u);
 }
 
 /* --- looking through --- */
@@ -140,8 +141,8 @@ static bool commit_passwords(struct change *passwords)
 enum wanted { WANTED_NEW, WANTED_THERE };
 
 /* Changes either table or both; an empty key leaves one as it is. */
-static bool change(struct userbase *b, struct change *users, struct change *passwords, enum wanted wanted,
-	struct text *why)
+static bool change(struct userbase *b, struct change *users, struct change *passwords,
+	enum wanted wanted, struct text *why)
 {
 	struct text value = TEXT_UP_TO(MOST_USER_RECORD);
 	bool there, done = false, removing = users->key.len && users->value.len == 0;
@@ -150,13 +151,15 @@ static bool change(struct userbase *b, struct change *users, struct change *pass
 	/* The lock on users.db comes first, always: it guards both. */
 	if (!(users->build = table_build_begin(b->directory, USERS_TABLE)) ||
 		!(passwords->build = table_build_begin(b->directory, PASSWD_TABLE))) {
-		text_printf(why, "the user table cannot be changed: %s", errno == EWOULDBLOCK || errno == EAGAIN ?
-			"another command is changing it" : strerror(errno));
+		text_printf(why, "the user table cannot be changed: %s",
+			errno == EWOULDBLOCK || errno == EAGAIN ? "another command is changing it"
+								: strerror(errno));
 		goto out;
 	}
 	there = table_get(b->users, key, &value) == TABLE_FOUND;
 	if (there != (wanted == WANTED_THERE)) {
-		text_printf(why, "%.*s %s", SPAN_ARG(key), there ? "is there already" : "is not a user");
+		text_printf(why, "%.*s %s", SPAN_ARG(key),
+			there ? "is there already" : "is not a user");
 		goto out;
 	}
 	done = (users->key.len == 0 || fill(users, b->users)) && fill(passwords, b->passwords) &&

@@ -1,8 +1,8 @@
 /*
  * userbase - users.db and passwd.db, as the command changes them: each built aside and renamed.
  *
- * Daemons see the old or the new table, whole. users.db is locked for the whole change, so two commands
- * at once wait on each other's refusal rather than lose a change.
+ * Daemons see the old or the new table, whole. users.db is locked for the whole change, so two
+ * commands at once wait on each other's refusal rather than lose a change.
  */
 #ifndef VALIJA_USERBASE_H
 #define VALIJA_USERBASE_H
@@ -24,8 +24,8 @@ bool userbase_find(struct userbase *b, struct span key, struct text *value, stru
 /* In the order of addresses; the callback returns false to stop. */
 bool userbase_each(struct userbase *b, bool (*row)(void *me, const struct user *u), void *me);
 
-/* Each makes the change durable, or leaves everything as it was and puts a sentence into *why. `hash` is of
- * crypt(5). add refuses an address that is there, the others one that is not. */
+/* Each makes the change durable, or leaves everything as it was and puts a sentence into *why.
+ * `hash` is of crypt(5). add refuses an address that is there, the others one that is not. */
 bool userbase_add(struct userbase *b, const struct user *u, struct span hash, struct text *why);
 bool userbase_password(struct userbase *b, struct span key, struct span hash, struct text *why);
 bool userbase_remove(struct userbase *b, struct span key, struct text *why);

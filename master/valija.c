@@ -3,8 +3,8 @@
  *   runs as      root, or the one user of a trial; speaks with master over RUN/control
  *   trusts       its caller; the log, the tables and what daemons say are read as hostile input
  *
- * This file finds the command's row and the options; each command lives in its own cmd-*.c. The command
- * alone uses two other rooms: tlsproxy/ca.h and certificate.h make and read certificates.
+ * This file finds the command's row and the options; each command lives in its own cmd-*.c. The
+ * command alone uses two other rooms: tlsproxy/ca.h and certificate.h make and read certificates.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,12 +18,25 @@
 #include "master/conf.h"
 
 static const struct command *const commands[] = {
-	&cmd_init, &cmd_start, &cmd_stop, &cmd_reload, &cmd_status, &cmd_check, &cmd_env, &cmd_user_add,
-	&cmd_user_passwd, &cmd_user_del, &cmd_user_list, &cmd_user_show, &cmd_queue, &cmd_trace, &cmd_version,
+	&cmd_init,
+	&cmd_start,
+	&cmd_stop,
+	&cmd_reload,
+	&cmd_status,
+	&cmd_check,
+	&cmd_env,
+	&cmd_user_add,
+	&cmd_user_passwd,
+	&cmd_user_del,
+	&cmd_user_list,
+	&cmd_user_show,
+	&cmd_queue,
+	&cmd_trace,
+	&cmd_version,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
-#define MOST_WORDS 2
+#define MOST_WORDS    2
 
 /* Options that every command takes. */
 static const struct option_row common_options[] = {
@@ -81,15 +94,19 @@ static void tell_options(FILE *to, const struct option_row *rows)
 {
 	for (; rows && rows->name; rows++)
 		fprintf(to, "    %s%s%-*s %s\n", rows->name, rows->value ? " " : "",
-			(int)(24 - strlen(rows->name) - (rows->value ? 1 : 0)), rows->value ? rows->value : "",
-			rows->help);
+			(int)(24 - strlen(rows->name) - (rows->value ? 1 : 0)),
+			rows->value ? rows->value : "", rows->help);
 }
 
 static void tell_command(FILE *to, const struct command *c)
 {
 	fprintf(to, "usage: valija [--dir DIR] %s", c->words);
 	for (const struct option_row *o = c->options; o && o->name; o++)
-		fprintf(to, o->required ? " %s %s" : o->value ? " [%s %s]" : " [%s]", o->name, o->value);
+		fprintf(to,
+			o->required	   ? " %s %s"
+				: o->value ? " [%s %s]"
+					   : " [%s]",
+			o->name, o->value);
 	fprintf(to, "%s%s\n\n%s.\n\n", c->arguments[0] ? " " : "", c->arguments, c->help);
 	tell_options(to, c->options);
 	tell_options(to, common_options);
@@ -123,7 +140,8 @@ static const struct command *find(char *const *words, int n)
 	return NULL;
 }
 
-static const struct option_row *find_option(const struct option_row *rows, const char *name, size_t len)
+static const struct option_row *find_option(
+	const struct option_row *rows, const char *name, size_t len)
 {
 	for (; rows && rows->name; rows++)
 		if (strlen(rows->name) == len && strncmp(rows->name, name, len) == 0)
@@ -131,8 +149,8 @@ static const struct option_row *find_option(const struct option_row *rows, const
 	return NULL;
 }
 
-/* The command stands after the options that precede it; --dir may come before or after. Its row must be
- * known before its options can be read. */
+/* The command stands after the options that precede it; --dir may come before or after. Its row
+ * must be known before its options can be read. */
 static const struct command *find_command(int argc, char **argv, bool *help)
 {
 	char *words[MOST_WORDS];
@@ -154,7 +172,8 @@ static const struct command *find_command(int argc, char **argv, bool *help)
 	return n > 0 ? find(words, 1) : NULL;
 }
 
-/* One option and its value, as "--name value" or "--name=value". False after saying what is wrong. */
+/* One option and its value, as "--name value" or "--name=value". False after saying what is
+ * wrong. */
 static bool take_option(struct invocation *v, int argc, char **argv, int *i)
 {
 	const char *word = argv[*i], *equals = strchr(word, '='), *value = "";
@@ -197,8 +216,10 @@ static bool parse(struct invocation *v, int argc, char **argv)
 		}
 	}
 	if (v->argument_count < v->command->least || v->argument_count > v->command->most) {
-		cmd_fail(0, v->argument_count > v->command->most ? "%s: too many arguments" :
-			"%s needs more: %s", v->command->words, v->command->arguments);
+		cmd_fail(0,
+			v->argument_count > v->command->most ? "%s: too many arguments"
+							     : "%s needs more: %s",
+			v->command->words, v->command->arguments);
 		return false;
 	}
 	for (const struct option_row *o = v->command->options; o && o->name; o++)

@@ -13,19 +13,28 @@
 #include "common/message.h"
 #include "common/settings.h"
 
-/* Which orderly stop comes first: what speaks with clients, then what these need, the log last. */
-enum stage { STAGE_FRONT, STAGE_TLS, STAGE_AUTH, STAGE_QUEUE, STAGE_WORKERS, STAGE_LOG, STAGE_COUNT };
+/* Which orderly stop comes first: what speaks with clients, then what these need, the log last.
+ * */
+enum stage {
+	STAGE_FRONT,
+	STAGE_TLS,
+	STAGE_AUTH,
+	STAGE_QUEUE,
+	STAGE_WORKERS,
+	STAGE_LOG,
+	STAGE_COUNT
+};
 
 struct program_row {
 	enum program program;
-	const char *user;          /* system user when started by root; NULL: the mailbox owner's */
-	bool group;                /* supplementary group VALIJA_GROUP: may read users.db */
-	bool chrooted;             /* gets CAP_SYS_CHROOT (as root) and DIRECTORY_EMPTY */
-	bool per_user;             /* started on demand, one for each user */
-	size_t count_at;           /* offset in struct settings of how many; 0: one */
-	unsigned int directories;  /* bits 1 << DIRECTORY_x */
-	bool passport_key, certificate, private_key;
+	const char *user;         /* system user when started by root; NULL: the mailbox owner's */
+	size_t count_at;          /* offset in struct settings of how many; 0: one */
 	enum stage stage;
+	unsigned int directories; /* bits 1 << DIRECTORY_x */
+	bool group;               /* supplementary group VALIJA_GROUP: may read users.db */
+	bool chrooted;            /* gets CAP_SYS_CHROOT (as root) and DIRECTORY_EMPTY */
+	bool per_user;            /* started on demand, one for each user */
+	bool passport_key, certificate, private_key;
 };
 
 /* The row of a program, or NULL for those that master does not start. */

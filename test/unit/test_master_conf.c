@@ -70,8 +70,9 @@ static struct settings *expect_good(const char *text)
 
 static void test_three_lines(void **state)
 {
-	struct settings *s = expect_good("hostname = mail.example.org\n"
-		"domains = {example.org, \"example.net\"}\nport_base = 10000\n");
+	struct settings *s =
+		expect_good("hostname = mail.example.org\n"
+			    "domains = {example.org, \"example.net\"}\nport_base = 10000\n");
 
 	(void)state;
 	EXPECT_SPAN(s->hostname, "mail.example.org");
@@ -90,7 +91,9 @@ static void test_three_lines(void **state)
 static void test_forms_of_lists(void **state)
 {
 	static const char *const forms[] = {
-		"listen = {\"127.0.0.1\", \"::1\"}", "listen = \"127.0.0.1, ::1\"", "listen = {127.0.0.1,\n  '::1'}",
+		"listen = {\"127.0.0.1\", \"::1\"}",
+		"listen = \"127.0.0.1, ::1\"",
+		"listen = {127.0.0.1,\n  '::1'}",
 		"listen = {\"127.0.0.1,::1\"}",
 	};
 
@@ -127,16 +130,19 @@ static void test_own_name(void **state)
 static void test_lines_are_right_behind_comments(void **state)
 {
 	(void)state;
-	expect_errors("# one\n// two\n/* three\n   four */ hostname = h.example # five\n\nsmtp_errors = x\n",
+	expect_errors(
+		"# one\n// two\n/* three\n   four */ hostname = h.example # five\n\nsmtp_errors = x\n",
 		"6: smtp_errors needs a whole number, not \"x\"\n");
-	expect_errors("hostname = \"h.example\" # \"\nlog = '/var/log/#not//a comment'\nsmtp_errors = 0\n",
+	expect_errors(
+		"hostname = \"h.example\" # \"\nlog = '/var/log/#not//a comment'\nsmtp_errors = 0\n",
 		"3: smtp_errors = 0 is out of range: from 1 to 1000\n");
 }
 
 static void test_all_errors_at_once(void **state)
 {
 	(void)state;
-	expect_errors("hostname = \"a b\"\nfoo = {1, 2}\nsmtpd_processes = 65\nrecipients = 99\nbar = 1\n"
+	expect_errors(
+		"hostname = \"a b\"\nfoo = {1, 2}\nsmtpd_processes = 65\nrecipients = 99\nbar = 1\n"
 		"services = \"smtp, pop3, lmtp\"\nlisten = 300.1.2.3\ndomains = \"exam ple\"\nlog_level = loud\n"
 		"log = relative/name\n",
 		"1: hostname \"a b\" is not a host name: letters, digits and hyphens, with dots between\n"
@@ -154,7 +160,8 @@ static void test_all_errors_at_once(void **state)
 
 static void test_numbers(void **state)
 {
-	static const char *const wrong[] = { "-1", "99999999999999999999", "1e3", "0x10", "\"\"", "\"1 \"", "yes" };
+	static const char *const wrong[] = { "-1", "99999999999999999999", "1e3", "0x10", "\"\"",
+		"\"1 \"", "yes" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -171,14 +178,15 @@ static void test_numbers(void **state)
 static void test_set_twice(void **state)
 {
 	(void)state;
-	expect_errors("hostname = h.example\ndomains = {a.example}\nhostname = i.example\ndomains = {b.example}\n",
+	expect_errors(
+		"hostname = h.example\ndomains = {a.example}\nhostname = i.example\ndomains = {b.example}\n",
 		"3: hostname is set twice: first in line 1\n4: domains is set twice: first in line 2\n");
 }
 
 static void test_syntax(void **state)
 {
-	static const char *const wrong[] = { "hostname hostname\n", "hostname = \"open\n", "domains = {a, b\n", "= 5\n",
-		"hostname = {a}\n", "section { a = 5 }\n" };
+	static const char *const wrong[] = { "hostname hostname\n", "hostname = \"open\n",
+		"domains = {a, b\n", "= 5\n", "hostname = {a}\n", "section { a = 5 }\n" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -188,7 +196,8 @@ static void test_syntax(void **state)
 		assert_true(errors.len > 0);
 		text_clear(&errors);
 	}
-	expect_errors("hostname = h.example\nlog log\n", "2: missing equal sign after option 'log'\n");
+	expect_errors(
+		"hostname = h.example\nlog log\n", "2: missing equal sign after option 'log'\n");
 	expect_errors("hostname = \"h.\\\nexample\"\n# \"\nlog = \"syslog\nlog_level = info\n",
 		"4: the quotation mark that opens here is not closed\n");
 }
@@ -206,8 +215,10 @@ static void test_files(void **state)
 
 	(void)state;
 	assert_null(read_conf("hostname = h.example\ntls_certificate = /nonexistent/c.pem\n"
-		"log = /nonexistent/valija.log\n", true, &errors));
-	assert_non_null(strstr(text_str(&errors), "2: tls_certificate: /nonexistent/c.pem is not there"));
+			      "log = /nonexistent/valija.log\n",
+		true, &errors));
+	assert_non_null(
+		strstr(text_str(&errors), "2: tls_certificate: /nonexistent/c.pem is not there"));
 	assert_non_null(strstr(text_str(&errors), "tls_key: "));
 	assert_non_null(strstr(text_str(&errors), "3: log: there is no directory /nonexistent\n"));
 	text_clear(&errors);

@@ -13,7 +13,7 @@
 #include "common/settings.h"
 #include "common/text.h"
 
-#define PAGE "man/valija.conf.5"
+#define PAGE	  "man/valija.conf.5"
 #define MOST_PAGE 200000
 
 static struct text page = { NULL, 0, 0, MOST_PAGE, false };
@@ -39,16 +39,18 @@ static void expect(const char *name, const char *sentence)
 		fail_msg("%s does not say of %s: %s", PAGE, name, sentence);
 }
 
-static void expect_option(const char *kind, const char *name, const char *help, const char *initial, unsigned long long number,
-	unsigned long long least, unsigned long long most)
+static void expect_option(const char *kind, const char *name, const char *help, const char *initial,
+	unsigned long long number, unsigned long long least, unsigned long long most)
 {
 	char sentence[200];
 
-	snprintf(sentence, sizeof sentence, ".It Ic %s Pq %s ", name, strcmp(kind, "flag") ? kind : "yes or no");
+	snprintf(sentence, sizeof sentence, ".It Ic %s Pq %s ", name,
+		strcmp(kind, "flag") ? kind : "yes or no");
 	expect(name, sentence);
 	expect(name, help);
 	if (strcmp(kind, "number") == 0) {
-		snprintf(sentence, sizeof sentence, "From %llu to %llu; default %llu. ", least, most, number);
+		snprintf(sentence, sizeof sentence, "From %llu to %llu; default %llu. ", least,
+			most, number);
 		expect(name, sentence);
 	} else if (initial && initial[0]) {
 		snprintf(sentence, sizeof sentence, "Default: %s. ", initial);
@@ -59,11 +61,11 @@ static void expect_option(const char *kind, const char *name, const char *help, 
 static void test_every_option(void **state)
 {
 	(void)state;
-#define INITIAL_text(i) i, 0
-#define INITIAL_list(i) i, 0
+#define INITIAL_text(i)	  i, 0
+#define INITIAL_list(i)	  i, 0
 #define INITIAL_number(i) NULL, i
-#define INITIAL_flag(i) NULL, i
-#define O(kind, name, initial, least, most, help) \
+#define INITIAL_flag(i)	  NULL, i
+#define O(kind, name, initial, least, most, help)                                                  \
 	expect_option(#kind, #name, help, INITIAL_##kind(initial), least, most);
 	SETTINGS(O)
 #undef O

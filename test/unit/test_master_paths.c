@@ -56,7 +56,8 @@ static void test_below_a_directory(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const wrong[] = { "", "/valija-not-there/below", "/etc/passwd/x", "/valija-not-there/.." };
+	static const char *const wrong[] = { "", "/valija-not-there/below", "/etc/passwd/x",
+		"/valija-not-there/.." };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -46,7 +46,8 @@ static const char *written(enum log_level level, const char *line, size_t len)
 	sink_write(k, PROGRAM_SMTPD, 4711, level, span_of(line, len));
 	sink_free(&k);
 	text = whole_file(name);
-	assert_true(strlen(text) > TIME_LENGTH && text[4] == '-' && text[10] == 'T' && text[26] == 'Z');
+	assert_true(
+		strlen(text) > TIME_LENGTH && text[4] == '-' && text[10] == 'T' && text[26] == 'Z');
 	return text + TIME_LENGTH;
 }
 
@@ -55,7 +56,8 @@ static const char *written(enum log_level level, const char *line, size_t len)
 static void test_form(void **state)
 {
 	(void)state;
-	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "login user=ana"), "smtpd[4711]: login user=ana\n");
+	assert_string_equal(
+		WRITTEN(LOG_LEVEL_INFO, "login user=ana"), "smtpd[4711]: login user=ana\n");
 	assert_string_equal(WRITTEN(LOG_LEVEL_NOTICE, "x"), "smtpd[4711]: x\n");
 	assert_string_equal(WRITTEN(LOG_LEVEL_WARNING, "x"), "smtpd[4711]: warning: x\n");
 	assert_string_equal(WRITTEN(LOG_LEVEL_ERROR, "x"), "smtpd[4711]: error: x\n");
@@ -69,8 +71,10 @@ static void test_hostile(void **state)
 	(void)state;
 	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "a\n2026 auth[1]: login"),
 		"smtpd[4711]: a\\x0a2026 auth[1]: login\n");
-	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "\r\x1b[2J\x7f%n%s"), "smtpd[4711]: \\x0d\\x1b[2J\\x7f%n%s\n");
-	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "gr\xc3\xbc\xc3\x9f"), "smtpd[4711]: gr\xc3\xbc\xc3\x9f\n");
+	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "\r\x1b[2J\x7f%n%s"),
+		"smtpd[4711]: \\x0d\\x1b[2J\\x7f%n%s\n");
+	assert_string_equal(
+		WRITTEN(LOG_LEVEL_INFO, "gr\xc3\xbc\xc3\x9f"), "smtpd[4711]: gr\xc3\xbc\xc3\x9f\n");
 	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "\xff"), "smtpd[4711]: \\xff\n");
 	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "a\0b"), "smtpd[4711]: a\\x00b\n");
 }

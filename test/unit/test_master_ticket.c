@@ -12,7 +12,7 @@
 #include "master/ticket.h"
 
 #define SESSION 4711
-#define NOW 1000
+#define NOW	1000
 
 static const struct msg_ticket_made made = {
 	.ticket = { (const unsigned char *)"0123456789abcdef", TICKET_SIZE },
@@ -26,8 +26,8 @@ static const struct msg_ticket_made made = {
 
 static struct ticket_table table;
 
-static enum ticket_verdict take(const char *bytes, uint64_t session, enum program program, unsigned int index,
-	uint64_t now, struct ticket *k)
+static enum ticket_verdict take(const char *bytes, uint64_t session, enum program program,
+	unsigned int index, uint64_t now, struct ticket *k)
 {
 	return ticket_take(&table, span_str(bytes), session, program, index, now, k);
 }
@@ -39,28 +39,32 @@ static void test_good_once(void **state)
 	(void)state;
 	assert_true(ticket_keep(&table, SESSION, &made, NOW));
 	assert_true(ticket_known(&table, made.ticket, NOW));
-	assert_int_equal(take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW + TICKET_SECONDS - 1, &k),
+	assert_int_equal(take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1,
+				 NOW + TICKET_SECONDS - 1, &k),
 		TICKET_GOOD);
 	assert_string_equal(k.user, "ana@example.org");
 	assert_string_equal(k.home, "example.org/ana");
 	assert_int_equal(k.uid, 1000);
 	assert_int_equal(k.gid, 1001);
-	assert_int_equal(take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW, &k), TICKET_UNKNOWN);
+	assert_int_equal(
+		take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW, &k), TICKET_UNKNOWN);
 	assert_false(ticket_known(&table, made.ticket, NOW));
 }
 
 static void test_forged(void **state)
 {
-	static const char *const forged[] = { "0123456789abcdeg", "1123456789abcdef", "0123456789abcde",
-		"0123456789abcdef0", "" };
+	static const char *const forged[] = { "0123456789abcdeg", "1123456789abcdef",
+		"0123456789abcde", "0123456789abcdef0", "" };
 	struct ticket k = { .used = false };
 
 	(void)state;
 	assert_true(ticket_keep(&table, SESSION, &made, NOW));
 	for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++)
-		assert_int_equal(take(forged[i], SESSION, PROGRAM_IMAP_LOGIN, 1, NOW, &k), TICKET_UNKNOWN);
+		assert_int_equal(
+			take(forged[i], SESSION, PROGRAM_IMAP_LOGIN, 1, NOW, &k), TICKET_UNKNOWN);
 	/* An empty slot holds zeros, and zeros are no ticket. */
-	assert_int_equal(ticket_take(&table, span_of("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", TICKET_SIZE), 0, 0, 0, NOW, &k),
+	assert_int_equal(ticket_take(&table, span_of("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", TICKET_SIZE),
+				 0, 0, 0, NOW, &k),
 		TICKET_UNKNOWN);
 	assert_false(k.used);
 }
@@ -71,7 +75,8 @@ static void test_expired(void **state)
 
 	(void)state;
 	assert_true(ticket_keep(&table, SESSION, &made, NOW));
-	assert_int_equal(take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW + TICKET_SECONDS, &k),
+	assert_int_equal(
+		take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW + TICKET_SECONDS, &k),
 		TICKET_UNKNOWN);
 }
 
@@ -83,17 +88,22 @@ static void test_misused(void **state)
 		enum program program;
 		unsigned int index;
 	} wrong[] = {
-		{ SESSION + 1, PROGRAM_IMAP_LOGIN, 1 }, { 0, PROGRAM_IMAP_LOGIN, 1 }, { SESSION, PROGRAM_IMAP_LOGIN, 0 },
-		{ SESSION, PROGRAM_IMAP_LOGIN, 65537 }, { SESSION, PROGRAM_SMTPD, 1 },
+		{ SESSION + 1, PROGRAM_IMAP_LOGIN, 1 },
+		{ 0, PROGRAM_IMAP_LOGIN, 1 },
+		{ SESSION, PROGRAM_IMAP_LOGIN, 0 },
+		{ SESSION, PROGRAM_IMAP_LOGIN, 65537 },
+		{ SESSION, PROGRAM_SMTPD, 1 },
 	};
 	struct ticket k;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		assert_true(ticket_keep(&table, SESSION, &made, NOW));
-		assert_int_equal(take("0123456789abcdef", wrong[i].session, wrong[i].program, wrong[i].index, NOW, &k),
+		assert_int_equal(take("0123456789abcdef", wrong[i].session, wrong[i].program,
+					 wrong[i].index, NOW, &k),
 			TICKET_MISUSED);
-		assert_int_equal(take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW, &k), TICKET_UNKNOWN);
+		assert_int_equal(take("0123456789abcdef", SESSION, PROGRAM_IMAP_LOGIN, 1, NOW, &k),
+			TICKET_UNKNOWN);
 	}
 }
 
@@ -128,7 +138,9 @@ static void test_full(void **state)
 	}
 	assert_false(ticket_keep(&table, SESSION, &made, NOW));
 	/* None that is good was given up for it, and there is room again when they are old. */
-	assert_int_equal(ticket_take(&table, m.ticket, MOST_TICKETS, PROGRAM_IMAP_LOGIN, 1, NOW, &k), TICKET_GOOD);
+	assert_int_equal(
+		ticket_take(&table, m.ticket, MOST_TICKETS, PROGRAM_IMAP_LOGIN, 1, NOW, &k),
+		TICKET_GOOD);
 	assert_true(ticket_keep(&table, SESSION, &made, NOW));
 	assert_false(ticket_keep(&table, SESSION, &m, NOW));
 	assert_true(ticket_keep(&table, SESSION, &m, NOW + TICKET_SECONDS));

@@ -1,6 +1,6 @@
 /*
- * The wiring table and the table of messages agree: who may say something has a way to say it, and who has a
- * way has something to say.
+ * The wiring table and the table of messages agree: who may say something has a way to say it,
+ * and who has a way has something to say.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,11 +22,11 @@ static bool is_daemon(enum program p)
 static bool has_way(enum program a, enum program b)
 {
 	if (a == PROGRAM_MASTER)
-		return is_daemon(b) || b == PROGRAM_COMMAND;      /* control; the control socket */
+		return is_daemon(b) || b == PROGRAM_COMMAND; /* control; the control socket */
 	if (b == PROGRAM_MASTER)
 		return is_daemon(a) || a == PROGRAM_COMMAND;
 	if (b == PROGRAM_LOG)
-		return is_daemon(a);                              /* log channels */
+		return is_daemon(a); /* log channels */
 	if (a == PROGRAM_COMMAND)
 		return wiring_command_may(b);
 	if (b == PROGRAM_COMMAND)
@@ -58,25 +58,29 @@ static void test_every_message_has_a_way(void **state)
 			bool somebody = false;
 
 			/* A program that is not started yet (the relay) needs no way yet. */
-			if ((rows[i]->to & 1u << to) == 0 || (!is_daemon(to) && to != PROGRAM_MASTER && to != PROGRAM_COMMAND))
+			if ((rows[i]->to & 1u << to) == 0 ||
+				(!is_daemon(to) && to != PROGRAM_MASTER && to != PROGRAM_COMMAND))
 				continue;
 			for (enum program by = 0; by < PROGRAM_COUNT; by++)
 				if ((rows[i]->by & 1u << by) && has_way(by, to))
 					somebody = true;
 			if (!somebody)
-				fprintf(stderr, "%s cannot reach %s\n", rows[i]->name, program_name(to));
+				fprintf(stderr, "%s cannot reach %s\n", rows[i]->name,
+					program_name(to));
 			assert_true(somebody);
 		}
 		for (enum program by = 0; by < PROGRAM_COUNT; by++) {
 			bool somebody = false;
 
-			if ((rows[i]->by & 1u << by) == 0 || (!is_daemon(by) && by != PROGRAM_MASTER && by != PROGRAM_COMMAND))
+			if ((rows[i]->by & 1u << by) == 0 ||
+				(!is_daemon(by) && by != PROGRAM_MASTER && by != PROGRAM_COMMAND))
 				continue;
 			for (enum program to = 0; to < PROGRAM_COUNT; to++)
 				if ((rows[i]->to & 1u << to) && has_way(by, to))
 					somebody = true;
 			if (!somebody)
-				fprintf(stderr, "%s may say %s to nobody\n", program_name(by), rows[i]->name);
+				fprintf(stderr, "%s may say %s to nobody\n", program_name(by),
+					rows[i]->name);
 			assert_true(somebody);
 		}
 	}
@@ -109,10 +113,17 @@ static void test_every_wire_has_messages(void **state)
 static void test_what_may_not_be_joined(void **state)
 {
 	static const enum program apart[][2] = {
-		{ PROGRAM_SMTPD, PROGRAM_SMTPD }, { PROGRAM_SMTPD, PROGRAM_IMAP_LOGIN }, { PROGRAM_SMTPD, PROGRAM_LOCAL },
-		{ PROGRAM_SMTPD, PROGRAM_SPOOL }, { PROGRAM_SMTPD, PROGRAM_AUTH_HASH }, { PROGRAM_IMAP_LOGIN, PROGRAM_IMAP },
-		{ PROGRAM_IMAP_LOGIN, PROGRAM_QUEUE }, { PROGRAM_IMAP, PROGRAM_IMAP }, { PROGRAM_TLS, PROGRAM_AUTH },
-		{ PROGRAM_TLS_KEY, PROGRAM_AUTH }, { PROGRAM_TLS, PROGRAM_TLS },
+		{ PROGRAM_SMTPD, PROGRAM_SMTPD },
+		{ PROGRAM_SMTPD, PROGRAM_IMAP_LOGIN },
+		{ PROGRAM_SMTPD, PROGRAM_LOCAL },
+		{ PROGRAM_SMTPD, PROGRAM_SPOOL },
+		{ PROGRAM_SMTPD, PROGRAM_AUTH_HASH },
+		{ PROGRAM_IMAP_LOGIN, PROGRAM_IMAP },
+		{ PROGRAM_IMAP_LOGIN, PROGRAM_QUEUE },
+		{ PROGRAM_IMAP, PROGRAM_IMAP },
+		{ PROGRAM_TLS, PROGRAM_AUTH },
+		{ PROGRAM_TLS_KEY, PROGRAM_AUTH },
+		{ PROGRAM_TLS, PROGRAM_TLS },
 	};
 
 	(void)state;
