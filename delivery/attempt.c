@@ -6,8 +6,8 @@
  *   RECORDING  a spool worker appends what became of recipients to the envelope
  *   REMOVING   every recipient is done: a spool worker removes message and envelope
  *
- * What was delivered is never delivered again because it could not be recorded: such an attempt stays,
- * stranded, until a spool worker records it.
+ * What was delivered is never delivered again because it could not be recorded: such an attempt
+ * stays, stranded, until a spool worker records it.
  */
 #include "queue.h"
 
@@ -115,8 +115,8 @@ queued_set_aside(struct queue *q, struct queued *m, const char *reason)
 		struct spool_name name = spool_name(m->id, suffixes[i]);
 
 		if (renameat(q->queue, name.str, corrupt, name.str) < 0 && errno != ENOENT)
-			log_error(0, "spool-failed", KEY_ID("message", m->id), KEY_STR("at", SPOOL_CORRUPT),
-				KEY_ERRNO);
+			log_error(0, "spool-failed", KEY_ID("message", m->id),
+				KEY_STR("at", SPOOL_CORRUPT), KEY_ERRNO);
 	}
 	if (corrupt >= 0)
 		close(corrupt);
@@ -134,7 +134,8 @@ result_set(struct attempt *a, uint32_t i, struct verdict v)
 		return;
 	r->known = true;
 	r->verdict = v;
-	/* A worker's words are gone after its message: status and reason are kept, one after the other. */
+	/* A worker's words are gone after its message: status and reason are kept, one after the
+	 * other. */
 	r->own = must_alloc(v.status.len + v.reason.len + 1);
 	memcpy(r->own, v.status.at, v.status.len);
 	memcpy(r->own + v.status.len, v.reason.at, v.reason.len);
@@ -209,7 +210,8 @@ attempt_end(struct queue *q, struct attempt *a)
 		failed |= outcome == NEVER;
 		again |= a->destination[i].home != NULL && !is_final(outcome);
 		again |= a->result[i].known && !is_final(outcome);
-		elsewhere |= a->destination[i].home == NULL && !a->result[i].known && !is_final(outcome);
+		elsewhere |=
+			a->destination[i].home == NULL && !a->result[i].known && !is_final(outcome);
 	}
 	m->active = false;
 	m->held = failed && !again && !elsewhere;
@@ -238,8 +240,10 @@ feed_records(struct queue *q, struct conversation *c)
 	uint32_t i = a->record[c->cursor++];
 
 	(void)q;
-	send_spool_finish(c->worker->channel, c->id, &(struct msg_spool_finish){
-		.number = a->file.envelope.recipient[i].number, VERDICT_FIELDS(a->result[i].verdict) }, NULL);
+	send_spool_finish(c->worker->channel, c->id,
+		&(struct msg_spool_finish){.number = a->file.envelope.recipient[i].number,
+			VERDICT_FIELDS(a->result[i].verdict)},
+		NULL);
 	return c->cursor == a->records;
 }
 
@@ -267,15 +271,17 @@ attempt_record(struct queue *q, struct attempt *a)
 static bool
 is_news(const struct attempt *a, uint32_t i)
 {
-	const struct verdict *now = &a->result[i].verdict, *before = &a->file.envelope.recipient[i].told;
+	const struct verdict *now = &a->result[i].verdict,
+			     *before = &a->file.envelope.recipient[i].told;
 
 	if (!a->result[i].known)
 		return false;
 	if (is_final(now->outcome))
 		return true;
-	return !a->away && a->file.len < MOST_ENVELOPE_FILE / 2 && (now->outcome != before->outcome ||
-		now->code != before->code || !span_equal(now->status, before->status) ||
-		!span_equal(now->reason, before->reason));
+	return !a->away && a->file.len < MOST_ENVELOPE_FILE / 2 &&
+	       (now->outcome != before->outcome || now->code != before->code ||
+		       !span_equal(now->status, before->status) ||
+		       !span_equal(now->reason, before->reason));
 }
 
 static void
@@ -288,7 +294,8 @@ attempt_conclude(struct queue *q, struct attempt *a)
 	for (uint32_t i = 0; i < e->count; i++) {
 		if (is_news(a, i))
 			a->record[a->records++] = i;
-		done += (a->result[i].known ? a->result[i].verdict.outcome : e->recipient[i].told.outcome) == DONE;
+		done += (a->result[i].known ? a->result[i].verdict.outcome
+					    : e->recipient[i].told.outcome) == DONE;
 	}
 	/* That the envelope is gone says as much as a record for each. */
 	a->step = done == e->count ? REMOVING : RECORDING;
@@ -313,9 +320,14 @@ feed_copy(struct queue *q, struct conversation *c)
 		uint32_t i = a->mailbox[a->from + c->cursor++];
 		struct destination *d = &a->destination[i];
 
-		send_target(c->worker->channel, c->id, &(struct msg_target){
-			.number = e->recipient[i].number, .address = e->recipient[i].address,
-			.home = span_str(d->home), .folder = SPAN(""), .uid = d->uid, .gid = d->gid }, NULL);
+		send_target(c->worker->channel, c->id,
+			&(struct msg_target){.number = e->recipient[i].number,
+				.address = e->recipient[i].address,
+				.home = span_str(d->home),
+				.folder = SPAN(""),
+				.uid = d->uid,
+				.gid = d->gid},
+			NULL);
 		return false;
 	}
 	/* RFC 5321 4.4: the final delivery puts the return path on top. */
@@ -333,15 +345,16 @@ static void
 log_results(struct attempt *a, uint32_t from, uint32_t to)
 {
 	const struct envelope *e = &a->file.envelope;
-	uint64_t now = (uint64_t)time(NULL), delay = now > e->arrived ? (now - e->arrived) * 1000 : 0;
+	uint64_t now = (uint64_t)time(NULL),
+		 delay = now > e->arrived ? (now - e->arrived) * 1000 : 0;
 
 	for (uint32_t n = from; n < to; n++) {
 		uint32_t first = a->mailbox[n];
 
 		for (uint32_t i = first; i < e->count; i++)
 			if (a->destination[i].home != NULL && a->destination[i].first == first)
-				queue_log_recipient(e->session, e->id, e->recipient[i].address, delay,
-					a->result[i].verdict);
+				queue_log_recipient(e->session, e->id, e->recipient[i].address,
+					delay, a->result[i].verdict);
 	}
 }
 
@@ -471,7 +484,7 @@ attempts_resume(struct queue *q)
 
 /* --- beginning --- */
 
-/* Where each recipient that is not done leads now; users may have come and gone since it arrived. */
+/* Where each recipient that is not done leads now; users may have come and gone since. */
 static void
 attempt_resolve(struct queue *q, struct attempt *a)
 {
@@ -484,10 +497,12 @@ attempt_resolve(struct queue *q, struct attempt *a)
 			continue;
 		resolve(&q->resolver, q->daemon.settings, e->recipient[i].address, true, true, &r);
 		if (r.leads == LEADS_HERE)
-			a->destination[i] = (struct destination){ must_copy(text_span(&r.home)), r.uid, r.gid, i };
+			a->destination[i] = (struct destination){
+				must_copy(text_span(&r.home)), r.uid, r.gid, i};
 		else if (r.leads == LEADS_NOWHERE) {
 			result_set(a, i, r.verdict);
-			queue_log_recipient(e->session, e->id, e->recipient[i].address, 0, r.verdict);
+			queue_log_recipient(
+				e->session, e->id, e->recipient[i].address, 0, r.verdict);
 		}
 	}
 	resolved_clear(&r);
@@ -510,8 +525,8 @@ attempt_begin(struct queue *q, struct queued *m)
 			log_warning(0, "gone-from-queue", KEY_ID("message", m->id));
 			schedule_forget(&q->schedule, m);
 		} else {
-			log_error(0, "spool-failed", KEY_ID("message", m->id), KEY_STR("at", "envelope"),
-				KEY_ERRNO);
+			log_error(0, "spool-failed", KEY_ID("message", m->id),
+				KEY_STR("at", "envelope"), KEY_ERRNO);
 			schedule_at(&q->schedule, m, queue_now() + FIRST_RETRY_SECONDS);
 		}
 		return;

@@ -108,13 +108,14 @@ envelope_take(struct span *in, struct envelope *e)
 	struct span b;
 	uint8_t kind, version;
 
-	return record_take(in, &kind, &version, &b) && kind == RECORD_ENVELOPE && version == VERSION &&
-		wire_take_u64(&b, &e->id, 8) && wire_take_u64(&b, &e->session, 8) &&
-		wire_take_u8(&b, &e->service, 1) && wire_take_octets(&b, &e->sender, MOST_ADDRESS) &&
-		wire_take_octets(&b, &e->login, MOST_ADDRESS) && wire_take_u8(&b, &e->body, 1) &&
-		wire_take_flag(&b, &e->utf8, 1) && wire_take_u64(&b, &e->size, 8) &&
-		wire_take_octets(&b, &e->digest, DIGEST_SIZE) && wire_take_u64(&b, &e->arrived, 8) &&
-		wire_take_u32(&b, &e->count, 4) && b.len == 0;
+	return record_take(in, &kind, &version, &b) && kind == RECORD_ENVELOPE &&
+	       version == VERSION && wire_take_u64(&b, &e->id, 8) &&
+	       wire_take_u64(&b, &e->session, 8) && wire_take_u8(&b, &e->service, 1) &&
+	       wire_take_octets(&b, &e->sender, MOST_ADDRESS) &&
+	       wire_take_octets(&b, &e->login, MOST_ADDRESS) && wire_take_u8(&b, &e->body, 1) &&
+	       wire_take_flag(&b, &e->utf8, 1) && wire_take_u64(&b, &e->size, 8) &&
+	       wire_take_octets(&b, &e->digest, DIGEST_SIZE) && wire_take_u64(&b, &e->arrived, 8) &&
+	       wire_take_u32(&b, &e->count, 4) && b.len == 0;
 }
 
 static bool
@@ -123,10 +124,11 @@ recipient_take(struct span *in, struct envelope_recipient *r)
 	struct span b;
 	uint8_t kind, version;
 
-	return record_take(in, &kind, &version, &b) && kind == RECORD_RECIPIENT && version == VERSION &&
-		wire_take_u32(&b, &r->number, 4) && wire_take_octets(&b, &r->address, MOST_ADDRESS) &&
-		wire_take_octets(&b, &r->home, MOST_PATH_FIELD) && wire_take_u32(&b, &r->uid, 4) &&
-		wire_take_u32(&b, &r->gid, 4) && b.len == 0;
+	return record_take(in, &kind, &version, &b) && kind == RECORD_RECIPIENT &&
+	       version == VERSION && wire_take_u32(&b, &r->number, 4) &&
+	       wire_take_octets(&b, &r->address, MOST_ADDRESS) &&
+	       wire_take_octets(&b, &r->home, MOST_PATH_FIELD) && wire_take_u32(&b, &r->uid, 4) &&
+	       wire_take_u32(&b, &r->gid, 4) && b.len == 0;
 }
 
 static bool
@@ -156,8 +158,9 @@ tell_recipients(struct span *in, struct envelope *e)
 	while (record_take(in, &kind, &version, &b)) {
 		struct envelope_recipient *r;
 
-		if (kind != RECORD_TOLD || version != VERSION || !told_take(b, &number, &v, &when) ||
-		    (r = idmap_get(&by_number, number + 1ull)) == NULL)
+		if (kind != RECORD_TOLD || version != VERSION ||
+			!told_take(b, &number, &v, &when) ||
+			(r = idmap_get(&by_number, number + 1ull)) == NULL)
 			continue;
 		r->told = v;
 		r->told_at = when;

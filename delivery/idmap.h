@@ -27,7 +27,8 @@ void *idmap_get(const struct idmap *m, uint64_t id);
 /* `id` is not 0 and not there yet. */
 void idmap_put(struct idmap *m, uint64_t id, void *value);
 void idmap_remove(struct idmap *m, uint64_t id);
-/* All values in turn: start with *place 0; NULL at the end. Nothing may be put or removed meanwhile. */
+/* All values in turn: start with *place 0; NULL at the end. Nothing may be put or removed
+ * meanwhile. */
 void *idmap_next(const struct idmap *m, size_t *place);
 
 #endif

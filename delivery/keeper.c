@@ -45,9 +45,12 @@ queue_log_recipient(uint64_t session, uint64_t id, struct span to, uint64_t dela
 
 	text_printf(&seconds, "%llu.%02llu", (unsigned long long)delay / 1000,
 		(unsigned long long)delay % 1000 / 10);
-	log_info(session, sent ? "delivered" : "not-delivered", KEY_ID("message", id), KEY_SPAN("to", to),
-		KEY_STR("relay", "local"), KEY_SPAN("delay", text_span(&seconds)), KEY_SPAN("dsn", v.status),
-		KEY_STR("status", sent ? "sent" : v.outcome == NEVER ? "bounced" : "deferred"),
+	log_info(session, sent ? "delivered" : "not-delivered", KEY_ID("message", id),
+		KEY_SPAN("to", to), KEY_STR("relay", "local"),
+		KEY_SPAN("delay", text_span(&seconds)), KEY_SPAN("dsn", v.status),
+		KEY_STR("status", sent		       ? "sent"
+				  : v.outcome == NEVER ? "bounced"
+						       : "deferred"),
 		KEY_SPAN("reason", v.reason));
 	text_clear(&seconds);
 }
@@ -80,8 +83,10 @@ keeper_init(struct queue *q)
 	q->queue = open_in(q->spool, SPOOL_QUEUE, O_RDONLY | O_DIRECTORY, 0);
 	q->users = table_reader(q->daemon.directory[DIRECTORY_STATE], USERS_TABLE);
 	if (q->queue < 0 || q->users == NULL) {
-		log_error(0, "not-started", KEY_STR("reason", q->queue < 0 ? "the spool cannot be opened" :
-			"the table of users cannot be opened"), KEY_ERRNO);
+		log_error(0, "not-started",
+			KEY_STR("reason", q->queue < 0 ? "the spool cannot be opened"
+						       : "the table of users cannot be opened"),
+			KEY_ERRNO);
 		return false;
 	}
 	resolver_init(&q->resolver, q->users);

@@ -1,4 +1,4 @@
-/* keeper - the queue's state: made before confinement, served after. queue.c and the tests call it. */
+/* keeper - the queue's state: made before confinement, served after; for queue.c and tests. */
 #ifndef VALIJA_KEEPER_H
 #define VALIJA_KEEPER_H
 

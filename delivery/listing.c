@@ -37,7 +37,8 @@ state_of(const struct queued *m, const struct envelope *e)
 
 	for (uint32_t i = 0; i < e->count; i++) {
 		failed |= e->recipient[i].told.outcome == NEVER;
-		waits |= e->recipient[i].told.outcome != NEVER && e->recipient[i].told.outcome != DONE;
+		waits |= e->recipient[i].told.outcome != NEVER &&
+			 e->recipient[i].told.outcome != DONE;
 	}
 	return m->active ? "active" : failed && !waits ? "held" : "deferred";
 }
@@ -68,17 +69,25 @@ list_message(struct listing *l, const struct queued *m)
 
 	if (!m->has_envelope || queued_read(l->q, m->id, &f) < 0)
 		return;
-	send_queue_entry(l->to, l->id, &(struct msg_queue_entry){ .message = m->id,
-		.state = span_str(state_of(m, &f.envelope)), .arrived = f.envelope.arrived,
-		.size = f.envelope.size, .sender = f.envelope.sender, .recipients = f.envelope.count }, NULL);
+	send_queue_entry(l->to, l->id,
+		&(struct msg_queue_entry){.message = m->id,
+			.state = span_str(state_of(m, &f.envelope)),
+			.arrived = f.envelope.arrived,
+			.size = f.envelope.size,
+			.sender = f.envelope.sender,
+			.recipients = f.envelope.count},
+		NULL);
 	for (uint32_t i = 0; i < f.envelope.count && sent < MOST_LISTED_RECIPIENTS; i++) {
 		const struct envelope_recipient *r = &f.envelope.recipient[i];
 
 		if (r->told.outcome == DONE)
 			continue;
 		reason_of(r, &reason);
-		send_queue_entry_recipient(l->to, l->id, &(struct msg_queue_entry_recipient){
-			.message = m->id, .address = r->address, .reason = text_span(&reason) }, NULL);
+		send_queue_entry_recipient(l->to, l->id,
+			&(struct msg_queue_entry_recipient){.message = m->id,
+				.address = r->address,
+				.reason = text_span(&reason)},
+			NULL);
 		sent++;
 	}
 	l->listed++;
@@ -94,8 +103,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (int n = 0; n < ENTRIES_A_TURN && l->at < l->count && channel_waiting(l->to) < MOST_FED_PACKETS;
-	    n++) {
+	for (int n = 0;
+		n < ENTRIES_A_TURN && l->at < l->count && channel_waiting(l->to) < MOST_FED_PACKETS;
+		n++) {
 		struct queued *m = schedule_find(&l->q->schedule, l->message[l->at++]);
 
 		if (m != NULL)

@@ -5,8 +5,8 @@
  *   may be lied to by    queue, which names homes: none leads out of the mail root; and by whoever
  *               owns a Maildir and plants links or pipes in it. May lie to: queue.
  *
- * One of several. It waits for the disk, so it is a process of its own: everything that queue says in one
- * round is made durable together, then answered (placer.h; the states of a file: states.h).
+ * One of several. It waits for the disk, so it is a process of its own: everything that queue says
+ * in one round is made durable together, then answered (placer.h; the states of a file: states.h).
  */
 #include "common/daemon.h"
 #include "placer.h"
@@ -20,9 +20,9 @@ struct local {
 };
 
 static const int syscalls[] = {
-	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(mkdirat), SCMP_SYS(linkat), SCMP_SYS(unlinkat),
-	SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range), SCMP_SYS(sync_file_range2),
-	-1,
+	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(mkdirat), SCMP_SYS(linkat),
+	SCMP_SYS(unlinkat), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
+	SCMP_SYS(sync_file_range2), -1,
 };
 
 static const struct room local_room = {

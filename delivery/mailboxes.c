@@ -1,4 +1,4 @@
-/* mailboxes - see mailboxes.h. Sorted, so that 10,000 recipients cost no 100,000,000 comparisons. */
+/* mailboxes - see mailboxes.h. Sorted: 10,000 recipients shall not cost 100,000,000 comparisons. */
 #include "mailboxes.h"
 
 #include "common/text.h"

@@ -9,7 +9,7 @@
 struct destination {
 	char *home;              /* owned; NULL: not here */
 	uint32_t uid, gid;
-	uint32_t first;          /* the recipient that stands for this mailbox: itself, or an earlier one */
+	uint32_t first; /* the recipient that stands for this mailbox: itself, or an earlier one */
 };
 
 /* Sets ->first of each that has a home, and returns a new array of those that stand for a mailbox

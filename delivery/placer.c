@@ -127,7 +127,8 @@ open_home(struct placer *p, struct span home, struct text *path)
 	text_reset(path);
 	text_add(path, home);
 	text_add_str(path, "/Maildir");
-	return path->failed ? (errno = ENAMETOOLONG, -1) : maildir_open(p->mail, text_str(path), true);
+	return path->failed ? (errno = ENAMETOOLONG, -1)
+			    : maildir_open(p->mail, text_str(path), true);
 }
 
 static void
@@ -144,11 +145,13 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 		say_lend_refused(from, id, V_BUSY);
 		return;
 	}
-	if ((maildir = open_home(p, m->home, &path)) < 0 || (file = maildir_file(maildir, &tmp)) < 0 ||
-	    (other = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) {
+	if ((maildir = open_home(p, m->home, &path)) < 0 ||
+		(file = maildir_file(maildir, &tmp)) < 0 ||
+		(other = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) {
 		struct verdict v = verdict_of_errno(errno);
 
-		log_error(0, "mailbox-unusable", KEY_ID("message", id), KEY_SPAN("directory", m->home),
+		log_error(0, "mailbox-unusable", KEY_ID("message", id),
+			KEY_SPAN("directory", m->home),
 			KEY_STR("at", maildir < 0 ? "Maildir" : "tmp"), KEY_ERRNO);
 		say_lend_refused(from, id, v);
 		if (file >= 0)
@@ -263,7 +266,7 @@ job_refuse_target(struct job *job, struct target *t, struct verdict v)
 	t->refused = true;
 	if (job->copy) {
 		send_place_refused(job->from, job->id,
-			&(struct msg_place_refused){ .number = t->number, VERDICT_FIELDS(v) }, NULL);
+			&(struct msg_place_refused){.number = t->number, VERDICT_FIELDS(v)}, NULL);
 	} else if (job->why.outcome == 0) {
 		job->why = v;
 		job->why_number = t->number;
@@ -336,8 +339,8 @@ batch_sync_places(struct batch *b)
 		if (!at->named || maildir_sync(at->maildir, "new") == 0)
 			continue;
 		at->error = errno;
-		log_error(0, "sync-failed", KEY_STR("directory", at->home), KEY_STR("folder", at->folder),
-			KEY_ERRNO);
+		log_error(0, "sync-failed", KEY_STR("directory", at->home),
+			KEY_STR("folder", at->folder), KEY_ERRNO);
 	}
 }
 

@@ -61,8 +61,9 @@ struct batch {
 };
 
 /* The place of a target, opened at its first use. NULL with errno. */
-struct place *batch_place(struct placer *p, struct batch *b, const struct job *job, struct target *t);
-/* Gives the durable file its name in each target's new/; t->refused and job->why say what failed. */
+struct place *batch_place(
+	struct placer *p, struct batch *b, const struct job *job, struct target *t);
+/* Gives the durable file its name in each target's new/; t->refused, job->why say what failed. */
 void batch_name(struct placer *p, struct batch *b, struct job *job);
 /* Takes back every name that `job` was given in this batch. */
 void batch_unname(struct batch *b, struct job *job);

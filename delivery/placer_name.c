@@ -145,8 +145,8 @@ name_target(const struct job *job, struct place *at, struct target *t, struct so
 			continue;
 		if (link_into(s, at, t) == 0)
 			return 0;
-		/* Another mount of the same file system, too many links, or a file system that links
-		 * across directories not at all. */
+		/* Another mount of the same file system, too many links, or a file system that
+		 * links across directories not at all. */
 		if (errno != EXDEV && errno != EMLINK && errno != EPERM)
 			return -1;
 	}

@@ -1,11 +1,11 @@
 /*
  * queue - knows every message that is on its way: keeps the envelope of those that smtpd receives,
  * resolves addresses, and decides what is delivered, spooled and tried again when.
- *   inherits    channels to master, log, every smtpd, local and spool; the command's come at run time;
- *               the spool and the state directory (users.db, to read)
+ *   inherits    channels to master, log, every smtpd, local and spool; the command's come at run
+ *               time; the spool and the state directory (users.db, to read)
  *   keeps       nothing: its user (_queue), the spool, and the calls that files need
- *   may be lied to by    smtpd: about who a client is, never about a file; by local and spool. May lie
- *               to: smtpd, and about mail to anybody.
+ *   may be lied to by    smtpd: about who a client is, never about a file; by local and spool.
+ *               May lie to: smtpd, and about mail to anybody.
  *
  * One event loop that never waits for a disk's acknowledgement: blocking is the workers' trade.
  */
@@ -14,8 +14,8 @@
 #include <seccomp.h>
 
 static const int syscalls[] = {
-	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(unlinkat), SCMP_SYS(renameat),
-	SCMP_SYS(renameat2), -1,
+	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(unlinkat),
+	SCMP_SYS(renameat), SCMP_SYS(renameat2), -1,
 };
 
 static const struct room queue_room = {
@@ -32,7 +32,8 @@ prepare(void *me)
 
 	d->paths[d->path_count++] = (struct room_path){ d->directory[DIRECTORY_SPOOL], ".",
 		ROOM_READ | ROOM_MAKE };
-	d->paths[d->path_count++] = (struct room_path){ d->directory[DIRECTORY_STATE], ".", ROOM_READ };
+	d->paths[d->path_count++] = (struct room_path){ d->directory[DIRECTORY_STATE], ".",
+		ROOM_READ };
 	return keeper_init(q);
 }
 

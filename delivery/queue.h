@@ -1,7 +1,7 @@
 /*
  * queue - what the files of the queue manager share.
  *
- *   worker.c       the local and spool workers: who is there, who is least busy, what waits to be said
+ *   worker.c       the local and spool workers: who is there, who is least busy, what is unsaid
  *   transaction.c  smtpd's conversation: from mail_begin to mail_told
  *   attempt.c      a queued message's turn: resolve, deliver, record, remove
  *   recover.c      what lies in the spool at start
@@ -85,7 +85,8 @@ struct troubled {
 void transaction_lent(struct queue *q, struct conversation *c, int fd);
 void transaction_refused(struct queue *q, struct conversation *c, struct verdict v);
 /* One mailbox could not take it: none does. */
-void transaction_place_refused(struct queue *q, struct conversation *c, uint32_t number, struct verdict v);
+void transaction_place_refused(struct queue *q, struct conversation *c, uint32_t number,
+	struct verdict v);
 void transaction_placed(struct queue *q, struct conversation *c);
 void transaction_spooled(struct queue *q, struct conversation *c);
 /* Its worker has died. */

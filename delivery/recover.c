@@ -63,8 +63,8 @@ note(struct queue *q, const char *name)
 		schedule_at(&q->schedule, m, queue_now());
 }
 
-/* Halves: a message alone is what a crash left before the promise or after the end; an envelope alone
- * is a damage, and its turn says so. */
+/* Halves: a message alone is what a crash left before the promise or after the end; an envelope
+ * alone is a damage, and its turn says so. */
 static void
 scan_end(struct queue *q)
 {
@@ -76,7 +76,8 @@ scan_end(struct queue *q)
 	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL) {
 		if (m->has_message && m->has_envelope)
 			continue;
-		schedule_at(&q->schedule, m, queue_now() + (m->has_envelope ? 0 : ORPHAN_WAIT_SECONDS));
+		schedule_at(
+			&q->schedule, m, queue_now() + (m->has_envelope ? 0 : ORPHAN_WAIT_SECONDS));
 		halves++;
 	}
 	log_info(0, "queue-read", KEY_NUM("messages", q->schedule.messages.count - halves),
@@ -96,7 +97,8 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 		errno = 0;
 		if ((entry = readdir(q->scan)) == NULL) {
 			if (errno != 0)
-				log_error(0, "spool-failed", KEY_STR("directory", SPOOL_QUEUE), KEY_ERRNO);
+				log_error(0, "spool-failed", KEY_STR("directory", SPOOL_QUEUE),
+					KEY_ERRNO);
 			scan_end(q);
 			attempts_run(q);
 			return;
@@ -129,7 +131,8 @@ recover_orphan(struct queue *q, struct queued *m)
 {
 	struct stat st;
 
-	if (fstatat(q->queue, spool_name(m->id, SUFFIX_ENVELOPE).str, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+	if (fstatat(q->queue, spool_name(m->id, SUFFIX_ENVELOPE).str, &st, AT_SYMLINK_NOFOLLOW) ==
+		0) {
 		m->has_envelope = m->has_message = true;
 		return true;
 	}

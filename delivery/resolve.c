@@ -127,9 +127,11 @@ resolve_postmaster(struct resolver *r, const struct settings *settings, struct r
 	struct text key = TEXT_UP_TO(MOST_ADDRESS);
 
 	if (settings->postmaster.len > 0 &&
-	    (!key_of(settings->postmaster, &key) || look_up(r, text_span(&key), to) != TABLE_FOUND ||
-	    to->leads != LEADS_HERE)) {
-		log_warning(0, "postmaster-is-nobody", KEY_SPAN("postmaster", settings->postmaster));
+		(!key_of(settings->postmaster, &key) ||
+			look_up(r, text_span(&key), to) != TABLE_FOUND ||
+			to->leads != LEADS_HERE)) {
+		log_warning(
+			0, "postmaster-is-nobody", KEY_SPAN("postmaster", settings->postmaster));
 		to->leads = LEADS_NOWHERE;
 	}
 	text_clear(&key);

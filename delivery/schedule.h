@@ -40,7 +40,7 @@ void schedule_at(struct schedule *s, struct queued *m, uint32_t when);
 void schedule_park(struct schedule *s, struct queued *m);
 /* The message that is due first, or NULL. */
 struct queued *schedule_first(const struct schedule *s);
-/* How long to wait after the try number `tries` (from 1): doubling, with up to a quarter of jitter. */
+/* How long to wait after try number `tries` (from 1): doubling, with up to a quarter of jitter. */
 uint32_t schedule_delay(unsigned int tries);
 
 #endif

@@ -4,8 +4,8 @@
  *   keeps       nothing: the queue user (_queue), the spool, and the calls that files need
  *   may be lied to by    queue. May lie to: queue.
  *
- * One of several. It waits for the disk, so it is a process of its own: everything that queue says in one
- * round is made durable together, then answered (spooler.h; the states of a file: states.h).
+ * One of several. It waits for the disk, so it is a process of its own: everything that queue says
+ * in one round is made durable together, then answered (spooler.h; the states of a file: states.h).
  */
 #include "common/daemon.h"
 #include "spooler.h"
@@ -18,9 +18,9 @@ struct spool {
 };
 
 static const int syscalls[] = {
-	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(linkat), SCMP_SYS(unlinkat), SCMP_SYS(ftruncate),
-	SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
-	SCMP_SYS(sync_file_range2), -1,
+	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(linkat), SCMP_SYS(unlinkat),
+	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(sync_file_range), SCMP_SYS(sync_file_range2), -1,
 };
 
 static const struct room spool_room = {

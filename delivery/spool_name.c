@@ -16,6 +16,6 @@ spool_name(uint64_t id, const char *suffix)
 bool
 spool_name_parse(const char *name, const char *suffix, uint64_t *id)
 {
-	return strlen(name) == ID_LENGTH + strlen(suffix) && strcmp(name + ID_LENGTH, suffix) == 0 &&
-		id_parse(span_of(name, ID_LENGTH), id);
+	return strlen(name) == ID_LENGTH + strlen(suffix) &&
+	       strcmp(name + ID_LENGTH, suffix) == 0 && id_parse(span_of(name, ID_LENGTH), id);
 }

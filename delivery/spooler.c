@@ -146,7 +146,7 @@ queue_gone(void *me, struct channel *from)
 	list_drop(s, &s->removing, from);
 }
 
-/* A file in queue/ without a name, or, where there is no such thing, with one that start removes. */
+/* A file in queue/ without a name; where there is no such thing, with one that start removes. */
 static int
 unnamed(struct spooler *s, struct spool_job *job, const char *suffix)
 {
@@ -181,7 +181,8 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 	if ((job->fd = unnamed(s, job, SUFFIX_MESSAGE SUFFIX_UNNAMED)) < 0 ||
 	    (other = fcntl(job->fd, F_DUPFD_CLOEXEC, 0)) < 0) {
 		log_error(0, "spool-unusable", KEY_ID("message", id), KEY_ERRNO);
-		say_lend_refused(from, id, errno == ENOSPC || errno == EDQUOT ? V_STORAGE : V_LATER);
+		say_lend_refused(
+			from, id, errno == ENOSPC || errno == EDQUOT ? V_STORAGE : V_LATER);
 		job_free(s, job);
 		return;
 	}

@@ -26,7 +26,7 @@ struct spooler {
 
 extern const struct hearing spooler_hears_queue;   /* me: struct spooler */
 
-/* Makes the directories of the spool where they are missing. False (logged) when it cannot be used. */
+/* Makes the spool's directories where they are missing. False (logged) when it cannot be used. */
 bool spooler_init(struct spooler *s, int spool);
 void spooler_clear(struct spooler *s);
 /* Does what waits; blocks for the disk. */

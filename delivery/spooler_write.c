@@ -137,8 +137,9 @@ append(struct spooler *s, struct spool_job *first)
 	end = end_of_records(fd);
 	if (end >= 0 && lseek(fd, end, SEEK_SET) == end) {
 		result = 0;
-		for (struct spool_job *job = first; job != NULL && job->id == first->id && result == 0;
-		    job = TAILQ_NEXT(job, next))
+		for (struct spool_job *job = first;
+			job != NULL && job->id == first->id && result == 0;
+			job = TAILQ_NEXT(job, next))
 			result = write_all(fd, job->strings.at, job->strings.len);
 		if (result == 0)
 			result = fdatasync(fd);

@@ -3,22 +3,22 @@
  *
  * All local: the file is lent in the first recipient's Maildir/tmp. Otherwise in the spool.
  *
- *   state     on disk                         reached by                      a crash now leaves
- *   --------- ------------------------------- ------------------------------- ---------------------------
- *   LENT      unnamed file, others may write  open(O_TMPFILE): on_lend        nothing
- *   SEALED    unnamed, nobody can write       F_SETLEASE: lent_seal           nothing
- *   DURABLE   unnamed, body on the disk       fdatasync: *_work               nothing
- *   NAMED     Maildir: in new/ of mailboxes   linkat: place_link              whole messages, not promised:
- *                                                                             the sender sends again
- *             spool: ID.msg, perhaps ID.env   linkat: spool_link              ID.msg alone: removed at start;
- *                                                                             both: queued, not promised
- *   PROMISED  names on the disk               fsync of directories: *_work    everything; 250 may be said
+ *   state     on disk                     reached by                   a crash now leaves
+ *   --------- --------------------------- ---------------------------- -------------------------
+ *   LENT      unnamed, others may write   open(O_TMPFILE): on_lend     nothing
+ *   SEALED    unnamed, nobody can write   F_SETLEASE: lent_seal        nothing
+ *   DURABLE   unnamed, body on the disk   fdatasync: *_work            nothing
+ *   NAMED     Maildir: in new/            linkat: batch_name           whole messages, promised to
+ *                                                                      nobody: sent again
+ *             spool: ID.msg, then ID.env  linkat: spool_write          ID.msg alone: removed at
+ *                                                                      start; both: queued
+ *   PROMISED  names on the disk           fsync of directory: *_work   all; 250 may be said
  *
  *   and in the spool, while it is queued:
- *   TOLD      record in ID.env                append + fdatasync: *_work      what was told stays told
- *   DONE      ID.msg alone                    unlink ID.env: *_work           ID.msg: removed at start
- *   GONE      nothing                         unlink ID.msg, fsync            nothing
- *   UNREADABLE both in corrupt/               rename: queued_set_aside        an administrator decides
+ *   TOLD      record in ID.env            append, fdatasync: *_work    what was told stays told
+ *   DONE      ID.msg alone                unlink ID.env: *_work        ID.msg: removed at start
+ *   GONE      nothing                     unlink ID.msg, fsync         nothing
+ *   UNREADABLE both in corrupt/           rename: queued_set_aside     an administrator decides
  *
  * Where a file system knows no O_TMPFILE, "unnamed" is a name in Maildir/tmp (swept after 36
  * hours) or ID.new in the spool (removed at start).

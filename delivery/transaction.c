@@ -72,10 +72,11 @@ static void
 tell(struct queue *q, struct transaction *t, struct verdict v)
 {
 	if (t->smtpd != NULL)
-		send_mail_told(t->smtpd, t->c.id, &(struct msg_mail_told){ VERDICT_FIELDS(v) }, NULL);
+		send_mail_told(t->smtpd, t->c.id, &(struct msg_mail_told){VERDICT_FIELDS(v)}, NULL);
 	if (v.outcome != DONE)
-		log_info(t->session, "not-accepted", KEY_ID("message", t->c.id), KEY_NUM("code", v.code),
-			KEY_SPAN("dsn", v.status), KEY_SPAN("reason", v.reason));
+		log_info(t->session, "not-accepted", KEY_ID("message", t->c.id),
+			KEY_NUM("code", v.code), KEY_SPAN("dsn", v.status),
+			KEY_SPAN("reason", v.reason));
 	transaction_free(q, t);
 }
 
@@ -229,8 +230,10 @@ on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_
 
 	(void)fd;
 	resolved_init(&r);
-	if (t->count < q->daemon.settings->recipients && q->pending_recipients < MOST_PENDING_RECIPIENTS) {
-		resolve(&q->resolver, q->daemon.settings, m->address, t->utf8, t->login[0] != '\0', &r);
+	if (t->count < q->daemon.settings->recipients &&
+		q->pending_recipients < MOST_PENDING_RECIPIENTS) {
+		resolve(&q->resolver, q->daemon.settings, m->address, t->utf8, t->login[0] != '\0',
+			&r);
 		if (r.leads != LEADS_NOWHERE)
 			recipient_add(q, t, m, &r);
 		v = r.verdict;
@@ -287,13 +290,17 @@ feed_lend(struct queue *q, struct conversation *c)
 	struct destination *d = &t->destination[t->mailboxes > 0 ? t->mailbox[0] : 0];
 
 	(void)q;
-	send_lend(c->worker->channel, c->id, &(struct msg_lend){
-		.home = t->by_queue ? SPAN_NONE : span_str(d->home), .uid = d->uid, .gid = d->gid }, NULL);
+	send_lend(c->worker->channel, c->id,
+		&(struct msg_lend){.home = t->by_queue ? SPAN_NONE : span_str(d->home),
+			.uid = d->uid,
+			.gid = d->gid},
+		NULL);
 	return true;
 }
 
 static void
-on_mail_data(void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
+on_mail_data(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
 {
 	struct queue *q = me;
 	struct transaction *t = idmap_get(&q->conversations, id);
@@ -342,9 +349,14 @@ feed_place(struct queue *q, struct conversation *c)
 		uint32_t i = t->mailbox[c->cursor++];
 		struct destination *d = &t->destination[i];
 
-		send_target(c->worker->channel, c->id, &(struct msg_target){ .number = t->recipient[i].number,
-			.address = span_str(t->recipient[i].address), .home = span_str(d->home),
-			.folder = SPAN(""), .uid = d->uid, .gid = d->gid }, NULL);
+		send_target(c->worker->channel, c->id,
+			&(struct msg_target){.number = t->recipient[i].number,
+				.address = span_str(t->recipient[i].address),
+				.home = span_str(d->home),
+				.folder = SPAN(""),
+				.uid = d->uid,
+				.gid = d->gid},
+			NULL);
 		return false;
 	}
 	send_place(c->worker->channel, c->id, &(struct msg_place){ .size = t->size,
@@ -362,15 +374,25 @@ feed_spool(struct queue *q, struct conversation *c)
 		struct recipient *r = &t->recipient[c->cursor];
 		struct destination *d = &t->destination[c->cursor++];
 
-		send_spool_recipient(c->worker->channel, c->id, &(struct msg_spool_recipient){
-			.number = r->number, .address = span_str(r->address), .home = span_str(d->home),
-			.uid = d->uid, .gid = d->gid }, NULL);
+		send_spool_recipient(c->worker->channel, c->id,
+			&(struct msg_spool_recipient){.number = r->number,
+				.address = span_str(r->address),
+				.home = span_str(d->home),
+				.uid = d->uid,
+				.gid = d->gid},
+			NULL);
 		return false;
 	}
-	send_spool(c->worker->channel, c->id, &(struct msg_spool){ .size = t->size,
-		.digest = span_of(t->digest, DIGEST_SIZE), .session = t->session, .service = t->service,
-		.sender = span_str(t->sender), .login = span_str(t->login), .body = t->body,
-		.utf8 = t->utf8 }, NULL);
+	send_spool(c->worker->channel, c->id,
+		&(struct msg_spool){.size = t->size,
+			.digest = span_of(t->digest, DIGEST_SIZE),
+			.session = t->session,
+			.service = t->service,
+			.sender = span_str(t->sender),
+			.login = span_str(t->login),
+			.body = t->body,
+			.utf8 = t->utf8},
+		NULL);
 	return true;
 }
 
@@ -413,7 +435,8 @@ transaction_placed(struct queue *q, struct conversation *c)
 	uint64_t delay = queue_now_milliseconds() - t->begun;
 
 	for (uint32_t i = 0; i < t->count; i++)
-		queue_log_recipient(t->session, c->id, span_str(t->recipient[i].address), delay, V_DELIVERED);
+		queue_log_recipient(
+			t->session, c->id, span_str(t->recipient[i].address), delay, V_DELIVERED);
 	q->served++;
 	tell(q, t, V_DELIVERED);
 }
@@ -444,7 +467,8 @@ transaction_refused(struct queue *q, struct conversation *c, struct verdict v)
 }
 
 void
-transaction_place_refused(struct queue *q, struct conversation *c, uint32_t number, struct verdict v)
+transaction_place_refused(
+	struct queue *q, struct conversation *c, uint32_t number, struct verdict v)
 {
 	struct transaction *t = transaction_of(c);
 

@@ -31,7 +31,8 @@ struct verdict {
 #define V_LATER VERDICT_IS(LATER, 451, "4.3.0", "Mail system not ready, try again later")
 #define V_LEAVING VERDICT_IS(LATER, 451, "4.3.2", "Mail system is going down, try again later")
 #define V_BUSY VERDICT_IS(LATER, 451, "4.3.2", "Too many transactions, try again later")
-#define V_MISCONFIGURED VERDICT_IS(LATER, 451, "4.3.5", "Mail system is not configured for this address")
+#define V_MISCONFIGURED                                                                            \
+	VERDICT_IS(LATER, 451, "4.3.5", "Mail system is not configured for this address")
 #define V_STORAGE VERDICT_IS(LATER, 452, "4.3.1", "Insufficient system storage")
 #define V_MAILBOX_FULL VERDICT_IS(LATER, 452, "4.2.2", "Mailbox is full")
 #define V_MAILBOX_UNUSABLE VERDICT_IS(LATER, 451, "4.2.0", "Mailbox cannot be used at this time")

@@ -78,7 +78,8 @@ worker_feed(struct queue *q, struct worker *w)
 	static const struct timeval wait = { .tv_usec = FEED_WAIT_MICROSECONDS };
 	struct conversation *c;
 
-	while ((c = TAILQ_FIRST(&w->to_feed)) != NULL && channel_waiting(w->channel) < MOST_FED_PACKETS) {
+	while ((c = TAILQ_FIRST(&w->to_feed)) != NULL &&
+		channel_waiting(w->channel) < MOST_FED_PACKETS) {
 		if (!c->feed(q, c))
 			continue;
 		TAILQ_REMOVE(&w->to_feed, c, to_feed);

@@ -73,7 +73,8 @@ rig_remove(struct place_rig *r)
 
 /* Calls `each` for every regular name in a directory below `at`; returns how many there are. */
 static inline int
-rig_each(int at, const char *path, void (*each)(void *me, int directory, const char *name), void *me)
+rig_each(
+	int at, const char *path, void (*each)(void *me, int directory, const char *name), void *me)
 {
 	int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), count = 0;
 	struct dirent *entry;
@@ -151,9 +152,12 @@ rig_users(struct place_rig *r, const struct rig_user *users)
 
 	assert_non_null(b);
 	for (; users->address != NULL; users++) {
-		struct user u = { .address = span_str(users->address), .home = span_str(users->home),
-			.uid = geteuid(), .gid = getegid(), .created = users->created,
-			.disabled = users->disabled };
+		struct user u = {.address = span_str(users->address),
+			.home = span_str(users->home),
+			.uid = geteuid(),
+			.gid = getegid(),
+			.created = users->created,
+			.disabled = users->disabled};
 
 		text_reset(&record);
 		user_encode(&u, &record);
@@ -172,7 +176,8 @@ rig_kill_before(pid_t child, int calls, bool (*done)(void *me), void *me)
 	int status, stops = 0;
 
 	/* Stopped by PTRACE_INTERRUPT: every second stop is the entry of a call. */
-	while (ptrace(PTRACE_SYSCALL, child, NULL, NULL) == 0 && waitpid(child, &status, 0) == child) {
+	while (ptrace(PTRACE_SYSCALL, child, NULL, NULL) == 0 &&
+		waitpid(child, &status, 0) == child) {
 		if (!WIFSTOPPED(status))
 			fail_msg("the worker ended by itself");
 		if (stops++ % 2 == 0 && stops / 2 + 1 == calls)

@@ -36,9 +36,11 @@ random_envelope(uint32_t count)
 
 	e.recipient = must_alloc(count * sizeof(*e.recipient));
 	for (uint32_t i = 0; i < count; i++)
-		e.recipient[i] = (struct envelope_recipient){ .number = i * 7, .uid = (uint32_t)rand(),
-			.gid = (uint32_t)rand(), .address = random_bytes(MOST_ADDRESS),
-			.home = random_bytes(MOST_PATH_FIELD) };
+		e.recipient[i] = (struct envelope_recipient){.number = i * 7,
+			.uid = (uint32_t)rand(),
+			.gid = (uint32_t)rand(),
+			.address = random_bytes(MOST_ADDRESS),
+			.home = random_bytes(MOST_PATH_FIELD)};
 	return e;
 }
 
@@ -67,7 +69,8 @@ same(const struct envelope *a, const struct envelope *b)
 		assert_int_equal(a->recipient[i].number, b->recipient[i].number);
 		assert_true(span_equal(a->recipient[i].address, b->recipient[i].address));
 		assert_true(span_equal(a->recipient[i].home, b->recipient[i].home));
-		assert_true(a->recipient[i].uid == b->recipient[i].uid && a->recipient[i].gid == b->recipient[i].gid);
+		assert_true(a->recipient[i].uid == b->recipient[i].uid &&
+			    a->recipient[i].gid == b->recipient[i].gid);
 	}
 }
 
@@ -94,7 +97,8 @@ i1_any_bytes_survive(void **state)
 		for (uint32_t i = 0; i < e.count; i++)
 			assert_int_equal(back.recipient[i].told.outcome, i == about ? NEVER : 0);
 		assert_true(span_equal(back.recipient[about].told.reason, reason));
-		assert_true(back.recipient[about].told.code == 550 && back.recipient[about].told_at == 77);
+		assert_true(back.recipient[about].told.code == 550 &&
+			    back.recipient[about].told_at == 77);
 		free((void *)(uintptr_t)reason.at);
 		envelope_clear(&back);
 		random_free(&e);
@@ -123,7 +127,9 @@ a_torn_tail_is_cut_at_the_last_whole_record(void **state)
 
 		assert_int_equal(envelope_decode(s, &back, &whole), len >= born);
 		if (len >= born) {
-			assert_int_equal(whole, len == file.len ? file.len : len >= told ? told : born);
+			assert_int_equal(whole, len == file.len ? file.len
+						: len >= told	? told
+								: born);
 			assert_int_equal(envelope_whole(s), whole);
 			assert_int_equal(back.recipient[0].told.outcome,
 				len == file.len ? DONE : len >= told ? LATER : 0);

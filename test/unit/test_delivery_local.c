@@ -171,8 +171,14 @@ write_message(struct played *p)
 static void
 target(struct played *p, uint64_t id, uint32_t number, const char *home, const char *folder)
 {
-	send_target(p->channel, id, &(struct msg_target){ .number = number, .address = SPAN("x@example.org"),
-		.home = span_str(home), .folder = span_str(folder), .uid = geteuid(), .gid = getegid() }, NULL);
+	send_target(p->channel, id,
+		&(struct msg_target){.number = number,
+			.address = SPAN("x@example.org"),
+			.home = span_str(home),
+			.folder = span_str(folder),
+			.uid = geteuid(),
+			.gid = getegid()},
+		NULL);
 }
 
 static void
@@ -370,7 +376,8 @@ f1_planted_names(void **state)
 static void
 f3_names_do_not_lead_out(void **state)
 {
-	static const char *const homes[] = { "../escaped", "/tmp/escaped", "d/../../escaped", "", "d//x", "d/./x" };
+	static const char *const homes[] = {
+		"../escaped", "/tmp/escaped", "d/../../escaped", "", "d//x", "d/./x"};
 	static const char *const folders[] = { "..", "../x", ".a/b", "cur", "..x", "/x", "." };
 	struct played p;
 
@@ -492,7 +499,8 @@ killed_at_every_step(void **state)
 		place(&p, 1, MESSAGE_SIZE);
 		killed = rig_kill_before(p.worker, call, answered, &p);
 		answered(&p);
-		bool first = whole_or_absent(one, p.placed > 0), second = whole_or_absent(two, p.placed > 0);
+		bool first = whole_or_absent(one, p.placed > 0),
+		     second = whole_or_absent(two, p.placed > 0);
 
 		before_promise += first && second && p.placed == 0;
 		half += first != second;

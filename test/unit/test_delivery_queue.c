@@ -1,5 +1,5 @@
-/* The queue manager: smtpd and the command are played, the workers are the real ones in the same loop,
- * so that they can be made to die at the wrong moment. */
+/* The queue manager: smtpd and the command are played, the workers are the real ones in the same
+ * loop, so that they can be made to die at the wrong moment. */
 #include "delivery_rig.h"
 #include "expect.h"
 
@@ -41,7 +41,8 @@ static const struct rig_user users[] = {
 };
 
 static void
-on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail_begun *m, const int *fd)
+on_mail_begun(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_begun *m, const int *fd)
 {
 	struct world *w = me;
 
@@ -67,7 +68,8 @@ on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 }
 
 static void
-on_mail_file(void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
+on_mail_file(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
 {
 	struct world *w = me;
 
@@ -79,7 +81,8 @@ on_mail_file(void *me, struct channel *from, uint64_t id, const struct msg_mail_
 }
 
 static void
-on_mail_told(void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
+on_mail_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
 {
 	struct world *w = me;
 
@@ -92,7 +95,8 @@ on_mail_told(void *me, struct channel *from, uint64_t id, const struct msg_mail_
 }
 
 static void
-on_queue_entry(void *me, struct channel *from, uint64_t id, const struct msg_queue_entry *m, const int *fd)
+on_queue_entry(
+	void *me, struct channel *from, uint64_t id, const struct msg_queue_entry *m, const int *fd)
 {
 	struct world *w = me;
 
@@ -117,7 +121,8 @@ on_queue_entry_recipient(void *me, struct channel *from, uint64_t id,
 }
 
 static void
-on_queue_end(void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
+on_queue_end(
+	void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
 {
 	struct world *w = me;
 
@@ -162,7 +167,8 @@ wire(struct world *w, enum program program, const struct hearing *queue_hears,
 	int ends[2];
 
 	assert_int_equal(channel_pair(ends), 0);
-	keeper_peer_came(&w->q, channel_new(w->base, ends[0], PROGRAM_QUEUE, program, 0, queue_hears, &w->q));
+	keeper_peer_came(&w->q,
+		channel_new(w->base, ends[0], PROGRAM_QUEUE, program, 0, queue_hears, &w->q));
 	return channel_new(w->base, ends[1], program, PROGRAM_QUEUE, 0, hears, me);
 }
 
@@ -250,8 +256,10 @@ world_make(void **state)
 	rig_make(&w->rig);
 	rig_users(&w->rig, users);
 	w->base = event_base_new();
-	w->settings = (struct settings){ .domains = { domains, 1 }, .recipients = 10, .connections = 3,
-		.message_size_bytes = 100000 };
+	w->settings = (struct settings){.domains = {domains, 1},
+		.recipients = 10,
+		.connections = 3,
+		.message_size_bytes = 100000};
 	w->file_fd = -1;
 	queue_comes(w);
 	local_comes(w);
@@ -283,8 +291,12 @@ begin(struct world *w, uint64_t id, const char *login)
 {
 	int before = w->begun;
 
-	send_mail_begin(w->smtpd, id, &(struct msg_mail_begin){ .session = 99, .sender = SPAN("s@far.example"),
-		.login = span_str(login), .body = BODY_8BITMIME }, NULL);
+	send_mail_begin(w->smtpd, id,
+		&(struct msg_mail_begin){.session = 99,
+			.sender = SPAN("s@far.example"),
+			.login = span_str(login),
+			.body = BODY_8BITMIME},
+		NULL);
 	wait_for(w, &w->begun, before + 1);
 }
 
@@ -439,7 +451,8 @@ ceilings_hold(void **state)
 	assert_int_equal(w->recipient_code[10], 452); /* RFC 5321 4.5.3.1.10 */
 	send_mail_abort(w->smtpd, 1, &(struct msg_mail_abort){ }, NULL);
 	send_mail_abort(w->smtpd, 2, &(struct msg_mail_abort){ }, NULL);
-	send_mail_begin(w->smtpd, 5, &(struct msg_mail_begin){ .sender = SPAN("a\r\nBcc: x@y") }, NULL);
+	send_mail_begin(
+		w->smtpd, 5, &(struct msg_mail_begin){.sender = SPAN("a\r\nBcc: x@y")}, NULL);
 	wait_for(w, &w->begun, 5);
 	assert_int_equal(w->begun_code, 501);
 	send_mail_begin(w->smtpd, 6, &(struct msg_mail_begin){ .size = 100001 }, NULL);
@@ -683,9 +696,10 @@ start_recovers_every_state(void **state)
 
 	write_file(w, spool_name(11, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* queued */
 	write_envelope(w, 11, 11);
-	write_file(w, spool_name(12, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* half named, or done */
-	write_envelope(w, 13, 13);                                          /* damaged: no message */
-	write_file(w, spool_name(14, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* damaged: no envelope in it */
+	write_file(w, spool_name(12, ".msg").str, MESSAGE, MESSAGE_SIZE); /* half named, or done */
+	write_envelope(w, 13, 13);					  /* damaged: no message */
+	write_file(w, spool_name(14, ".msg").str, MESSAGE,
+		MESSAGE_SIZE); /* damaged: no envelope in it */
 	write_file(w, spool_name(14, ".env").str, "rubbish", 7);
 	write_file(w, spool_name(15, ".msg").str, MESSAGE, MESSAGE_SIZE);   /* another's envelope */
 	write_envelope(w, 99, 15);
@@ -701,7 +715,8 @@ start_recovers_every_state(void **state)
 	assert_int_equal(inbox(w, "ana"), 1);
 	assert_int_equal(rig_count(w->rig.spool, "corrupt"), 5);
 	assert_int_equal(in_queue(w), 2);
-	/* The orphan is not removed at once: another spool worker might be about to name its envelope. */
+	/* The orphan is not removed at once: another spool worker might be about to name its
+	 * envelope. */
 	orphan = schedule_find(&w->q.schedule, 12);
 	assert_true(orphan != NULL && orphan->due > queue_now() + 30);
 	schedule_at(&w->q.schedule, orphan, queue_now());

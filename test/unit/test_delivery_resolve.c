@@ -16,7 +16,7 @@ static const struct rig_user some[] = {
 	{ "zoe@example.org", "example.org/zoe", 100, false },
 	{ "ana@example.org", "example.org/ana", 200, false },
 	{ "old@example.org", "example.org/old", 50, true },
-	{ "abuse@second.example", "second.example/abuse", 300, false },
+	{ "abuse@second.example", "second.example/a", 300, false },
 	{ NULL, NULL, 0, false },
 };
 
@@ -40,7 +40,7 @@ static const struct row rows[] = {
 	{ "PostMaster",                 false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
 	{ "postmaster@second.example",  false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
 	{ "Abuse@example.org",          false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
-	{ "abuse@second.example",       false, LEADS_HERE,      250, "2.1.5", "second.example/abuse" },
+	{ "abuse@second.example",       false, LEADS_HERE,      250, "2.1.5", "second.example/a" },
 	/* HARDENING R1: the forms of relaying, from a stranger and from who has logged in. */
 	{ "a@elsewhere.example",        false, LEADS_NOWHERE,   550, "5.7.1", NOT_HERE },
 	{ "a@elsewhere.example",        true,  LEADS_ELSEWHERE, 250, "2.1.5", NOT_HERE },
@@ -100,8 +100,10 @@ every_address_leads_where_it_should(void **state)
 static void
 postmaster_is_who_the_settings_say(void **state)
 {
-	static const struct row ana = { "postmaster", false, LEADS_HERE, 250, "2.1.5", "example.org/ana" };
-	static const struct row zoe = { "postmaster", false, LEADS_HERE, 250, "2.1.5", "example.org/zoe" };
+	static const struct row ana = { "postmaster", false, LEADS_HERE, 250, "2.1.5",
+		"example.org/ana" };
+	static const struct row zoe = { "postmaster", false, LEADS_HERE, 250, "2.1.5",
+		"example.org/zoe" };
 	struct resolver r;
 
 	(void)state;
@@ -120,12 +122,17 @@ postmaster_is_who_the_settings_say(void **state)
 static void
 the_first_user_may_go(void **state)
 {
-	static const struct rig_user later[] = { { "bob@example.org", "example.org/bob", 900, false },
-		{ "ana@example.org", "example.org/ana", 200, false }, { NULL, NULL, 0, false } };
+	static const struct rig_user later[] = {
+		{ "bob@example.org", "example.org/bob", 900, false },
+		{ "ana@example.org", "example.org/ana", 200, false }, { NULL, NULL, 0, false },
+	};
 	static const struct rig_user none[] = { { NULL, NULL, 0, false } };
-	static const struct row zoe = { "postmaster", false, LEADS_HERE, 250, "2.1.5", "example.org/zoe" };
-	static const struct row ana = { "postmaster", false, LEADS_HERE, 250, "2.1.5", "example.org/ana" };
-	static const struct row nobody = { "postmaster", false, LEADS_NOWHERE, 451, "4.3.5", NOT_HERE };
+	static const struct row zoe = { "postmaster", false, LEADS_HERE, 250, "2.1.5",
+		"example.org/zoe" };
+	static const struct row ana = { "postmaster", false, LEADS_HERE, 250, "2.1.5",
+		"example.org/ana" };
+	static const struct row nobody = { "postmaster", false, LEADS_NOWHERE, 451, "4.3.5",
+		NOT_HERE };
 	struct resolver r;
 
 	(void)state;
@@ -144,7 +151,8 @@ the_first_user_may_go(void **state)
 static void
 i4_damaged_records_are_nobody(void **state)
 {
-	static const struct row row = { "ana@example.org", false, LEADS_NOWHERE, 550, "5.1.1", NOT_HERE };
+	static const struct row row = { "ana@example.org", false, LEADS_NOWHERE, 550, "5.1.1",
+		NOT_HERE };
 	struct table_build *b = table_build_begin(rig.state, USERS_TABLE);
 	struct resolver r;
 

@@ -1,5 +1,6 @@
-/* The spool worker: message and envelope together or not at all, records behind a torn tail, removal;
- * and what is left when it is killed before each of its system calls (delivery/states.h). */
+/* The spool worker: message and envelope together or not at all, records behind a torn tail,
+ * removal; and what is left when it is killed before each of its system calls (delivery/states.h).
+ */
 #include "delivery_rig.h"
 
 #include "delivery/envelope.h"
@@ -175,10 +176,17 @@ static void
 spool(struct played *p, uint64_t id)
 {
 	for (uint32_t i = 0; i < 3; i++)
-		send_spool_recipient(p->channel, id, &(struct msg_spool_recipient){ .number = i,
-			.address = SPAN("x@example.org"), .home = i == 0 ? SPAN("d/x") : SPAN("") }, NULL);
-	send_spool(p->channel, id, &(struct msg_spool){ .size = MESSAGE_SIZE, .session = 5,
-		.digest = SPAN("0123456789abcdef0123456789abcdef"), .sender = SPAN("a@b.example") }, NULL);
+		send_spool_recipient(p->channel, id,
+			&(struct msg_spool_recipient){.number = i,
+				.address = SPAN("x@example.org"),
+				.home = i == 0 ? SPAN("d/x") : SPAN("")},
+			NULL);
+	send_spool(p->channel, id,
+		&(struct msg_spool){.size = MESSAGE_SIZE,
+			.session = 5,
+			.digest = SPAN("0123456789abcdef0123456789abcdef"),
+			.sender = SPAN("a@b.example")},
+		NULL);
 }
 
 static char *
@@ -247,7 +255,8 @@ records_follow_a_torn_tail(void **state)
 	assert_int_equal(write(fd, "\x40\0\0\0half", 8), 8);
 	close(fd);
 	play(&p);
-	send_spool_finish(p.channel, 7, &(struct msg_spool_finish){ .number = 1, VERDICT_FIELDS(v) }, NULL);
+	send_spool_finish(
+		p.channel, 7, &(struct msg_spool_finish){.number = 1, VERDICT_FIELDS(v)}, NULL);
 	wait_for(&p, &p.finished);
 	assert_int_equal(p.outcome, DONE);
 	file = envelope_of(7, &len);
@@ -258,7 +267,8 @@ records_follow_a_torn_tail(void **state)
 	free(file);
 	/* About a message that is not there: nothing to lose, but no success. */
 	p.finished = 0;
-	send_spool_finish(p.channel, 8, &(struct msg_spool_finish){ .number = 1, VERDICT_FIELDS(v) }, NULL);
+	send_spool_finish(
+		p.channel, 8, &(struct msg_spool_finish){.number = 1, VERDICT_FIELDS(v)}, NULL);
 	wait_for(&p, &p.finished);
 	assert_int_equal(p.outcome, LATER);
 	stop(&p);
@@ -321,7 +331,8 @@ killed_while_spooling(void **state)
 			size_t len, whole;
 			char *file = envelope_of(id, &len);
 
-			assert_true(envelope_decode(span_of(file, len), &e, &whole) && whole == len && e.id == id);
+			assert_true(envelope_decode(span_of(file, len), &e, &whole) &&
+				    whole == len && e.id == id);
 			envelope_clear(&e);
 			free(file);
 		}
