@@ -3,8 +3,8 @@
 #define VALIJA_DELIVERY_LIMITS_H
 
 #define MOST_PLACES 128              /* mailboxes in one place or place_copy; more go in several */
-#define MOST_LENT 4000               /* files that one worker lends at a time, descriptors allowing */
-#define MOST_TRANSACTIONS 20000      /* of all smtpd together, besides settings.connections of each */
+#define MOST_LENT 4000               /* files that one worker lends at a time */
+#define MOST_TRANSACTIONS 20000      /* of all smtpd together; of each: settings */
 #define MOST_PENDING_RECIPIENTS 200000 /* in all open transactions together */
 #define MOST_ATTEMPTS 64             /* queued messages being delivered at a time */
 #define MOST_FED_PACKETS 512         /* wait for one worker before we say more to it */
