@@ -12,27 +12,30 @@
 /* clang-format off: columns are the point of a table. */
 /* In the order of starting: who is needed by others comes first.
  *
- * program              user                how many                 stops in       directories */
+ * program              user                how many                 stops in; is given */
 static const struct program_row programs[] = {
-	{ PROGRAM_LOG,        VALIJA_USER_LOG,    ONE,                     STAGE_LOG,     DIR(LOG) },
-	{ PROGRAM_TLS_KEY,    VALIJA_USER_TLSKEY, ONE,                     STAGE_AUTH,    DIR(EMPTY),
-		.chrooted = true, .private_key = true },
-	{ PROGRAM_TLS,        VALIJA_USER_TLS,    COUNT(tls_processes),    STAGE_TLS,     DIR(EMPTY),
-		.chrooted = true, .certificate = true, .passport_key = true },
-	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   COUNT(hash_processes),   STAGE_AUTH,    DIR(EMPTY),
-		.chrooted = true },
-	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,    DIR(STATE),
-		.group = true, .passport_key = true },
-	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS, DIR(SPOOL) },
-	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS, DIR(MAIL) },
+	{ PROGRAM_LOG,        VALIJA_USER_LOG,    ONE,                     STAGE_LOG,
+		.directories = DIR(LOG) },
+	{ PROGRAM_TLS_KEY,    VALIJA_USER_TLSKEY, ONE,                     STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true, .private_key = true },
+	{ PROGRAM_TLS,        VALIJA_USER_TLS,    COUNT(tls_processes),    STAGE_TLS,
+		.directories = DIR(EMPTY), .chrooted = true, .certificate = true, .passport_key = true },
+	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   COUNT(hash_processes),   STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
+		.directories = DIR(STATE), .group = true, .passport_key = true },
+	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
+		.directories = DIR(SPOOL) },
+	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,
+		.directories = DIR(MAIL) },
 	{ PROGRAM_QUEUE,      VALIJA_USER_QUEUE,  ONE,                     STAGE_QUEUE,
-		DIR(STATE) | DIR(SPOOL), .group = true },
-	{ PROGRAM_SMTPD,      VALIJA_USER_SMTPD,  COUNT(smtpd_processes),  STAGE_FRONT,   DIR(EMPTY),
-		.chrooted = true },
-	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  COUNT(login_processes),  STAGE_FRONT,   DIR(EMPTY),
-		.chrooted = true },
-	{ PROGRAM_IMAP,       NULL,               ONE,                     STAGE_FRONT,   DIR(MAIL),
-		.per_user = true },
+		.directories = DIR(STATE) | DIR(SPOOL), .group = true },
+	{ PROGRAM_SMTPD,      VALIJA_USER_SMTPD,  COUNT(smtpd_processes),  STAGE_FRONT,
+		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  COUNT(login_processes),  STAGE_FRONT,
+		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_IMAP,       NULL,               ONE,                     STAGE_FRONT,
+		.directories = DIR(MAIL), .per_user = true },
 };
 /* clang-format on */
 
