@@ -459,7 +459,7 @@ rig_spawn(int control, int log)
 	struct spawn s = {
 		.name = "smtpd", .control = control, .log = log, .file = rig_open_program(),
 		.null = open("/dev/null", O_RDWR | O_CLOEXEC), .keep_stderr = true,
-		.become = geteuid() == 0, .uid = 65534, .gid = 65534, .descriptors = 8192,
+		.become = geteuid() == 0, .uid = 65534, .gid = 65534,
 		.capabilities = 1ull << 18 /* CAP_SYS_CHROOT */,
 	};
 
