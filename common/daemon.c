@@ -269,12 +269,13 @@ static void
 on_settings_drop(void *me, struct channel *from, uint64_t id, const struct msg_settings_drop *m,
 	const int *fd)
 {
-	(void)me;
 	(void)from;
 	(void)id;
 	(void)fd;
 	if (life.offered != NULL && life.offered->generation == m->generation)
 		settings_free(&life.offered);
+	if (life.d->kind->settings_dropped != NULL)
+		life.d->kind->settings_dropped(me, m->generation);
 }
 
 static void

@@ -44,6 +44,9 @@ struct daemon_kind {
 	/* New settings are in force (daemon->settings); the old ones are freed after the return. Also called
 	 * once when serving begins, with old NULL. */
 	void (*settings_changed)(void *me, const struct settings *old);
+	/* The offer of `generation` is off, whoever refused it: forget what came with it. The number
+	 * may be offered again, with other content. */
+	void (*settings_dropped)(void *me, uint32_t generation);
 	/* Certificates and keys (tls, tls-key): taken by the callee; in force at the swap of `generation`.
 	 * The first ones come before prepare(), and are in force at the first settings_changed(). False
 	 * refuses the settings of that generation. */

@@ -95,6 +95,17 @@ settings_check(void *arg, const struct settings *offered)
 }
 
 static void
+settings_dropped(void *arg, uint32_t generation)
+{
+	struct tls_key *me = arg;
+
+	if (me->offered.generation == generation)
+		keyring_clear(&me->offered);
+	me->offered_wrong[0] = '\0';
+	me->checked = 0;
+}
+
+static void
 forget_before(evutil_socket_t fd, short what, void *arg)
 {
 	struct tls_key *me = arg;
@@ -368,6 +379,7 @@ static const struct daemon_kind kind = {
 	.peer_came = peer_came,
 	.settings_check = settings_check,
 	.settings_changed = settings_changed,
+	.settings_dropped = settings_dropped,
 	.private_key = on_private_key,
 	.load = load,
 };

@@ -70,6 +70,17 @@ settings_check(void *arg, const struct settings *offered)
 }
 
 static void
+settings_dropped(void *arg, uint32_t generation)
+{
+	struct worker *w = arg;
+
+	if (w->offered != NULL && credentials_generation(w->offered) == generation)
+		credentials_drop(&w->offered);
+	w->offered_wrong[0] = '\0';
+	w->checked = 0;
+}
+
+static void
 settings_changed(void *arg, const struct settings *old)
 {
 	struct worker *w = arg;
@@ -243,6 +254,7 @@ static const struct peer_kind peers[] = {
 static const struct daemon_kind kind = {
 	.program = PROGRAM_TLS, .room = &tls_room, .peers = peers, .prepare = prepare,
 	.settings_check = settings_check, .settings_changed = settings_changed,
+	.settings_dropped = settings_dropped,
 	.certificate = on_certificate, .leave = leave, .load = load,
 };
 

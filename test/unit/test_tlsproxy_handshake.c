@@ -551,9 +551,11 @@ rig_reload(const char *const *names, bool good)
 		rig_offer(all[i], names);
 	for (size_t i = 0; i < 3; i++)
 		rig_until(all[i]->ready == generation || all[i]->refused == generation);
+	for (size_t i = 0; good && i < 3; i++)
+		assert_int_equal(all[i]->ready, generation);
 	for (size_t i = 0; i < 3; i++) {
+		all[i]->ready = all[i]->refused = 0;
 		if (good) {
-			assert_int_equal(all[i]->ready, generation);
 			send_settings_swap(all[i]->control, 0,
 				&(struct msg_settings_swap){ .generation = generation }, NULL);
 		} else {
@@ -561,6 +563,8 @@ rig_reload(const char *const *names, bool good)
 				&(struct msg_settings_drop){ .generation = generation }, NULL);
 		}
 	}
+	if (!good)
+		rig.settings.generation--; /* as master: the number is offered again */
 }
 
 static bool
