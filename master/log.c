@@ -51,7 +51,6 @@ static const int log_calls[] = {
 static const struct room log_room = {
 	.name = "log",
 	.files = true,
-	.syslog = true,
 	.syscalls = log_calls,
 };
 
