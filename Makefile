@@ -177,11 +177,13 @@ $(B)/test/bench/%: $(B)/obj/test/bench/%.o $(ARCHIVES)
 	$(Q)$(LINK) $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL) -o $@
 
 # With libFuzzer the targets fuzz; without, a small main replays the corpus.
+# Names of IMAP are looked for in its own room first: rooms may use one name for different things.
+$(B)/test/fuzz/fuzz_imap%: FIRST = $(call archive,imapd)
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer,$(B)/obj/test/fuzz/replay.o)
 $(B)/test/fuzz/%: $(B)/obj/test/fuzz/%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/test/fuzz/replay.o) $(ARCHIVES)
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) $< $(FUZZ_MAIN) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL) -o $@
+	$(Q)$(LINK) $< $(FUZZ_MAIN) -Wl,--start-group $(FIRST) $(ARCHIVES) -Wl,--end-group $(LIBS_ALL) -o $@
 
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d)
 

@@ -360,7 +360,8 @@ compare_cur(struct scan *s)
 	struct index *ix = &s->m->index;
 	size_t moved = s->count;
 
-	qsort(s->arrivals, moved, sizeof(*s->arrivals), base_order);
+	if (moved > 0)
+		qsort(s->arrivals, moved, sizeof(*s->arrivals), base_order);
 	/* A mark that no record has yet. */
 	s->mark = ix->count > 0 && ix->records[0].seen == 1 ? 2 : 1;
 	for (size_t i = 0; i < ix->count; i++)
