@@ -11,7 +11,7 @@
 #include "common/daemon.h"
 #include "common/password.h"
 
-static const int syscalls[] = { -1 };
+static const int syscalls[] = {-1};
 
 static const struct room auth_hash_room = {
 	.name = "auth-hash",
@@ -26,27 +26,27 @@ struct auth_hash {
 	uint64_t served;
 };
 
-/* The receive buffer is wiped after this returns (message.h: secret), the rest by password_verify. */
-static void
-on_hash_ask(void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
+/* The receive buffer is wiped after this returns (message.h: secret), the rest by password_verify.
+ */
+static void on_hash_ask(
+	void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
 {
 	struct auth_hash *h = me;
-	struct msg_hash_told told = { .right = password_verify(m->hash, m->password) };
+	struct msg_hash_told told = {.right = password_verify(m->hash, m->password)};
 
 	(void)fd;
 	h->served++;
 	send_hash_told(from, id, &told, NULL);
 }
 
-static const struct hearing auth_hearing = { .on_hash_ask = on_hash_ask };
+static const struct hearing auth_hearing = {.on_hash_ask = on_hash_ask};
 
 static const struct peer_kind peers[] = {
-	{ PROGRAM_AUTH, &auth_hearing },   /* away: nobody asks */
-	{ PROGRAM_MASTER, NULL },
+	{PROGRAM_AUTH, &auth_hearing}, /* away: nobody asks */
+	{PROGRAM_MASTER, NULL},
 };
 
-static void
-load(void *me, uint32_t *connections, uint64_t *served)
+static void load(void *me, uint32_t *connections, uint64_t *served)
 {
 	struct auth_hash *h = me;
 
@@ -61,8 +61,7 @@ static const struct daemon_kind auth_hash_kind = {
 	.load = load,
 };
 
-int
-main(void)
+int main(void)
 {
 	static struct auth_hash h;
 

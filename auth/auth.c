@@ -18,7 +18,7 @@
 #include "common/users.h"
 #include "mechanism.h"
 
-static const int syscalls[] = { TABLE_READER_SYSCALLS, -1 };
+static const int syscalls[] = {TABLE_READER_SYSCALLS, -1};
 
 static const struct room auth_room = {
 	.name = "auth",
@@ -29,8 +29,7 @@ static const struct room auth_room = {
 
 /* --- the hash workers --- */
 
-static uint32_t
-hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct auth *a = me;
 
@@ -38,16 +37,15 @@ hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 	return hash_pool_hour(a->pool, from, id);
 }
 
-static void
-hash_gone(void *me, struct channel *from)
+static void hash_gone(void *me, struct channel *from)
 {
 	struct auth *a = me;
 
 	hash_pool_gone(a->pool, from);
 }
 
-static void
-on_hash_told(void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
+static void on_hash_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
 {
 	struct auth *a = me;
 
@@ -64,16 +62,15 @@ static const struct hearing hash_hearing = {
 
 /*      who                  what it tells us      while it is away: a case, not an accident */
 static const struct peer_kind peers[] = {
-	{ PROGRAM_SMTPD,       &front_end_hearing }, /* its conversations end */
-	{ PROGRAM_IMAP_LOGIN,  &front_end_hearing }, /* its conversations end */
-	{ PROGRAM_AUTH_HASH,   &hash_hearing },      /* its question goes to another, or waits */
-	{ PROGRAM_MASTER,      NULL },
+	{PROGRAM_SMTPD, &front_end_hearing},	  /* its conversations end */
+	{PROGRAM_IMAP_LOGIN, &front_end_hearing}, /* its conversations end */
+	{PROGRAM_AUTH_HASH, &hash_hearing},	  /* its question goes to another, or waits */
+	{PROGRAM_MASTER, NULL},
 };
 
 /* --- life --- */
 
-static bool
-prepare(void *me)
+static bool prepare(void *me)
 {
 	struct auth *a = me;
 	struct daemon *d = &a->daemon;
@@ -93,12 +90,11 @@ prepare(void *me)
 	a->pool = hash_pool_new(d->base);
 	a->delays = delays_new();
 	a->remember = remember_new();
-	d->paths[d->path_count++] = (struct room_path){ state, ".", ROOM_READ };
+	d->paths[d->path_count++] = (struct room_path){state, ".", ROOM_READ};
 	return true;
 }
 
-static void
-peer_came(void *me, struct channel *peer)
+static void peer_came(void *me, struct channel *peer)
 {
 	struct auth *a = me;
 
@@ -107,8 +103,7 @@ peer_came(void *me, struct channel *peer)
 }
 
 /* What is being verified gets its verdict; what is delayed gets it now. */
-static void
-leave(void *me, unsigned int seconds)
+static void leave(void *me, unsigned int seconds)
 {
 	struct auth *a = me;
 
@@ -118,8 +113,7 @@ leave(void *me, unsigned int seconds)
 		daemon_exit(&a->daemon);
 }
 
-static void
-load(void *me, uint32_t *connections, uint64_t *served)
+static void load(void *me, uint32_t *connections, uint64_t *served)
 {
 	struct auth *a = me;
 
@@ -137,8 +131,7 @@ static const struct daemon_kind auth_kind = {
 	.load = load,
 };
 
-int
-main(void)
+int main(void)
 {
 	static struct auth a;
 

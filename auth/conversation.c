@@ -26,25 +26,24 @@ struct key {
 };
 
 struct conversation {
-	struct key key;                /* first: compare() reads nothing else */
+	struct key key; /* first: compare() reads nothing else */
 	struct auth *auth;
-	struct channel *from;          /* gone() frees us before it is freed */
+	struct channel *from; /* gone() frees us before it is freed */
 	uint64_t session;
 	enum service service;
 	const struct mechanism *mechanism;
 	enum state state;
 	char ip[MOST_IP + 1];
 	struct sasl sasl;
-	struct text name;              /* as the client wrote it, for the log */
-	struct text password;          /* prepared; wiped as soon as the verdict is known */
+	struct text name;     /* as the client wrote it, for the log */
+	struct text password; /* prepared; wiped as soon as the verdict is known */
 	struct login login;
 	struct hash_job *job;
 	struct event *delay;
 	TAILQ_ENTRY(conversation) next;
 };
 
-static uint64_t
-seconds(void)
+static uint64_t seconds(void)
 {
 	struct timespec now;
 
@@ -54,8 +53,7 @@ seconds(void)
 
 /* --- finding, making, ending --- */
 
-static int
-compare(const void *left, const void *right)
+static int compare(const void *left, const void *right)
 {
 	const struct key *a = left, *b = right;
 
@@ -64,34 +62,30 @@ compare(const void *left, const void *right)
 	return a->session < b->session ? -1 : a->session > b->session;
 }
 
-static struct conversation *
-find(struct auth *a, const struct channel *from, uint64_t session)
+static struct conversation *find(struct auth *a, const struct channel *from, uint64_t session)
 {
-	struct key key = { from, session };
+	struct key key = {from, session};
 	struct conversation **found = tfind(&key, &a->conversations.by_id, compare);
 
 	return found == NULL ? NULL : *found;
 }
 
-void
-conversations_init(struct conversations *c)
+void conversations_init(struct conversations *c)
 {
 	memset(c, 0, sizeof(*c));
 	TAILQ_INIT(&c->all);
 }
 
-static size_t *
-count_of(struct auth *a, const struct channel *from)
+static size_t *count_of(struct auth *a, const struct channel *from)
 {
 	return &a->conversations.of_front_end[channel_peer(from)][channel_peer_index(from)];
 }
 
-static struct conversation *
-conversation_new(struct auth *a, struct channel *from, uint64_t session)
+static struct conversation *conversation_new(struct auth *a, struct channel *from, uint64_t session)
 {
 	struct conversation *c = must_alloc(sizeof(*c));
 
-	c->key = (struct key){ from, session };
+	c->key = (struct key){from, session};
 	c->from = from;
 	c->session = session;
 	c->auth = a;
@@ -108,8 +102,7 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 }
 
 /* HARDENING A4: one place frees the state, whatever ended it. */
-static void
-conversation_free(struct conversation *c)
+static void conversation_free(struct conversation *c)
 {
 	struct auth *a = c->auth;
 
@@ -129,14 +122,12 @@ conversation_free(struct conversation *c)
 		daemon_exit(&a->daemon);
 }
 
-static void
-tell(struct channel *from, uint64_t session, enum auth_verdict verdict)
+static void tell(struct channel *from, uint64_t session, enum auth_verdict verdict)
 {
-	send_auth_told(from, session, &(struct msg_auth_told){ .verdict = (uint8_t)verdict }, NULL);
+	send_auth_told(from, session, &(struct msg_auth_told){.verdict = (uint8_t)verdict}, NULL);
 }
 
-static void
-end(struct conversation *c, enum auth_verdict verdict)
+static void end(struct conversation *c, enum auth_verdict verdict)
 {
 	tell(c->from, c->session, verdict);
 	conversation_free(c);
@@ -144,16 +135,14 @@ end(struct conversation *c, enum auth_verdict verdict)
 
 /* --- verdicts --- */
 
-static void
-later(struct conversation *c, const char *reason)
+static void later(struct conversation *c, const char *reason)
 {
 	log_error(c->session, "auth-later", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("reason", reason));
 	end(c, AUTH_LATER);
 }
 
-static void
-on_delay_over(evutil_socket_t fd, short what, void *arg)
+static void on_delay_over(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
@@ -162,12 +151,11 @@ on_delay_over(evutil_socket_t fd, short what, void *arg)
 
 /* One line for each failure; the address stands before anything that the client chose, and what he
  * chose last (HARDENING L2). contrib/fail2ban reads it. */
-static void
-wrong(struct conversation *c, const char *reason)
+static void wrong(struct conversation *c, const char *reason)
 {
 	struct auth *a = c->auth;
 	const struct settings *s = a->daemon.settings;
-	struct timeval wait = { 0, 0 };
+	struct timeval wait = {0, 0};
 
 	wait.tv_sec = delays_failed(a->delays, span_str(c->ip), text_span(&c->login.key), seconds(),
 		(uint32_t)s->auth_delay_seconds, (uint32_t)s->auth_delay_most_seconds);
@@ -187,8 +175,7 @@ wrong(struct conversation *c, const char *reason)
 		end(c, AUTH_WRONG);
 }
 
-static void
-malformed(struct conversation *c)
+static void malformed(struct conversation *c)
 {
 	log_notice(c->session, "auth-malformed", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name));
@@ -196,24 +183,26 @@ malformed(struct conversation *c)
 }
 
 /* master hears of the ticket before the front end does, and ties it to session and front end. */
-static bool
-make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
+static bool make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
 {
 	const struct user *u = &c->login.user;
 
 	secret_random(ticket, TICKET_SIZE);
 	return send_ticket_made(c->auth->daemon.master, c->session,
-		&(struct msg_ticket_made){ .ticket = span_of(ticket, TICKET_SIZE), .user = u->address,
-			.home = u->home, .uid = u->uid, .gid = u->gid,
+		&(struct msg_ticket_made){.ticket = span_of(ticket, TICKET_SIZE),
+			.user = u->address,
+			.home = u->home,
+			.uid = u->uid,
+			.gid = u->gid,
 			.program = (uint8_t)channel_peer(c->from),
-			.index = (uint16_t)channel_peer_index(c->from) }, NULL);
+			.index = (uint16_t)channel_peer_index(c->from)},
+		NULL);
 }
 
-static void
-right(struct conversation *c)
+static void right(struct conversation *c)
 {
 	unsigned char ticket[TICKET_SIZE];
-	struct msg_auth_told told = { .verdict = AUTH_RIGHT, .user = text_span(&c->login.key) };
+	struct msg_auth_told told = {.verdict = AUTH_RIGHT, .user = text_span(&c->login.key)};
 
 	/* Mailboxes are opened for a ticket; sending mail needs none. */
 	if (service_program(c->service) == PROGRAM_IMAP_LOGIN) {
@@ -234,8 +223,7 @@ right(struct conversation *c)
 
 /* --- checking a claim --- */
 
-static void
-on_hash_done(void *me, enum hash_result result)
+static void on_hash_done(void *me, enum hash_result result)
 {
 	struct conversation *c = me;
 
@@ -253,8 +241,7 @@ on_hash_done(void *me, enum hash_result result)
 	}
 }
 
-static void
-check(struct conversation *c)
+static void check(struct conversation *c)
 {
 	struct auth *a = c->auth;
 	struct span hash = span_str(password_of_nobody);
@@ -266,8 +253,8 @@ check(struct conversation *c)
 	}
 	if (c->login.known) {
 		hash = c->login.password.hash;
-		if (remember_knows(a->remember, text_span(&c->login.key), text_span(&c->password), hash,
-				seconds(), a->daemon.settings->auth_cache_seconds)) {
+		if (remember_knows(a->remember, text_span(&c->login.key), text_span(&c->password),
+			    hash, seconds(), a->daemon.settings->auth_cache_seconds)) {
 			right(c);
 			return;
 		}
@@ -278,8 +265,7 @@ check(struct conversation *c)
 }
 
 /* From the words of a client to a key and a prepared password. */
-static void
-identify(struct conversation *c, const struct claim *claim)
+static void identify(struct conversation *c, const struct claim *claim)
 {
 	const struct settings *s = c->auth->daemon.settings;
 	struct text other = TEXT_UP_TO(MOST_ADDRESS);
@@ -289,8 +275,9 @@ identify(struct conversation *c, const struct claim *claim)
 	if (!login_key(claim->name, s, &c->login.key)) {
 		text_clear(&c->login.key);
 		reason = "name";
-	} else if (claim->authzid.len > 0 && (!login_key(claim->authzid, s, &other) ||
-		!span_equal(text_span(&other), text_span(&c->login.key)))) {
+	} else if (claim->authzid.len > 0 &&
+		   (!login_key(claim->authzid, s, &other) ||
+			   !span_equal(text_span(&other), text_span(&c->login.key)))) {
 		reason = "authzid"; /* HARDENING A2: nobody acts as another */
 	} else if (!password_prepare(claim->password, &c->password)) {
 		reason = "password-form";
@@ -303,8 +290,7 @@ identify(struct conversation *c, const struct claim *claim)
 		check(c);
 }
 
-static void
-step(struct conversation *c, struct span data, bool has_data)
+static void step(struct conversation *c, struct span data, bool has_data)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 
@@ -312,7 +298,7 @@ step(struct conversation *c, struct span data, bool has_data)
 	case SASL_CHALLENGE:
 		c->state = CHALLENGED;
 		send_auth_challenge(c->from, c->session,
-			&(struct msg_auth_challenge){ .data = text_span(&challenge) }, NULL);
+			&(struct msg_auth_challenge){.data = text_span(&challenge)}, NULL);
 		break;
 	case SASL_CLAIM:
 		identify(c, &c->sasl.claim);
@@ -334,9 +320,8 @@ step(struct conversation *c, struct span data, bool has_data)
 
 /* Without a good passport there was no TLS, and a password has crossed the network (RFC 4616 5).
  * Returns why not, and what is said then; or NULL: *ip is what the TLS worker saw. */
-static const char *
-passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, struct span *ip,
-	enum auth_verdict *verdict)
+static const char *passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m,
+	struct span *ip, enum auth_verdict *verdict)
 {
 	struct passport p;
 	uint64_t now = (uint64_t)time(NULL);
@@ -360,9 +345,8 @@ passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, s
 	return NULL;
 }
 
-static void
-refuse(struct channel *from, uint64_t session, const struct msg_auth_ask *m, const char *reason,
-	enum auth_verdict verdict)
+static void refuse(struct channel *from, uint64_t session, const struct msg_auth_ask *m,
+	const char *reason, enum auth_verdict verdict)
 {
 	log_notice(session, "auth-refused", KEY_SPAN("ip", m->ip),
 		KEY_STR("service", m->service < SERVICE_COUNT ? service_name(m->service) : "none"),
@@ -370,9 +354,8 @@ refuse(struct channel *from, uint64_t session, const struct msg_auth_ask *m, con
 	tell(from, session, verdict);
 }
 
-static void
-on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_auth_ask *m,
-	const int *fd)
+static void on_auth_ask(void *me, struct channel *from, uint64_t session,
+	const struct msg_auth_ask *m, const int *fd)
 {
 	struct auth *a = me;
 	const struct mechanism *mechanism = mechanism_find(m->mechanism);
@@ -410,9 +393,8 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 		step(c, m->initial, m->has_initial);
 }
 
-static void
-on_auth_answer(void *me, struct channel *from, uint64_t session, const struct msg_auth_answer *m,
-	const int *fd)
+static void on_auth_answer(void *me, struct channel *from, uint64_t session,
+	const struct msg_auth_answer *m, const int *fd)
 {
 	struct conversation *c = find(me, from, session); /* it is there: hour() said so */
 
@@ -420,17 +402,15 @@ on_auth_answer(void *me, struct channel *from, uint64_t session, const struct ms
 	step(c, m->data, true);
 }
 
-static void
-on_auth_cancel(void *me, struct channel *from, uint64_t session, const struct msg_auth_cancel *m,
-	const int *fd)
+static void on_auth_cancel(void *me, struct channel *from, uint64_t session,
+	const struct msg_auth_cancel *m, const int *fd)
 {
 	(void)m;
 	(void)fd;
 	conversation_free(find(me, from, session));
 }
 
-static uint32_t
-hour(void *me, struct channel *from, enum message m, uint64_t session)
+static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t session)
 {
 	const struct conversation *c = find(me, from, session);
 
@@ -440,14 +420,12 @@ hour(void *me, struct channel *from, enum message m, uint64_t session)
 	return c->state == CHALLENGED ? HOUR_CHALLENGED : HOUR_WAITING;
 }
 
-static void
-on_gone(void *me, struct channel *from)
+static void on_gone(void *me, struct channel *from)
 {
 	conversations_drop(me, from);
 }
 
-void
-conversations_drop(struct auth *a, const struct channel *front_end)
+void conversations_drop(struct auth *a, const struct channel *front_end)
 {
 	struct conversation *c = TAILQ_FIRST(&a->conversations.all), *after;
 
@@ -458,14 +436,14 @@ conversations_drop(struct auth *a, const struct channel *front_end)
 	}
 }
 
-void
-conversations_hurry(struct auth *a)
+void conversations_hurry(struct auth *a)
 {
 	struct conversation *c = TAILQ_FIRST(&a->conversations.all), *after;
 
 	for (; c != NULL; c = after) {
 		after = TAILQ_NEXT(c, next);
-		/* Who is challenged is dropped in silence: his front end leaves too, or asks anew. */
+		/* Who is challenged is dropped in silence: his front end leaves too, or asks anew.
+		 */
 		if (c->state == DELAYED)
 			end(c, AUTH_WRONG);
 		else if (c->state == CHALLENGED)

@@ -29,11 +29,11 @@ struct auth;
 struct conversation;
 
 struct conversations {
-	void *by_id;                                   /* tsearch(3): front end and session */
+	void *by_id; /* tsearch(3): front end and session */
 	TAILQ_HEAD(, conversation) all;
 	size_t of_front_end[PROGRAM_COUNT][MOST_PEERS_OF_A_KIND];
-	uint32_t count;                                /* now */
-	uint64_t served;                               /* ever */
+	uint32_t count;	 /* now */
+	uint64_t served; /* ever */
 };
 
 void conversations_init(struct conversations *c);

@@ -11,8 +11,8 @@
 #include "common/span.h"
 
 #define DELAY_MOST_ADDRESSES 16384
-#define DELAY_MOST_USERS 16384
-#define DELAY_FORGET_SECONDS 900   /* after so long without a failure the next is a first again */
+#define DELAY_MOST_USERS     16384
+#define DELAY_FORGET_SECONDS 900 /* after so long without a failure the next is a first again */
 
 struct delays;
 
@@ -20,8 +20,8 @@ struct delays *delays_new(void);
 void delays_free(struct delays **d);
 /* Counts a failure. Returns for how many seconds its answer waits: `first`, doubled with each
  * failure before it, `most` at most; the longer of what address and user cost. */
-uint32_t delays_failed(struct delays *d, struct span ip, struct span user, uint64_t now, uint32_t first,
-	uint32_t most);
+uint32_t delays_failed(struct delays *d, struct span ip, struct span user, uint64_t now,
+	uint32_t first, uint32_t most);
 /* The user proved himself: his failures are forgotten, not those of the address: one account of
  * one's own must not buy guesses at others. */
 void delays_right(struct delays *d, struct span user);

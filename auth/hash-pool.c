@@ -13,17 +13,17 @@ struct hash_job {
 	struct hash_pool *pool;
 	uint64_t id;
 	struct text hash, password;
-	void (*done)(void *me, enum hash_result result);   /* NULL: nobody is interested any more */
+	void (*done)(void *me, enum hash_result result); /* NULL: nobody is interested any more */
 	void *me;
 	unsigned int tries;
-	bool at_work;                  /* with a worker, not in the queue */
+	bool at_work; /* with a worker, not in the queue */
 	struct event *limit;
 	TAILQ_ENTRY(hash_job) next;
 };
 
 struct hash_worker {
-	struct channel *channel;       /* NULL: away */
-	struct hash_job *job;          /* NULL: idle */
+	struct channel *channel; /* NULL: away */
+	struct hash_job *job;	 /* NULL: idle */
 };
 
 struct hash_pool {
@@ -34,8 +34,7 @@ struct hash_pool {
 	struct hash_worker workers[MOST_PEERS_OF_A_KIND];
 };
 
-struct hash_pool *
-hash_pool_new(struct event_base *base)
+struct hash_pool *hash_pool_new(struct event_base *base)
 {
 	struct hash_pool *p = must_alloc(sizeof(*p));
 
@@ -44,8 +43,7 @@ hash_pool_new(struct event_base *base)
 	return p;
 }
 
-static void
-job_free(struct hash_job *job)
+static void job_free(struct hash_job *job)
 {
 	if (job->limit != NULL)
 		event_free(job->limit);
@@ -55,8 +53,7 @@ job_free(struct hash_job *job)
 }
 
 /* Tells the asker, if there is one; the job may then be freed. */
-static void
-job_tell(struct hash_job *job, enum hash_result result)
+static void job_tell(struct hash_job *job, enum hash_result result)
 {
 	void (*done)(void *me, enum hash_result r) = job->done;
 
@@ -65,16 +62,14 @@ job_tell(struct hash_job *job, enum hash_result result)
 		done(job->me, result);
 }
 
-static void
-queue_remove(struct hash_pool *p, struct hash_job *job)
+static void queue_remove(struct hash_pool *p, struct hash_job *job)
 {
 	TAILQ_REMOVE(&p->waiting, job, next);
 	p->waiting_count--;
 }
 
 /* Gives what waits to who is idle. */
-static void
-hand_out(struct hash_pool *p)
+static void hand_out(struct hash_pool *p)
 {
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
 		struct hash_worker *w = &p->workers[i];
@@ -84,20 +79,21 @@ hand_out(struct hash_pool *p)
 			return;
 		if (w->channel == NULL || w->job != NULL)
 			continue;
-		/* A send that fails is a worker that dies: its gone() comes, and hands the job on. */
+		/* A send that fails is a worker that dies: its gone() comes, and hands the job on.
+		 */
 		queue_remove(p, job);
 		job->at_work = true;
 		job->tries++;
 		w->job = job;
 		send_hash_ask(w->channel, job->id,
-			&(struct msg_hash_ask){ .hash = text_span(&job->hash),
-				.password = text_span(&job->password) }, NULL);
+			&(struct msg_hash_ask){.hash = text_span(&job->hash),
+				.password = text_span(&job->password)},
+			NULL);
 	}
 }
 
 /* Waited too long: the asker hears so now. A worker that has it is busy until it answers. */
-static void
-on_limit(evutil_socket_t fd, short what, void *arg)
+static void on_limit(evutil_socket_t fd, short what, void *arg)
 {
 	struct hash_job *job = arg;
 	struct hash_pool *p = job->pool;
@@ -114,11 +110,10 @@ on_limit(evutil_socket_t fd, short what, void *arg)
 		job_free(job);
 }
 
-struct hash_job *
-hash_pool_ask(struct hash_pool *p, struct span hash, struct span password,
+struct hash_job *hash_pool_ask(struct hash_pool *p, struct span hash, struct span password,
 	void (*done)(void *me, enum hash_result result), void *me)
 {
-	static const struct timeval limit = { HASH_WAIT_SECONDS, 0 };
+	static const struct timeval limit = {HASH_WAIT_SECONDS, 0};
 	struct hash_job *job;
 
 	if (p->waiting_count >= HASH_MOST_WAITING)
@@ -144,8 +139,7 @@ hash_pool_ask(struct hash_pool *p, struct span hash, struct span password,
 	return job;
 }
 
-void
-hash_pool_forget(struct hash_pool *p, struct hash_job **job)
+void hash_pool_forget(struct hash_pool *p, struct hash_job **job)
 {
 	struct hash_job *j = *job;
 
@@ -159,15 +153,13 @@ hash_pool_forget(struct hash_pool *p, struct hash_job **job)
 	job_free(j);
 }
 
-void
-hash_pool_came(struct hash_pool *p, struct channel *worker)
+void hash_pool_came(struct hash_pool *p, struct channel *worker)
 {
 	p->workers[channel_peer_index(worker)].channel = worker;
 	hand_out(p);
 }
 
-void
-hash_pool_gone(struct hash_pool *p, struct channel *worker)
+void hash_pool_gone(struct hash_pool *p, struct channel *worker)
 {
 	struct hash_worker *w = &p->workers[channel_peer_index(worker)];
 	struct hash_job *job = w->job;
@@ -191,16 +183,15 @@ hash_pool_gone(struct hash_pool *p, struct channel *worker)
 	}
 }
 
-uint32_t
-hash_pool_hour(const struct hash_pool *p, const struct channel *worker, uint64_t id)
+uint32_t hash_pool_hour(const struct hash_pool *p, const struct channel *worker, uint64_t id)
 {
 	const struct hash_worker *w = &p->workers[channel_peer_index(worker)];
 
-	return w->channel == worker && w->job != NULL && w->job->id == id ? HOUR_WAITING : HOUR_NONE;
+	return w->channel == worker && w->job != NULL && w->job->id == id ? HOUR_WAITING
+									  : HOUR_NONE;
 }
 
-void
-hash_pool_told(struct hash_pool *p, struct channel *worker, bool right)
+void hash_pool_told(struct hash_pool *p, struct channel *worker, bool right)
 {
 	struct hash_worker *w = &p->workers[channel_peer_index(worker)];
 	struct hash_job *job = w->job;
@@ -211,8 +202,7 @@ hash_pool_told(struct hash_pool *p, struct channel *worker, bool right)
 	hand_out(p);
 }
 
-void
-hash_pool_free(struct hash_pool **pool)
+void hash_pool_free(struct hash_pool **pool)
 {
 	struct hash_pool *p = *pool;
 	struct hash_job *job;

@@ -12,7 +12,7 @@
 
 #define HASH_MOST_WAITING 256
 #define HASH_WAIT_SECONDS 15
-#define HASH_MOST_TRIES 2
+#define HASH_MOST_TRIES	  2
 
 enum hash_result { HASH_RIGHT, HASH_WRONG, HASH_LATER };
 

@@ -5,8 +5,7 @@
 
 #include "common/address.h"
 
-void
-login_init(struct login *l)
+void login_init(struct login *l)
 {
 	memset(l, 0, sizeof(*l));
 	l->key = TEXT_UP_TO(MOST_ADDRESS);
@@ -14,8 +13,7 @@ login_init(struct login *l)
 	l->password_record = TEXT_UP_TO(LOGIN_MOST_RECORD);
 }
 
-void
-login_clear(struct login *l)
+void login_clear(struct login *l)
 {
 	text_clear(&l->key);
 	text_clear(&l->user_record);
@@ -23,8 +21,7 @@ login_clear(struct login *l)
 	login_init(l);
 }
 
-bool
-login_key(struct span name, const struct settings *s, struct text *key)
+bool login_key(struct span name, const struct settings *s, struct text *key)
 {
 	struct text whole = TEXT_UP_TO(MOST_ADDRESS);
 	struct address address;
@@ -37,18 +34,18 @@ login_key(struct span name, const struct settings *s, struct text *key)
 		text_add(&whole, s->domains.at[0]);
 	}
 	in = text_span(&whole);
-	ok = !whole.failed && address_take_mailbox(&in, true, &address) == ADDRESS_OK && in.len == 0 &&
-		address_key(&address, key);
+	ok = !whole.failed && address_take_mailbox(&in, true, &address) == ADDRESS_OK &&
+	     in.len == 0 && address_key(&address, key);
 	text_clear(&whole);
 	return ok;
 }
 
-bool
-login_find(struct login *l, struct table *users, struct table *passwords)
+bool login_find(struct login *l, struct table *users, struct table *passwords)
 {
 	struct span key = text_span(&l->key);
 	enum table_result user = table_get(users, key, &l->user_record);
-	/* Asked for in any case: whether somebody exists must not show in the time (HARDENING A7). */
+	/* Asked for in any case: whether somebody exists must not show in the time (HARDENING A7).
+	 */
 	enum table_result password = table_get(passwords, key, &l->password_record);
 
 	l->known = false;
@@ -58,7 +55,7 @@ login_find(struct login *l, struct table *users, struct table *passwords)
 	if (user != TABLE_FOUND || !user_decode(key, text_span(&l->user_record), &l->user))
 		l->unknown_because = "unknown-user";
 	else if (password != TABLE_FOUND ||
-		!password_decode(text_span(&l->password_record), &l->password))
+		 !password_decode(text_span(&l->password_record), &l->password))
 		l->unknown_because = "no-password";
 	else if (l->user.disabled)
 		l->unknown_because = "disabled";

@@ -12,12 +12,12 @@
 
 /* Everything known of one user; spans in `user` and `password` point into the texts. */
 struct login {
-	struct text key;                   /* the address, as tables have it */
+	struct text key; /* the address, as tables have it */
 	struct text user_record, password_record;
 	struct user user;
 	struct password password;
-	bool known;                        /* he is in both tables, and may log in */
-	const char *unknown_because;       /* for the log; static */
+	bool known;		     /* he is in both tables, and may log in */
+	const char *unknown_because; /* for the log; static */
 };
 
 void login_init(struct login *l);

@@ -7,16 +7,17 @@
 #include "common/secret.h"
 
 /* GNU SASL says "User Name"; some clients wait for these words, and none for others. */
-static const char *const login_prompts[] = { "Username:", "Password:", NULL };
+static const char *const login_prompts[] = {"Username:", "Password:", NULL};
 
+/* clang-format off */
 static const struct mechanism mechanisms[] = {
 	/* name    server first  prompts        steps  NULs in a message */
 	{ "PLAIN", false,        NULL,          2,     2, 2 },   /* RFC 4616: authzid NUL authcid NUL passwd */
 	{ "LOGIN", true,         login_prompts, 3,     0, 0 },   /* draft-murchison-sasl-login */
 };
+/* clang-format on */
 
-const struct mechanism *
-mechanism_find(struct span name)
+const struct mechanism *mechanism_find(struct span name)
 {
 	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
 		if (span_equal_nocase(name, span_str(mechanisms[i].name)))
@@ -26,8 +27,7 @@ mechanism_find(struct span name)
 
 /* The library asks whether the password is right: we take the claim and say no. Its own "no" is
  * not used; the verdict comes from a worker later. */
-static int
-on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
+static int on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
 {
 	struct sasl *s = gsasl_session_hook_get(session);
 
@@ -41,8 +41,7 @@ on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
 	return GSASL_AUTHENTICATION_ERROR;
 }
 
-Gsasl *
-mechanisms_open(void)
+Gsasl *mechanisms_open(void)
 {
 	Gsasl *library = NULL;
 
@@ -57,8 +56,7 @@ mechanisms_open(void)
 	return library;
 }
 
-bool
-sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
+bool sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
 {
 	memset(s, 0, sizeof(*s));
 	s->row = row;
@@ -68,8 +66,7 @@ sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
 	return true;
 }
 
-void
-sasl_clear(struct sasl *s)
+void sasl_clear(struct sasl *s)
 {
 	/* The claim lies in the library's memory, which it frees as it is. */
 	if (s->claimed && s->claim.password.len > 0)
@@ -80,8 +77,7 @@ sasl_clear(struct sasl *s)
 }
 
 /* Looks at a message before the library does: it works on C strings. */
-static enum sasl_result
-check(const struct mechanism *row, struct span data)
+static enum sasl_result check(const struct mechanism *row, struct span data)
 {
 	unsigned int nuls = 0;
 
@@ -97,8 +93,7 @@ check(const struct mechanism *row, struct span data)
 }
 
 /* One step of the library. */
-static enum sasl_result
-step(struct sasl *s, struct span data, struct text *challenge)
+static enum sasl_result step(struct sasl *s, struct span data, struct text *challenge)
 {
 	char *out = NULL;
 	size_t len = 0;
@@ -116,7 +111,8 @@ step(struct sasl *s, struct span data, struct text *challenge)
 	}
 	gsasl_free(out);
 	if (s->claimed)
-		return s->claim.name.len == 0 || s->claim.password.len == 0 ? SASL_WRONG : SASL_CLAIM;
+		return s->claim.name.len == 0 || s->claim.password.len == 0 ? SASL_WRONG
+									    : SASL_CLAIM;
 	switch (result) {
 	case GSASL_NEEDS_MORE:
 		return challenge->failed ? SASL_FAILED : SASL_CHALLENGE;
@@ -132,8 +128,7 @@ step(struct sasl *s, struct span data, struct text *challenge)
 	}
 }
 
-enum sasl_result
-sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challenge)
+enum sasl_result sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challenge)
 {
 	enum sasl_result result;
 

@@ -25,17 +25,17 @@ struct mechanism {
 
 /* What a client says it is. Spans are valid until sasl_clear. */
 struct claim {
-	struct span name;       /* authcid; not empty */
-	struct span authzid;    /* as whom it wants to act; often empty */
-	struct span password;   /* may be empty */
+	struct span name;     /* authcid; not empty */
+	struct span authzid;  /* as whom it wants to act; often empty */
+	struct span password; /* may be empty */
 };
 
 enum sasl_result {
-	SASL_CHALLENGE,    /* `challenge` goes to the client, an answer is awaited */
-	SASL_CLAIM,        /* `claim` is there */
-	SASL_MALFORMED,    /* not of the mechanism's form */
-	SASL_WRONG,        /* of the form, but no name or password could be so (NUL, control, empty) */
-	SASL_FAILED,       /* ours: the library has no memory, or does not know a mechanism of ours */
+	SASL_CHALLENGE, /* `challenge` goes to the client, an answer is awaited */
+	SASL_CLAIM,	/* `claim` is there */
+	SASL_MALFORMED, /* not of the mechanism's form */
+	SASL_WRONG,	/* of the form, but no name or password could be so (NUL, control, empty) */
+	SASL_FAILED,	/* ours: the library has no memory, or does not know a mechanism of ours */
 };
 
 struct sasl {

@@ -18,7 +18,7 @@ void remember_free(struct remember **r);
 /* Was this right, less than `seconds` before `now`? */
 bool remember_knows(struct remember *r, struct span user, struct span password, struct span hash,
 	uint64_t now, uint64_t seconds);
-void remember_add(struct remember *r, struct span user, struct span password, struct span hash,
-	uint64_t now);
+void remember_add(
+	struct remember *r, struct span user, struct span password, struct span hash, uint64_t now);
 
 #endif

@@ -8,37 +8,32 @@
 #include <uninorm.h>
 #include <unistr.h>
 
-#define MOST_LABEL 63      /* octets, RFC 1035 2.3.4 */
-#define MOST_LITERAL 46    /* an IPv6 address as text, INET6_ADDRSTRLEN */
+#define MOST_LABEL   63 /* octets, RFC 1035 2.3.4 */
+#define MOST_LITERAL 46 /* an IPv6 address as text, INET6_ADDRSTRLEN */
 
-static bool
-is_digit(unsigned char c)
+static bool is_digit(unsigned char c)
 {
 	return c >= '0' && c <= '9';
 }
 
-static bool
-is_let_dig(unsigned char c)
+static bool is_let_dig(unsigned char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c);
 }
 
 /* RFC 5322 3.2.3 */
-static bool
-is_atext(unsigned char c)
+static bool is_atext(unsigned char c)
 {
 	return is_let_dig(c) || (c != 0 && c < 0x80 && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
-static bool
-is_control(unsigned char c)
+static bool is_control(unsigned char c)
 {
 	return c < 0x20 || c == 0x7f;
 }
 
 /* Takes one character beyond ASCII (UTF8-non-ascii, RFC 6532 3.1). C1 controls are none. */
-static bool
-take_utf8(struct span *in, ucs4_t *c)
+static bool take_utf8(struct span *in, ucs4_t *c)
 {
 	int n;
 
@@ -52,8 +47,7 @@ take_utf8(struct span *in, ucs4_t *c)
 }
 
 /* Why does a parser not like what stands at the front? */
-static enum address_error
-error_at(struct span in, bool utf8)
+static enum address_error error_at(struct span in, bool utf8)
 {
 	if (in.len > 0 && is_control(in.at[0]))
 		return ADDRESS_CONTROL;
@@ -65,8 +59,7 @@ error_at(struct span in, bool utf8)
 }
 
 /* Dot-string = Atom *("." Atom) (RFC 5321 4.1.2; UTF8-non-ascii by RFC 6531 3.3). */
-static enum address_error
-take_dot_string(struct span *in, bool utf8, struct address *a)
+static enum address_error take_dot_string(struct span *in, bool utf8, struct address *a)
 {
 	struct span rest = *in;
 	bool after_dot = true, beyond = false;
@@ -97,8 +90,7 @@ take_dot_string(struct span *in, bool utf8, struct address *a)
 }
 
 /* Quoted-string = DQUOTE *QcontentSMTP DQUOTE (RFC 5321 4.1.2): neither controls nor folding. */
-static enum address_error
-take_quoted_string(struct span *in, bool utf8, struct address *a)
+static enum address_error take_quoted_string(struct span *in, bool utf8, struct address *a)
 {
 	struct span rest = *in;
 	bool beyond = false;
@@ -129,8 +121,7 @@ take_quoted_string(struct span *in, bool utf8, struct address *a)
 	return ADDRESS_OK;
 }
 
-static enum address_error
-take_local(struct span *in, bool utf8, struct address *a)
+static enum address_error take_local(struct span *in, bool utf8, struct address *a)
 {
 	enum address_error e;
 	struct span before = *in;
@@ -148,21 +139,19 @@ take_local(struct span *in, bool utf8, struct address *a)
 
 /* A U-label has letters, marks and digits; and the few characters that RFC 5892 2.6 lets in by
  * context (appendix A). */
-static bool
-is_label_character(ucs4_t c)
+static bool is_label_character(ucs4_t c)
 {
-	static const ucs4_t by_context[] = { 0xb7, 0x375, 0x5f3, 0x5f4, 0x200c, 0x200d, 0x30fb };
+	static const ucs4_t by_context[] = {0xb7, 0x375, 0x5f3, 0x5f4, 0x200c, 0x200d, 0x30fb};
 
 	for (size_t i = 0; i < sizeof(by_context) / sizeof(by_context[0]); i++)
 		if (c == by_context[i])
 			return true;
-	return uc_is_general_category_withtable(c,
-		UC_CATEGORY_MASK_L | UC_CATEGORY_MASK_M | UC_CATEGORY_MASK_N);
+	return uc_is_general_category_withtable(
+		c, UC_CATEGORY_MASK_L | UC_CATEGORY_MASK_M | UC_CATEGORY_MASK_N);
 }
 
 /* sub-domain = Let-dig [Ldh-str] / U-label */
-static bool
-take_label(struct span *in, bool utf8, bool *beyond)
+static bool take_label(struct span *in, bool utf8, bool *beyond)
 {
 	struct span rest = *in, before;
 	bool hyphen = true; /* none at the start */
@@ -193,9 +182,9 @@ take_label(struct span *in, bool utf8, bool *beyond)
 	return true;
 }
 
-/* address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]" (RFC 5321 4.1.3). No other tag is registered. */
-static bool
-take_literal(struct span *in)
+/* address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]" (RFC 5321 4.1.3). No other tag is registered.
+ */
+static bool take_literal(struct span *in)
 {
 	struct span rest = *in, inner;
 	unsigned char address[sizeof(struct in6_addr)];
@@ -212,8 +201,8 @@ take_literal(struct span *in)
 	return true;
 }
 
-static bool
-take_domain(struct span *in, bool utf8, struct span *domain, bool *literal, bool *beyond)
+static bool take_domain(
+	struct span *in, bool utf8, struct span *domain, bool *literal, bool *beyond)
 {
 	struct span rest = *in;
 
@@ -235,8 +224,7 @@ take_domain(struct span *in, bool utf8, struct span *domain, bool *literal, bool
 	return true;
 }
 
-bool
-address_take_domain(struct span *in, bool utf8, struct span *domain, bool *literal)
+bool address_take_domain(struct span *in, bool utf8, struct span *domain, bool *literal)
 {
 	struct span rest = *in, found;
 	bool is_literal, beyond = false;
@@ -250,8 +238,7 @@ address_take_domain(struct span *in, bool utf8, struct span *domain, bool *liter
 }
 
 /* Of a domain that did not parse, the reason that a person can act upon. */
-static enum address_error
-domain_error(struct span in, bool utf8)
+static enum address_error domain_error(struct span in, bool utf8)
 {
 	for (size_t i = 0; i < in.len && in.at[i] != '>'; i++) {
 		enum address_error e = error_at(span_part(in, i, in.len), utf8);
@@ -261,10 +248,9 @@ domain_error(struct span in, bool utf8)
 	return ADDRESS_SYNTAX;
 }
 
-enum address_error
-address_take_mailbox(struct span *in, bool utf8, struct address *a)
+enum address_error address_take_mailbox(struct span *in, bool utf8, struct address *a)
 {
-	struct address found = { SPAN_NONE, SPAN_NONE, false, false, false };
+	struct address found = {SPAN_NONE, SPAN_NONE, false, false, false};
 	struct span rest = *in;
 	enum address_error e;
 
@@ -283,8 +269,7 @@ address_take_mailbox(struct span *in, bool utf8, struct address *a)
 }
 
 /* A-d-l ":" (RFC 5321 4.1.2): accepted, ignored (3.3, appendix C). */
-static enum address_error
-take_source_route(struct span *in, bool utf8)
+static enum address_error take_source_route(struct span *in, bool utf8)
 {
 	struct span domain;
 	bool literal, beyond = false;
@@ -292,16 +277,16 @@ take_source_route(struct span *in, bool utf8)
 	if (in->len == 0 || in->at[0] != '@')
 		return ADDRESS_OK;
 	do {
-		if (!span_take(in, '@') || !take_domain(in, utf8, &domain, &literal, &beyond) || literal)
+		if (!span_take(in, '@') || !take_domain(in, utf8, &domain, &literal, &beyond) ||
+			literal)
 			return domain_error(*in, utf8);
 	} while (span_take(in, ','));
 	return span_take(in, ':') ? ADDRESS_OK : domain_error(*in, utf8);
 }
 
-enum address_error
-address_take_path(struct span *in, bool allow_null, bool utf8, struct address *a)
+enum address_error address_take_path(struct span *in, bool allow_null, bool utf8, struct address *a)
 {
-	static const struct address none = { { NULL, 0 }, { NULL, 0 }, false, false, false };
+	static const struct address none = {{NULL, 0}, {NULL, 0}, false, false, false};
 	struct address found = none;
 	struct span rest = *in, word;
 	enum address_error e;
@@ -315,7 +300,8 @@ address_take_path(struct span *in, bool allow_null, bool utf8, struct address *a
 		return ADDRESS_OK;
 	}
 	if (!allow_null && span_take_word(&word, SPAN("postmaster")) && span_take(&word, '>')) {
-		/* RFC 5321 4.5.1: every server knows <postmaster> without a domain, as a recipient. */
+		/* RFC 5321 4.5.1: every server knows <postmaster> without a domain, as a recipient.
+		 */
 		found.local = span_part(rest, 0, sizeof("postmaster") - 1);
 		rest = word;
 		goto out;
@@ -337,16 +323,14 @@ out:
 
 /* --- the key --- */
 
-static void
-lower_ascii(struct text *t)
+static void lower_ascii(struct text *t)
 {
 	for (size_t i = 0; i < t->len; i++)
 		if (t->at[i] >= 'A' && t->at[i] <= 'Z')
 			t->at[i] = (unsigned char)(t->at[i] + ('a' - 'A'));
 }
 
-static bool
-is_ascii(struct span s)
+static bool is_ascii(struct span s)
 {
 	for (size_t i = 0; i < s.len; i++)
 		if (s.at[i] >= 0x80)
@@ -355,8 +339,7 @@ is_ascii(struct span s)
 }
 
 /* Replaces what is in `t` by its normal form C, and for domains by its lower case beyond ASCII. */
-static void
-normalize(struct text *t, bool lower)
+static void normalize(struct text *t, bool lower)
 {
 	uint8_t *made;
 	size_t len;
@@ -376,8 +359,7 @@ normalize(struct text *t, bool lower)
 	free(made);
 }
 
-static void
-unquote(struct span quoted, struct text *to)
+static void unquote(struct span quoted, struct text *to)
 {
 	for (size_t i = 1; i + 1 < quoted.len; i++) {
 		if (quoted.at[i] == '\\')
@@ -386,10 +368,9 @@ unquote(struct span quoted, struct text *to)
 	}
 }
 
-static void
-add_local(struct text *to, struct span local)
+static void add_local(struct text *to, struct span local)
 {
-	struct address a = { SPAN_NONE, SPAN_NONE, false, false, false };
+	struct address a = {SPAN_NONE, SPAN_NONE, false, false, false};
 	struct span in = local;
 
 	/* Can it stand without quotes? Normal form C may have made ';' and '`' of other characters,
@@ -407,8 +388,7 @@ add_local(struct text *to, struct span local)
 	text_add_byte(to, '"');
 }
 
-bool
-address_key(const struct address *a, struct text *to)
+bool address_key(const struct address *a, struct text *to)
 {
 	struct text part = TEXT_UP_TO((size_t)4 * (MOST_LOCAL_PART + MOST_DOMAIN));
 	bool failed;
@@ -417,7 +397,8 @@ address_key(const struct address *a, struct text *to)
 		unquote(a->local, &part);
 	else
 		text_add(&part, a->local);
-	/* Before: J with a caron has no character of its own, j has. After: the kelvin sign became K. */
+	/* Before: J with a caron has no character of its own, j has. After: the kelvin sign became
+	 * K. */
 	lower_ascii(&part);
 	normalize(&part, false);
 	lower_ascii(&part);

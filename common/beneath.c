@@ -13,20 +13,17 @@
 #define MOST_TRIES 16 /* openat2 says EAGAIN when somebody renames meanwhile */
 
 /* O_TMPFILE contains the bit of O_DIRECTORY: the name is a directory, the result is a file. */
-static bool
-wants_directory(int flags)
+static bool wants_directory(int flags)
 {
 	return (flags & O_DIRECTORY) != 0 && (flags & O_TMPFILE) != O_TMPFILE;
 }
 
-static bool
-makes_file(int flags)
+static bool makes_file(int flags)
 {
 	return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-static int
-openat2_in(int directory, const char *name, int flags, mode_t mode)
+static int openat2_in(int directory, const char *name, int flags, mode_t mode)
 {
 	struct open_how how;
 	long fd;
@@ -43,8 +40,7 @@ openat2_in(int directory, const char *name, int flags, mode_t mode)
 }
 
 /* Kernels before 5.6: one component after the other, none of them a link. */
-static int
-walk_in(int directory, const char *name, int flags, mode_t mode)
+static int walk_in(int directory, const char *name, int flags, mode_t mode)
 {
 	char part[256];
 	int at = directory, next, saved;
@@ -75,7 +71,8 @@ walk_in(int directory, const char *name, int flags, mode_t mode)
 			} else if (last) {
 				next = openat(at, part, flags | O_NOFOLLOW, mode);
 			} else {
-				next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+				next = openat(
+					at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			}
 		}
 		saved = errno;
@@ -89,8 +86,7 @@ walk_in(int directory, const char *name, int flags, mode_t mode)
 	}
 }
 
-int
-open_in(int directory, const char *name, int flags, mode_t mode)
+int open_in(int directory, const char *name, int flags, mode_t mode)
 {
 	struct stat st;
 	bool any = (flags & O_PATH) != 0 || wants_directory(flags);
@@ -103,7 +99,8 @@ open_in(int directory, const char *name, int flags, mode_t mode)
 		fd = walk_in(directory, name, with, mode);
 	if (fd < 0 || any) {
 		/* O_PATH|O_NOFOLLOW of the walk would return the link itself. */
-		if (fd >= 0 && (flags & O_PATH) != 0 && fstat(fd, &st) == 0 && S_ISLNK(st.st_mode)) {
+		if (fd >= 0 && (flags & O_PATH) != 0 && fstat(fd, &st) == 0 &&
+			S_ISLNK(st.st_mode)) {
 			close(fd);
 			errno = ELOOP;
 			return -1;
@@ -129,8 +126,7 @@ fail:
 	return -1;
 }
 
-int
-write_all(int fd, const void *at, size_t len)
+int write_all(int fd, const void *at, size_t len)
 {
 	const unsigned char *from = at;
 
@@ -147,8 +143,7 @@ write_all(int fd, const void *at, size_t len)
 	return 0;
 }
 
-ssize_t
-read_at(int fd, void *to, size_t len, off_t from)
+ssize_t read_at(int fd, void *to, size_t len, off_t from)
 {
 	unsigned char *into = to;
 	size_t got = 0;

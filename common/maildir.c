@@ -13,15 +13,14 @@
 #include "beneath.h"
 #include "secret.h"
 
-#define MOST_HOST_IN_NAME 100   /* leaves room for flags and for other programs' additions */
-#define STALE_SECONDS (36 * 60 * 60)
+#define MOST_HOST_IN_NAME 100 /* leaves room for flags and for other programs' additions */
+#define STALE_SECONDS	  (36 * 60 * 60)
 
-static const char *const subdirectories[] = { "cur", "new", "tmp" };
+static const char *const subdirectories[] = {"cur", "new", "tmp"};
 #define SUBDIRECTORIES (sizeof(subdirectories) / sizeof(subdirectories[0]))
 
 /* A slash would be a directory, a colon begins the flags (and a comma the sizes). */
-static void
-write_host(const char *host, char to[MOST_HOST_IN_NAME + 1])
+static void write_host(const char *host, char to[MOST_HOST_IN_NAME + 1])
 {
 	size_t at = 0;
 
@@ -35,8 +34,7 @@ write_host(const char *host, char to[MOST_HOST_IN_NAME + 1])
 	to[at] = '\0';
 }
 
-struct maildir_name
-maildir_name_new(const char *host, uint64_t size, uint64_t vsize)
+struct maildir_name maildir_name_new(const char *host, uint64_t size, uint64_t vsize)
 {
 	static unsigned long count;
 	struct maildir_name name;
@@ -53,14 +51,12 @@ maildir_name_new(const char *host, uint64_t size, uint64_t vsize)
 	return name;
 }
 
-static int
-open_directory(int at, const char *name)
+static int open_directory(int at, const char *name)
 {
 	return open_in(at, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
-static int
-close_keeping_errno(int fd, int result)
+static int close_keeping_errno(int fd, int result)
 {
 	int saved = errno;
 
@@ -70,8 +66,7 @@ close_keeping_errno(int fd, int result)
 	return result;
 }
 
-static int
-sync_directory(int at, const char *name)
+static int sync_directory(int at, const char *name)
 {
 	int fd = open_directory(at, name);
 
@@ -81,8 +76,7 @@ sync_directory(int at, const char *name)
 }
 
 /* 1: made, 0: was there (whatever it is: opening it as a directory tells), -1. */
-static int
-make_directory(int at, const char *name)
+static int make_directory(int at, const char *name)
 {
 	if (mkdirat(at, name, 0700) == 0)
 		return 1;
@@ -90,8 +84,7 @@ make_directory(int at, const char *name)
 }
 
 /* cur, new and tmp in the open directory `fd`, durable when any was made. */
-static int
-make_subdirectories(int fd)
+static int make_subdirectories(int fd)
 {
 	bool made = false;
 
@@ -105,8 +98,7 @@ make_subdirectories(int fd)
 }
 
 /* Each must be a directory of its own, not a link to one (HARDENING F1). */
-static int
-check_subdirectories(int fd)
+static int check_subdirectories(int fd)
 {
 	struct stat st;
 
@@ -122,8 +114,7 @@ check_subdirectories(int fd)
 }
 
 /* Components that are names, with one slash between: 0 or EINVAL, ENAMETOOLONG. */
-static int
-path_error(const char *path)
+static int path_error(const char *path)
 {
 	for (;; path++) {
 		size_t len = strcspn(path, "/");
@@ -138,8 +129,7 @@ path_error(const char *path)
 }
 
 /* Opens `path` below `root`, making each missing directory, durable in its parent. */
-static int
-make_path(int root, const char *path)
+static int make_path(int root, const char *path)
 {
 	char part[MAILDIR_MOST_NAME + 1];
 	int at = root, next = -1, made;
@@ -164,8 +154,7 @@ make_path(int root, const char *path)
 	return close_keeping_errno(at == root ? -1 : at, -1);
 }
 
-int
-maildir_open(int root, const char *path, bool make)
+int maildir_open(int root, const char *path, bool make)
 {
 	int fd, error = path_error(path);
 
@@ -188,8 +177,7 @@ maildir_open(int root, const char *path, bool make)
 	return fd;
 }
 
-int
-maildir_make(int parent, const char *name)
+int maildir_make(int parent, const char *name)
 {
 	int fd, marker, made;
 	bool here = strcmp(name, ".") == 0;
@@ -207,7 +195,8 @@ maildir_make(int parent, const char *name)
 	if (make_subdirectories(fd) < 0 || check_subdirectories(fd) < 0)
 		return close_keeping_errno(fd, -1);
 	if (name[0] == '.' && !here) {
-		/* Empty, so never written: imap may make files here, but not open one for writing. */
+		/* Empty, so never written: imap may make files here, but not open one for writing.
+		 */
 		marker = open_in(fd, "maildirfolder", O_RDONLY | O_CREAT | O_EXCL, 0600);
 		if (marker >= 0)
 			close(marker);
@@ -221,8 +210,7 @@ maildir_make(int parent, const char *name)
 }
 
 /* A small file that appears whole or not at all; one that is there stays. */
-static int
-write_once(int maildir, const char *name, struct span content)
+static int write_once(int maildir, const char *name, struct span content)
 {
 	struct maildir_name tmp;
 	int fd = maildir_file(maildir, &tmp), result = -1, saved;
@@ -242,22 +230,20 @@ write_once(int maildir, const char *name, struct span content)
 	return close_keeping_errno(fd, result);
 }
 
-int
-maildir_make_standard(int maildir)
+int maildir_make_standard(int maildir)
 {
-	static const char *const folders[] = { ".Drafts", ".Sent", ".Trash", ".Junk", ".Archive" };
+	static const char *const folders[] = {".Drafts", ".Sent", ".Trash", ".Junk", ".Archive"};
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
 		if (maildir_make(maildir, folders[i]) < 0)
 			return -1;
 	if (make_directory(maildir, MAILDIR_PRIVATE) < 0)
 		return -1;
-	return write_once(maildir, MAILDIR_SUBSCRIPTIONS,
-		SPAN("Drafts\nSent\nTrash\nJunk\nArchive\n"));
+	return write_once(
+		maildir, MAILDIR_SUBSCRIPTIONS, SPAN("Drafts\nSent\nTrash\nJunk\nArchive\n"));
 }
 
-int
-maildir_file(int maildir, struct maildir_name *tmp_name)
+int maildir_file(int maildir, struct maildir_name *tmp_name)
 {
 	int fd, tmp;
 
@@ -265,7 +251,8 @@ maildir_file(int maildir, struct maildir_name *tmp_name)
 	fd = open_in(maildir, "tmp", O_TMPFILE | O_RDWR, 0600);
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
 		return fd;
-	/* A file system without unnamed files (NFS, some FUSE): a name in tmp/, as Maildir began. */
+	/* A file system without unnamed files (NFS, some FUSE): a name in tmp/, as Maildir began.
+	 */
 	tmp = open_directory(maildir, "tmp");
 	if (tmp < 0)
 		return -1;
@@ -278,12 +265,12 @@ maildir_file(int maildir, struct maildir_name *tmp_name)
 
 /* Gives the open file `fd` another name. By its descriptor, so that nobody can put another file in
  * its place; an unnamed file has no other way in any case. */
-static int
-link_descriptor(int fd, int directory, const char *name)
+static int link_descriptor(int fd, int directory, const char *name)
 {
 	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
 
-	/* Without capabilities only newer kernels let the opener do this; the old ones say ENOENT. */
+	/* Without capabilities only newer kernels let the opener do this; the old ones say ENOENT.
+	 */
 	if (linkat(fd, "", directory, name, AT_EMPTY_PATH) == 0)
 		return 0;
 	if (errno != ENOENT && errno != EPERM && errno != EINVAL)
@@ -292,8 +279,7 @@ link_descriptor(int fd, int directory, const char *name)
 	return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
 }
 
-int
-maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir,
+int maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir,
 	const char *subdir, const char *name)
 {
 	int to, tmp, result;
@@ -316,8 +302,7 @@ maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int 
 	return close_keeping_errno(to, result);
 }
 
-void
-maildir_drop(int maildir, const struct maildir_name *tmp_name)
+void maildir_drop(int maildir, const struct maildir_name *tmp_name)
 {
 	int tmp;
 
@@ -330,14 +315,12 @@ maildir_drop(int maildir, const struct maildir_name *tmp_name)
 	close(tmp);
 }
 
-int
-maildir_sync(int maildir, const char *subdir)
+int maildir_sync(int maildir, const char *subdir)
 {
 	return sync_directory(maildir, subdir);
 }
 
-void
-maildir_sweep(int maildir)
+void maildir_sweep(int maildir)
 {
 	int fd = open_directory(maildir, "tmp");
 	time_t now = time(NULL);
@@ -353,7 +336,8 @@ maildir_sweep(int maildir)
 		return;
 	}
 	while ((entry = readdir(tmp)) != NULL) {
-		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			!S_ISREG(st.st_mode))
 			continue;
 		if (st.st_mtime < now - STALE_SECONDS && st.st_ctime < now - STALE_SECONDS)
 			unlinkat(fd, entry->d_name, 0);

@@ -14,36 +14,34 @@
 
 /* Rights and fields that came after the first ABI; the headers of a distribution may be older than
  * its kernel. */
-#define FS_REFER      (1ULL << 13)  /* ABI 2 */
-#define FS_TRUNCATE   (1ULL << 14)  /* ABI 3 */
-#define FS_IOCTL_DEV  (1ULL << 15)  /* ABI 5 */
-#define NET_BIND_TCP    (1ULL << 0) /* ABI 4 */
-#define NET_CONNECT_TCP (1ULL << 1)
+#define FS_REFER	    (1ULL << 13) /* ABI 2 */
+#define FS_TRUNCATE	    (1ULL << 14) /* ABI 3 */
+#define FS_IOCTL_DEV	    (1ULL << 15) /* ABI 5 */
+#define NET_BIND_TCP	    (1ULL << 0)	 /* ABI 4 */
+#define NET_CONNECT_TCP	    (1ULL << 1)
 #define SCOPE_ABSTRACT_UNIX (1ULL << 0) /* ABI 6 */
-#define SCOPE_SIGNAL        (1ULL << 1)
+#define SCOPE_SIGNAL	    (1ULL << 1)
 
 #define FS_FIRST_ABI ((1ULL << 13) - 1)
-#define FS_OF_FILES \
-	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | \
-		FS_TRUNCATE | FS_IOCTL_DEV)
+#define FS_OF_FILES                                                                                \
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |                              \
+		LANDLOCK_ACCESS_FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV)
 
 struct ruleset {
-	uint64_t files;   /* ABI 1 */
-	uint64_t net;     /* ABI 4 */
-	uint64_t scoped;  /* ABI 6 */
+	uint64_t files;	 /* ABI 1 */
+	uint64_t net;	 /* ABI 4 */
+	uint64_t scoped; /* ABI 6 */
 };
 
-static long
-kernel_abi(void)
+static long kernel_abi(void)
 {
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
 /* Everything that this kernel can forbid. */
-static struct ruleset
-all_of(long abi, size_t *size)
+static struct ruleset all_of(long abi, size_t *size)
 {
-	struct ruleset all = { FS_FIRST_ABI, 0, 0 };
+	struct ruleset all = {FS_FIRST_ABI, 0, 0};
 
 	if (abi >= 2)
 		all.files |= FS_REFER;
@@ -52,15 +50,15 @@ all_of(long abi, size_t *size)
 	if (abi >= 5)
 		all.files |= FS_IOCTL_DEV;
 	if (abi >= 4)
-		all.net = NET_BIND_TCP | NET_CONNECT_TCP; /* listeners are inherited, accept needs neither */
+		all.net = NET_BIND_TCP |
+			  NET_CONNECT_TCP; /* listeners are inherited, accept needs neither */
 	if (abi >= 6)
 		all.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
 	*size = abi >= 6 ? sizeof(all) : abi >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
 	return all;
 }
 
-static uint64_t
-rights_of(uint32_t rights)
+static uint64_t rights_of(uint32_t rights)
 {
 	uint64_t allowed = 0;
 
@@ -71,12 +69,13 @@ rights_of(uint32_t rights)
 	/* Files and directories alone: nobody here makes links, pipes, sockets or devices. */
 	if ((rights & ROOM_MAKE) != 0)
 		allowed |= LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
-			LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | FS_REFER;
+			   LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+			   FS_REFER;
 	return allowed;
 }
 
-static void
-allow_path(const struct room *room, int ruleset, const struct room_path *path, uint64_t handled)
+static void allow_path(
+	const struct room *room, int ruleset, const struct room_path *path, uint64_t handled)
 {
 	struct landlock_path_beneath_attr rule;
 	struct stat st;
@@ -97,15 +96,13 @@ allow_path(const struct room *room, int ruleset, const struct room_path *path, u
 	close(fd);
 }
 
-static uint8_t
-without(const struct room *room, const char *why)
+static uint8_t without(const struct room *room, const char *why)
 {
 	log_warning(0, "no-landlock", KEY_STR("room", room->name), KEY_STR("reason", why));
 	return 0;
 }
 
-uint8_t
-room_forbid_files(const struct room *room, const struct room_path *paths, size_t count)
+uint8_t room_forbid_files(const struct room *room, const struct room_path *paths, size_t count)
 {
 	struct ruleset all;
 	size_t size;
@@ -117,10 +114,12 @@ room_forbid_files(const struct room *room, const struct room_path *paths, size_t
 			room_die(room, "Landlock");
 		return without(room, "the kernel has none, or it was not enabled at boot");
 	}
-	/* The first ABI forbids every link and rename between two directories: no Maildir works so. */
+	/* The first ABI forbids every link and rename between two directories: no Maildir works so.
+	 */
 	for (size_t i = 0; abi < 2 && room->files && i < count; i++)
 		if ((paths[i].rights & ROOM_MAKE) != 0)
-			return without(room, "the kernel's Landlock cannot allow a rename into another directory");
+			return without(room, "the kernel's Landlock cannot allow a rename into "
+					     "another directory");
 
 	all = all_of(abi, &size);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);

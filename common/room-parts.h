@@ -6,12 +6,12 @@
 
 #include "room.h"
 
-#define ROOM_EXIT 71     /* EX_OSERR: the room could not be enforced */
+#define ROOM_EXIT 71 /* EX_OSERR: the room could not be enforced */
 
 /* Sanitizers keep books in files and threads of their own, and map memory by the terabyte: such a
  * build (never a released one) gets their system calls and does not lock memory. */
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
 	__has_feature(memory_sanitizer)
 #define ROOM_SANITIZED 1
 #endif

@@ -22,11 +22,10 @@
 #include "room-parts.h"
 
 #define MOST_CAPABILITIES 64
-#define MOST_GROUPS 256
-#define MOST_MAPS_LINE 4352   /* a path, and what stands before it */
+#define MOST_GROUPS	  256
+#define MOST_MAPS_LINE	  4352 /* a path, and what stands before it */
 
-void
-room_die(const struct room *room, const char *what)
+void room_die(const struct room *room, const char *what)
 {
 	log_error(0, "not-confined", KEY_STR("room", room->name), KEY_STR("what", what), KEY_ERRNO);
 	_exit(ROOM_EXIT);
@@ -34,14 +33,12 @@ room_die(const struct room *room, const char *what)
 
 /* --- capabilities --- */
 
-static bool
-capability_exists(unsigned int c)
+static bool capability_exists(unsigned int c)
 {
 	return c < MOST_CAPABILITIES && prctl(PR_CAPBSET_READ, (unsigned long)c, 0, 0, 0) >= 0;
 }
 
-static uint64_t
-capabilities_of(cap_flag_t set)
+static uint64_t capabilities_of(cap_flag_t set)
 {
 	cap_t now = cap_get_proc();
 	cap_flag_value_t value;
@@ -57,8 +54,7 @@ capabilities_of(cap_flag_t set)
 }
 
 /* Permitted and effective become `bits`, inheritable `inherit`. 0 or -1 with errno. */
-static int
-capabilities_set(uint64_t bits, uint64_t inherit)
+static int capabilities_set(uint64_t bits, uint64_t inherit)
 {
 	cap_t wanted = cap_init();
 	int result = -1;
@@ -81,18 +77,17 @@ out:
 	return result;
 }
 
-static int
-bounding_limit(uint64_t bits)
+static int bounding_limit(uint64_t bits)
 {
 	for (unsigned int c = 0; capability_exists(c); c++)
-		if ((bits >> c & 1) == 0 && prctl(PR_CAPBSET_READ, (unsigned long)c, 0, 0, 0) == 1 &&
+		if ((bits >> c & 1) == 0 &&
+			prctl(PR_CAPBSET_READ, (unsigned long)c, 0, 0, 0) == 1 &&
 			prctl(PR_CAPBSET_DROP, (unsigned long)c, 0, 0, 0) < 0)
 			return -1;
 	return 0;
 }
 
-static int
-ambient_set(uint64_t bits)
+static int ambient_set(uint64_t bits)
 {
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -1;
@@ -103,8 +98,7 @@ ambient_set(uint64_t bits)
 	return 0;
 }
 
-static uint64_t
-ambient_get(void)
+static uint64_t ambient_get(void)
 {
 	uint64_t bits = 0;
 
@@ -114,10 +108,10 @@ ambient_get(void)
 	return bits;
 }
 
-int
-room_limit_capabilities(uint64_t capabilities)
+int room_limit_capabilities(uint64_t capabilities)
 {
-	/* Root of a container may have fewer than we ask for: what is missing shows where it is used. */
+	/* Root of a container may have fewer than we ask for: what is missing shows where it is
+	 * used. */
 	uint64_t keeps = capabilities & capabilities_of(CAP_PERMITTED);
 
 	if ((capabilities_of(CAP_EFFECTIVE) >> CAP_SETPCAP & 1) != 0 && bounding_limit(keeps) < 0)
@@ -133,8 +127,7 @@ room_limit_capabilities(uint64_t capabilities)
 
 /* --- becoming a user --- */
 
-static bool
-groups_are(const uint32_t *groups, size_t count)
+static bool groups_are(const uint32_t *groups, size_t count)
 {
 	gid_t now[MOST_GROUPS];
 	int n = getgroups(MOST_GROUPS, now);
@@ -158,18 +151,17 @@ groups_are(const uint32_t *groups, size_t count)
 	return true;
 }
 
-static bool
-user_is(uint32_t uid, uint32_t gid)
+static bool user_is(uint32_t uid, uint32_t gid)
 {
 	uid_t ruid, euid, suid;
 	gid_t rgid, egid, sgid;
 
 	return getresuid(&ruid, &euid, &suid) == 0 && getresgid(&rgid, &egid, &sgid) == 0 &&
-		ruid == uid && euid == uid && suid == uid && rgid == gid && egid == gid && sgid == gid;
+	       ruid == uid && euid == uid && suid == uid && rgid == gid && egid == gid &&
+	       sgid == gid;
 }
 
-static int
-change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count)
+static int change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count)
 {
 	gid_t list[MOST_GROUPS];
 
@@ -191,8 +183,7 @@ change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_cou
 	return 0;
 }
 
-static bool
-root_can_be_had(uint32_t uid, uint32_t gid, uint64_t capabilities)
+static bool root_can_be_had(uint32_t uid, uint32_t gid, uint64_t capabilities)
 {
 	if (uid != 0 && (capabilities >> CAP_SETUID & 1) == 0 &&
 		(setresuid(0, 0, 0) == 0 || setuid(0) == 0))
@@ -200,14 +191,14 @@ root_can_be_had(uint32_t uid, uint32_t gid, uint64_t capabilities)
 	return gid != 0 && (capabilities >> CAP_SETGID & 1) == 0 && setresgid(0, 0, 0) == 0;
 }
 
-int
-room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count,
+int room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count,
 	uint64_t capabilities)
 {
 	if (geteuid() == 0) {
 		if (bounding_limit(capabilities) < 0 ||
 			change_user(uid, gid, groups, group_count) < 0 ||
-			capabilities_set(capabilities, capabilities) < 0 || ambient_set(capabilities) < 0)
+			capabilities_set(capabilities, capabilities) < 0 ||
+			ambient_set(capabilities) < 0)
 			return -1;
 	} else {
 		/* Started without root: there is one user, and nothing to give away. */
@@ -234,10 +225,9 @@ room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_cou
 
 /* --- entering --- */
 
-static void
-set_limits(const struct room *room)
+static void set_limits(const struct room *room)
 {
-	struct rlimit limit = { 0, 0 };
+	struct rlimit limit = {0, 0};
 
 	/* A core would hold what this process was told in confidence (HARDENING T8). */
 	if (setrlimit(RLIMIT_CORE, &limit) < 0)
@@ -248,7 +238,8 @@ set_limits(const struct room *room)
 		room_die(room, "descriptor limit");
 	if (limit.rlim_max < room->most_descriptors)
 		log_warning(0, "few-descriptors", KEY_STR("room", room->name),
-			KEY_NUM("wanted", room->most_descriptors), KEY_NUM("limit", limit.rlim_max));
+			KEY_NUM("wanted", room->most_descriptors),
+			KEY_NUM("limit", limit.rlim_max));
 	else
 		limit.rlim_max = room->most_descriptors;
 	limit.rlim_cur = limit.rlim_max;
@@ -257,20 +248,20 @@ set_limits(const struct room *room)
 }
 
 #ifdef ROOM_SANITIZED
-/* A search for leaks at exit needs /proc, which no room has; it would end each daemon with failure. */
+/* A search for leaks at exit needs /proc, which no room has; it would end each daemon with failure.
+ */
 const char *__asan_default_options(void);
 
-const char *
-__asan_default_options(void)
+const char *__asan_default_options(void)
 {
 	return "detect_leaks=0";
 }
 #endif
 
 #ifndef ROOM_SANITIZED
-/* Locks every private writable mapping: data, heap, stack. Needs /proc, so it comes before chroot. */
-static bool
-lock_writable(void)
+/* Locks every private writable mapping: data, heap, stack. Needs /proc, so it comes before chroot.
+ */
+static bool lock_writable(void)
 {
 	unsigned long from, to;
 	char rights[5];
@@ -279,7 +270,8 @@ lock_writable(void)
 	bool all = maps != NULL;
 
 	while (all && fgets(line, sizeof(line), maps) != NULL)
-		if (sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 && strcmp(rights, "rw-p") == 0)
+		if (sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 &&
+			strcmp(rights, "rw-p") == 0)
 			all = mlock((const void *)from, to - from) == 0;
 	if (maps != NULL)
 		fclose(maps);
@@ -287,16 +279,15 @@ lock_writable(void)
 }
 #endif
 
-static void
-guard_memory(const struct room *room)
+static void guard_memory(const struct room *room)
 {
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
 		room_die(room, "not dumpable");
 #ifndef ROOM_SANITIZED
 	struct rlimit limit;
 
-	/* Under a limit, the code of all libraries does not fit: then what can hold a secret now. (And
-	 * MCL_FUTURE would make a later allocation fail instead of this call.) */
+	/* Under a limit, the code of all libraries does not fit: then what can hold a secret now.
+	 * (And MCL_FUTURE would make a later allocation fail instead of this call.) */
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
 		mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
 		return;
@@ -306,8 +297,7 @@ guard_memory(const struct room *room)
 #endif
 }
 
-static bool
-change_root(const struct room *room, int empty)
+static bool change_root(const struct room *room, int empty)
 {
 	struct stat root, wanted;
 
@@ -323,8 +313,7 @@ change_root(const struct room *room, int empty)
 	return true;
 }
 
-static uint64_t
-drop_capabilities(const struct room *room)
+static uint64_t drop_capabilities(const struct room *room)
 {
 	uint64_t keeps = room->keeps & capabilities_of(CAP_PERMITTED);
 
@@ -336,8 +325,7 @@ drop_capabilities(const struct room *room)
 }
 
 /* What can be proved without being killed for it. */
-static void
-prove(const struct room *room, uint64_t keeps, const struct room_facts *facts)
+static void prove(const struct room *room, uint64_t keeps, const struct room_facts *facts)
 {
 	int fd;
 
@@ -358,8 +346,7 @@ prove(const struct room *room, uint64_t keeps, const struct room_facts *facts)
 	}
 }
 
-void
-room_enter(const struct room *room, int empty, const struct room_path *paths, size_t count,
+void room_enter(const struct room *room, int empty, const struct room_path *paths, size_t count,
 	struct room_facts *facts)
 {
 	uint64_t keeps;

@@ -14,9 +14,9 @@
 #include "beneath.h"
 #include "log.h"
 
-#define MOST_TABLE_NAME 128
+#define MOST_TABLE_NAME	       128
 #define LOCK_WAIT_MILLISECONDS 10000
-#define LOCK_TRY_MILLISECONDS 50
+#define LOCK_TRY_MILLISECONDS  50
 
 /* What tells one file from another that replaced it. */
 struct stamp {
@@ -27,17 +27,17 @@ struct stamp {
 };
 
 struct table {
-	int directory;                   /* borrowed */
+	int directory; /* borrowed */
 	char name[MOST_TABLE_NAME + 1];
 	bool writable;
 	unsigned int mode;
-	DB *db;                          /* NULL while there is no file, or a damaged one */
+	DB *db; /* NULL while there is no file, or a damaged one */
 	bool damaged;
-	struct stamp stamp;              /* of the file that `db` or `damaged` speaks of */
+	struct stamp stamp; /* of the file that `db` or `damaged` speaks of */
 };
 
 struct table_build {
-	int directory;                   /* borrowed */
+	int directory; /* borrowed */
 	int lock;
 	char name[MOST_TABLE_NAME + 1];
 	char aside[MOST_TABLE_NAME + 8];
@@ -56,8 +56,7 @@ struct fd_path {
 	char str[sizeof("/proc/self/fd/") + 3 * sizeof(int) + 1 + MOST_TABLE_NAME + 8];
 };
 
-static struct fd_path
-path_of(int fd, const char *name)
+static struct fd_path path_of(int fd, const char *name)
 {
 	struct fd_path path;
 
@@ -69,16 +68,14 @@ path_of(int fd, const char *name)
 }
 
 /* The library's own words go nowhere: each failure is logged once, by us, with the table's name. */
-static void
-swallow(const DB_ENV *env, const char *prefix, const char *message)
+static void swallow(const DB_ENV *env, const char *prefix, const char *message)
 {
 	(void)env;
 	(void)prefix;
 	(void)message;
 }
 
-static DB *
-db_new(int *error)
+static DB *db_new(int *error)
 {
 	DB *db;
 
@@ -90,8 +87,7 @@ db_new(int *error)
 }
 
 /* Looks at every page: no table that passes can lead the library astray. 0 or an error of it. */
-static int
-db_verify(const char *path)
+static int db_verify(const char *path)
 {
 	int error;
 	DB *db = db_new(&error);
@@ -102,8 +98,7 @@ db_verify(const char *path)
 	return db->verify(db, path, NULL, NULL, 0);
 }
 
-static int
-db_open(const char *path, uint32_t flags, DB **opened)
+static int db_open(const char *path, uint32_t flags, DB **opened)
 {
 	int error;
 	DB *db = db_new(&error);
@@ -123,22 +118,19 @@ db_open(const char *path, uint32_t flags, DB **opened)
 }
 
 /* Errors of the library are negative; as errno they would mean nothing. */
-static int
-as_errno(int error)
+static int as_errno(int error)
 {
 	return error > 0 ? error : EIO;
 }
 
-static void
-log_table(const char *word, const char *name, int error)
+static void log_table(const char *word, const char *name, int error)
 {
 	log_error(0, word, KEY_STR("table", name), KEY_STR("error", db_strerror(error)));
 }
 
 /* --- readers --- */
 
-static bool
-name_copy(const char *name, char to[MOST_TABLE_NAME + 1])
+static bool name_copy(const char *name, char to[MOST_TABLE_NAME + 1])
 {
 	size_t len = strlen(name);
 
@@ -150,21 +142,18 @@ name_copy(const char *name, char to[MOST_TABLE_NAME + 1])
 	return true;
 }
 
-static struct stamp
-stamp_of(const struct stat *st)
+static struct stamp stamp_of(const struct stat *st)
 {
-	return (struct stamp){ st->st_dev, st->st_ino, st->st_mtim, st->st_size };
+	return (struct stamp){st->st_dev, st->st_ino, st->st_mtim, st->st_size};
 }
 
-static bool
-stamp_equal(const struct stamp *a, const struct stamp *b)
+static bool stamp_equal(const struct stamp *a, const struct stamp *b)
 {
 	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-		a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+	       a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-static void
-table_close(struct table *t)
+static void table_close(struct table *t)
 {
 	if (t->db != NULL)
 		t->db->close(t->db, t->writable ? 0 : DB_NOSYNC);
@@ -173,8 +162,7 @@ table_close(struct table *t)
 }
 
 /* Opens what stands under the name now. */
-static enum table_result
-reader_open(struct table *t)
+static enum table_result reader_open(struct table *t)
 {
 	struct stat st;
 	struct fd_path path;
@@ -203,8 +191,7 @@ reader_open(struct table *t)
 }
 
 /* Sees to it that t->db is the file that stands under the name now. */
-static enum table_result
-reader_refresh(struct table *t)
+static enum table_result reader_refresh(struct table *t)
 {
 	struct stat st;
 	struct stamp now;
@@ -222,8 +209,7 @@ reader_refresh(struct table *t)
 	return reader_open(t);
 }
 
-struct table *
-table_reader(int directory, const char *name)
+struct table *table_reader(int directory, const char *name)
 {
 	struct table *t = must_alloc(sizeof(*t));
 
@@ -235,8 +221,7 @@ table_reader(int directory, const char *name)
 
 /* --- private tables --- */
 
-static int
-private_open(struct table *t)
+static int private_open(struct table *t)
 {
 	struct fd_path path;
 	struct stat st;
@@ -264,8 +249,7 @@ private_open(struct table *t)
 	return error;
 }
 
-struct table *
-table_private(int directory, const char *name, unsigned int mode)
+struct table *table_private(int directory, const char *name, unsigned int mode)
 {
 	struct table *t = table_reader(directory, name);
 	int error;
@@ -292,8 +276,7 @@ table_private(int directory, const char *name, unsigned int mode)
 	return t;
 }
 
-void
-table_free(struct table **t)
+void table_free(struct table **t)
 {
 	if (*t == NULL)
 		return;
@@ -306,8 +289,7 @@ table_free(struct table **t)
 
 /* The library's structures hold pointers without const; it does not write through those of keys
  * and values that are handed in. */
-static DBT
-dbt_of(struct span s)
+static DBT dbt_of(struct span s)
 {
 	DBT dbt;
 
@@ -317,8 +299,7 @@ dbt_of(struct span s)
 	return dbt;
 }
 
-static enum table_result
-refresh(struct table *t)
+static enum table_result refresh(struct table *t)
 {
 	if (t->writable)
 		return t->db != NULL ? TABLE_FOUND : TABLE_ERROR;
@@ -326,8 +307,7 @@ refresh(struct table *t)
 }
 
 /* The library failed below us: the handle is of no use until the file is replaced. */
-static enum table_result
-give_up(struct table *t, int error)
+static enum table_result give_up(struct table *t, int error)
 {
 	struct stamp stamp = t->stamp;
 
@@ -338,8 +318,7 @@ give_up(struct table *t, int error)
 	return TABLE_ERROR;
 }
 
-enum table_result
-table_get(struct table *t, struct span key, struct text *value)
+enum table_result table_get(struct table *t, struct span key, struct text *value)
 {
 	enum table_result ready;
 	DBT k = dbt_of(key), v = dbt_of(SPAN_NONE);
@@ -362,8 +341,7 @@ table_get(struct table *t, struct span key, struct text *value)
 	return value->failed ? TABLE_ERROR : TABLE_FOUND;
 }
 
-static int
-put(DB *db, struct span key, struct span value)
+static int put(DB *db, struct span key, struct span value)
 {
 	DBT k = dbt_of(key), v = dbt_of(value);
 	int error;
@@ -379,8 +357,7 @@ put(DB *db, struct span key, struct span value)
 	return -1;
 }
 
-int
-table_put(struct table *t, struct span key, struct span value)
+int table_put(struct table *t, struct span key, struct span value)
 {
 	if (!t->writable || t->db == NULL) {
 		errno = EBADF;
@@ -389,8 +366,7 @@ table_put(struct table *t, struct span key, struct span value)
 	return put(t->db, key, value);
 }
 
-int
-table_remove(struct table *t, struct span key)
+int table_remove(struct table *t, struct span key)
 {
 	DBT k = dbt_of(key);
 	int error;
@@ -406,8 +382,7 @@ table_remove(struct table *t, struct span key)
 	return -1;
 }
 
-int
-table_sync(struct table *t)
+int table_sync(struct table *t)
 {
 	int error = t->writable && t->db != NULL ? t->db->sync(t->db, 0) : 0;
 
@@ -417,8 +392,7 @@ table_sync(struct table *t)
 	return -1;
 }
 
-int
-table_each(struct table *t, bool (*row)(void *me, struct span key, struct span value), void *me)
+int table_each(struct table *t, bool (*row)(void *me, struct span key, struct span value), void *me)
 {
 	enum table_result ready = refresh(t);
 	DBT k = dbt_of(SPAN_NONE), v = dbt_of(SPAN_NONE);
@@ -448,11 +422,10 @@ table_each(struct table *t, bool (*row)(void *me, struct span key, struct span v
 /* --- building aside --- */
 
 /* The lock file stays: a lock that is unlinked can be held by two. */
-static int
-take_lock(int directory, const char *name)
+static int take_lock(int directory, const char *name)
 {
 	char lock[MOST_TABLE_NAME + 8];
-	struct timespec nap = { 0, LOCK_TRY_MILLISECONDS * 1000000L };
+	struct timespec nap = {0, LOCK_TRY_MILLISECONDS * 1000000L};
 	int fd, waited = 0;
 
 	snprintf(lock, sizeof(lock), "%s.lock", name);
@@ -472,8 +445,7 @@ take_lock(int directory, const char *name)
 	return fd;
 }
 
-struct table_build *
-table_build_begin(int directory, const char *name)
+struct table_build *table_build_begin(int directory, const char *name)
 {
 	struct table_build *b = must_alloc(sizeof(*b));
 	struct fd_path path;
@@ -501,14 +473,12 @@ fail:
 	return NULL;
 }
 
-int
-table_build_put(struct table_build *b, struct span key, struct span value)
+int table_build_put(struct table_build *b, struct span key, struct span value)
 {
 	return put(b->db, key, value);
 }
 
-static int
-make_durable(struct table_build *b, unsigned int mode, long uid, long gid)
+static int make_durable(struct table_build *b, unsigned int mode, long uid, long gid)
 {
 	int fd, result = -1, saved;
 
@@ -524,8 +494,7 @@ make_durable(struct table_build *b, unsigned int mode, long uid, long gid)
 	return result;
 }
 
-int
-table_build_commit(struct table_build **build, unsigned int mode, long uid, long gid)
+int table_build_commit(struct table_build **build, unsigned int mode, long uid, long gid)
 {
 	struct table_build *b = *build;
 	int error, fd, result = -1, saved;
@@ -552,8 +521,7 @@ out:
 	return result;
 }
 
-void
-table_build_abort(struct table_build **build)
+void table_build_abort(struct table_build **build)
 {
 	struct table_build *b = *build;
 	int saved = errno;

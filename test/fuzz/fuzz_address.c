@@ -6,8 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct text key = TEXT_UP_TO(MOST_ADDRESS), again = TEXT_UP_TO(MOST_ADDRESS);
 	struct text home = TEXT_UP_TO(MOST_PATH_FIELD);
@@ -21,11 +20,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	in = span_of(data + 1, size - 1);
 	(void)address_take_domain(&in, utf8, &domain, &literal);
 	in = span_of(data + 1, size - 1);
-	if (address_take_path(&in, (data[0] & 2) != 0, utf8, &a) == ADDRESS_OK &&
-		a.local.len > 0 && a.domain.len > 0 && address_key(&a, &key)) {
+	if (address_take_path(&in, (data[0] & 2) != 0, utf8, &a) == ADDRESS_OK && a.local.len > 0 &&
+		a.domain.len > 0 && address_key(&a, &key)) {
 		in = text_span(&key);
-		/* Normal form C may lengthen a part beyond what a path may have: such a key is refused,
-		 * any other is its own key. */
+		/* Normal form C may lengthen a part beyond what a path may have: such a key is
+		 * refused, any other is its own key. */
 		if (address_take_mailbox(&in, true, &a) == ADDRESS_OK &&
 			(in.len != 0 || !address_key(&a, &again) ||
 				!span_equal(text_span(&key), text_span(&again))))

@@ -26,18 +26,18 @@
 
 struct told {
 	uint64_t session;
-	int verdict;          /* 0: a challenge */
-	char text[400];       /* user, or challenge */
+	int verdict;	/* 0: a challenge */
+	char text[400]; /* user, or challenge */
 	unsigned char ticket[16];
 	size_t ticket_len;
-	bool ticket_known;    /* master knew it already */
+	bool ticket_known; /* master knew it already */
 };
 
 /* A front end, as seen from its own side. */
 struct front {
 	struct world *world;
 	struct channel *auth_side, *own_side;
-	int raw;              /* instead of own_side, for those who speak garbage */
+	int raw; /* instead of own_side, for those who speak garbage */
 	struct told told[MOST_TOLD];
 	size_t count, heard;
 	bool gone;
@@ -58,23 +58,21 @@ struct world {
 	unsigned int tickets, ticket_program, ticket_index;
 	/* the workers */
 	unsigned int asked[2];
-	bool silent[2];       /* does not answer */
-	bool dies[2];         /* ends when it is asked */
+	bool silent[2]; /* does not answer */
+	bool dies[2];	/* ends when it is asked */
 	char last_hash[512];
 };
 
 /* The library forgets some memory when it is shown a damaged file. */
 const char *__lsan_default_suppressions(void);
-const char *
-__lsan_default_suppressions(void)
+const char *__lsan_default_suppressions(void)
 {
 	return "leak:libdb";
 }
 
 /* --- the played ends --- */
 
-static uint32_t
-any_hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t any_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	(void)me;
 	(void)from;
@@ -83,8 +81,8 @@ any_hour(void *me, struct channel *from, enum message m, uint64_t id)
 	return HOUR_WAITING;
 }
 
-static void
-on_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
+static void on_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
 {
 	struct front *f = me;
 	struct told *t = &f->told[f->count++ % MOST_TOLD];
@@ -101,12 +99,12 @@ on_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told 
 		/* As master does: what auth said to it before lies in its channel. */
 		channel_drain(f->world->master_side);
 		t->ticket_known = f->world->ticket_session == id &&
-			memcmp(f->world->ticket, t->ticket, 16) == 0;
+				  memcmp(f->world->ticket, t->ticket, 16) == 0;
 	}
 }
 
-static void
-on_challenge(void *me, struct channel *from, uint64_t id, const struct msg_auth_challenge *m, const int *fd)
+static void on_challenge(void *me, struct channel *from, uint64_t id,
+	const struct msg_auth_challenge *m, const int *fd)
 {
 	struct front *f = me;
 	struct told *t = &f->told[f->count++ % MOST_TOLD];
@@ -118,8 +116,7 @@ on_challenge(void *me, struct channel *from, uint64_t id, const struct msg_auth_
 	span_copy(m->data, t->text, sizeof(t->text));
 }
 
-static void
-on_auth_gone(void *me, struct channel *from)
+static void on_auth_gone(void *me, struct channel *from)
 {
 	struct front *f = me;
 
@@ -128,11 +125,13 @@ on_auth_gone(void *me, struct channel *from)
 	f->own_side = NULL;
 }
 
-static const struct hearing front_side = { .hour = any_hour, .gone = on_auth_gone,
-	.on_auth_told = on_told, .on_auth_challenge = on_challenge };
+static const struct hearing front_side = {.hour = any_hour,
+	.gone = on_auth_gone,
+	.on_auth_told = on_told,
+	.on_auth_challenge = on_challenge};
 
-static void
-on_ticket(void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
+static void on_ticket(
+	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
 {
 	struct world *w = me;
 
@@ -147,11 +146,11 @@ on_ticket(void *me, struct channel *from, uint64_t id, const struct msg_ticket_m
 	w->ticket_index = m->index;
 }
 
-static const struct hearing master_side = { .on_ticket_made = on_ticket };
+static const struct hearing master_side = {.on_ticket_made = on_ticket};
 
 /* A hash of "X" is "hash of X" here: what crypt(3) makes is tested elsewhere. */
-static void
-on_hash_ask(void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
+static void on_hash_ask(
+	void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
 {
 	struct world *w = me;
 	unsigned int i = channel_peer_index(from);
@@ -170,16 +169,16 @@ on_hash_ask(void *me, struct channel *from, uint64_t id, const struct msg_hash_a
 	text_add(&wanted, m->password);
 	if (!w->silent[i])
 		send_hash_told(from, id,
-			&(struct msg_hash_told){ .right = span_equal(text_span(&wanted), m->hash) }, NULL);
+			&(struct msg_hash_told){.right = span_equal(text_span(&wanted), m->hash)},
+			NULL);
 	text_clear(&wanted);
 }
 
-static const struct hearing worker_side = { .on_hash_ask = on_hash_ask };
+static const struct hearing worker_side = {.on_hash_ask = on_hash_ask};
 
 /* --- auth's ends --- */
 
-static uint32_t
-hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct auth *a = me;
 
@@ -187,16 +186,15 @@ hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 	return hash_pool_hour(a->pool, from, id);
 }
 
-static void
-hash_gone(void *me, struct channel *from)
+static void hash_gone(void *me, struct channel *from)
 {
 	struct auth *a = me;
 
 	hash_pool_gone(a->pool, from);
 }
 
-static void
-on_hash_told(void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
+static void on_hash_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
 {
 	struct auth *a = me;
 
@@ -205,19 +203,17 @@ on_hash_told(void *me, struct channel *from, uint64_t id, const struct msg_hash_
 	hash_pool_told(a->pool, from, m->right);
 }
 
-static const struct hearing hash_hearing = { .hour = hash_hour, .gone = hash_gone,
-	.on_hash_told = on_hash_told };
+static const struct hearing hash_hearing = {
+	.hour = hash_hour, .gone = hash_gone, .on_hash_told = on_hash_told};
 
 static const struct hearing no_hearing;
 
-static void
-pair(int ends[2])
+static void pair(int ends[2])
 {
 	assert_int_equal(channel_pair(ends), 0);
 }
 
-static struct front *
-front_new(struct world *w, enum program program, unsigned int index, bool raw)
+static struct front *front_new(struct world *w, enum program program, unsigned int index, bool raw)
 {
 	struct front *f = calloc(1, sizeof(*f));
 	int ends[2];
@@ -225,50 +221,61 @@ front_new(struct world *w, enum program program, unsigned int index, bool raw)
 	pair(ends);
 	f->world = w;
 	f->raw = -1;
-	f->auth_side = channel_new(w->base, ends[0], PROGRAM_AUTH, program, index, &front_end_hearing,
-		&w->auth);
+	f->auth_side = channel_new(
+		w->base, ends[0], PROGRAM_AUTH, program, index, &front_end_hearing, &w->auth);
 	if (raw)
 		f->raw = ends[1];
 	else
-		f->own_side = channel_new(w->base, ends[1], program, PROGRAM_AUTH, 0, &front_side, f);
+		f->own_side =
+			channel_new(w->base, ends[1], program, PROGRAM_AUTH, 0, &front_side, f);
 	return f;
 }
 
-static void
-worker_new(struct world *w, unsigned int i)
+static void worker_new(struct world *w, unsigned int i)
 {
 	int ends[2];
 
 	pair(ends);
-	w->worker_auth_side[i] = channel_new(w->base, ends[0], PROGRAM_AUTH, PROGRAM_AUTH_HASH, i,
-		&hash_hearing, &w->auth);
-	w->worker_side[i] = channel_new(w->base, ends[1], PROGRAM_AUTH_HASH, PROGRAM_AUTH, 0,
-		&worker_side, w);
+	w->worker_auth_side[i] = channel_new(
+		w->base, ends[0], PROGRAM_AUTH, PROGRAM_AUTH_HASH, i, &hash_hearing, &w->auth);
+	w->worker_side[i] =
+		channel_new(w->base, ends[1], PROGRAM_AUTH_HASH, PROGRAM_AUTH, 0, &worker_side, w);
 	hash_pool_came(w->auth.pool, w->worker_auth_side[i]);
 }
 
-static void
-write_tables(struct world *w, const char *password)
+static void write_tables(struct world *w, const char *password)
 {
-	static const struct { const char *key; bool disabled, secret; } users[] = {
-		{ "ana@example.org", false, true }, { "bob@example.org", false, true },
-		{ "off@example.org", true, true }, { "mute@example.org", false, false },
+	static const struct {
+		const char *key;
+		bool disabled, secret;
+	} users[] = {
+		{"ana@example.org", false, true},
+		{"bob@example.org", false, true},
+		{"off@example.org", true, true},
+		{"mute@example.org", false, false},
 	};
 	struct table_build *u = table_build_begin(w->directory, USERS_TABLE);
 	struct table_build *p = table_build_begin(w->directory, PASSWD_TABLE);
 
 	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
-		struct text record = TEXT_UP_TO(2000), home = TEXT_UP_TO(1000), hash = TEXT_UP_TO(500);
+		struct text record = TEXT_UP_TO(2000), home = TEXT_UP_TO(1000),
+			    hash = TEXT_UP_TO(500);
 		assert_true(user_home(span_str(users[i].key), &home));
-		user_encode(&(struct user){ .address = span_str(users[i].key), .home = text_span(&home),
-			.uid = 1234, .gid = 567, .disabled = users[i].disabled }, &record);
+		user_encode(&(struct user){.address = span_str(users[i].key),
+				    .home = text_span(&home),
+				    .uid = 1234,
+				    .gid = 567,
+				    .disabled = users[i].disabled},
+			&record);
 		assert_int_equal(table_build_put(u, span_str(users[i].key), text_span(&record)), 0);
 		text_reset(&record);
 		text_add_str(&hash, "hash of ");
 		text_add_str(&hash, password);
-		password_encode(&(struct password){ .hash = text_span(&hash), .changed = 1 }, &record);
+		password_encode(
+			&(struct password){.hash = text_span(&hash), .changed = 1}, &record);
 		if (users[i].secret)
-			assert_int_equal(table_build_put(p, span_str(users[i].key), text_span(&record)), 0);
+			assert_int_equal(
+				table_build_put(p, span_str(users[i].key), text_span(&record)), 0);
 		text_clear(&record);
 		text_clear(&home);
 		text_clear(&hash);
@@ -277,8 +284,7 @@ write_tables(struct world *w, const char *password)
 	assert_int_equal(table_build_commit(&p, 0600, -1, -1), 0);
 }
 
-static int
-enter(void **state)
+static int enter(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	int ends[2];
@@ -288,7 +294,7 @@ enter(void **state)
 	w->directory = open(w->place, O_PATH | O_DIRECTORY);
 	w->base = event_base_new();
 	w->domains[0] = SPAN("example.org");
-	w->settings = (struct settings){ .domains = { w->domains, 1 }, .auth_cache_seconds = 600 };
+	w->settings = (struct settings){.domains = {w->domains, 1}, .auth_cache_seconds = 600};
 	w->auth.daemon.base = w->base;
 	w->auth.daemon.settings = &w->settings;
 	memset(w->auth.daemon.passport_key, 7, sizeof(w->auth.daemon.passport_key));
@@ -301,9 +307,10 @@ enter(void **state)
 	w->auth.remember = remember_new();
 	write_tables(w, "secret");
 	pair(ends);
-	w->auth.daemon.master = channel_new(w->base, ends[0], PROGRAM_AUTH, PROGRAM_MASTER, 0, &no_hearing,
-		&w->auth);
-	w->master_side = channel_new(w->base, ends[1], PROGRAM_MASTER, PROGRAM_AUTH, 0, &master_side, w);
+	w->auth.daemon.master = channel_new(
+		w->base, ends[0], PROGRAM_AUTH, PROGRAM_MASTER, 0, &no_hearing, &w->auth);
+	w->master_side =
+		channel_new(w->base, ends[1], PROGRAM_MASTER, PROGRAM_AUTH, 0, &master_side, w);
 	worker_new(w, 0);
 	w->smtpd = front_new(w, PROGRAM_SMTPD, 3, false);
 	w->login = front_new(w, PROGRAM_IMAP_LOGIN, 5, false);
@@ -311,8 +318,7 @@ enter(void **state)
 	return 0;
 }
 
-static void
-front_free(struct front **f)
+static void front_free(struct front **f)
 {
 	if (*f == NULL)
 		return;
@@ -323,15 +329,13 @@ front_free(struct front **f)
 	*f = NULL;
 }
 
-static void
-turn(struct world *w)
+static void turn(struct world *w)
 {
 	for (int i = 0; i < 50; i++)
 		event_base_loop(w->base, EVLOOP_NONBLOCK);
 }
 
-static int
-leave_world(void **state)
+static int leave_world(void **state)
 {
 	struct world *w = *state;
 
@@ -363,45 +367,50 @@ leave_world(void **state)
 
 /* --- asking --- */
 
-static struct passport
-good_passport(uint64_t session, enum service service)
+static struct passport good_passport(uint64_t session, enum service service)
 {
-	return (struct passport){ .session = session, .issued = (uint64_t)time(NULL),
-		.service = (uint8_t)service, .ip = SPAN("192.0.2.7"), .local_ip = SPAN("192.0.2.1"),
-		.version = SPAN("TLS1.3"), .cipher = SPAN("X") };
+	return (struct passport){.session = session,
+		.issued = (uint64_t)time(NULL),
+		.service = (uint8_t)service,
+		.ip = SPAN("192.0.2.7"),
+		.local_ip = SPAN("192.0.2.1"),
+		.version = SPAN("TLS1.3"),
+		.cipher = SPAN("X")};
 }
 
-static void
-ask_with(struct front *f, uint64_t session, enum service service, const char *mechanism,
+static void ask_with(struct front *f, uint64_t session, enum service service, const char *mechanism,
 	struct span initial, bool has_initial, const struct passport *p)
 {
 	struct text sealed = TEXT_UP_TO(MOST_PASSPORT);
 
 	if (p != NULL)
 		assert_true(passport_seal(f->world->auth.daemon.passport_key, p, &sealed));
-	send_auth_ask(f->own_side, session, &(struct msg_auth_ask){ .service = (uint8_t)service,
-		.mechanism = span_str(mechanism), .has_initial = has_initial, .initial = initial,
-		.passport = text_span(&sealed), .ip = SPAN("198.51.100.66") }, NULL);
+	send_auth_ask(f->own_side, session,
+		&(struct msg_auth_ask){.service = (uint8_t)service,
+			.mechanism = span_str(mechanism),
+			.has_initial = has_initial,
+			.initial = initial,
+			.passport = text_span(&sealed),
+			.ip = SPAN("198.51.100.66")},
+		NULL);
 	text_clear(&sealed);
 }
 
-static void
-ask(struct front *f, uint64_t session, enum service service, const char *mechanism, struct span initial)
+static void ask(struct front *f, uint64_t session, enum service service, const char *mechanism,
+	struct span initial)
 {
 	struct passport p = good_passport(session, service);
 
 	ask_with(f, session, service, mechanism, initial, initial.at != NULL, &p);
 }
 
-static void
-answer(struct front *f, uint64_t session, struct span data)
+static void answer(struct front *f, uint64_t session, struct span data)
 {
-	send_auth_answer(f->own_side, session, &(struct msg_auth_answer){ .data = data }, NULL);
+	send_auth_answer(f->own_side, session, &(struct msg_auth_answer){.data = data}, NULL);
 }
 
 /* The next thing that f hears, within some seconds. */
-static struct told *
-hear(struct front *f)
+static struct told *hear(struct front *f)
 {
 	time_t limit = time(NULL) + 20;
 
@@ -413,9 +422,8 @@ hear(struct front *f)
 	return &f->told[f->heard++ % MOST_TOLD];
 }
 
-static int
-verdict_of(struct front *f, uint64_t session, enum service service, const char *mechanism,
-	struct span initial)
+static int verdict_of(struct front *f, uint64_t session, enum service service,
+	const char *mechanism, struct span initial)
 {
 	turn(f->world);
 	f->heard = f->count;
@@ -427,8 +435,7 @@ verdict_of(struct front *f, uint64_t session, enum service service, const char *
 
 /* --- tests --- */
 
-static void
-right_passwords(void **state)
+static void right_passwords(void **state)
 {
 	struct world *w = *state;
 	struct told *t;
@@ -441,7 +448,8 @@ right_passwords(void **state)
 	turn(w);
 	assert_int_equal(w->tickets, 0);
 	/* Without a domain: the first one. */
-	assert_int_equal(verdict_of(w->smtpd, 12, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana\0secret")),
+	assert_int_equal(
+		verdict_of(w->smtpd, 12, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana\0secret")),
 		AUTH_RIGHT);
 	assert_string_equal(w->smtpd->told[w->smtpd->count - 1].text, "ana@example.org");
 	/* LOGIN, with its challenges. */
@@ -456,9 +464,9 @@ right_passwords(void **state)
 	assert_int_equal(w->auth.conversations.count, 0);
 }
 
-/* HARDENING L5: master knows of the ticket before the front end does, for that session and front end. */
-static void
-l5_ticket_for_master_first(void **state)
+/* HARDENING L5: master knows of the ticket before the front end does, for that session and front
+ * end. */
+static void l5_ticket_for_master_first(void **state)
 {
 	struct world *w = *state;
 	struct told *t;
@@ -474,102 +482,112 @@ l5_ticket_for_master_first(void **state)
 	assert_int_equal(w->ticket_program, PROGRAM_IMAP_LOGIN);
 	assert_int_equal(w->ticket_index, 5);
 	memcpy(before, t->ticket, 16);
-	assert_int_equal(verdict_of(w->login, 21, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
+	assert_int_equal(
+		verdict_of(w->login, 21, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
 		AUTH_RIGHT);
 	assert_memory_not_equal(before, w->ticket, 16);
 	/* No master, no ticket, no login. */
 	channel_free(&w->master_side);
 	turn(w);
 	w->auth.daemon.master = NULL;
-	assert_int_equal(verdict_of(w->login, 22, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
+	assert_int_equal(
+		verdict_of(w->login, 22, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
 		AUTH_LATER);
 }
 
-static void
-wrong_passwords(void **state)
+static void wrong_passwords(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *mechanism; struct span initial; int verdict; } cases[] = {
-#define S(text) { (const unsigned char *)(text), sizeof(text) - 1 }
-		{ "PLAIN", S("\0ana@example.org\0wrong"), AUTH_WRONG },
-		{ "PLAIN", S("\0nobody@example.org\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0off@example.org\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0mute@example.org\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0ana@other.example\0secret"), AUTH_WRONG },
+	static const struct {
+		const char *mechanism;
+		struct span initial;
+		int verdict;
+	} cases[] = {
+#define S(text) {(const unsigned char *)(text), sizeof(text) - 1}
+		{"PLAIN", S("\0ana@example.org\0wrong"), AUTH_WRONG},
+		{"PLAIN", S("\0nobody@example.org\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0off@example.org\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0mute@example.org\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0ana@other.example\0secret"), AUTH_WRONG},
 		/* HARDENING A2: nobody acts as another; oneself is oneself. */
-		{ "PLAIN", S("bob@example.org\0ana@example.org\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("ana@example.org\0ana@example.org\0secret"), AUTH_RIGHT },
-		{ "PLAIN", S("ANA\0ana@example.org\0secret"), AUTH_RIGHT },
+		{"PLAIN", S("bob@example.org\0ana@example.org\0secret"), AUTH_WRONG},
+		{"PLAIN", S("ana@example.org\0ana@example.org\0secret"), AUTH_RIGHT},
+		{"PLAIN", S("ANA\0ana@example.org\0secret"), AUTH_RIGHT},
 		/* HARDENING A5 */
-		{ "PLAIN", S("\0ana@example.org\0"), AUTH_WRONG },
-		{ "ANONYMOUS", S("x"), AUTH_UNKNOWN_MECHANISM },
-		{ "EXTERNAL", S(""), AUTH_UNKNOWN_MECHANISM },
+		{"PLAIN", S("\0ana@example.org\0"), AUTH_WRONG},
+		{"ANONYMOUS", S("x"), AUTH_UNKNOWN_MECHANISM},
+		{"EXTERNAL", S(""), AUTH_UNKNOWN_MECHANISM},
 		/* HARDENING I2 */
-		{ "PLAIN", S("\0ana@example.org\0secret\0x"), AUTH_WRONG },
-		{ "PLAIN", S("\0ana@example.org\0secret\tuser=bob"), AUTH_WRONG },
-		{ "PLAIN", S("\0ana@example.org\n\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0ana@example.org\t\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\1\0ana@example.org\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0%{user}%n%s\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0../../ana@example.org\0secret"), AUTH_WRONG },
-		{ "PLAIN", S("\0\"ana\"@example.org\0secret"), AUTH_RIGHT }, /* the same address */
-		{ "PLAIN", S("nonsense"), AUTH_MALFORMED },
-		{ "PLAIN", S(""), AUTH_MALFORMED },
+		{"PLAIN", S("\0ana@example.org\0secret\0x"), AUTH_WRONG},
+		{"PLAIN", S("\0ana@example.org\0secret\tuser=bob"), AUTH_WRONG},
+		{"PLAIN", S("\0ana@example.org\n\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0ana@example.org\t\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\1\0ana@example.org\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0%{user}%n%s\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0../../ana@example.org\0secret"), AUTH_WRONG},
+		{"PLAIN", S("\0\"ana\"@example.org\0secret"), AUTH_RIGHT}, /* the same address */
+		{"PLAIN", S("nonsense"), AUTH_MALFORMED},
+		{"PLAIN", S(""), AUTH_MALFORMED},
 	};
 	static unsigned char big[MOST_SASL];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int v = verdict_of(w->smtpd, 100 + i, SERVICE_SUBMISSION, cases[i].mechanism, cases[i].initial);
+		int v = verdict_of(w->smtpd, 100 + i, SERVICE_SUBMISSION, cases[i].mechanism,
+			cases[i].initial);
 		if (v != cases[i].verdict)
 			fail_msg("case %zu: %d", i, v);
 	}
 	memset(big, 'a', sizeof(big));
 	big[0] = big[sizeof(big) - 10] = '\0';
-	assert_int_equal(verdict_of(w->smtpd, 200, SERVICE_SUBMISSION, "PLAIN", span_of(big, sizeof(big))),
+	assert_int_equal(
+		verdict_of(w->smtpd, 200, SERVICE_SUBMISSION, "PLAIN", span_of(big, sizeof(big))),
 		AUTH_WRONG);
 	assert_int_equal(w->auth.conversations.count, 0);
 }
 
 /* HARDENING A7: who does not exist is hashed too, against a hash of the same cost. */
-static void
-a7_unknown_users_are_hashed(void **state)
+static void a7_unknown_users_are_hashed(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(verdict_of(w->smtpd, 1, SERVICE_SUBMISSION, "PLAIN", SPAN("\0no@example.org\0x")),
+	assert_int_equal(
+		verdict_of(w->smtpd, 1, SERVICE_SUBMISSION, "PLAIN", SPAN("\0no@example.org\0x")),
 		AUTH_WRONG);
 	assert_int_equal(w->asked[0], 1);
 	assert_string_equal(w->last_hash, password_of_nobody);
-	assert_int_equal(verdict_of(w->smtpd, 2, SERVICE_SUBMISSION, "PLAIN", SPAN("\0off@example.org\0secret")),
+	assert_int_equal(verdict_of(w->smtpd, 2, SERVICE_SUBMISSION, "PLAIN",
+				 SPAN("\0off@example.org\0secret")),
 		AUTH_WRONG);
 	assert_int_equal(w->asked[0], 2);
 	assert_string_equal(w->last_hash, password_of_nobody);
 }
 
-static void
-remembered_until_the_password_changes(void **state)
+static void remembered_until_the_password_changes(void **state)
 {
 	struct world *w = *state;
 
 	for (uint64_t i = 0; i < 3; i++)
 		assert_int_equal(verdict_of(w->smtpd, 1 + i, SERVICE_SUBMISSION, "PLAIN",
-			SPAN("\0ana@example.org\0secret")), AUTH_RIGHT);
+					 SPAN("\0ana@example.org\0secret")),
+			AUTH_RIGHT);
 	assert_int_equal(w->asked[0], 1);
 	/* HARDENING A2: another user with the same password is another login. */
-	assert_int_equal(verdict_of(w->login, 5, SERVICE_IMAP, "PLAIN", SPAN("\0bob@example.org\0secret")),
+	assert_int_equal(
+		verdict_of(w->login, 5, SERVICE_IMAP, "PLAIN", SPAN("\0bob@example.org\0secret")),
 		AUTH_RIGHT);
 	assert_int_equal(w->asked[0], 2);
 	assert_string_equal(w->ticket_user, "bob@example.org");
 	write_tables(w, "changed");
 	assert_int_equal(verdict_of(w->smtpd, 6, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0ana@example.org\0secret")), AUTH_WRONG);
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_WRONG);
 	assert_int_equal(verdict_of(w->smtpd, 7, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0ana@example.org\0changed")), AUTH_RIGHT);
+				 SPAN("\0ana@example.org\0changed")),
+		AUTH_RIGHT);
 	assert_int_equal(w->asked[0], 4);
 }
 
-static void
-passports(void **state)
+static void passports(void **state)
 {
 	struct world *w = *state;
 	struct span initial = SPAN("\0ana@example.org\0secret");
@@ -593,9 +611,14 @@ passports(void **state)
 	assert_true(passport_seal(w->auth.daemon.passport_key, &p, &sealed));
 	for (size_t i = 0; i < sealed.len; i++) {
 		sealed.at[i] ^= 1;
-		send_auth_ask(w->smtpd->own_side, 6, &(struct msg_auth_ask){ .service = SERVICE_SUBMISSION,
-			.mechanism = SPAN("PLAIN"), .has_initial = true, .initial = initial,
-			.passport = text_span(&sealed), .ip = SPAN("192.0.2.7") }, NULL);
+		send_auth_ask(w->smtpd->own_side, 6,
+			&(struct msg_auth_ask){.service = SERVICE_SUBMISSION,
+				.mechanism = SPAN("PLAIN"),
+				.has_initial = true,
+				.initial = initial,
+				.passport = text_span(&sealed),
+				.ip = SPAN("192.0.2.7")},
+			NULL);
 		assert_int_equal(hear(w->smtpd)->verdict, AUTH_NEEDS_TLS);
 		sealed.at[i] ^= 1;
 	}
@@ -608,8 +631,7 @@ passports(void **state)
 	text_clear(&sealed);
 }
 
-static double
-now(void)
+static double now(void)
 {
 	struct timespec t;
 
@@ -617,8 +639,7 @@ now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void
-failures_wait_and_successes_do_not(void **state)
+static void failures_wait_and_successes_do_not(void **state)
 {
 	struct world *w = *state;
 	double start = now();
@@ -628,7 +649,8 @@ failures_wait_and_successes_do_not(void **state)
 	ask(w->smtpd, 1, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana@example.org\0wrong"));
 	turn(w);
 	/* Meanwhile others, and the same user, come in at once. */
-	assert_int_equal(verdict_of(w->login, 2, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
+	assert_int_equal(
+		verdict_of(w->login, 2, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
 		AUTH_RIGHT);
 	assert_true(now() - start < 0.9);
 	assert_int_equal(w->smtpd->count, 0);
@@ -645,8 +667,7 @@ failures_wait_and_successes_do_not(void **state)
 }
 
 /* HARDENING A1: bad ones do not disturb a login that is half done. */
-static void
-a1_bad_ones_disturb_nobody(void **state)
+static void a1_bad_ones_disturb_nobody(void **state)
 {
 	struct world *w = *state;
 
@@ -655,15 +676,15 @@ a1_bad_ones_disturb_nobody(void **state)
 	answer(w->smtpd, 1, SPAN("ana@example.org"));
 	assert_string_equal(hear(w->smtpd)->text, "Password:");
 	for (uint64_t i = 0; i < 40; i++)
-		assert_int_equal(verdict_of(w->smtpd, 100 + i, SERVICE_SUBMISSION, "PLAIN", SPAN("!!!!")),
+		assert_int_equal(
+			verdict_of(w->smtpd, 100 + i, SERVICE_SUBMISSION, "PLAIN", SPAN("!!!!")),
 			AUTH_MALFORMED);
 	answer(w->smtpd, 1, SPAN("secret"));
 	assert_int_equal(hear(w->smtpd)->verdict, AUTH_RIGHT);
 }
 
 /* HARDENING A4: aborted in each state, a thousand times. */
-static void
-a4_aborts_leave_nothing(void **state)
+static void a4_aborts_leave_nothing(void **state)
 {
 	struct world *w = *state;
 
@@ -695,8 +716,7 @@ a4_aborts_leave_nothing(void **state)
 	assert_int_equal(w->auth.conversations.count, 30);
 }
 
-static void
-workers_die(void **state)
+static void workers_die(void **state)
 {
 	struct world *w = *state;
 
@@ -718,14 +738,14 @@ workers_die(void **state)
 	w->dies[0] = w->dies[1] = false;
 	worker_new(w, 0);
 	worker_new(w, 1);
-	send_hash_told(w->worker_side[0], 99999, &(struct msg_hash_told){ .right = true }, NULL);
+	send_hash_told(w->worker_side[0], 99999, &(struct msg_hash_told){.right = true}, NULL);
 	turn(w);
 	assert_int_equal(verdict_of(w->smtpd, 3, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0bob@example.org\0secret")), AUTH_RIGHT);
+				 SPAN("\0bob@example.org\0secret")),
+		AUTH_RIGHT);
 }
 
-static void
-too_many_wait(void **state)
+static void too_many_wait(void **state)
 {
 	struct world *w = *state;
 	unsigned int later = 0;
@@ -741,8 +761,7 @@ too_many_wait(void **state)
 	assert_int_equal(w->auth.conversations.count, HASH_MOST_WAITING + 1);
 }
 
-static void
-too_many_conversations(void **state)
+static void too_many_conversations(void **state)
 {
 	struct world *w = *state;
 
@@ -753,21 +772,23 @@ too_many_conversations(void **state)
 	}
 	turn(w);
 	assert_int_equal(w->auth.conversations.count, MOST_CONVERSATIONS);
-	assert_int_equal(verdict_of(w->smtpd, 9999, SERVICE_SUBMISSION, "LOGIN", SPAN_NONE), AUTH_LATER);
+	assert_int_equal(
+		verdict_of(w->smtpd, 9999, SERVICE_SUBMISSION, "LOGIN", SPAN_NONE), AUTH_LATER);
 	/* Another front end has room of its own. */
-	assert_int_equal(verdict_of(w->login, 1, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
+	assert_int_equal(
+		verdict_of(w->login, 1, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
 		AUTH_RIGHT);
 }
 
 /* A front end that belongs to an enemy: whatever it says ends itself at most. */
-static void
-broken_front_ends_end_themselves(void **state)
+static void broken_front_ends_end_themselves(void **state)
 {
 	struct world *w = *state;
 	unsigned char packet[MOST_PACKET];
-	struct msg_auth_answer an = { .data = SPAN("secret") };
-	struct msg_hash_told told = { .right = true };
-	struct msg_ticket_made made = { .ticket = SPAN("0123456789abcdef"), .user = SPAN("u"), .home = SPAN("h") };
+	struct msg_auth_answer an = {.data = SPAN("secret")};
+	struct msg_hash_told told = {.right = true};
+	struct msg_ticket_made made = {
+		.ticket = SPAN("0123456789abcdef"), .user = SPAN("u"), .home = SPAN("h")};
 	size_t len;
 
 	/* Somebody is between LOGIN's two questions all the while. */
@@ -818,12 +839,12 @@ broken_front_ends_end_themselves(void **state)
 	turn(w);
 	assert_true(w->login->gone);
 	assert_int_equal(verdict_of(w->smtpd, 1, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0ana@example.org\0secret")), AUTH_RIGHT);
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_RIGHT);
 }
 
 /* Tables that cannot be read are nobody's fault but ours. */
-static void
-damaged_tables_mean_later(void **state)
+static void damaged_tables_mean_later(void **state)
 {
 	struct world *w = *state;
 	int fd = openat(w->directory, PASSWD_TABLE, O_RDWR | O_TRUNC);
@@ -831,26 +852,37 @@ damaged_tables_mean_later(void **state)
 	assert_int_equal(write(fd, "rubbish", 7), 7);
 	close(fd);
 	assert_int_equal(verdict_of(w->smtpd, 1, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0ana@example.org\0secret")), AUTH_LATER);
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_LATER);
 	assert_int_equal(unlinkat(w->directory, USERS_TABLE, 0), 0);
 	assert_int_equal(unlinkat(w->directory, PASSWD_TABLE, 0), 0);
 	assert_int_equal(verdict_of(w->smtpd, 2, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0ana@example.org\0secret")), AUTH_WRONG);
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_WRONG);
 	write_tables(w, "secret");
 	assert_int_equal(verdict_of(w->smtpd, 3, SERVICE_SUBMISSION, "PLAIN",
-		SPAN("\0ana@example.org\0secret")), AUTH_RIGHT);
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_RIGHT);
 }
 
-int
-main(void)
+int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, enter, leave_world)
 	const struct CMUnitTest tests[] = {
-		T(right_passwords), T(l5_ticket_for_master_first), T(wrong_passwords),
-		T(a7_unknown_users_are_hashed), T(remembered_until_the_password_changes), T(passports),
-		T(failures_wait_and_successes_do_not), T(a1_bad_ones_disturb_nobody),
-		T(a4_aborts_leave_nothing), T(workers_die), T(too_many_wait), T(too_many_conversations),
-		T(broken_front_ends_end_themselves), T(damaged_tables_mean_later),
+		T(right_passwords),
+		T(l5_ticket_for_master_first),
+		T(wrong_passwords),
+		T(a7_unknown_users_are_hashed),
+		T(remembered_until_the_password_changes),
+		T(passports),
+		T(failures_wait_and_successes_do_not),
+		T(a1_bad_ones_disturb_nobody),
+		T(a4_aborts_leave_nothing),
+		T(workers_die),
+		T(too_many_wait),
+		T(too_many_conversations),
+		T(broken_front_ends_end_themselves),
+		T(damaged_tables_mean_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,15 +12,15 @@
 #include "auth/remember.h"
 #include "common/password.h"
 
-static void
-failures_double(void **state)
+static void failures_double(void **state)
 {
 	struct delays *d = delays_new();
-	static const uint32_t wanted[] = { 2, 4, 8, 16, 16, 16 };
+	static const uint32_t wanted[] = {2, 4, 8, 16, 16, 16};
 
 	(void)state;
 	for (size_t i = 0; i < 6; i++)
-		assert_int_equal(delays_failed(d, SPAN("192.0.2.1"), SPAN_NONE, 1000, 2, 16), wanted[i]);
+		assert_int_equal(
+			delays_failed(d, SPAN("192.0.2.1"), SPAN_NONE, 1000, 2, 16), wanted[i]);
 	/* Another address, another beginning; but the same user from everywhere adds up. */
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.2"), SPAN_NONE, 1000, 2, 16), 2);
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.3"), SPAN("ana@x"), 1000, 2, 16), 2);
@@ -33,15 +33,16 @@ failures_double(void **state)
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.1"), SPAN("ana@x"), 1000, 2, 16), 16);
 	/* Forgotten after a while. */
 	assert_int_equal(
-		delays_failed(d, SPAN("192.0.2.1"), SPAN_NONE, 1000 + DELAY_FORGET_SECONDS, 2, 16), 16);
-	assert_int_equal(
-		delays_failed(d, SPAN("192.0.2.1"), SPAN_NONE, 1001 + 2 * DELAY_FORGET_SECONDS, 2, 16), 2);
+		delays_failed(d, SPAN("192.0.2.1"), SPAN_NONE, 1000 + DELAY_FORGET_SECONDS, 2, 16),
+		16);
+	assert_int_equal(delays_failed(d, SPAN("192.0.2.1"), SPAN_NONE,
+				 1001 + 2 * DELAY_FORGET_SECONDS, 2, 16),
+		2);
 	delays_free(&d);
 	assert_null(d);
 }
 
-static void
-a_prefix_is_one_client(void **state)
+static void a_prefix_is_one_client(void **state)
 {
 	struct delays *d = delays_new();
 
@@ -54,8 +55,7 @@ a_prefix_is_one_client(void **state)
 	delays_free(&d);
 }
 
-static void
-settings_at_their_edges(void **state)
+static void settings_at_their_edges(void **state)
 {
 	struct delays *d = delays_new();
 
@@ -68,8 +68,7 @@ settings_at_their_edges(void **state)
 	delays_free(&d);
 }
 
-static void
-memory_is_bounded(void **state)
+static void memory_is_bounded(void **state)
 {
 	struct recent *r = recent_new(100);
 	struct digest_key key;
@@ -98,8 +97,7 @@ memory_is_bounded(void **state)
 }
 
 /* HARDENING A2: the same password of two users, and the same user with a new hash. */
-static void
-a2_remembered_is_this_login(void **state)
+static void a2_remembered_is_this_login(void **state)
 {
 	struct remember *r = remember_new();
 	struct span h = SPAN("$y$1"), other = SPAN("$y$2");
@@ -119,20 +117,31 @@ a2_remembered_is_this_login(void **state)
 	remember_free(&r);
 }
 
-static void
-passwords_are_prepared(void **state)
+static void passwords_are_prepared(void **state)
 {
 	static const struct {
 		const char *raw, *prepared; /* NULL: refused */
 	} cases[] = {
-		{ "secret", "secret" }, { "with space", "with space" },
-		{ "a\xc2\xa0" "b", "a b" },                  /* no-break space */
-		{ "jo\xcc\x88rg", "j\xc3\xb6rg" }, { "j\xc3\xb6rg", "j\xc3\xb6rg" },
-		{ "a\xc2\xad" "b", "ab" },                   /* soft hyphen: nothing */
-		{ "\xe2\x85\xa8", "IX" },                  /* RFC 4013 3 */
-		{ "\xf0\x9f\x98\x80", NULL },              /* younger than Unicode 3.2 */
-		{ "", NULL }, { "a\tb", NULL }, { "a\nb", NULL }, { "a\x01", NULL }, { "\x7f", NULL },
-		{ "a\xc2\x85", NULL }, { "\xc0\xaf", NULL }, { "\xff", NULL },
+		{"secret", "secret"},
+		{"with space", "with space"},
+		{"a\xc2\xa0"
+		 "b",
+			"a b"}, /* no-break space */
+		{"jo\xcc\x88rg", "j\xc3\xb6rg"},
+		{"j\xc3\xb6rg", "j\xc3\xb6rg"},
+		{"a\xc2\xad"
+		 "b",
+			"ab"},		    /* soft hyphen: nothing */
+		{"\xe2\x85\xa8", "IX"},	    /* RFC 4013 3 */
+		{"\xf0\x9f\x98\x80", NULL}, /* younger than Unicode 3.2 */
+		{"", NULL},
+		{"a\tb", NULL},
+		{"a\nb", NULL},
+		{"a\x01", NULL},
+		{"\x7f", NULL},
+		{"a\xc2\x85", NULL},
+		{"\xc0\xaf", NULL},
+		{"\xff", NULL},
 	};
 	static char long_one[MOST_PASSWORD + 2];
 
@@ -153,8 +162,7 @@ passwords_are_prepared(void **state)
 	text_wipe(&t);
 }
 
-static void
-hashes_verify(void **state)
+static void hashes_verify(void **state)
 {
 	struct text hash = TEXT_UP_TO(MOST_HASH), again = TEXT_UP_TO(MOST_HASH);
 
@@ -179,13 +187,15 @@ hashes_verify(void **state)
 	text_clear(&again);
 }
 
-int
-main(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(failures_double), cmocka_unit_test(a_prefix_is_one_client),
-		cmocka_unit_test(settings_at_their_edges), cmocka_unit_test(memory_is_bounded),
-		cmocka_unit_test(a2_remembered_is_this_login), cmocka_unit_test(passwords_are_prepared),
+		cmocka_unit_test(failures_double),
+		cmocka_unit_test(a_prefix_is_one_client),
+		cmocka_unit_test(settings_at_their_edges),
+		cmocka_unit_test(memory_is_bounded),
+		cmocka_unit_test(a2_remembered_is_this_login),
+		cmocka_unit_test(passwords_are_prepared),
 		cmocka_unit_test(hashes_verify),
 	};
 

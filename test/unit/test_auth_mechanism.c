@@ -12,23 +12,24 @@
 
 static Gsasl *library;
 
-static int
-open_library(void **state)
+static int open_library(void **state)
 {
 	(void)state;
 	library = mechanisms_open();
 	return library == NULL;
 }
 
-static int
-close_library(void **state)
+static int close_library(void **state)
 {
 	(void)state;
 	gsasl_done(library);
 	return 0;
 }
 
-#define S(text) { (const unsigned char *)(text), sizeof(text) - 1 }
+#define S(text)                                                                                    \
+	{                                                                                          \
+		(const unsigned char *)(text), sizeof(text) - 1                                    \
+	}
 
 static const struct {
 	const char *why;
@@ -36,28 +37,28 @@ static const struct {
 	enum sasl_result result;
 	struct span name, authzid, password;
 } plain[] = {
-	{ "ordinary", S("\0ana\0secret"), SASL_CLAIM, S("ana"), S("ana"), S("secret") },
-	{ "with authzid", S("bob\0ana\0secret"), SASL_CLAIM, S("ana"), S("bob"), S("secret") },
-	{ "UTF-8", S("\0j\xc3\xb6rg\0p\xc3\xa4ss"), SASL_CLAIM, S("j\xc3\xb6rg"), S("j\xc3\xb6rg"), S("p\xc3\xa4ss") },
-	{ "nothing", S(""), SASL_MALFORMED, S(""), S(""), S("") },
-	{ "one NUL", S("\0ana"), SASL_MALFORMED, S(""), S(""), S("") },
-	{ "no NUL", S("ana secret"), SASL_MALFORMED, S(""), S(""), S("") },
-	{ "three NULs", S("\0ana\0sec\0ret"), SASL_WRONG, S(""), S(""), S("") },
-	{ "four NULs", S("\0a\0n\0a\0"), SASL_WRONG, S(""), S(""), S("") },
+	{"ordinary", S("\0ana\0secret"), SASL_CLAIM, S("ana"), S("ana"), S("secret")},
+	{"with authzid", S("bob\0ana\0secret"), SASL_CLAIM, S("ana"), S("bob"), S("secret")},
+	{"UTF-8", S("\0j\xc3\xb6rg\0p\xc3\xa4ss"), SASL_CLAIM, S("j\xc3\xb6rg"), S("j\xc3\xb6rg"),
+		S("p\xc3\xa4ss")},
+	{"nothing", S(""), SASL_MALFORMED, S(""), S(""), S("")},
+	{"one NUL", S("\0ana"), SASL_MALFORMED, S(""), S(""), S("")},
+	{"no NUL", S("ana secret"), SASL_MALFORMED, S(""), S(""), S("")},
+	{"three NULs", S("\0ana\0sec\0ret"), SASL_WRONG, S(""), S(""), S("")},
+	{"four NULs", S("\0a\0n\0a\0"), SASL_WRONG, S(""), S(""), S("")},
 	/* HARDENING I2: no preparation (RFC 4013) lets a control character through. */
-	{ "TAB in the name", S("\0a\tna\0x"), SASL_WRONG, S(""), S(""), S("") },
-	{ "LF in the password", S("\0ana\0x\ny"), SASL_WRONG, S(""), S(""), S("") },
-	{ "0x01 in the name", S("\0a\x01\0x"), SASL_WRONG, S(""), S(""), S("") },
-	{ "0x01 in the authzid", S("a\x01\0ana\0x"), SASL_CLAIM, S("ana"), S("a\x01"), S("x") },
-	{ "no UTF-8", S("\0a\xff\0x"), SASL_WRONG, S(""), S(""), S("") },
+	{"TAB in the name", S("\0a\tna\0x"), SASL_WRONG, S(""), S(""), S("")},
+	{"LF in the password", S("\0ana\0x\ny"), SASL_WRONG, S(""), S(""), S("")},
+	{"0x01 in the name", S("\0a\x01\0x"), SASL_WRONG, S(""), S(""), S("")},
+	{"0x01 in the authzid", S("a\x01\0ana\0x"), SASL_CLAIM, S("ana"), S("a\x01"), S("x")},
+	{"no UTF-8", S("\0a\xff\0x"), SASL_WRONG, S(""), S(""), S("")},
 	/* HARDENING A5 */
-	{ "empty password", S("\0ana\0"), SASL_WRONG, S(""), S(""), S("") },
-	{ "empty name", S("\0\0secret"), SASL_WRONG, S(""), S(""), S("") },
-	{ "all empty", S("\0\0"), SASL_WRONG, S(""), S(""), S("") },
+	{"empty password", S("\0ana\0"), SASL_WRONG, S(""), S(""), S("")},
+	{"empty name", S("\0\0secret"), SASL_WRONG, S(""), S(""), S("")},
+	{"all empty", S("\0\0"), SASL_WRONG, S(""), S(""), S("")},
 };
 
-static void
-plain_messages(void **state)
+static void plain_messages(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
@@ -68,11 +69,13 @@ plain_messages(void **state)
 
 			assert_true(sasl_init(&s, library, mechanism_find(SPAN("plain"))));
 			if (!initial) {
-				assert_int_equal(sasl_step(&s, SPAN_NONE, false, &challenge), SASL_CHALLENGE);
+				assert_int_equal(sasl_step(&s, SPAN_NONE, false, &challenge),
+					SASL_CHALLENGE);
 				assert_int_equal(challenge.len, 0); /* RFC 4616 2 */
 			}
 			r = sasl_step(&s, plain[i].message, true, &challenge);
-			/* A claim without a name or a password is refused; how, the library may choose. */
+			/* A claim without a name or a password is refused; how, the library may
+			 * choose. */
 			if (plain[i].result == SASL_WRONG ? r != SASL_WRONG && r != SASL_MALFORMED
 							  : r != plain[i].result)
 				fail_msg("%s: %d", plain[i].why, (int)r);
@@ -87,8 +90,7 @@ plain_messages(void **state)
 		}
 }
 
-static enum sasl_result
-login(struct span name, struct span password, bool initial, struct sasl *s)
+static enum sasl_result login(struct span name, struct span password, bool initial, struct sasl *s)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 	enum sasl_result r;
@@ -107,8 +109,7 @@ login(struct span name, struct span password, bool initial, struct sasl *s)
 	return r;
 }
 
-static void
-login_messages(void **state)
+static void login_messages(void **state)
 {
 	struct sasl s;
 
@@ -131,15 +132,15 @@ login_messages(void **state)
 }
 
 /* HARDENING A4: one step too many, or an end at each step, leaves nothing. */
-static void
-steps_are_counted(void **state)
+static void steps_are_counted(void **state)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 	struct sasl s;
 
 	(void)state;
 	for (unsigned int i = 0; i < 1000; i++) {
-		assert_true(sasl_init(&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN"))));
+		assert_true(sasl_init(
+			&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN"))));
 		for (unsigned int step = 0; step < i % 4; step++)
 			(void)sasl_step(&s, SPAN("x"), step > 0, &challenge);
 		sasl_clear(&s);
@@ -147,14 +148,14 @@ steps_are_counted(void **state)
 	assert_true(sasl_init(&s, library, mechanism_find(SPAN("PLAIN"))));
 	assert_int_equal(sasl_step(&s, SPAN("\0a\0b"), true, &challenge), SASL_CLAIM);
 	for (unsigned int i = 0; i < 5; i++)
-		assert_int_not_equal(sasl_step(&s, SPAN("\0a\0b"), true, &challenge), SASL_CHALLENGE);
+		assert_int_not_equal(
+			sasl_step(&s, SPAN("\0a\0b"), true, &challenge), SASL_CHALLENGE);
 	sasl_clear(&s);
 	text_clear(&challenge);
 }
 
 /* HARDENING A6: every length around the edges, and random bytes. */
-static void
-a6_any_bytes(void **state)
+static void a6_any_bytes(void **state)
 {
 	static unsigned char bytes[MOST_SASL + 4];
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
@@ -162,14 +163,17 @@ a6_any_bytes(void **state)
 	(void)state;
 	srandom(1);
 	for (unsigned int i = 0; i < 3000; i++) {
-		size_t len = i < 9 ? i : i < 16 ? 4096 + i - 12 : i < 24 ? MOST_SASL - 4 + (i - 16)
-						       : (size_t)random() % 40;
+		size_t len = i < 9    ? i
+			     : i < 16 ? 4096 + i - 12
+			     : i < 24 ? MOST_SASL - 4 + (i - 16)
+				      : (size_t)random() % 40;
 		for (size_t k = 0; k < len; k++)
 			bytes[k] = (unsigned char)(random() % 4 == 0 ? 0 : random());
 		unsigned char *copy = malloc(len + 1);
 		memcpy(copy, bytes, len);
 		struct sasl s;
-		assert_true(sasl_init(&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN"))));
+		assert_true(sasl_init(
+			&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN"))));
 		(void)sasl_step(&s, span_of(copy, len), true, &challenge);
 		(void)sasl_step(&s, span_of(copy, len), true, &challenge);
 		sasl_clear(&s);
@@ -178,8 +182,7 @@ a6_any_bytes(void **state)
 	text_clear(&challenge);
 }
 
-static void
-only_what_is_offered(void **state)
+static void only_what_is_offered(void **state)
 {
 	(void)state;
 	assert_non_null(mechanism_find(SPAN("PLAIN")));
@@ -192,12 +195,13 @@ only_what_is_offered(void **state)
 	assert_null(mechanism_find(SPAN("")));
 }
 
-int
-main(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_messages), cmocka_unit_test(login_messages),
-		cmocka_unit_test(steps_are_counted), cmocka_unit_test(a6_any_bytes),
+		cmocka_unit_test(plain_messages),
+		cmocka_unit_test(login_messages),
+		cmocka_unit_test(steps_are_counted),
+		cmocka_unit_test(a6_any_bytes),
 		cmocka_unit_test(only_what_is_offered),
 	};
 

@@ -22,8 +22,7 @@ struct place {
 	int fd;
 };
 
-static int
-enter(void **state)
+static int enter(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
@@ -35,8 +34,7 @@ enter(void **state)
 	return 0;
 }
 
-static int
-leave(void **state)
+static int leave(void **state)
 {
 	struct place *p = *state;
 
@@ -50,8 +48,7 @@ leave(void **state)
 	return 0;
 }
 
-static unsigned int
-entries(int at, const char *name)
+static unsigned int entries(int at, const char *name)
 {
 	int fd = openat(at, name, O_RDONLY | O_DIRECTORY);
 	DIR *d = fdopendir(fd);
@@ -65,16 +62,14 @@ entries(int at, const char *name)
 	return n;
 }
 
-static mode_t
-mode_of(int at, const char *name)
+static mode_t mode_of(int at, const char *name)
 {
 	struct stat st;
 
 	return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mode : 0;
 }
 
-static void
-names_are_unique_and_safe(void **state)
+static void names_are_unique_and_safe(void **state)
 {
 	struct maildir_name a = maildir_name_new("mail.example.org", 1234, 1250);
 	struct maildir_name b = maildir_name_new("mail.example.org", 1234, 1250);
@@ -93,8 +88,7 @@ names_are_unique_and_safe(void **state)
 	assert_non_null(strstr(a.str, ",S=18446744073709551615,W=18446744073709551615"));
 }
 
-static void
-a_message_gets_its_name_last(void **state)
+static void a_message_gets_its_name_last(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "example.org/ana/Maildir", true);
@@ -127,8 +121,7 @@ a_message_gets_its_name_last(void **state)
 	close(maildir);
 }
 
-static void
-given_up_leaves_nothing(void **state)
+static void given_up_leaves_nothing(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true);
@@ -142,11 +135,11 @@ given_up_leaves_nothing(void **state)
 	close(maildir);
 }
 
-static void
-bad_names_are_refused(void **state)
+static void bad_names_are_refused(void **state)
 {
 	struct place *p = *state;
-	static const char *const paths[] = { "", "/etc", "../x", "a/../../x", "a//b", "a/./b", "a/", ".." };
+	static const char *const paths[] = {
+		"", "/etc", "../x", "a/../../x", "a//b", "a/./b", "a/", ".."};
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true), fd;
 	struct maildir_name tmp;
 
@@ -165,8 +158,7 @@ bad_names_are_refused(void **state)
 	close(maildir);
 }
 
-static void
-a_new_user_gets_folders(void **state)
+static void a_new_user_gets_folders(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true);
@@ -187,10 +179,9 @@ a_new_user_gets_folders(void **state)
 }
 
 /* HARDENING F1: the owner plants links and pipes; nothing outside is touched, nothing hangs. */
-static void
-f1_links_and_pipes_in_the_way(void **state)
+static void f1_links_and_pipes_in_the_way(void **state)
 {
-	static const char *const places[] = { "new", "tmp", "cur" };
+	static const char *const places[] = {"new", "tmp", "cur"};
 	struct place *p = *state;
 	int outside, maildir, fd;
 	struct maildir_name tmp, name = maildir_name_new("h", 1, 1);
@@ -206,7 +197,8 @@ f1_links_and_pipes_in_the_way(void **state)
 			assert_true(maildir >= 0);
 			assert_int_equal(unlinkat(maildir, places[i], AT_REMOVEDIR), 0);
 			if (kind == 0)
-				assert_int_equal(symlinkat("../../../outside", maildir, places[i]), 0);
+				assert_int_equal(
+					symlinkat("../../../outside", maildir, places[i]), 0);
 			else
 				assert_int_equal(mkfifoat(maildir, places[i], 0600), 0);
 			assert_int_equal(maildir_open(p->fd, home, true), -1);
@@ -216,8 +208,9 @@ f1_links_and_pipes_in_the_way(void **state)
 				maildir_sweep(maildir);
 			} else {
 				assert_true(fd >= 0);
-				assert_int_equal(
-					maildir_link(fd, maildir, &tmp, maildir, places[i], name.str), -1);
+				assert_int_equal(maildir_link(fd, maildir, &tmp, maildir, places[i],
+							 name.str),
+					-1);
 				assert_int_equal(maildir_sync(maildir, places[i]), -1);
 				maildir_drop(maildir, &tmp);
 				close(fd);
@@ -243,8 +236,7 @@ f1_links_and_pipes_in_the_way(void **state)
 	alarm(0);
 }
 
-static void
-beneath_opens_nothing_else(void **state)
+static void beneath_opens_nothing_else(void **state)
 {
 	struct place *p = *state;
 	int fd = openat(p->fd, "file", O_WRONLY | O_CREAT, 0600);
@@ -275,8 +267,7 @@ beneath_opens_nothing_else(void **state)
 	close(fd);
 }
 
-static void
-old_files_in_tmp_are_swept(void **state)
+static void old_files_in_tmp_are_swept(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true);
@@ -288,14 +279,17 @@ old_files_in_tmp_are_swept(void **state)
 	close(maildir);
 }
 
-int
-main(void)
+int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, enter, leave)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_are_unique_and_safe), T(a_message_gets_its_name_last),
-		T(given_up_leaves_nothing), T(bad_names_are_refused), T(a_new_user_gets_folders),
-		T(f1_links_and_pipes_in_the_way), T(beneath_opens_nothing_else),
+		cmocka_unit_test(names_are_unique_and_safe),
+		T(a_message_gets_its_name_last),
+		T(given_up_leaves_nothing),
+		T(bad_names_are_refused),
+		T(a_new_user_gets_folders),
+		T(f1_links_and_pipes_in_the_way),
+		T(beneath_opens_nothing_else),
 		T(old_files_in_tmp_are_swept),
 	};
 

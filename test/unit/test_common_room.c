@@ -31,18 +31,16 @@
 
 #define NOBODY 65534
 
-static bool
-landlocked(void)
+static bool landlocked(void)
 {
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
 }
 
-static const int no_calls[] = { -1 };
-static const struct room bare = { .name = "bare", .chrooted = true, .syscalls = no_calls };
+static const int no_calls[] = {-1};
+static const struct room bare = {.name = "bare", .chrooted = true, .syscalls = no_calls};
 
 /* Runs `act` in a child and returns how the child ended (waitpid's status). */
-static int
-in_child(void (*act)(void))
+static int in_child(void (*act)(void))
 {
 	int status;
 	pid_t child = fork();
@@ -56,18 +54,22 @@ in_child(void (*act)(void))
 	return status;
 }
 
-#define CHECK(what) do { if (!(what)) { (void)!write(2, #what "\n", sizeof(#what)); _exit(1); } } while (0)
+#define CHECK(what)                                                                                \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			(void)!write(2, #what "\n", sizeof(#what));                                \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
 
-static void
-assert_fine(int status)
+static void assert_fine(int status)
 {
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* A sanitizer's build lets more calls through; it is never released. */
-static void
-assert_killed(int status)
+static void assert_killed(int status)
 {
 #ifndef ROOM_SANITIZED
 	assert_true(WIFSIGNALED(status));
@@ -77,16 +79,14 @@ assert_killed(int status)
 #endif
 }
 
-static void
-enter_bare(struct room_facts *facts)
+static void enter_bare(struct room_facts *facts)
 {
 	room_enter(&bare, -1, NULL, 0, facts);
 }
 
 /* --- what goes on working --- */
 
-static void
-act_ordinary(void)
+static void act_ordinary(void)
 {
 	struct room_facts facts;
 	int ends[2];
@@ -107,8 +107,7 @@ act_ordinary(void)
 	CHECK(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
 }
 
-static void
-ordinary_work_goes_on(void **state)
+static void ordinary_work_goes_on(void **state)
 {
 	(void)state;
 	assert_fine(in_child(act_ordinary));
@@ -116,8 +115,7 @@ ordinary_work_goes_on(void **state)
 
 /* --- what is refused or deadly --- */
 
-static void
-act_refused(void)
+static void act_refused(void)
 {
 	struct room_facts facts;
 
@@ -132,32 +130,28 @@ act_refused(void)
 #endif
 }
 
-static void
-act_fork(void)
+static void act_fork(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)fork();
 }
 
-static void
-act_exec(void)
+static void act_exec(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	execl("/bin/true", "true", (char *)NULL);
 }
 
-static void
-act_ptrace(void)
+static void act_ptrace(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)syscall(SYS_pidfd_open, getppid(), 0);
 }
 
-static void
-act_kill(void)
+static void act_kill(void)
 {
 	struct room_facts facts;
 	pid_t parent = getppid();
@@ -165,24 +159,21 @@ act_kill(void)
 	kill(parent, 0);
 }
 
-static void
-act_setuid(void)
+static void act_setuid(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)!setuid(0);
 }
 
-static void
-act_code(void)
+static void act_code(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
-static void
-act_mprotect(void)
+static void act_mprotect(void)
 {
 	struct room_facts facts;
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -190,19 +181,17 @@ act_mprotect(void)
 	(void)mprotect(p, 4096, PROT_READ | PROT_EXEC);
 }
 
-static void
-act_abort(void)
+static void act_abort(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	abort();
 }
 
-static void
-forbidden_calls_kill(void **state)
+static void forbidden_calls_kill(void **state)
 {
-	static void (*const acts[])(void) = { act_fork, act_exec, act_ptrace, act_kill, act_setuid,
-		act_code, act_mprotect };
+	static void (*const acts[])(void) = {
+		act_fork, act_exec, act_ptrace, act_kill, act_setuid, act_code, act_mprotect};
 
 	(void)state;
 	assert_fine(in_child(act_refused));
@@ -210,8 +199,7 @@ forbidden_calls_kill(void **state)
 		assert_killed(in_child(acts[i]));
 }
 
-static void
-abort_is_abort(void **state)
+static void abort_is_abort(void **state)
 {
 	int status;
 
@@ -223,11 +211,12 @@ abort_is_abort(void **state)
 
 /* --- limits and memory --- */
 
-static void
-act_limits(void)
+static void act_limits(void)
 {
-	static const struct room room = { .name = "limits", .secret_memory = true, .syscalls = no_calls,
-		.most_descriptors = 77 };
+	static const struct room room = {.name = "limits",
+		.secret_memory = true,
+		.syscalls = no_calls,
+		.most_descriptors = 77};
 	struct room_facts facts;
 	struct rlimit limit;
 
@@ -239,8 +228,7 @@ act_limits(void)
 #endif
 }
 
-static void
-limits_are_set(void **state)
+static void limits_are_set(void **state)
 {
 	(void)state;
 	assert_fine(in_child(act_limits));
@@ -250,20 +238,19 @@ limits_are_set(void **state)
 
 static char place[] = "/tmp/valija-room-XXXXXX";
 
-static void
-act_files(void)
+static void act_files(void)
 {
-	static const int calls[] = { SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(openat2), SCMP_SYS(linkat),
-		SCMP_SYS(renameat2), SCMP_SYS(renameat), SCMP_SYS(rename), SCMP_SYS(symlinkat),
-		SCMP_SYS(mkdirat), SCMP_SYS(unlinkat), SCMP_SYS(truncate), -1 };
-	static const struct room room = { .name = "files", .files = true, .syscalls = calls };
+	static const int calls[] = {SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(openat2),
+		SCMP_SYS(linkat), SCMP_SYS(renameat2), SCMP_SYS(renameat), SCMP_SYS(rename),
+		SCMP_SYS(symlinkat), SCMP_SYS(mkdirat), SCMP_SYS(unlinkat), SCMP_SYS(truncate), -1};
+	static const struct room room = {.name = "files", .files = true, .syscalls = calls};
 	struct room_facts facts;
 	int at = open(place, O_PATH | O_DIRECTORY), fd;
 	struct room_path paths[] = {
-		{ at, "read", ROOM_READ },
-		{ at, "write", ROOM_READ | ROOM_WRITE | ROOM_MAKE },
-		{ at, "file", ROOM_READ },
-		{ at, "missing", ROOM_READ },
+		{at, "read", ROOM_READ},
+		{at, "write", ROOM_READ | ROOM_WRITE | ROOM_MAKE},
+		{at, "file", ROOM_READ},
+		{at, "missing", ROOM_READ},
 	};
 
 	CHECK(at >= 0);
@@ -289,8 +276,7 @@ act_files(void)
 	CHECK(write(fd, "x", 1) == 1);
 }
 
-static void
-only_the_rooms_files(void **state)
+static void only_the_rooms_files(void **state)
 {
 	int fd, at;
 
@@ -302,7 +288,7 @@ only_the_rooms_files(void **state)
 	assert_int_equal(mkdirat(at, "read", 0700), 0);
 	assert_int_equal(mkdirat(at, "write", 0700), 0);
 	for (unsigned int i = 0; i < 3; i++) {
-		static const char *const names[] = { "read/a", "file", "secret" };
+		static const char *const names[] = {"read/a", "file", "secret"};
 		fd = openat(at, names[i], O_WRONLY | O_CREAT, 0600);
 		assert_true(fd >= 0);
 		close(fd);
@@ -320,13 +306,14 @@ only_the_rooms_files(void **state)
 
 static int listener, port;
 
-static void
-act_network(void)
+static void act_network(void)
 {
-	static const int calls[] = { SCMP_SYS(socket), SCMP_SYS(bind), SCMP_SYS(connect), SCMP_SYS(listen), -1 };
-	static const struct room room = { .name = "network", .syscalls = calls };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = (in_port_t)port,
-		.sin_addr = { htonl(INADDR_LOOPBACK) } };
+	static const int calls[] = {
+		SCMP_SYS(socket), SCMP_SYS(bind), SCMP_SYS(connect), SCMP_SYS(listen), -1};
+	static const struct room room = {.name = "network", .syscalls = calls};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+		.sin_port = (in_port_t)port,
+		.sin_addr = {htonl(INADDR_LOOPBACK)}};
 	struct room_facts facts;
 	int s;
 
@@ -342,10 +329,9 @@ act_network(void)
 	CHECK(accept4(listener, NULL, NULL, SOCK_CLOEXEC) >= 0);
 }
 
-static void
-no_new_connections_but_accepted_ones(void **state)
+static void no_new_connections_but_accepted_ones(void **state)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t len = sizeof(at);
 	int s;
 
@@ -364,10 +350,9 @@ no_new_connections_but_accepted_ones(void **state)
 
 /* --- users and capabilities (as root only) --- */
 
-static void
-act_become(void)
+static void act_become(void)
 {
-	static const uint32_t groups[] = { 8, 12 };
+	static const uint32_t groups[] = {8, 12};
 	gid_t now[8];
 
 	CHECK(room_become(NOBODY, NOBODY, groups, 2, 0) == 0);
@@ -379,10 +364,10 @@ act_become(void)
 		CHECK(prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 0);
 }
 
-static void
-act_become_and_chroot(void)
+static void act_become_and_chroot(void)
 {
-	static const struct room room = { .name = "chrooted", .chrooted = true, .syscalls = no_calls };
+	static const struct room room = {
+		.name = "chrooted", .chrooted = true, .syscalls = no_calls};
 	struct room_facts facts;
 	char empty[] = "/tmp/valija-empty-XXXXXX";
 	int fd;
@@ -399,8 +384,7 @@ act_become_and_chroot(void)
 }
 
 /* HARDENING F4: a change of user that fails is a failure. */
-static void
-act_become_fails(void)
+static void act_become_fails(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(setresuid), 0);
@@ -408,8 +392,7 @@ act_become_fails(void)
 	CHECK(room_become(NOBODY, NOBODY, NULL, 0, 0) == -1);
 }
 
-static void
-act_become_pretends(void)
+static void act_become_pretends(void)
 {
 	/* A kernel (or a filter) that says yes and does nothing. */
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -418,11 +401,10 @@ act_become_pretends(void)
 	CHECK(room_become(NOBODY, NOBODY, NULL, 0, 0) == -1);
 }
 
-static void
-act_groups_pretend(void)
+static void act_groups_pretend(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	static const uint32_t more[] = { 8, 12 };
+	static const uint32_t more[] = {8, 12};
 
 	CHECK(setgroups(2, more) == 0);
 	seccomp_rule_add(filter, SCMP_ACT_ERRNO(0), SCMP_SYS(setgroups), 0);
@@ -430,8 +412,7 @@ act_groups_pretend(void)
 	CHECK(room_become(NOBODY, NOBODY, NULL, 0, 0) == -1);
 }
 
-static void
-act_limited(void)
+static void act_limited(void)
 {
 	uint64_t keeps = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETPCAP;
 	cap_t now;
@@ -445,8 +426,7 @@ act_limited(void)
 	cap_free(now);
 }
 
-static void
-users_change_for_good(void **state)
+static void users_change_for_good(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
@@ -456,8 +436,7 @@ users_change_for_good(void **state)
 	assert_fine(in_child(act_limited));
 }
 
-static void
-f4_failed_change_of_user_is_noticed(void **state)
+static void f4_failed_change_of_user_is_noticed(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
@@ -467,23 +446,20 @@ f4_failed_change_of_user_is_noticed(void **state)
 	assert_fine(in_child(act_groups_pretend));
 }
 
-static void
-act_become_self(void)
+static void act_become_self(void)
 {
 	CHECK(geteuid() != 0 || setresuid(NOBODY, NOBODY, NOBODY) == 0);
 	CHECK(room_become(geteuid(), getegid(), NULL, 0, (uint64_t)1 << CAP_SYS_CHROOT) == 0);
 	CHECK(room_become(0, 0, NULL, 0, 0) == -1);
 }
 
-static void
-without_root_there_is_one_user(void **state)
+static void without_root_there_is_one_user(void **state)
 {
 	(void)state;
 	assert_fine(in_child(act_become_self));
 }
 
-int
-main(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ordinary_work_goes_on),

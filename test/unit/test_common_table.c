@@ -17,8 +17,7 @@
 
 /* The library forgets some memory when it is shown a damaged file. */
 const char *__lsan_default_suppressions(void);
-const char *
-__lsan_default_suppressions(void)
+const char *__lsan_default_suppressions(void)
 {
 	return "leak:libdb";
 }
@@ -28,8 +27,7 @@ struct place {
 	int fd;
 };
 
-static int
-enter(void **state)
+static int enter(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
@@ -41,8 +39,7 @@ enter(void **state)
 	return 0;
 }
 
-static int
-leave(void **state)
+static int leave(void **state)
 {
 	struct place *p = *state;
 	char command[128];
@@ -58,8 +55,7 @@ leave(void **state)
 	return 0;
 }
 
-static void
-build(int fd, const char *const *pairs)
+static void build(int fd, const char *const *pairs)
 {
 	struct table_build *b = table_build_begin(fd, "t.db");
 
@@ -70,8 +66,7 @@ build(int fd, const char *const *pairs)
 	assert_null(b);
 }
 
-static enum table_result
-look(struct table *t, const char *key, char *to, size_t room)
+static enum table_result look(struct table *t, const char *key, char *to, size_t room)
 {
 	struct text value = TEXT_UP_TO(TABLE_MOST_VALUE);
 	enum table_result found = table_get(t, span_str(key), &value);
@@ -82,8 +77,7 @@ look(struct table *t, const char *key, char *to, size_t room)
 	return found;
 }
 
-static void
-built_is_found_and_replaced(void **state)
+static void built_is_found_and_replaced(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_reader(p->fd, "t.db");
@@ -91,12 +85,12 @@ built_is_found_and_replaced(void **state)
 	char got[32];
 
 	assert_int_equal(look(t, "a", got, sizeof(got)), TABLE_NONE); /* no file yet */
-	build(p->fd, (const char *[]){ "a", "1", "b", "2", NULL });
+	build(p->fd, (const char *[]){"a", "1", "b", "2", NULL});
 	assert_int_equal(look(t, "a", got, sizeof(got)), TABLE_FOUND);
 	assert_string_equal(got, "1");
 	assert_int_equal(look(t, "c", got, sizeof(got)), TABLE_NONE);
 	assert_int_equal(look(t, "", got, sizeof(got)), TABLE_NONE);
-	build(p->fd, (const char *[]){ "a", "one", NULL });
+	build(p->fd, (const char *[]){"a", "one", NULL});
 	assert_int_equal(look(t, "a", got, sizeof(got)), TABLE_FOUND);
 	assert_string_equal(got, "one");
 	assert_int_equal(look(t, "b", got, sizeof(got)), TABLE_NONE);
@@ -109,8 +103,7 @@ built_is_found_and_replaced(void **state)
 	assert_null(t);
 }
 
-static void
-aborted_build_leaves_nothing(void **state)
+static void aborted_build_leaves_nothing(void **state)
 {
 	struct place *p = *state;
 	struct table_build *b;
@@ -118,7 +111,7 @@ aborted_build_leaves_nothing(void **state)
 	struct stat st;
 	char got[32];
 
-	build(p->fd, (const char *[]){ "a", "1", NULL });
+	build(p->fd, (const char *[]){"a", "1", NULL});
 	b = table_build_begin(p->fd, "t.db");
 	assert_int_equal(table_build_put(b, SPAN("a"), SPAN("2")), 0);
 	table_build_abort(&b);
@@ -133,8 +126,7 @@ struct seen {
 	char keys[64];
 };
 
-static bool
-see(void *me, struct span key, struct span value)
+static bool see(void *me, struct span key, struct span value)
 {
 	struct seen *s = me;
 
@@ -144,24 +136,22 @@ see(void *me, struct span key, struct span value)
 	return s->rows < 3;
 }
 
-static void
-rows_come_in_order(void **state)
+static void rows_come_in_order(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_reader(p->fd, "t.db");
-	struct seen s = { 0, "" };
+	struct seen s = {0, ""};
 
 	assert_int_equal(table_each(t, see, &s), 0);
 	assert_int_equal(s.rows, 0);
-	build(p->fd, (const char *[]){ "c", "3", "a", "1", "d", "4", "b", "2", NULL });
+	build(p->fd, (const char *[]){"c", "3", "a", "1", "d", "4", "b", "2", NULL});
 	assert_int_equal(table_each(t, see, &s), 0);
 	assert_int_equal(s.rows, 3);
 	assert_string_equal(s.keys, "abc");
 	table_free(&t);
 }
 
-static void
-private_table_remembers(void **state)
+static void private_table_remembers(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_private(p->fd, "mine.db", 0600);
@@ -183,8 +173,7 @@ private_table_remembers(void **state)
 	table_free(&t);
 }
 
-static void
-spoil(int directory, const char *name, off_t at, unsigned char with, off_t cut)
+static void spoil(int directory, const char *name, off_t at, unsigned char with, off_t cut)
 {
 	int fd = openat(directory, name, O_RDWR);
 
@@ -196,8 +185,7 @@ spoil(int directory, const char *name, off_t at, unsigned char with, off_t cut)
 }
 
 /* HARDENING I4: whatever is in the file, an error or the row, never a crash. */
-static void
-damaged_files_are_errors(void **state)
+static void damaged_files_are_errors(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -208,11 +196,14 @@ damaged_files_are_errors(void **state)
 		struct table_build *b = table_build_begin(p->fd, "t.db");
 		for (unsigned int k = 0; k < 300; k++) {
 			snprintf(key, sizeof(key), "key%u", k);
-			assert_int_equal(table_build_put(b, span_str(key), SPAN("some value that is long")), 0);
+			assert_int_equal(
+				table_build_put(b, span_str(key), SPAN("some value that is long")),
+				0);
 		}
 		assert_int_equal(table_build_commit(&b, 0600, -1, -1), 0);
 		assert_int_equal(fstatat(p->fd, "t.db", &st, 0), 0);
-		spoil(p->fd, "t.db", (off_t)(i * 7919 % (unsigned int)st.st_size), (unsigned char)(i * 31 + 1),
+		spoil(p->fd, "t.db", (off_t)(i * 7919 % (unsigned int)st.st_size),
+			(unsigned char)(i * 31 + 1),
 			i % 4 == 0 ? (off_t)(i * 104729 % (unsigned int)st.st_size) : -1);
 		struct table *t = table_reader(p->fd, "t.db");
 		enum table_result r = look(t, "key7", got, sizeof(got));
@@ -220,18 +211,17 @@ damaged_files_are_errors(void **state)
 			errors++;
 		if (r == TABLE_FOUND)
 			assert_string_equal(got, "some value that is long");
-		struct seen s = { 0, "" };
+		struct seen s = {0, ""};
 		(void)table_each(t, see, &s);
 		/* A good file makes it well again. */
-		build(p->fd, (const char *[]){ "key7", "new", NULL });
+		build(p->fd, (const char *[]){"key7", "new", NULL});
 		assert_int_equal(look(t, "key7", got, sizeof(got)), TABLE_FOUND);
 		table_free(&t);
 	}
 	assert_true(errors > 60);
 }
 
-static void
-damaged_private_table_is_remade(void **state)
+static void damaged_private_table_is_remade(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_private(p->fd, "mine.db", 0600);
@@ -251,8 +241,7 @@ damaged_private_table_is_remade(void **state)
 	table_free(&t);
 }
 
-static void
-links_and_pipes_are_refused(void **state)
+static void links_and_pipes_are_refused(void **state)
 {
 	struct place *p = *state;
 	struct table *t;
@@ -273,11 +262,11 @@ links_and_pipes_are_refused(void **state)
 }
 
 /* HARDENING F6: a DB_CONFIG in the working directory or beside the table moves nothing. */
-static void
-f6_db_config_is_not_read(void **state)
+static void f6_db_config_is_not_read(void **state)
 {
 	struct place *p = *state;
-	static const char config[] = "set_data_dir /nowhere\nset_lg_dir /nowhere\nset_tmp_dir /nowhere\n";
+	static const char config[] =
+		"set_data_dir /nowhere\nset_lg_dir /nowhere\nset_tmp_dir /nowhere\n";
 	char got[32], back[1024];
 	int fd = openat(p->fd, "DB_CONFIG", O_WRONLY | O_CREAT, 0644);
 	struct stat st;
@@ -286,7 +275,7 @@ f6_db_config_is_not_read(void **state)
 	close(fd);
 	assert_non_null(getcwd(back, sizeof(back)));
 	assert_int_equal(chdir(p->name), 0);
-	build(p->fd, (const char *[]){ "a", "1", NULL });
+	build(p->fd, (const char *[]){"a", "1", NULL});
 	struct table *t = table_reader(p->fd, "t.db");
 	assert_int_equal(look(t, "a", got, sizeof(got)), TABLE_FOUND);
 	table_free(&t);
@@ -294,8 +283,7 @@ f6_db_config_is_not_read(void **state)
 	assert_int_equal(chdir(back), 0);
 }
 
-static void
-one_builder_at_a_time(void **state)
+static void one_builder_at_a_time(void **state)
 {
 	struct place *p = *state;
 	struct table_build *b = table_build_begin(p->fd, "t.db");
@@ -321,8 +309,7 @@ one_builder_at_a_time(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void
-ceilings(void **state)
+static void ceilings(void **state)
 {
 	struct place *p = *state;
 	static unsigned char big[TABLE_MOST_VALUE + 1];
@@ -347,15 +334,20 @@ ceilings(void **state)
 	table_free(&t);
 }
 
-int
-main(void)
+int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, enter, leave)
 	const struct CMUnitTest tests[] = {
-		T(built_is_found_and_replaced), T(aborted_build_leaves_nothing), T(rows_come_in_order),
-		T(private_table_remembers), T(damaged_files_are_errors),
-		T(damaged_private_table_is_remade), T(links_and_pipes_are_refused),
-		T(f6_db_config_is_not_read), T(one_builder_at_a_time), T(ceilings),
+		T(built_is_found_and_replaced),
+		T(aborted_build_leaves_nothing),
+		T(rows_come_in_order),
+		T(private_table_remembers),
+		T(damaged_files_are_errors),
+		T(damaged_private_table_is_remade),
+		T(links_and_pipes_are_refused),
+		T(f6_db_config_is_not_read),
+		T(one_builder_at_a_time),
+		T(ceilings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,11 +9,11 @@
 
 #include "common/users.h"
 
-static void
-a_user_survives(void **state)
+static void a_user_survives(void **state)
 {
-	struct user u = { SPAN("ana@example.org"), SPAN("example.org/ana"), 1000, 8, 1ull << 40, 1700000000,
-		true }, v;
+	struct user u = {SPAN("ana@example.org"), SPAN("example.org/ana"), 1000, 8, 1ull << 40,
+			    1700000000, true},
+		    v;
 	struct text record = TEXT_UP_TO(4096);
 
 	(void)state;
@@ -28,11 +28,10 @@ a_user_survives(void **state)
 }
 
 /* HARDENING I4: what is read back is not believed. */
-static void
-every_cut_and_every_addition_is_refused(void **state)
+static void every_cut_and_every_addition_is_refused(void **state)
 {
-	struct user u = { SPAN("ana@example.org"), SPAN("example.org/ana"), 1000, 8, 0, 1, false }, v;
-	struct password p = { SPAN("$y$j9T$abc"), 7 }, q;
+	struct user u = {SPAN("ana@example.org"), SPAN("example.org/ana"), 1000, 8, 0, 1, false}, v;
+	struct password p = {SPAN("$y$j9T$abc"), 7}, q;
 	struct text record = TEXT_UP_TO(4096), secret = TEXT_UP_TO(4096);
 
 	(void)state;
@@ -65,12 +64,11 @@ every_cut_and_every_addition_is_refused(void **state)
 	text_clear(&secret);
 }
 
-static void
-over_a_ceiling_fails(void **state)
+static void over_a_ceiling_fails(void **state)
 {
 	static unsigned char big[MOST_PATH_FIELD + 1];
-	struct user u = { SPAN("a@b"), span_of(big, sizeof(big)), 1, 1, 0, 1, false };
-	struct password p = { span_of(big, MOST_HASH + 1), 1 };
+	struct user u = {SPAN("a@b"), span_of(big, sizeof(big)), 1, 1, 0, 1, false};
+	struct password p = {span_of(big, MOST_HASH + 1), 1};
 	struct text record = TEXT_UP_TO(4096);
 
 	(void)state;
@@ -84,23 +82,25 @@ over_a_ceiling_fails(void **state)
 }
 
 /* HARDENING F2, F3: no address leads out of the mail root or onto another's home. */
-static void
-homes_are_safe(void **state)
+static void homes_are_safe(void **state)
 {
 	static const struct {
 		const char *key, *home; /* NULL: none */
 	} cases[] = {
-		{ "ana@example.org", "example.org/ana" },
-		{ "a.b+c_d-e=f@example.org", "example.org/a.b+c_d-e=f" },
-		{ "\"../../etc\"@example.org", "example.org/%22..%2F..%2Fetc%22" },
-		{ "..@example.org", "example.org/%2E." },
-		{ ".@..", "%2E./%2E" },
-		{ "a/b@example.org", "example.org/a%2Fb" },
-		{ "a%2Fb@example.org", "example.org/a%252Fb" },
-		{ "\"a@b\"@example.org", "example.org/%22a%40b%22" },
-		{ "j\xc3\xb6rg@example.org", "example.org/j%C3%B6rg" },
-		{ "a@[192.0.2.1]", "%5B192.0.2.1%5D/a" },
-		{ "a", NULL }, { "a@", NULL }, { "@b", NULL }, { "", NULL },
+		{"ana@example.org", "example.org/ana"},
+		{"a.b+c_d-e=f@example.org", "example.org/a.b+c_d-e=f"},
+		{"\"../../etc\"@example.org", "example.org/%22..%2F..%2Fetc%22"},
+		{"..@example.org", "example.org/%2E."},
+		{".@..", "%2E./%2E"},
+		{"a/b@example.org", "example.org/a%2Fb"},
+		{"a%2Fb@example.org", "example.org/a%252Fb"},
+		{"\"a@b\"@example.org", "example.org/%22a%40b%22"},
+		{"j\xc3\xb6rg@example.org", "example.org/j%C3%B6rg"},
+		{"a@[192.0.2.1]", "%5B192.0.2.1%5D/a"},
+		{"a", NULL},
+		{"a@", NULL},
+		{"@b", NULL},
+		{"", NULL},
 	};
 
 	(void)state;
@@ -115,8 +115,7 @@ homes_are_safe(void **state)
 	}
 }
 
-static void
-a_home_that_no_file_system_takes_is_refused(void **state)
+static void a_home_that_no_file_system_takes_is_refused(void **state)
 {
 	char key[400];
 	struct text home = TEXT_UP_TO(MOST_PATH_FIELD);
@@ -127,12 +126,11 @@ a_home_that_no_file_system_takes_is_refused(void **state)
 	key[1] = '@';
 	assert_false(user_home(span_of(key, 2 + 86), &home)); /* 258 characters */
 	text_reset(&home);
-	assert_true(user_home(span_of(key, 2 + 85), &home));  /* 255 */
+	assert_true(user_home(span_of(key, 2 + 85), &home)); /* 255 */
 	text_clear(&home);
 }
 
-int
-main(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_user_survives),
