@@ -150,6 +150,7 @@ struct queue {
 	struct schedule schedule;
 	struct event *due_timer, *retry_timer, *scan_event;
 	void *scan;                         /* DIR, while the start's scan goes on */
+	size_t strangers;                   /* files in queue/ that are not ours */
 	unsigned int attempts;
 	struct attempt_list stranded;       /* have something to record, no spool worker does it */
 	struct listing_list listings;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define NAMES_A_TURN 1000
+#define MOST_STRANGERS_NAMED 100         /* in the log; how many there are is told at the end */
 /* A spool worker that served the queue before us may be about to name an envelope. */
 #define ORPHAN_WAIT_SECONDS 60
 
@@ -46,7 +47,7 @@ note(struct queue *q, const char *name)
 		if (spool_name_parse(name, SUFFIX_MESSAGE SUFFIX_UNNAMED, &id) ||
 		    spool_name_parse(name, SUFFIX_ENVELOPE SUFFIX_UNNAMED, &id))
 			remove_unfinished(q, name, id);
-		else if (name[0] != '.')
+		else if (name[0] != '.' && q->strangers++ < MOST_STRANGERS_NAMED)
 			log_warning(0, "stranger-in-queue", KEY_STR("file", name));
 		return;
 	}
@@ -81,7 +82,7 @@ scan_end(struct queue *q)
 		halves++;
 	}
 	log_info(0, "queue-read", KEY_NUM("messages", q->schedule.messages.count - halves),
-		KEY_NUM("unfinished", halves));
+		KEY_NUM("unfinished", halves), KEY_NUM("strangers", q->strangers));
 }
 
 static void
