@@ -4,6 +4,10 @@
  * Handlers only collect; placer_work makes durable what was collected, all jobs of a round
  * together: every body is synced, then every name is given, then each directory is synced once,
  * and only then anything is answered.
+ *
+ *   place        all or nothing: ends with placed, or with one place_refused
+ *   place_copy   each mailbox for itself: a place_refused for each that could not take it, then
+ *                placed in any case: whoever was not refused has the message, durably
  */
 #ifndef VALIJA_PLACER_H
 #define VALIJA_PLACER_H
