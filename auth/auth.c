@@ -1,7 +1,7 @@
 /*
  * auth - decides who somebody is.
- *   inherits    channels to master, smtpd, imap-login and auth-hash; the state directory (user
- *               tables, to read); the passport key
+ *   inherits    channels to master, smtpd, imap-login and auth-hash; the directories of the
+ *               user tables (to read); the passport key
  *   keeps       nothing: _auth, Landlock to the user tables, the system calls below
  *   may be lied to by    smtpd and imap-login, which speak for strangers and may be captured: no
  *               word of theirs about TLS or addresses counts that a TLS worker did not seal, and
@@ -74,10 +74,10 @@ static bool prepare(void *me)
 {
 	struct auth *a = me;
 	struct daemon *d = &a->daemon;
-	int state = d->directory[DIRECTORY_STATE];
+	int users = d->directory[DIRECTORY_STATE], passwords = d->directory[DIRECTORY_PASSWORDS];
 
-	if (state < 0) {
-		log_error(0, "no-state-directory");
+	if (users < 0 || passwords < 0) {
+		log_error(0, "no-table-directory");
 		return false;
 	}
 	a->sasl = mechanisms_open();
@@ -85,12 +85,13 @@ static bool prepare(void *me)
 		log_error(0, "no-sasl", KEY_STR("reason", "GNU SASL lacks PLAIN or LOGIN"));
 		return false;
 	}
-	a->users = table_reader(state, USERS_TABLE);
-	a->passwords = table_reader(state, PASSWD_TABLE);
+	a->users = table_reader(users, USERS_TABLE);
+	a->passwords = table_reader(passwords, PASSWD_TABLE);
 	a->pool = hash_pool_new(d->base);
 	a->delays = delays_new();
 	a->remember = remember_new();
-	d->paths[d->path_count++] = (struct room_path){state, ".", ROOM_READ};
+	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
+	d->paths[d->path_count++] = (struct room_path){passwords, ".", ROOM_READ};
 	return true;
 }
 

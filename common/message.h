@@ -267,10 +267,11 @@ enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };
 /* Directories that master opens and hands over; no daemon opens one by its full path. */
 enum directory {
 	DIRECTORY_EMPTY = 1,   /* the root of the chrooted */
-	DIRECTORY_STATE = 2,   /* state/users/: users.db, passwd.db; no key is below it */
+	DIRECTORY_STATE = 2,   /* state/users/: users.db; no key and no password is below it */
 	DIRECTORY_SPOOL = 3,
 	DIRECTORY_MAIL = 4,    /* DOMAIN/USER/Maildir below */
 	DIRECTORY_LOG = 5,
+	DIRECTORY_PASSWORDS = 6, /* state/passwords/: passwd.db */
 	DIRECTORY_COUNT
 };
 

@@ -95,6 +95,7 @@ static bool open_directories(struct supervisor *s, struct text *why)
 	} directories[] = {
 		{ DIRECTORY_EMPTY, s->paths.empty },
 		{ DIRECTORY_STATE, s->paths.tables },
+		{ DIRECTORY_PASSWORDS, s->paths.passwords },
 		{ DIRECTORY_SPOOL, s->paths.spool },
 		{ DIRECTORY_MAIL, s->paths.mail },
 	};

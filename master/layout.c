@@ -32,6 +32,7 @@ static const struct directory_row {
 	/* By itself, so that who may read tables reaches nothing else, even where all share one
 	 * uid. */
 	{ PATH(tables),   NULL,      NULL,              VALIJA_GROUP,  0750 },
+	{ PATH(passwords), NULL,      NULL,              VALIJA_USER_AUTH,  0750 },
 	/* Open to all: clients need the authority's certificate. Keys have modes of their own. */
 	{ PATH(tls),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(spool),    NULL,      VALIJA_USER_QUEUE, NULL,          0700 },

@@ -16,8 +16,9 @@ struct paths {
 	char *conf_dir;
 	char *conf; /* the file valija.conf */
 	char *state;
-	char *tables; /* below it: users.db, passwd.db */
-	char *tls;    /* below it too, and not below tables: certificates and keys */
+	char *tables;    /* below it: users.db */
+	char *passwords; /* below it too, and not below tables: passwd.db */
+	char *tls;       /* and so: certificates and keys */
 	char *spool;
 	char *mail;
 	char *run;     /* control, master.pid, lock */

@@ -21,7 +21,7 @@
 #include "common/table.h"
 
 struct userbase {
-	int directory;
+	int users_directory, passwords_directory;
 	struct table *users, *passwords;
 };
 
@@ -36,14 +36,16 @@ struct userbase *userbase_open(const struct paths *p, struct text *why)
 {
 	struct userbase *b = must_alloc(sizeof *b);
 
-	b->directory = open(p->tables, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (b->directory >= 0) {
-		b->users = table_reader(b->directory, USERS_TABLE);
-		b->passwords = table_reader(b->directory, PASSWD_TABLE);
+	b->users_directory = open(p->tables, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	b->passwords_directory = open(p->passwords, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (b->users_directory >= 0 && b->passwords_directory >= 0) {
+		b->users = table_reader(b->users_directory, USERS_TABLE);
+		b->passwords = table_reader(b->passwords_directory, PASSWD_TABLE);
 	}
 	if (b->users && b->passwords)
 		return b;
-	text_printf(why, "%s: %s", p->tables, strerror(errno));
+	text_printf(why, "%s: %s", b->users_directory < 0 ? p->tables : p->passwords,
+		strerror(errno));
 	userbase_close(&b);
 	return NULL;
 }
@@ -54,8 +56,10 @@ void userbase_close(struct userbase **b)
 		return;
 	table_free(&(*b)->users);
 	table_free(&(*b)->passwords);
-	if ((*b)->directory >= 0)
-		close((*b)->directory);
+	if ((*b)->users_directory >= 0)
+		close((*b)->users_directory);
+	if ((*b)->passwords_directory >= 0)
+		close((*b)->passwords_directory);
 	free(*b);
 	*b = NULL;
 }
@@ -149,8 +153,8 @@ static bool change(struct userbase *b, struct change *users, struct change *pass
 	struct span key = passwords->key;
 
 	/* The lock on users.db comes first, always: it guards both. */
-	if (!(users->build = table_build_begin(b->directory, USERS_TABLE)) ||
-		!(passwords->build = table_build_begin(b->directory, PASSWD_TABLE))) {
+	if (!(users->build = table_build_begin(b->users_directory, USERS_TABLE)) ||
+		!(passwords->build = table_build_begin(b->passwords_directory, PASSWD_TABLE))) {
 		text_printf(why, "the user table cannot be changed: %s",
 			errno == EWOULDBLOCK || errno == EAGAIN ? "another command is changing it"
 								: strerror(errno));

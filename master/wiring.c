@@ -23,7 +23,7 @@ static const struct program_row programs[] = {
 	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   COUNT(hash_processes),   STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
-		.directories = DIR(STATE), .group = true, .passport_key = true },
+		.directories = DIR(STATE) | DIR(PASSWORDS), .group = true, .passport_key = true },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,

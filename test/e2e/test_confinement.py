@@ -117,7 +117,7 @@ def key_file(suite):
 def test_no_system_user_of_ours_can_read_the_key(suite):
     for user in {row[0] for row in TABLE.values()}:
         account = pwd.getpwnam(user)
-        for secret in (key_file(suite), suite.dir / "state/users/passwd.db"):
+        for secret in (key_file(suite), suite.dir / "state/passwords/passwd.db"):
             if secret.name == "passwd.db" and user == "_auth":
                 continue
             done = valija.run(["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups",
@@ -204,7 +204,7 @@ def test_one_users_imap_process_cannot_open_anothers_mail(logged_in):
     assert intrude.call(pid, "openat", intrude.AT_FDCWD, os.fsencode(own), os.O_RDONLY) >= 0
     home = logged_in.maildir(logged_in.user_inside)
     for name in (theirs, home / ".." / ".." / other.split("@")[0] / "Maildir/new" / theirs.name,
-                 logged_in.maildir(other), logged_in.dir / "state/users/passwd.db", logged_in.dir / "state/users/users.db",
+                 logged_in.maildir(other), logged_in.dir / "state/passwords/passwd.db", logged_in.dir / "state/users/users.db",
                  key_file(logged_in), "/etc/passwd", f"/proc/{pid}/root{theirs}"):
         said = intrude.call(pid, "openat", intrude.AT_FDCWD, os.fsencode(name), os.O_RDONLY)
         assert said in (-errno.EACCES, -errno.EPERM), (str(name), said)
@@ -219,6 +219,9 @@ def test_a_captured_daemon_can_do_little(either, program):
     """No daemon can open the key or the system's files, execute a program, make a socket to the
     network, or become root; the filter ends most that try, and master replaces them."""
     tries = [("openat", intrude.AT_FDCWD, os.fsencode(key_file(either)), os.O_RDONLY),
+             # Not the password hashes either, though without root all have one uid.
+             *[("openat", intrude.AT_FDCWD, os.fsencode(either.dir / "state/passwords/passwd.db"), os.O_RDONLY)
+               for _ in range(program != "auth")],
              ("openat", intrude.AT_FDCWD, b"/etc/passwd", os.O_RDONLY),
              ("openat", intrude.AT_FDCWD, b"/tmp/intruder", os.O_RDWR | os.O_CREAT, 0o600),
              ("socket", 2, 1, 0), ("setuid", 0), ("execve", b"/bin/true", 0, 0)]
