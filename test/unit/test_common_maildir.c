@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,9 +237,8 @@ static void f1_links_and_pipes_in_the_way(void **state)
 	alarm(0);
 }
 
-static void beneath_opens_nothing_else(void **state)
+static void open_only_beneath(const struct place *p)
 {
-	struct place *p = *state;
 	int fd = openat(p->fd, "file", O_WRONLY | O_CREAT, 0600);
 
 	close(fd);
@@ -267,6 +267,31 @@ static void beneath_opens_nothing_else(void **state)
 	close(fd);
 }
 
+static void beneath_opens_nothing_else(void **state)
+{
+	open_only_beneath(*state);
+}
+
+/* Kernels before 5.6 have no openat2: the same by walking. */
+static void without_openat2_too(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+		seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(openat2), 0);
+		if (seccomp_load(filter) < 0)
+			_exit(2);
+		seccomp_release(filter);
+		open_only_beneath(*state);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void old_files_in_tmp_are_swept(void **state)
 {
 	struct place *p = *state;
@@ -290,6 +315,7 @@ int main(void)
 		T(a_new_user_gets_folders),
 		T(f1_links_and_pipes_in_the_way),
 		T(beneath_opens_nothing_else),
+		T(without_openat2_too),
 		T(old_files_in_tmp_are_swept),
 	};
 
