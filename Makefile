@@ -273,7 +273,9 @@ install: all
 # Configuration, mail, spool and state stay.
 uninstall:
 	rm -f $(DESTDIR)$(sbindir)/valija $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(sysconfdir)/init.d/valija
-	rm -rf $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(docdir)
+	rm -rf $(DESTDIR)$(libexecdir)/valija
+	rm -f $(addprefix $(DESTDIR)$(docdir)/,README ARCHITECTURE valija.conf)
+	rmdir $(DESTDIR)$(docdir) || :
 	for page in $(notdir $(MAN_PAGES)); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$$page; done
 
 # ---- Packages ------------------------------------------------------------------------------------

@@ -87,6 +87,10 @@ Stop:      make stop
 END
 }
 
+if [ -e "$dir" ] && [ ! -O "$dir" ]; then
+	echo "run: $dir belongs to another user; become that user, or remove it" >&2
+	exit 77
+fi
 fresh=
 case ${1:-start} in
 start)
@@ -101,6 +105,7 @@ start)
 stop)
 	if [ -x "$valija" ] && [ -d "$dir" ] && running; then
 		"$valija" --dir "$dir" stop
+		echo "stopped"
 	else
 		echo "not running"
 	fi
