@@ -86,6 +86,8 @@ command_failed(struct command *c, const char *what)
 
 	switch (error) {
 	case ENOENT:
+	case ENOTDIR:
+	case ELOOP:      /* what is no directory of its own is no folder */
 		return command_no(c, "NONEXISTENT", "There is no such mailbox.");
 	case EEXIST:
 	case ENOTEMPTY:

@@ -75,13 +75,33 @@ remove_index(struct store *store, const unsigned char id[MAILBOX_ID_BYTES])
 	text_clear(&name);
 }
 
+/* Is the index with the folder's id its own, and not that of a folder which it was copied from? */
+static bool
+owns_index(struct store *store, const char *folder, int directory, unsigned char id[MAILBOX_ID_BYTES])
+{
+	const struct mailbox *open = store_find(store, folder);
+	struct index ix;
+	struct stat st;
+	bool owns;
+
+	if (fstatat(directory, MAILBOX_ID_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0 || mailbox_id(store, directory, id) < 0 ||
+		fstat(directory, &st) < 0)
+		return false;
+	if (open != NULL)
+		return memcmp(open->index.id, id, MAILBOX_ID_BYTES) == 0;
+	if (index_open(&ix, store->private, id, store_new_uidvalidity, store) < 0)
+		return false;
+	owns = ix.inode == 0 || ix.inode == (uint64_t)st.st_ino;
+	index_close(&ix);
+	return owns;
+}
+
 int
 folder_delete(struct store *store, const char *folder)
 {
 	char deleted[sizeof(DELETED_PREFIX) + ID_LENGTH];
 	unsigned char id[MAILBOX_ID_BYTES];
-	struct stat st;
-	bool has_id = false;
+	bool has_index;
 	int fd;
 
 	fd = open_in(store->maildir, folder, O_RDONLY | O_DIRECTORY, 0);
@@ -90,14 +110,13 @@ folder_delete(struct store *store, const char *folder)
 			errno = ENOENT;
 		return -1;
 	}
-	if (fstatat(fd, MAILBOX_ID_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		has_id = mailbox_id(store, fd, id) == 0 && !mailbox_id_elsewhere(store, folder, id);
+	has_index = owns_index(store, folder, fd, id);
 	close(fd);
 	snprintf(deleted, sizeof(deleted), "%s%s", DELETED_PREFIX, id_name(id_new()).str);
 	if (renameat2(store->maildir, folder, store->maildir, deleted, RENAME_NOREPLACE) < 0 || fsync(store->maildir) < 0)
 		return -1;
 	forget_mailboxes(store, folder);
-	if (has_id)
+	if (has_index)
 		remove_index(store, id);
 	return 0;
 }

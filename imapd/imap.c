@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define HOUSEKEEPING_MILLISECONDS 300
+#define BUSY_MILLISECONDS 10         /* between two pieces of work that sessions come between */
 #define NAMES_AT_A_TIME 200          /* files renamed, removed in one go */
 #define GCONV_DIRECTORIES 4
 
@@ -53,13 +54,19 @@ static const struct room imap_room = {
 
 /* --- housekeeping --- */
 
+static void
+housekeep_in(struct account *a, long milliseconds)
+{
+	const struct timeval wait = { 0, milliseconds * 1000 };
+
+	if (!event_pending(a->housekeeping, EV_TIMEOUT, NULL))
+		(void)event_add(a->housekeeping, &wait);
+}
+
 void
 account_housekeep(struct account *a)
 {
-	const struct timeval soon = { 0, HOUSEKEEPING_MILLISECONDS * 1000 };
-
-	if (!event_pending(a->housekeeping, EV_TIMEOUT, NULL))
-		(void)event_add(a->housekeeping, &soon);
+	housekeep_in(a, HOUSEKEEPING_MILLISECONDS);
 }
 
 /* Does a session wait in IDLE for a folder that inotify does not watch? Then it is looked at by and by. */
@@ -83,7 +90,7 @@ static void
 on_housekeeping(evutil_socket_t fd, short what, void *me)
 {
 	struct account *a = me;
-	bool more = look_at_unwatched(a);
+	bool later = look_at_unwatched(a), soon = false;
 
 	(void)fd;
 	(void)what;
@@ -92,13 +99,15 @@ on_housekeeping(evutil_socket_t fd, short what, void *me)
 			continue;
 		/* Settled a while after the last change, when the directories' times are firm. */
 		if (m->names_pending)
-			more |= mailbox_follow_names(m, NAMES_AT_A_TIME) || !m->names_pending;
+			*(mailbox_follow_names(m, NAMES_AT_A_TIME) ? &soon : &later) = true;
 		else
 			mailbox_settle(m);
 	}
 	if (a->removing)
 		a->removing = folder_remove_some(&a->store, NAMES_AT_A_TIME);
-	if (more || a->removing)
+	if (soon || a->removing)
+		housekeep_in(a, BUSY_MILLISECONDS);
+	else if (later)
 		account_housekeep(a);
 }
 

@@ -217,7 +217,8 @@ open_directory_of(int private, const unsigned char id[MAILBOX_ID_BYTES])
 }
 
 int
-index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES], uint32_t uidvalidity)
+index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES], uint32_t (*uidvalidity)(void *me),
+	void *me)
 {
 	int found = 0;
 
@@ -237,7 +238,7 @@ index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTE
 		if (found == 0)
 			log_error(0, "index-unreadable", KEY_STR("why", "no journal of ours; made anew, UIDs change"));
 	}
-	if (found == 0 && make_journal(ix, uidvalidity) < 0)
+	if (found == 0 && make_journal(ix, uidvalidity(me)) < 0)
 		goto fail;
 	if (ix->damaged > 0) {
 		ix->stamped = false;

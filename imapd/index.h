@@ -66,9 +66,10 @@ struct index {
 	uint64_t damaged;                /* bytes skipped or cut at loading: the mailbox must be looked through */
 };
 
-/* Opens valija/ID below `private` (borrowed), making journal and directory when missing with a new
- * `uidvalidity`. 0; -1 with errno. Release with index_close. */
-int index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES], uint32_t uidvalidity);
+/* Opens valija/ID below `private` (borrowed), making journal and directory when missing; only then a UIDVALIDITY is
+ * asked for, as UIDs begin anew. 0; -1 with errno. Release with index_close. */
+int index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES], uint32_t (*uidvalidity)(void *me),
+	void *me);
 void index_close(struct index *ix);
 /* fdatasync when something waits for it. 0 or -1 with errno: then nothing may be acknowledged. */
 int index_sync(struct index *ix);

@@ -42,8 +42,55 @@ login_authenticate(struct login *l, struct span mechanism, bool has_initial, str
 void
 login_auth_cancel(struct login *l)
 {
-	if (l->state == LOGIN_ASKED || l->state == LOGIN_CHALLENGED)
+	if (l->state == LOGIN_ASKED || (l->state == LOGIN_CHALLENGED && !l->last))
 		(void)send_auth_cancel(auth_of(l), l->id, &(struct msg_auth_cancel){ .no_field = {} }, NULL);
+}
+
+static void
+challenge(struct login *l, struct span data)
+{
+	struct text line = TEXT_UP_TO(2 * MOST_SASL + 8);
+
+	l->state = LOGIN_CHALLENGED;
+	text_add(&line, SPAN("+ "));
+	text_add_base64(&line, data);
+	text_add(&line, SPAN("\r\n"));
+	login_say(l, text_span(&line));
+	text_clear(&line);
+}
+
+/* The socket, the ticket, and what was read of the commands that follow go to master. We keep the socket until it is known to have
+ * arrived: somebody must be able to say NO. */
+static void
+hand_over(struct login *l, struct span ticket)
+{
+	struct span rest = imap_input_rest(&l->input);
+	int copy = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+	struct channel *master = l->front->daemon.master;
+
+	if (copy < 0) {
+		log_error(l->id, "cannot-hand-over", KEY_ERRNO);
+	} else if (rest.len > MOST_LEFTOVER) {
+		close(copy);
+	} else if (send_imap_open(master, l->id, &(struct msg_imap_open){ .ticket = ticket, .tag = span_str(l->tag),
+		.input = rest, .ip = span_str(l->ip), .verb = span_str(l->verb) }, &copy)) {
+		l->state = LOGIN_HANDED;
+		return;
+	}
+	login_no(l, "UNAVAILABLE", "Your mailbox cannot be opened now.");
+}
+
+/* auth has ended its part with last words for the client, which answers with nothing. */
+static void
+last_line(struct login *l, struct span line)
+{
+	l->last = false;
+	l->state = LOGIN_COMMAND;
+	if (line.len == 0)
+		hand_over(l, span_of(l->ticket, sizeof(l->ticket)));
+	else
+		login_bad(l, "an empty line");
+	explicit_bzero(l->ticket, sizeof(l->ticket));
 }
 
 void
@@ -51,7 +98,9 @@ login_sasl_line(struct login *l, struct span line)
 {
 	struct text data = TEXT_UP_TO(MOST_SASL);
 
-	if (span_equal(line, SPAN("*"))) {      /* RFC 3501 6.2.2: the client gives up: BAD */
+	if (l->last) {
+		last_line(l, line);
+	} else if (span_equal(line, SPAN("*"))) {      /* RFC 3501 6.2.2: the client gives up: BAD */
 		login_auth_cancel(l);
 		l->state = LOGIN_COMMAND;
 		login_bad(l, "no *, which cancels the authentication");
@@ -85,38 +134,11 @@ static void
 on_auth_challenge(void *me, struct channel *from, uint64_t id, const struct msg_auth_challenge *m, const int *fd)
 {
 	struct login *l = login_find(me, id);
-	struct text line = TEXT_UP_TO(2 * MOST_SASL + 8);
 
 	(void)from;
 	(void)fd;
-	l->state = LOGIN_CHALLENGED;
-	text_add(&line, SPAN("+ "));
-	text_add_base64(&line, m->data);
-	text_add(&line, SPAN("\r\n"));
-	login_say(l, text_span(&line));
-	text_clear(&line);
+	challenge(l, m->data);
 	login_go_on(l);
-}
-
-/* The socket, the ticket, and what was read of the commands that follow go to master. We keep the socket until it is known to have
- * arrived: somebody must be able to say NO. */
-static void
-hand_over(struct login *l, struct span ticket)
-{
-	struct span rest = imap_input_rest(&l->input);
-	int copy = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
-	struct channel *master = l->front->daemon.master;
-
-	if (copy < 0) {
-		log_error(l->id, "cannot-hand-over", KEY_ERRNO);
-	} else if (rest.len > MOST_LEFTOVER) {
-		close(copy);
-	} else if (send_imap_open(master, l->id, &(struct msg_imap_open){ .ticket = ticket, .tag = span_str(l->tag),
-		.input = rest, .ip = span_str(l->ip), .verb = span_str(l->verb) }, &copy)) {
-		l->state = LOGIN_HANDED;
-		return;
-	}
-	login_no(l, "UNAVAILABLE", "Your mailbox cannot be opened now.");
 }
 
 static void
@@ -129,7 +151,14 @@ on_auth_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_
 	l->state = LOGIN_COMMAND;
 	switch (m->verdict) {
 	case AUTH_RIGHT:
-		hand_over(l, m->ticket);
+		if (m->data.len == 0 || m->ticket.len != sizeof(l->ticket)) {
+			hand_over(l, m->ticket);
+			break;
+		}
+		/* RFC 3501 has no place for data in the tagged OK: they are a last challenge. */
+		memcpy(l->ticket, m->ticket.at, sizeof(l->ticket));
+		l->last = true;
+		challenge(l, m->data);
 		break;
 	case AUTH_WRONG:
 		login_no(l, "AUTHENTICATIONFAILED", "Authentication failed.");
@@ -159,7 +188,7 @@ auth_gone(void *me, struct channel *from)
 
 	(void)from;
 	LIST_FOREACH(l, &front->logins, in_all) {
-		if (l->dead || (l->state != LOGIN_ASKED && l->state != LOGIN_CHALLENGED))
+		if (l->dead || l->last || (l->state != LOGIN_ASKED && l->state != LOGIN_CHALLENGED))
 			continue;
 		l->state = LOGIN_COMMAND;
 		login_no(l, "UNAVAILABLE", "Authentication is not available now.");

@@ -51,6 +51,8 @@ struct login {
 	char tag[MOST_TAG + 1];      /* of the command that is being answered */
 	char verb[16];
 	unsigned int errors;
+	bool last;                   /* LOGIN_CHALLENGED by the server's last words: the answer is an empty line */
+	unsigned char ticket[16];    /* then kept until that has come */
 	bool dead;
 };
 

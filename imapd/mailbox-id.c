@@ -139,8 +139,9 @@ mailbox_id_elsewhere(struct store *store, const char *folder, const unsigned cha
 }
 
 uint32_t
-store_new_uidvalidity(struct store *store)
+store_new_uidvalidity(void *me)
 {
+	struct store *store = me;
 	unsigned char digits[16];
 	struct text content = TEXT_UP_TO(16);
 	struct span in;

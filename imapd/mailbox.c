@@ -211,7 +211,7 @@ settle_identity(struct mailbox *m)
 		log_notice(0, "folder-was-copied", KEY_STR("folder", m->folder));
 		index_close(&m->index);
 		if (mailbox_id_renew(m->store, m->directory, id) < 0 ||
-			index_open(&m->index, m->store->private, id, store_new_uidvalidity(m->store)) < 0)
+			index_open(&m->index, m->store->private, id, store_new_uidvalidity, m->store) < 0)
 			return -1;
 	}
 	change_init(&c);
@@ -225,8 +225,6 @@ static int
 open_parts(struct mailbox *m)
 {
 	unsigned char id[MAILBOX_ID_BYTES];
-	uint32_t uidvalidity = 0;
-	struct stat st;
 
 	m->directory = open_in(m->store->maildir, m->folder[0] == '\0' ? "." : m->folder, O_RDONLY | O_DIRECTORY, 0);
 	if (m->directory < 0)
@@ -235,14 +233,10 @@ open_parts(struct mailbox *m)
 	m->new = open_in(m->directory, "new", O_RDONLY | O_DIRECTORY, 0);
 	if (m->cur < 0 || m->new < 0)
 		return -1;
-	if (fstatat(m->directory, MAILBOX_ID_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		uidvalidity = store_new_uidvalidity(m->store);
-	else
-		uidvalidity = (uint32_t)(st.st_mtim.tv_sec > 0 ? st.st_mtim.tv_sec : 1);
 	if (mailbox_id(m->store, m->directory, id) < 0)
 		return -1;
 	watch(m);       /* before anything is looked at: what happens from now on is heard of */
-	if (index_open(&m->index, m->store->private, id, uidvalidity) < 0)
+	if (index_open(&m->index, m->store->private, id, store_new_uidvalidity, m->store) < 0)
 		return -1;
 	if (settle_identity(m) < 0)
 		return -1;
@@ -265,7 +259,7 @@ mailbox_unlink(struct mailbox *m)
 static void
 mailbox_free(struct mailbox *m)
 {
-	if (!m->gone && m->index.journal >= 0) {
+	if (!m->gone && !m->broken && m->index.journal >= 0) {
 		while (mailbox_follow_names(m, UINT_MAX))
 			;
 		if (mailbox_durable(m) == 0) {

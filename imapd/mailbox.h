@@ -62,7 +62,7 @@ void store_close_quiet(struct store *store, unsigned int keep);
 /* An open mailbox by its folder, or NULL. */
 struct mailbox *store_find(const struct store *store, const char *folder);
 /* A new UIDVALIDITY: greater than every earlier one of this user (RFC 3501 2.3.1.1). */
-uint32_t store_new_uidvalidity(struct store *store);
+uint32_t store_new_uidvalidity(void *store);
 
 /* The mailbox in `folder`, refreshed; to be released. NULL with errno: ENOENT when there is no such folder. */
 struct mailbox *mailbox_open(struct store *store, const char *folder);

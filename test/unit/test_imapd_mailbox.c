@@ -79,6 +79,19 @@ tear_down(void **state)
 
 /* --- the journal --- */
 
+static uint32_t
+validity(void *me)
+{
+	return *(const uint32_t *)me;
+}
+
+/* With this UIDVALIDITY if it has to be made. */
+static int
+open_index(struct place *p, struct index *ix, uint32_t uidvalidity)
+{
+	return index_open(ix, p->store.private, id, validity, &uidvalidity);
+}
+
 static void
 add(struct index *ix, const char *base, uint8_t flags)
 {
@@ -157,12 +170,12 @@ test_index_comes_back(void **state)
 	struct place *p = *state;
 	struct index ix;
 
-	assert_int_equal(index_open(&ix, p->store.private, id, 77), 0);
+	assert_int_equal(open_index(p, &ix, 77), 0);
 	fill(&ix);
 	check_filled(&ix);
 	assert_int_equal(index_sync(&ix), 0);
 	index_close(&ix);
-	assert_int_equal(index_open(&ix, p->store.private, id, 78), 0);
+	assert_int_equal(open_index(p, &ix, 78), 0);
 	assert_int_equal(ix.uidvalidity, 77);
 	check_filled(&ix);
 	index_close(&ix);
@@ -200,7 +213,7 @@ test_index_torn_at_every_byte(void **state)
 	struct index ix;
 	size_t len, last_count = 0;
 
-	assert_int_equal(index_open(&ix, p->store.private, id, 77), 0);
+	assert_int_equal(open_index(p, &ix, 77), 0);
 	fill(&ix);
 	index_close(&ix);
 	len = read_journal(p, &bytes);
@@ -208,7 +221,7 @@ test_index_torn_at_every_byte(void **state)
 		uint32_t uid;
 
 		write_journal(p, bytes, cut);
-		assert_int_equal(index_open(&ix, p->store.private, id, 99), 0);
+		assert_int_equal(open_index(p, &ix, 99), 0);
 		assert_int_equal(ix.uidvalidity, 77);
 		assert_true(ix.count <= 3);
 		if (cut == len)
@@ -218,14 +231,14 @@ test_index_torn_at_every_byte(void **state)
 		assert_int_equal(ix.records[ix.count - 1].uid, uid);
 		last_count = ix.count;
 		index_close(&ix);
-		assert_int_equal(index_open(&ix, p->store.private, id, 99), 0);
+		assert_int_equal(open_index(p, &ix, 99), 0);
 		assert_int_equal(ix.damaged, 0);        /* the torn tail was cut */
 		assert_int_equal(ix.count, last_count);
 		index_close(&ix);
 	}
 	/* Without a header it is no journal: a new one, of another validity. */
 	write_journal(p, bytes, JOURNAL_HEADER - 1);
-	assert_int_equal(index_open(&ix, p->store.private, id, 99), 0);
+	assert_int_equal(open_index(p, &ix, 99), 0);
 	assert_int_equal(ix.uidvalidity, 99);
 	index_close(&ix);
 	free(bytes);
@@ -239,7 +252,7 @@ test_index_damaged_at_every_byte(void **state)
 	struct index ix;
 	size_t len;
 
-	assert_int_equal(index_open(&ix, p->store.private, id, 77), 0);
+	assert_int_equal(open_index(p, &ix, 77), 0);
 	fill(&ix);
 	index_close(&ix);
 	len = read_journal(p, &bytes);
@@ -247,12 +260,12 @@ test_index_damaged_at_every_byte(void **state)
 		bytes[at] ^= 0x55;
 		write_journal(p, bytes, len);
 		bytes[at] ^= 0x55;
-		assert_int_equal(index_open(&ix, p->store.private, id, 99), 0);
+		assert_int_equal(open_index(p, &ix, 99), 0);
 		assert_true(ix.damaged > 0);
 		assert_true(ix.uidnext >= 5);           /* no UID comes twice */
 		assert_true(ix.count <= 4);
 		index_close(&ix);
-		assert_int_equal(index_open(&ix, p->store.private, id, 99), 0);
+		assert_int_equal(open_index(p, &ix, 99), 0);
 		assert_true(ix.uidnext >= 5);
 		index_close(&ix);
 	}
@@ -266,7 +279,7 @@ test_index_is_compacted(void **state)
 	struct index ix;
 	uint64_t before;
 
-	assert_int_equal(index_open(&ix, p->store.private, id, 77), 0);
+	assert_int_equal(open_index(p, &ix, 77), 0);
 	fill(&ix);
 	for (int i = 0; i < 10000; i++)
 		flag(&ix, 1, 1, i % 2 ? CHANGE_ADD : CHANGE_REMOVE, FLAG_FLAGGED, NULL);
@@ -276,7 +289,7 @@ test_index_is_compacted(void **state)
 	add(&ix, "five", 0);
 	before = ix.modseq;
 	index_close(&ix);
-	assert_int_equal(index_open(&ix, p->store.private, id, 99), 0);
+	assert_int_equal(open_index(p, &ix, 99), 0);
 	assert_int_equal(ix.uidvalidity, 77);
 	assert_int_equal(ix.count, 4);
 	assert_int_equal(ix.modseq, before);
@@ -293,7 +306,7 @@ test_more_keywords_than_letters(void **state)
 	struct index ix;
 	char name[16];
 
-	assert_int_equal(index_open(&ix, p->store.private, id, 77), 0);
+	assert_int_equal(open_index(p, &ix, 77), 0);
 	add(&ix, "one", 0);
 	for (int i = 0; i < MOST_KEYWORDS; i++) {
 		snprintf(name, sizeof(name), "word%d", i);
@@ -304,7 +317,7 @@ test_more_keywords_than_letters(void **state)
 	assert_int_equal(index_keyword(&ix, SPAN("WORD200"), false), 200);
 	flag(&ix, 1, 1, CHANGE_ADD, 0, &all);
 	index_close(&ix);
-	assert_int_equal(index_open(&ix, p->store.private, id, 77), 0);
+	assert_int_equal(open_index(p, &ix, 77), 0);
 	assert_true(keywords_has(&ix.keywords, ix.records[0].keywords, 255));
 	assert_int_equal(keywords_find(&ix.keywords, SPAN("word255")), 255);
 	index_close(&ix);
@@ -516,20 +529,20 @@ test_a_renamed_folder_keeps_its_index_a_copied_one_gets_its_own(void **state)
 {
 	struct place *p = *state;
 	struct mailbox *m;
-	uint32_t validity;
+	uint32_t old_validity;
 	unsigned char old[MAILBOX_ID_BYTES];
 
 	assert_int_equal(folder_create(&p->store, ".one"), 0);
 	put(p, ".one/cur/10.a:2,");
 	m = mailbox_open(&p->store, ".one");
 	assert_int_equal(m->index.count, 1);
-	validity = m->index.uidvalidity;
+	old_validity = m->index.uidvalidity;
 	memcpy(old, m->index.id, sizeof(old));
 	mailbox_release(&m);
 	assert_int_equal(folder_rename(&p->store, ".one", ".two.deep"), 0);
 	store_close_quiet(&p->store, 0);
 	m = mailbox_open(&p->store, ".two.deep");
-	assert_int_equal(m->index.uidvalidity, validity);
+	assert_int_equal(m->index.uidvalidity, old_validity);
 	assert_int_equal(m->index.records[0].uid, 1);
 	mailbox_release(&m);
 	store_close_quiet(&p->store, 0);
