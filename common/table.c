@@ -86,12 +86,38 @@ static DB *db_new(int *error)
 	return db;
 }
 
-/* Looks at every page: no table that passes can lead the library astray. 0 or an error of it. */
+static int db_open(const char *path, uint32_t flags, DB **opened);
+
+/* Reads every row, so that the checksum of every page on the way is tried. 0 or an error. */
+static int db_scan(const char *path)
+{
+	DB *db;
+	DBC *cursor = NULL;
+	DBT key = {0}, value = {0};
+	int error = db_open(path, DB_RDONLY | DB_NOMMAP, &db);
+
+	if (error != 0)
+		return error;
+	error = db->cursor(db, NULL, &cursor, 0);
+	while (error == 0)
+		error = cursor->get(cursor, &key, &value, DB_NEXT);
+	if (cursor != NULL)
+		cursor->close(cursor);
+	db->close(db, DB_NOSYNC);
+	return error == DB_NOTFOUND ? 0 : error;
+}
+
+/* Looks at every page: no table that passes can lead the library astray. 0 or an error of it. The scan
+ * goes first because verify() of 5.3, when it finds a page whose checksum is wrong, counts a reference
+ * of zero down through four thousand million before it returns: half a minute. */
 static int db_verify(const char *path)
 {
-	int error;
-	DB *db = db_new(&error);
+	int error = db_scan(path);
+	DB *db;
 
+	if (error != 0)
+		return error;
+	db = db_new(&error);
 	if (db == NULL)
 		return error;
 	/* verify() ends the handle, whatever it finds. */
