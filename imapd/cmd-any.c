@@ -1,4 +1,5 @@
-/* cmd-any - CAPABILITY NOOP LOGOUT ID ENABLE NAMESPACE CHECK, and what is over once one has logged in. */
+/* cmd-any - CAPABILITY NOOP LOGOUT ID ENABLE NAMESPACE CHECK, and what is over once one has logged
+ * in. */
 #include "imapd/command.h"
 
 enum progress

@@ -1,9 +1,9 @@
 /*
  * cmd-append - APPEND (RFC 3501 6.3.11; APPENDUID of RFC 4315).
  *
- * The message goes from the socket straight into a file without a name in Maildir/tmp, byte for byte. When
- * its last byte is there and the command ends as it should, the file is made durable, gets its name in the folder's
- * cur/ and its record in the index; then it exists.
+ * The message goes from the socket straight into a file without a name in Maildir/tmp, byte for
+ * byte. When its last byte is there and the command ends as it should, the file is made durable,
+ * gets its name in the folder's cur/ and its record in the index; then it exists.
  */
 #include "imapd/command.h"
 
@@ -86,7 +86,8 @@ static int
 append_place(struct append *append, struct change *change)
 {
 	struct store *store = append->to->store;
-	struct index_record r = { .size = append->size, .vsize = append->size + append->bare, .date = append->date };
+	struct index_record r = { .size = append->size, .vsize = append->size + append->bare,
+		.date = append->date };
 	struct maildir_name base = maildir_name_new(store->host, r.size, r.vsize);
 	struct timespec times[2] = { { append->date, 0 }, { append->date, 0 } };
 	char name[MAILDIR_MOST_NAME + 1];
@@ -102,7 +103,8 @@ append_place(struct append *append, struct change *change)
 		return -1;
 	/* The file's time is INTERNALDATE to every Maildir program. */
 	if (futimens(append->fd, times) < 0 || fsync(append->fd) < 0 ||
-		maildir_link(append->fd, store->maildir, &append->tmp, append->to->directory, "cur", name) < 0)
+		maildir_link(append->fd, store->maildir, &append->tmp, append->to->directory, "cur",
+		name) < 0)
 		return -1;
 	append->tmp.str[0] = '\0';
 	append->to->cur_unsynced = true;
@@ -134,7 +136,8 @@ append_line(struct command *c, struct span line)
 	if (append_place(append, &change) < 0) {
 		(void)command_failed(c, "append");
 	} else {
-		snprintf(code, sizeof(code), "APPENDUID %u %u", append->to->index.uidvalidity, change.first_uid);
+		snprintf(code, sizeof(code), "APPENDUID %u %u", append->to->index.uidvalidity,
+			change.first_uid);
 		(void)command_ok(c, code, "APPEND completed.");
 	}
 	change_clear(&change);
@@ -158,7 +161,8 @@ append_arguments(struct command *c, char folder[MOST_FOLDER_NAME + 1], struct ap
 	}
 	if (c->args.len > 0 && c->args.at[0] == '"') {
 		if (!date_take_time(&c->args, &date))
-			return command_bad(c, "a date-time such as \"17-Jul-1996 02:44:25 -0700\""), false;
+			return command_bad(c, "a date-time such as \"17-Jul-1996 02:44:25 -0700\""),
+				false;
 		if (!command_take_space(c))
 			return false;
 		append->date = date.utc;
@@ -167,7 +171,8 @@ append_arguments(struct command *c, char folder[MOST_FOLDER_NAME + 1], struct ap
 	return true;
 }
 
-/* Is the announced literal the name of the mailbox? Then nothing but the announcement stands behind the verb. */
+/* Is the announced literal the name of the mailbox? Then nothing but the announcement stands behind
+ * the verb. */
 static bool
 announces_name(struct span args)
 {
@@ -195,7 +200,8 @@ cmd_append_literal(struct command *c, uint64_t size)
 	if (size == 0)
 		return command_no(c, "CANNOT", "A message has at least one byte."), true;
 	if (size > most)
-		return command_no(c, "TOOBIG", "The message is larger than this server takes."), true;
+		return command_no(c, "TOOBIG", "The message is larger than this server takes."),
+			true;
 	append->to = mailbox_open(store, folder);
 	if (append->to == NULL && errno == ENOENT)
 		return command_no(c, "TRYCREATE", "There is no such mailbox."), true;

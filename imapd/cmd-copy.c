@@ -111,7 +111,8 @@ target_name(struct copy *copy, const struct index_record *r, char base[MAILDIR_M
 	if (cut != NULL)
 		*cut = '\0';
 	memcpy(base, fresh.str, sizeof(fresh.str));
-	return mail_name_join(span_str(base), index_wanted_letters(r), 0, name, MAILDIR_MOST_NAME + 1);
+	return mail_name_join(span_str(base), index_wanted_letters(r), 0, name,
+		MAILDIR_MOST_NAME + 1);
 }
 
 /* The keywords of `r` as the target's numbers; those that it has no room for are left behind. */
@@ -150,7 +151,8 @@ copy_message(struct copy *copy, uint32_t uid)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	if (!mailbox_file_name(copy->from, &r, old) || linkat(copy->from->cur, old, copy->to->cur, name, 0) < 0)
+	if (!mailbox_file_name(copy->from, &r, old) || linkat(copy->from->cur, old, copy->to->cur,
+		name, 0) < 0)
 		error = errno;
 	if (error == ENOENT) {      /* renamed by somebody: looked for, then tried once more */
 		fd = mailbox_open_file(copy->from, uid);
@@ -218,7 +220,8 @@ copy_finish(struct command *c)
 	copy->committed = true;
 	copy->change.adds = adds;
 	if (copy->moves && adds > 0) {
-		/* The new names and records are durable before the old ones go: a crash doubles, never loses. */
+		/* The new names and records are durable before the old ones go: a crash doubles,
+		 * never loses. */
 		if (mailbox_durable(copy->to) < 0 || mailbox_expunge(copy->from, &copy->uids) < 0)
 			return command_failed(c, "move");
 	}
@@ -249,7 +252,8 @@ copy_step(struct command *c)
 	while ((uid = next_uid(copy, c->session->view)) != 0) {
 		if (copy_message(copy, uid) < 0) {
 			if (errno == ENOENT && index_find(&copy->from->index, uid) == NO_RECORD)
-				return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more; none was copied.");
+				return command_no(c, "EXPUNGEISSUED",
+					"Some of the messages are no more; none was copied.");
 			return command_failed(c, "copy");
 		}
 		if (session_slice_over(c->session))
@@ -292,7 +296,8 @@ copy_or_move(struct command *c, bool moves)
 	struct mailbox *to;
 	struct copy *copy;
 
-	if (!command_take_messages(c, &messages) || !command_take_folder(c, folder) || !command_no_more(c))
+	if (!command_take_messages(c, &messages) || !command_take_folder(c, folder) ||
+		!command_no_more(c))
 		return COMMAND_DONE;
 	if (moves && s->view->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");

@@ -1,8 +1,8 @@
 /*
  * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2).
  *
- * A machine that stops and goes on at any message, item and byte of a body, so that no more than OUT_FULL waits for a
- * client however much it asks for.
+ * A machine that stops and goes on at any message, item and byte of a body, so that no more than
+ * OUT_FULL waits for a client however much it asks for.
  */
 #include "imapd/command.h"
 
@@ -21,12 +21,14 @@
 #define BODY_PIECE (64 * 1024)
 
 enum item_kind {
-	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_ENVELOPE, ITEM_STRUCTURE, ITEM_BODY_STRUCTURE, ITEM_SECTION,
+	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_ENVELOPE, ITEM_STRUCTURE,
+		ITEM_BODY_STRUCTURE, ITEM_SECTION,
 };
 
 struct item {
 	enum item_kind kind;
-	const char *name;            /* what the response calls a section that was not asked for as BODY[] */
+	/* what the response calls a section that was not asked for as BODY[] */
+	const char *name;
 	struct section section;
 };
 
@@ -126,7 +128,8 @@ take_item(struct command *c, struct fetch *f, const char **wrong)
 	/* "[" may stand in an atom: the section begins there. */
 	for (size_t i = 0; i < word.len; i++) {
 		if (word.at[i] == '[') {
-			c->args = span_of(word.at + i, (size_t)(c->args.at + c->args.len - (word.at + i)));
+			c->args = span_of(word.at + i,
+				(size_t)(c->args.at + c->args.len - (word.at + i)));
 			return take_section(c, f, span_part(word, 0, i), wrong);
 		}
 	}
@@ -258,7 +261,8 @@ begin_message(struct command *c, struct fetch *f)
 			f->some_gone = true;
 		} else {
 			f->some_unreadable = true;
-			log_error(s->id, "message-unreadable", KEY_STR("folder", m->folder), KEY_NUM("uid", uid), KEY_ERRNO);
+			log_error(s->id, "message-unreadable", KEY_STR("folder", m->folder),
+				KEY_NUM("uid", uid), KEY_ERRNO);
 		}
 		return false;
 	}
@@ -378,7 +382,8 @@ fetch_finish(struct command *c, struct fetch *f)
 	if (f->sets_seen)
 		account_housekeep(c->session->account);
 	if (f->some_unreadable)
-		return command_no(c, "SERVERBUG", "Some of the messages could not be read; the log says why.");
+		return command_no(c, "SERVERBUG",
+			"Some of the messages could not be read; the log says why.");
 	if (f->some_gone)
 		return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more.");
 	return command_ok(c, NULL, "FETCH completed.");

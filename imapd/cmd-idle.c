@@ -24,7 +24,8 @@ cmd_idle(struct command *c)
 bool
 session_is_idle(const struct session *s)
 {
-	return s->command != NULL && s->command->on_line == idle_line && s->command->wants == WANTS_LINE;
+	return s->command != NULL && s->command->on_line == idle_line &&
+		s->command->wants == WANTS_LINE;
 }
 
 void
@@ -39,6 +40,7 @@ session_push_news(struct session *s)
 		session_bye(s, "The selected mailbox is no more.");
 		return;
 	}
-	if (view_has_news(s->view, true) && !view_tell(s->view, true, false, &s->out, s->sent + OUT_FULL))
+	if (view_has_news(s->view, true) && !view_tell(s->view, true, false, &s->out,
+		s->sent + OUT_FULL))
 		s->wants_room = true;
 }

@@ -1,6 +1,6 @@
 /*
- * cmd-list - LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154), CHILDREN
- * (RFC 3348).
+ * cmd-list - LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC
+ * 6154), CHILDREN (RFC 3348).
  */
 #include "imapd/command.h"
 
@@ -75,7 +75,9 @@ take_selection(struct command *c, struct listing *l)
 	bool set[OPTIONS] = { false };
 
 	if (!take_options(c, options, set))
-		return command_bad(c, "SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL-USE as selection options"), false;
+		return command_bad(c,
+			"SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL-USE as selection options"),
+			false;
 	/* RFC 5258 3.1: RECURSIVEMATCH needs something to match recursively. */
 	if (set[RECURSIVEMATCH] && !set[SUBSCRIBED] && !set[SPECIAL_USE])
 		return command_bad(c, "another selection option beside RECURSIVEMATCH"), false;
@@ -90,14 +92,16 @@ take_selection(struct command *c, struct listing *l)
 static bool
 take_return(struct command *c, struct listing *l)
 {
-	static const struct option options[] = { { "SUBSCRIBED", SUBSCRIBED }, { "CHILDREN", CHILDREN },
+	static const struct option options[] = { { "SUBSCRIBED", SUBSCRIBED },
+		{ "CHILDREN", CHILDREN },
 		{ "SPECIAL-USE", SPECIAL_USE }, { NULL, 0 } };
 	bool set[OPTIONS] = { false };
 
 	if (c->args.len == 0)
 		return true;
 	if (!span_take_word(&c->args, SPAN(" RETURN ")) || !take_options(c, options, set))
-		return command_bad(c, "RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE in parentheses"), false;
+		return command_bad(c,
+			"RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE in parentheses"), false;
 	l->return_subscribed |= set[SUBSCRIBED];
 	l->return_children |= set[CHILDREN];
 	l->return_special |= set[SPECIAL_USE];
@@ -175,14 +179,16 @@ add_attribute(struct text *out, bool *first, const char *attribute)
 }
 
 static void
-write_entry(struct text *out, const struct listing *l, const struct folder_entry *e, bool noselect, bool childinfo)
+write_entry(struct text *out, const struct listing *l, const struct folder_entry *e, bool noselect,
+	bool childinfo)
 {
 	const char *use = folder_special_use(e->name);
 	bool first = true;
 
 	text_add_str(out, l->lsub ? "* LSUB (" : "* LIST (");
 	if (noselect)
-		add_attribute(out, &first, l->extended && !l->lsub ? "\\NonExistent" : "\\Noselect");
+		add_attribute(out, &first, l->extended && !l->lsub ?
+			"\\NonExistent" : "\\Noselect");
 	if (!l->lsub)
 		add_attribute(out, &first, e->children ? "\\HasChildren" : "\\HasNoChildren");
 	if (!l->lsub && l->return_subscribed && e->subscribed)
@@ -205,7 +211,8 @@ list_entry(struct text *out, const struct listing *l, const struct folder_entry 
 		return;
 	if (l->lsub) {
 		/* RFC 3501 6.3.9: with "%", the parent of what is subscribed is told, \Noselect. */
-		below = e->subscribed_below && !e->subscribed && l->pattern_count > 0 && span_has(l->patterns[0], '%');
+		below = e->subscribed_below && !e->subscribed && l->pattern_count > 0 &&
+			span_has(l->patterns[0], '%');
 		if (e->subscribed || below)
 			write_entry(out, l, e, below, false);
 		return;
@@ -239,7 +246,8 @@ list_step(struct command *c)
 static bool
 asks_for_separator(const struct listing *l)
 {
-	return !l->lsub && !l->extended && l->pattern_count == 1 && l->patterns[0].len == l->reference.len;
+	return !l->lsub && !l->extended && l->pattern_count == 1 &&
+		l->patterns[0].len == l->reference.len;
 }
 
 static enum progress
@@ -256,7 +264,8 @@ list(struct command *c, bool lsub)
 		text_add(command_out(c), SPAN("* LIST (\\Noselect) \"/\" \"\"\r\n"));
 		return command_ok(c, NULL, "LIST completed.");
 	}
-	if (folder_list_read(&c->session->account->store, lsub || l->select_subscribed, &l->folders) < 0)
+	if (folder_list_read(&c->session->account->store, lsub || l->select_subscribed,
+		&l->folders) < 0)
 		return command_failed(c, "list");
 	l->read = true;
 	c->step = list_step;

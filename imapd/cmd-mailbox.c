@@ -45,7 +45,8 @@ cmd_delete(struct command *c)
 		return command_failed(c, "delete");
 	a->removing = true;
 	account_housekeep(a);
-	/* Sessions that have it selected learn it at their next command (and by BYE): this one may go on. */
+	/* Sessions that have it selected learn it at their next command (and by BYE): this one may
+	 * go on. */
 	if (c->session->view != NULL && c->session->view->mailbox->gone) {
 		mail_cache_clear(&c->session->mail);
 		view_close(&c->session->view);

@@ -1,4 +1,5 @@
-/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE STATUS (RFC 3501 6.3.1, 6.3.2, 6.3.10, 6.4.2, 6.4.3; RFC 3691; RFC 4315). */
+/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE STATUS (RFC 3501 6.3.1, 6.3.2, 6.3.10, 6.4.2,
+ * 6.4.3; RFC 3691; RFC 4315). */
 #include "imapd/command.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
@@ -65,7 +66,8 @@ open_selected(struct command *c, bool read_only)
 	s->view = view_open(m, read_only);
 	tell_selected(s->view, command_out(c));
 	c->told_nothing = true;
-	return read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") : command_ok(c, "READ-WRITE", "SELECT completed.");
+	return read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") : command_ok(c,
+		"READ-WRITE", "SELECT completed.");
 }
 
 enum progress
@@ -89,7 +91,8 @@ find_deleted(const struct view *v, const struct number_set *only, struct number_
 	for (size_t i = 0; i < ix->count; i++) {
 		const struct index_record *r = &ix->records[i];
 
-		if ((r->flags & FLAG_DELETED) && (only == NULL || number_set_has(only, r->uid)) && view_number(v, r->uid) > 0)
+		if ((r->flags & FLAG_DELETED) && (only == NULL || number_set_has(only, r->uid)) &&
+			view_number(v, r->uid) > 0)
 			number_ranges_add(uids, r->uid);
 	}
 }
@@ -155,8 +158,10 @@ cmd_unselect(struct command *c)
 
 /* --- STATUS --- */
 
-enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY, STATUS_UNSEEN, STATUS_ITEMS };
-static const char *const status_names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN" };
+enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY,
+	STATUS_UNSEEN, STATUS_ITEMS };
+static const char *const status_names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
+	"UIDVALIDITY", "UNSEEN" };
 
 static bool
 take_status_items(struct span *in, bool wanted[STATUS_ITEMS])
@@ -213,7 +218,8 @@ cmd_status(struct command *c)
 	if (!command_take_folder(c, folder) || !command_take_space(c))
 		return COMMAND_DONE;
 	if (!take_status_items(&c->args, wanted))
-		return command_bad(c, "(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN), or some of these");
+		return command_bad(c,
+			"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN), or some of these");
 	if (!command_no_more(c))
 		return COMMAND_DONE;
 	m = mailbox_open(&c->session->account->store, folder);

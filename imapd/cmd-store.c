@@ -20,9 +20,11 @@ store_arguments(struct command *c, struct store_flags *st)
 
 	if (!command_take_messages(c, &st->messages) || !command_take_space(c))
 		return false;
-	st->mode = span_take(&c->args, '+') ? CHANGE_ADD : span_take(&c->args, '-') ? CHANGE_REMOVE : CHANGE_REPLACE;
+	st->mode = span_take(&c->args, '+') ? CHANGE_ADD :
+		span_take(&c->args, '-') ? CHANGE_REMOVE : CHANGE_REPLACE;
 	if (!imap_take_atom(&c->args, &word) ||
-		(!span_equal_nocase(word, SPAN("FLAGS")) && !span_equal_nocase(word, SPAN("FLAGS.SILENT"))))
+		(!span_equal_nocase(word, SPAN("FLAGS")) && !span_equal_nocase(word,
+		SPAN("FLAGS.SILENT"))))
 		return command_bad(c, "FLAGS, +FLAGS or -FLAGS, with or without .SILENT"), false;
 	st->silent = word.len > 5;
 	if (!command_take_space(c))
@@ -49,7 +51,8 @@ store_keywords(struct store_flags *st, struct index *ix, struct keyword_bits *bi
 }
 
 static bool
-would_change(const struct index *ix, const struct index_record *r, const struct store_flags *st, const struct keyword_bits *bits)
+would_change(const struct index *ix, const struct index_record *r, const struct store_flags *st,
+	const struct keyword_bits *bits)
 {
 	struct keyword_bits has = keywords_bits(&ix->keywords, r->keywords);
 	bool flags_change, keywords_change = false;
@@ -62,7 +65,8 @@ would_change(const struct index *ix, const struct index_record *r, const struct 
 		if (st->mode == CHANGE_REPLACE)
 			keywords_change |= has.word[i] != bits->word[i];
 		else
-			keywords_change |= ((st->mode == CHANGE_ADD ? ~has.word[i] : has.word[i]) & bits->word[i]) != 0;
+			keywords_change |= ((st->mode == CHANGE_ADD ?
+			~has.word[i] : has.word[i]) & bits->word[i]) != 0;
 	}
 	return flags_change || keywords_change;
 }
@@ -108,7 +112,8 @@ store_step(struct command *c)
 	struct text *out = command_out(c);
 	size_t number;
 
-	while (!st->silent && !session_full(c->session) && (number = messages_next(&st->messages, v)) != 0) {
+	while (!st->silent && !session_full(c->session) && (number = messages_next(&st->messages,
+		v)) != 0) {
 		size_t at = index_find(ix, view_uid(v, number));
 
 		if (at == NO_RECORD)
@@ -150,6 +155,7 @@ cmd_store(struct command *c)
 	c->state = st;
 	c->step = store_step;
 	if (v->keywords != v->mailbox->index.keywords.count)
-		view_all_flags_write(v, command_out(c));     /* new keywords are named before they are used */
+		/* new keywords are named before they are used */
+		view_all_flags_write(v, command_out(c));
 	return store_step(c);
 }

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SWALLOWED ((uint64_t)1024 * 1024 * 1024)   /* bytes of a refused literal that are read and dropped */
+/* Bytes of a refused literal that are read and dropped. */
+#define MOST_SWALLOWED ((uint64_t)1024 * 1024 * 1024)
 
 void
 command_free(struct command **c)
@@ -46,7 +47,8 @@ command_answer(struct command *c, const char *word, const char *code, const char
 static void
 log_refused(struct command *c, const char *word, const char *code, const char *why)
 {
-	log_info(c->session->id, "refused", KEY_STR("verb", c->verb == NULL ? "?" : c->verb->word), KEY_STR("answer", word),
+	log_info(c->session->id, "refused", KEY_STR("verb", c->verb == NULL ? "?" : c->verb->word),
+		KEY_STR("answer", word),
 		KEY_STR("code", code), KEY_STR("why", why));
 }
 
@@ -99,7 +101,8 @@ command_failed(struct command *c, const char *what)
 	case EDQUOT:
 	case ENOSPC:
 		log_error(c->session->id, "no-space", KEY_STR("what", what), KEY_ERRNO);
-		return command_no(c, error == EDQUOT ? "OVERQUOTA" : "UNAVAILABLE", "There is no space left.");
+		return command_no(c, error == EDQUOT ? "OVERQUOTA" : "UNAVAILABLE",
+			"There is no space left.");
 	case EACCES:
 	case EPERM:
 	case EROFS:
@@ -107,7 +110,8 @@ command_failed(struct command *c, const char *what)
 		return command_no(c, "NOPERM", "The server has no right to do this.");
 	default:
 		log_error(c->session->id, "failed", KEY_STR("what", what), KEY_ERRNO);
-		return command_no(c, "SERVERBUG", "The server could not do this; its log says why.");
+		return command_no(c, "SERVERBUG",
+			"The server could not do this; its log says why.");
 	}
 }
 
@@ -165,7 +169,8 @@ command_take_messages(struct command *c, struct message_set *messages)
 		number_set_resolve(&messages->set, v->count == 0 ? 0 : v->uids[v->count - 1]);
 		return true;
 	}
-	/* RFC 3501 section 9, seq-number: BAD for a number above the count, "*" in an empty mailbox included. */
+	/* RFC 3501 section 9, seq-number: BAD for a number above the count, "*" in an empty mailbox
+	 * included. */
 	number_set_resolve(&messages->set, (uint32_t)v->count);
 	if (messages->set.count > 0 && number_set_largest(&messages->set) <= v->count)
 		return true;
@@ -182,7 +187,8 @@ messages_next(struct message_set *messages, const struct view *v)
 
 		messages->number = messages->number < first ? first : messages->number + 1;
 		if (messages->number <= v->count &&
-			(messages->uid ? view_uid(v, messages->number) <= r.to : messages->number <= r.to))
+			(messages->uid ? view_uid(v,
+			messages->number) <= r.to : messages->number <= r.to))
 			return messages->number;
 		/* Ranges ascend: the next one begins behind this. */
 		messages->number--;
@@ -219,7 +225,8 @@ command_begin(struct command *c)
 	}
 	c->verb = verb_take(&c->args);
 	if (c->verb == NULL)
-		return command_bad(c, "a command of IMAP4rev1 or of an extension in CAPABILITY"), false;
+		return command_bad(c, "a command of IMAP4rev1 or of an extension in CAPABILITY"),
+			false;
 	if (!(c->verb->when & state))
 		return command_bad(c, "a selected mailbox for this command"), false;
 	return true;
@@ -266,8 +273,8 @@ swallow_line(struct command *c, struct span line)
 	return COMMAND_DONE;
 }
 
-/* The answer stands; the literal of a client that does not wait for "+" comes all the same, and the rest of its line. It is
- * thrown away, as far as that is bearable (RFC 7888 section 4). */
+/* The answer stands; the literal of a client that does not wait for "+" comes all the same, and the
+ * rest of its line. It is thrown away, as far as that is bearable (RFC 7888 section 4). */
 static void
 swallow(struct command *c, uint64_t size)
 {
@@ -286,7 +293,8 @@ swallow(struct command *c, uint64_t size)
 	c->on_line = swallow_line;
 }
 
-/* A literal at the end of what is there: APPEND takes its message as it comes; others are gathered. True: something was done. */
+/* A literal at the end of what is there: APPEND takes its message as it comes; others are gathered.
+ * True: something was done. */
 static bool
 on_announcement(struct session *s)
 {
@@ -339,7 +347,8 @@ next_command(struct session *s)
 	case INPUT_LITERAL:
 		return on_announcement(s);
 	case INPUT_TOO_LONG:
-		log_info(s->id, "refused", KEY_STR("why", "line too long"), KEY_NUM("most", s->input.most_line));
+		log_info(s->id, "refused", KEY_STR("why", "line too long"),
+			KEY_NUM("most", s->input.most_line));
 		session_bye(s, "[TOOBIG] The line is too long.");
 		return false;
 	case INPUT_BARE_LF:
@@ -369,7 +378,8 @@ feed(struct command *c)
 	struct span bytes;
 
 	if (c->wants == WANTS_LITERAL) {
-		bytes = span_part(imap_input_rest(&s->input), 0, c->literal_left < SIZE_MAX ? (size_t)c->literal_left : SIZE_MAX);
+		bytes = span_part(imap_input_rest(&s->input), 0, c->literal_left < SIZE_MAX ?
+			(size_t)c->literal_left : SIZE_MAX);
 		if (bytes.len == 0 && c->literal_left > 0)
 			return false;
 		c->on_literal(c, bytes);
@@ -389,7 +399,8 @@ feed(struct command *c)
 		imap_input_next(&s->input);
 		return true;
 	default:
-		/* Neither behind APPEND's message nor inside IDLE may a literal, a bare LF or 64 KiB follow: there is no going on. */
+		/* Neither behind APPEND's message nor inside IDLE may a literal, a bare LF or 64
+		 * KiB follow: there is no going on. */
 		log_info(s->id, "refused", KEY_STR("why", "continuation is no line"));
 		session_bye(s, "That is not what the command waits for.");
 		return false;

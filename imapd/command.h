@@ -1,11 +1,12 @@
 /*
  * command - one command of a session: what was sent, where it stands, how it is answered.
  *
- * A verb is a row of commands.c: word, function, states. The function parses c->args (all of them: what is left
- * over is BAD), then does its work at once and returns COMMAND_DONE with an answer (command_ok, command_no,
- * command_bad), or sets c->step and returns COMMAND_AGAIN: step is called until it says DONE. A step
- * returns AGAIN when session_full() or session_slice_over(). Memory of the command is c->arena's; what
- * needs more than that is released by c->release, however the command ends.
+ * A verb is a row of commands.c: word, function, states. The function parses c->args (all of them:
+ * what is left over is BAD), then does its work at once and returns COMMAND_DONE with an answer
+ * (command_ok, command_no, command_bad), or sets c->step and returns COMMAND_AGAIN: step is called
+ * until it says DONE. A step returns AGAIN when session_full() or session_slice_over(). Memory of
+ * the command is c->arena's; what needs more than that is released by c->release, however the
+ * command ends.
  *
  * A command may ask for more input (IDLE its DONE, APPEND its message): c->wants.
  */
@@ -34,7 +35,8 @@ struct verb {
 	enum progress (*run)(struct command *c);
 	uint32_t when;
 	/* A literal is announced at the end of what came so far (c->args): is it this verb's own to
-	 * take as it comes? Then c->wants, or an answer that refuses it, is set. NULL: it is plain text. */
+	 * take as it comes? Then c->wants, or an answer that refuses it, is set. NULL: it is plain
+	 * text. */
 	bool (*literal)(struct command *c, uint64_t size);
 };
 
@@ -54,13 +56,15 @@ struct command {
 	void (*on_literal)(struct command *c, struct span bytes);
 	enum progress (*on_line)(struct command *c, struct span line);
 	bool telling;                /* done but for telling the view's news and the answer */
-	bool told_nothing;           /* the view's news must not be told (the mailbox was just selected) */
+	/* the view's news must not be told (the mailbox was just selected) */
+	bool told_nothing;
 };
 
 /* The row of a verb ("UID FETCH" for the UID forms), or NULL. Takes it from the front of *in. */
 const struct verb *verb_take(struct span *in);
 
-/* The answer. `code` is a response code without brackets, or NULL. command_bad says what was expected. */
+/* The answer. `code` is a response code without brackets, or NULL. command_bad says what was
+ * expected. */
 enum progress command_ok(struct command *c, const char *code, const char *text);
 enum progress command_no(struct command *c, const char *code, const char *text);
 enum progress command_bad(struct command *c, const char *expected);

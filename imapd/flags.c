@@ -74,7 +74,8 @@ flag_take(struct span *in, struct arena *arena, struct flag_list *list, const ch
 }
 
 bool
-flag_list_take(struct span *in, struct arena *arena, bool bare, struct flag_list *list, const char **wrong)
+flag_list_take(struct span *in, struct arena *arena, bool bare, struct flag_list *list,
+	const char **wrong)
 {
 	struct span rest = *in;
 	bool open = span_take(&rest, '(');
@@ -151,7 +152,8 @@ name_number(struct span base, unsigned char key, uint64_t *n)
 		if (rest.len > 2 && rest.at[0] == key && rest.at[1] == '=') {
 			struct span digits = span_part(rest, 2, SIZE_MAX);
 
-			return span_take_number(&digits, INT64_MAX, n) && (digits.len == 0 || digits.at[0] == ',');
+			return span_take_number(&digits, INT64_MAX, n) &&
+				(digits.len == 0 || digits.at[0] == ',');
 		}
 	}
 }

@@ -39,7 +39,8 @@ uint8_t flag_of_name(struct span name);
 bool flag_take(struct span *in, struct arena *arena, struct flag_list *list, const char **wrong);
 /* Takes "(" flags ")"; or, when `bare` is allowed (STORE), flags without parentheses up to the
  * end. */
-bool flag_list_take(struct span *in, struct arena *arena, bool bare, struct flag_list *list, const char **wrong);
+bool flag_list_take(struct span *in, struct arena *arena, bool bare, struct flag_list *list,
+	const char **wrong);
 /* Appends "\Answered \Flagged" ... */
 void flags_write(uint8_t flags, struct text *out);
 

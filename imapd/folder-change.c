@@ -1,9 +1,9 @@
 /*
  * folder-change - folders made, deleted and renamed; see folder.h.
  *
- * A deleted folder is first renamed to valija-deleted-ID in the Maildir (no dot in front, so it is no folder
- * to anybody), durable: then it is gone. Its files are removed afterwards, some at a time; what a crash leaves is
- * found by its name at the next start.
+ * A deleted folder is first renamed to valija-deleted-ID in the Maildir (no dot in front, so it is
+ * no folder to anybody), durable: then it is gone. Its files are removed afterwards, some at a
+ * time; what a crash leaves is found by its name at the next start.
  */
 #include "imapd/folder.h"
 
@@ -41,7 +41,8 @@ folder_create(struct store *store, const char *folder)
 			continue;
 		memcpy(part, folder, i);
 		part[i] = '\0';
-		if (folder_check(store, part) < 0 && (errno != ENOENT || maildir_make(store->maildir, part) < 0))
+		if (folder_check(store, part) < 0 && (errno != ENOENT ||
+			maildir_make(store->maildir, part) < 0))
 			return -1;
 	}
 	return 0;
@@ -77,14 +78,16 @@ remove_index(struct store *store, const unsigned char id[MAILBOX_ID_BYTES])
 
 /* Is the index with the folder's id its own, and not that of a folder which it was copied from? */
 static bool
-owns_index(struct store *store, const char *folder, int directory, unsigned char id[MAILBOX_ID_BYTES])
+owns_index(struct store *store, const char *folder, int directory,
+	unsigned char id[MAILBOX_ID_BYTES])
 {
 	const struct mailbox *open = store_find(store, folder);
 	struct index ix;
 	struct stat st;
 	bool owns;
 
-	if (fstatat(directory, MAILBOX_ID_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0 || mailbox_id(store, directory, id) < 0 ||
+	if (fstatat(directory, MAILBOX_ID_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		mailbox_id(store, directory, id) < 0 ||
 		fstat(directory, &st) < 0)
 		return false;
 	if (open != NULL)
@@ -113,7 +116,8 @@ folder_delete(struct store *store, const char *folder)
 	has_index = owns_index(store, folder, fd, id);
 	close(fd);
 	snprintf(deleted, sizeof(deleted), "%s%s", DELETED_PREFIX, id_name(id_new()).str);
-	if (renameat2(store->maildir, folder, store->maildir, deleted, RENAME_NOREPLACE) < 0 || fsync(store->maildir) < 0)
+	if (renameat2(store->maildir, folder, store->maildir, deleted, RENAME_NOREPLACE) < 0 ||
+		fsync(store->maildir) < 0)
 		return -1;
 	forget_mailboxes(store, folder);
 	if (has_index)
@@ -211,7 +215,8 @@ folder_rename(struct store *store, const char *from, const char *to)
 		while (done-- > 0) {
 			snprintf(back, sizeof(back), "%s%s", to, names[done] + strlen(from));
 			if (rename_one(store, back, to, from) < 0)
-				log_error(0, "rename-not-undone", KEY_STR("folder", back), KEY_ERRNO);
+				log_error(0, "rename-not-undone", KEY_STR("folder", back),
+					KEY_ERRNO);
 		}
 		errno = saved;
 		goto out;
@@ -248,8 +253,10 @@ remove_tree(int parent, const char *name, unsigned int *most, int depth)
 		--*most;
 		if (unlinkat(dirfd(d), entry->d_name, 0) == 0)
 			continue;
-		/* Other programs may have left a directory or two in a folder, never a deep tree. */
-		if ((errno != EISDIR && errno != EPERM) || depth == 0 || !remove_tree(dirfd(d), entry->d_name, most, depth - 1))
+		/* Other programs may have left a directory or two in a folder, never a deep
+		 * tree. */
+		if ((errno != EISDIR && errno != EPERM) || depth == 0 ||
+			!remove_tree(dirfd(d), entry->d_name, most, depth - 1))
 			all = false;
 	}
 	all = all && *most > 0;

@@ -22,7 +22,8 @@ part_is_wrong(struct span part, bool first)
 		return "a name cannot hold a dot";
 	if (part.at[0] == '~')
 		return "a part of a name cannot begin with ~";
-	if (first && (span_equal(part, SPAN("cur")) || span_equal(part, SPAN("new")) || span_equal(part, SPAN("tmp"))))
+	if (first && (span_equal(part, SPAN("cur")) || span_equal(part, SPAN("new")) ||
+		span_equal(part, SPAN("tmp"))))
 		return "cur, new and tmp belong to the Maildir";
 	return NULL;
 }
@@ -121,11 +122,13 @@ folder_check(const struct store *store, const char *folder)
 
 /* --- listing --- */
 
-/* Byte order with the separator before all else: so the children of a name stand right behind it. INBOX is first. */
+/* Byte order with the separator before all else: so the children of a name stand right behind it.
+ * INBOX is first. */
 static int
 name_order(const void *a, const void *b)
 {
-	struct span x = ((const struct folder_entry *)a)->name, y = ((const struct folder_entry *)b)->name;
+	struct span x = ((const struct folder_entry *)a)->name;
+	struct span y = ((const struct folder_entry *)b)->name;
 	bool x_in = span_equal(x, SPAN("INBOX")), y_in = span_equal(y, SPAN("INBOX"));
 	size_t least = x.len < y.len ? x.len : y.len;
 
@@ -270,7 +273,7 @@ mark_children(struct folder_list *list)
 	}
 }
 
-/* --- subscriptions: one name a line, as on disk without its dot; Dovecot's second version too --- */
+/* --- subscriptions: a name a line, as on disk without its dot; Dovecot's version 2 too --- */
 
 static bool
 read_subscriptions(const struct store *store, struct text *content)
@@ -326,7 +329,8 @@ take_version(struct span *in)
 static int
 list_subscribed(const struct store *store, struct folder_list *list)
 {
-	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE), name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE),
+		name = TEXT_UP_TO(MOST_FOLDER_NAME);
 	char folder[MOST_FOLDER_NAME + 1];
 	bool good = read_subscriptions(store, &content), version2;
 	struct span in = text_span(&content);
@@ -387,8 +391,10 @@ folder_list_clear(struct folder_list *list)
 int
 folder_subscribe(struct store *store, const char *folder, bool subscribed)
 {
-	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE), wanted = TEXT_UP_TO(MOST_FOLDER_NAME);
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), after = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE);
+	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE),
+		wanted = TEXT_UP_TO(MOST_FOLDER_NAME);
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME),
+		after = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE);
 	bool found = false, version2;
 	struct span in;
 	int result = -1;
@@ -407,19 +413,22 @@ folder_subscribe(struct store *store, const char *folder, bool subscribed)
 		if (same && !subscribed)
 			continue;
 		for (size_t i = 0; i < name.len; i++)
-			text_add_byte(&after, name.at[i] != FOLDER_SEPARATOR ? name.at[i] : version2 ? '\t' : '.');
+			text_add_byte(&after, name.at[i] != FOLDER_SEPARATOR ?
+				name.at[i] : version2 ? '\t' : '.');
 		text_add_byte(&after, '\n');
 	}
 	if (subscribed && !found) {
 		for (size_t i = 0; i < wanted.len; i++)
-			text_add_byte(&after, wanted.at[i] != FOLDER_SEPARATOR ? wanted.at[i] : version2 ? '\t' : '.');
+			text_add_byte(&after, wanted.at[i] != FOLDER_SEPARATOR ?
+				wanted.at[i] : version2 ? '\t' : '.');
 		text_add_byte(&after, '\n');
 	}
 	errno = ENOSPC;
 	if (found == subscribed)
 		result = 0;
 	else if (!after.failed)
-		result = store_write_file(store, store->maildir, SUBSCRIPTIONS, text_span(&after), true);
+		result = store_write_file(store, store->maildir, SUBSCRIPTIONS, text_span(&after),
+			true);
 out:
 	text_clear(&content);
 	text_clear(&wanted);
@@ -443,13 +452,15 @@ list_match(struct span pattern, struct span name)
 
 		if (c == '*' || c == '%') {
 			for (size_t i = 1; i <= name.len; i++)
-				can[i] = can[i] || (can[i - 1] && (c == '*' || name.at[i - 1] != FOLDER_SEPARATOR));
+				can[i] = can[i] || (can[i - 1] &&
+					(c == '*' || name.at[i - 1] != FOLDER_SEPARATOR));
 			continue;
 		}
 		can[0] = false;
 		for (size_t i = 1; i <= name.len; i++) {
 			unsigned char n = name.at[i - 1];
-			bool here = before && (n == c || (inbox && (c | 0x20) == (n | 0x20) && c >= 'A'));
+			bool here = before && (n == c || (inbox && (c | 0x20) == (n | 0x20) &&
+				c >= 'A'));
 
 			before = can[i];
 			can[i] = here;

@@ -1,9 +1,11 @@
 /*
- * folder - names of mailboxes: on the wire, where "/" parts them, and on disk, where "." does (Maildir++).
+ * folder - names of mailboxes: on the wire, where "/" parts them, and on disk, where "." does
+ * (Maildir++).
  *
- * On the wire "Work/2024" in modified UTF-7; on disk ".Work.2024" in the same modified UTF-7. INBOX, in any case, is
- * the Maildir itself, on disk "". Nothing else can be named: a name with "..", a "." at all, an empty
- * part, a control character, broken UTF-7 or too many bytes is refused before any system call sees it.
+ * On the wire "Work/2024" in modified UTF-7; on disk ".Work.2024" in the same modified UTF-7.
+ * INBOX, in any case, is the Maildir itself, on disk "". Nothing else can be named: a name with
+ * "..", a "." at all, an empty part, a control character, broken UTF-7 or too many bytes is refused
+ * before any system call sees it.
  */
 #ifndef VALIJA_IMAPD_FOLDER_H
 #define VALIJA_IMAPD_FOLDER_H
@@ -25,7 +27,8 @@ int folder_check(const struct store *store, const char *folder);
 
 struct folder_entry {
 	struct span name;        /* on the wire */
-	bool exists;             /* false: only something below it does (or it is only subscribed) */
+	/* false: only something below it does (or it is only subscribed) */
+	bool exists;
 	bool subscribed, children, subscribed_below;
 };
 
@@ -37,14 +40,16 @@ struct folder_list {
 	struct arena arena;
 };
 
-/* With `subscribed_too`, names that are subscribed but do not exist are in it. 0 or -1 with errno. */
+/* With `subscribed_too`, names that are subscribed but do not exist are in it. 0 or -1 with
+ * errno. */
 int folder_list_read(const struct store *store, bool subscribed_too, struct folder_list *list);
 void folder_list_clear(struct folder_list *list);
 
 /* Subscribes (or not). 0 (also when nothing changed) or -1. */
 int folder_subscribe(struct store *store, const char *folder, bool subscribed);
 
-/* RFC 3501 6.3.8: % is anything but the separator, * anything. INBOX in any case. Linear in name times pattern. */
+/* RFC 3501 6.3.8: % is anything but the separator, * anything. INBOX in any case. Linear in name
+ * times pattern. */
 bool list_match(struct span pattern, struct span name);
 
 /* Makes a folder, and those above it. -1: EEXIST, or another error. */

@@ -108,7 +108,8 @@ imap_input_look(struct imap_input *in)
 	end = rest.len > 0 ? memchr(rest.at, '\n', rest.len) : NULL;
 	if (end == NULL) {
 		in->looked = all.len;
-		return all.len - in->scanned + in->line_bytes > in->most_line ? INPUT_TOO_LONG : INPUT_MORE;
+		return all.len - in->scanned + in->line_bytes > in->most_line ?
+			INPUT_TOO_LONG : INPUT_MORE;
 	}
 	line = span_part(all, in->scanned, (size_t)(end - all.at) - in->scanned);
 	if (in->line_bytes + line.len > in->most_line)
@@ -118,7 +119,8 @@ imap_input_look(struct imap_input *in)
 	if (line.len == 0 || line.at[line.len - 1] != '\r')
 		return INPUT_BARE_LF;
 	line.len--;
-	return literal_at_end(line, &in->literal, &in->synchronizing) ? INPUT_LITERAL : INPUT_COMMAND;
+	return literal_at_end(line, &in->literal, &in->synchronizing) ?
+		INPUT_LITERAL : INPUT_COMMAND;
 }
 
 struct span
@@ -136,7 +138,8 @@ imap_input_command(const struct imap_input *in)
 bool
 imap_input_literal_fits(const struct imap_input *in)
 {
-	return in->literal <= in->most_literals && in->literal_bytes <= in->most_literals - in->literal &&
+	return in->literal <= in->most_literals &&
+		in->literal_bytes <= in->most_literals - in->literal &&
 		in->literals < MOST_LITERALS_IN_COMMAND;
 }
 

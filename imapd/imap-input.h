@@ -11,7 +11,7 @@
 #include "common/text.h"
 
 #define MOST_IMAP_LINE (64 * 1024)       /* bytes of a command without its literals */
-#define MOST_IMAP_LITERALS (64 * 1024)   /* bytes of all literals of one command (APPEND's message apart) */
+#define MOST_IMAP_LITERALS (64 * 1024)   /* of all its literals (APPEND's message apart) */
 #define MOST_LITERALS_IN_COMMAND 1000
 
 struct imap_input {
@@ -22,7 +22,8 @@ struct imap_input {
 	size_t line_bytes;       /* of the current command without literals */
 	size_t literal_bytes;
 	size_t literals;
-	uint64_t literal;        /* what INPUT_LITERAL announced; UINT64_MAX where it is beyond counting */
+	/* what INPUT_LITERAL announced; UINT64_MAX where it is beyond counting */
+	uint64_t literal;
 	bool synchronizing;      /* {n}: the client waits for "+"; {n+}: it does not */
 	size_t most_line, most_literals;
 };
@@ -30,8 +31,10 @@ struct imap_input {
 enum input_result {
 	INPUT_MORE,             /* read more first */
 	INPUT_COMMAND,          /* imap_input_command() gives it; then imap_input_next() */
-	INPUT_LITERAL,          /* a literal was announced: accept, refuse, or take its bytes by yourself */
-	INPUT_BARE_LF,          /* a line ended without CR: the command ends there, imap_input_next() */
+	/* a literal was announced: accept, refuse, or take its bytes by yourself */
+	INPUT_LITERAL,
+	/* a line ended without CR: the command ends there, imap_input_next() */
+	INPUT_BARE_LF,
 	INPUT_TOO_LONG,         /* the line is over most_line: nothing sensible can follow */
 };
 

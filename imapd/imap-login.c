@@ -1,14 +1,16 @@
 /*
- * imap-login - speaks IMAP with strangers until they have logged in; then the user's own process takes over.
- *   inherits    channels to master, log, auth, tls and tls-key; listeners (143, 993), shared with the other
- *               imap-login processes
+ * imap-login - speaks IMAP with strangers until they have logged in.
+ *   inherits    channels to master, log, auth, tls and tls-key; listeners (143, 993), shared with
+ *               the other imap-login processes
  *   keeps       nothing: _imapd, an empty root, no files, the system calls of login_room
- *   may be lied to by    every client. May lie to: auth, tls, tls-key and master, which must survive it. It can
- *               hand over only sessions that auth vouched for to master, each once
+ *   may be lied to by    every client. May lie to: auth, tls, tls-key and master, which must
+ *               survive it. It can hand over only sessions that auth vouched for to master, each
+ *               once
  *   while away  auth: NO [UNAVAILABLE]. tls or tls-key: no STARTTLS; 993 closes. master: the end
  *
  * A connection is a struct login (login.h); login-verbs.c has its commands, login-auth.c SASL and
- * the way to master, login-tls.c the way to TLS and back. Everything is one event loop; nothing here waits.
+ * the way to master, login-tls.c the way to TLS and back. Everything is one event loop; nothing
+ * here waits.
  */
 #include "imapd/login.h"
 

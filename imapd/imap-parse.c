@@ -209,8 +209,10 @@ imap_take_id(struct span *in, struct arena *arena)
 	while (!span_take(&rest, ')')) {
 		if (pairs > 0 && !imap_take_space(&rest))
 			return false;
-		if (++pairs > MOST_ID_PAIRS || !imap_take_string(&rest, arena, &key) || key.len > MOST_ID_KEY ||
-			!imap_take_space(&rest) || !imap_take_nstring(&rest, arena, &value) || value.len > MOST_ID_VALUE)
+		if (++pairs > MOST_ID_PAIRS || !imap_take_string(&rest, arena, &key) ||
+			key.len > MOST_ID_KEY ||
+			!imap_take_space(&rest) || !imap_take_nstring(&rest, arena, &value) ||
+			value.len > MOST_ID_VALUE)
 			return false;
 	}
 	*in = rest;

@@ -1,16 +1,17 @@
 /*
  * imap - serves one user his mail, over IMAP4rev1 (RFC 3501), in all his sessions at once.
- *   inherits    channels to master and log; whose mail it is (imap_user); the mail root. master starts it as
- *               the owner of the mail, for somebody whom auth named to master itself
+ *   inherits    channels to master and log; whose mail it is (imap_user); the mail root. master
+ *               starts it as the owner of the mail, for somebody whom auth named to master itself
  *   keeps       nothing: the owner's uid, the user's Maildir (message files cannot be opened for
  *               writing), the charset tables of the C library, the system calls of imap_room
- *   may be lied to by    the client, and by whoever wrote the mail. May lie to: master, which only hears imap_ended
- *               and imap_idle from it
+ *   may be lied to by    the client, and by whoever wrote the mail. May lie to: master, which only
+ *               hears imap_ended and imap_idle from it
  *   while away  master starts another with the next login; acknowledged changes are durable
  *
- * A session (session.c) cuts its input into commands (command.c), whose verbs are a table (commands.c).
- * A round of events ends in work(): what idle sessions should know is told, all that was changed is made durable, then
- * what the sessions said is sent. It may wait for the disk there: it delays nobody but this user.
+ * A session (session.c) cuts its input into commands (command.c), whose verbs are a table
+ * (commands.c). A round of events ends in work(): what idle sessions should know is told, all that
+ * was changed is made durable, then what the sessions said is sent. It may wait for the disk there:
+ * it delays nobody but this user.
  */
 #include "imapd/account.h"
 #include "imapd/folder.h"
@@ -35,11 +36,12 @@
 /* Files below the Maildir, made, read, linked, renamed, made durable; executable mappings only for
  * the charset tables, which are shared objects. */
 static const int imap_syscalls[] = {
-	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), SCMP_SYS(getdents64),
-	SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
-	SCMP_SYS(linkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat), SCMP_SYS(mkdirat),
-	SCMP_SYS(utimensat), SCMP_SYS(utimensat_time64), SCMP_SYS(fchdir), SCMP_SYS(inotify_add_watch),
-	SCMP_SYS(inotify_rm_watch), -1,
+	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(pwrite64),
+	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(linkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat),
+	SCMP_SYS(mkdirat), SCMP_SYS(utimensat), SCMP_SYS(utimensat_time64), SCMP_SYS(fchdir),
+	SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch),
+	SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), -1,
 };
 
 static const struct room imap_room = {
@@ -69,7 +71,8 @@ account_housekeep(struct account *a)
 	housekeep_in(a, HOUSEKEEPING_MILLISECONDS);
 }
 
-/* Does a session wait in IDLE for a folder that inotify does not watch? Then it is looked at by and by. */
+/* Does a session wait in IDLE for a folder that inotify does not watch? Then it is looked at by and
+ * by. */
 static bool
 look_at_unwatched(struct account *a)
 {
@@ -131,7 +134,8 @@ on_linger(evutil_socket_t fd, short what, void *me)
 	if (a->sessions != NULL)
 		return;
 	store_close_quiet(&a->store, 0);
-	a->idle_said = send_imap_idle(a->daemon.master, 0, &(struct msg_imap_idle){ .no_field = {} }, NULL);
+	a->idle_said = send_imap_idle(a->daemon.master, 0,
+		&(struct msg_imap_idle){ .no_field = {} }, NULL);
 }
 
 /* --- the round's end --- */
@@ -151,7 +155,8 @@ bury_dead(struct account *a)
 		}
 		*at = s->next;
 		a->session_count--;
-		(void)send_imap_ended(a->daemon.master, s->id, &(struct msg_imap_ended){ .no_field = {} }, NULL);
+		(void)send_imap_ended(a->daemon.master, s->id,
+			&(struct msg_imap_ended){ .no_field = {} }, NULL);
 		session_free(&s);
 		account_housekeep(a);
 		if (a->sessions == NULL)
@@ -161,7 +166,8 @@ bury_dead(struct account *a)
 		daemon_exit(&a->daemon);
 }
 
-/* What was promised cannot be kept: nothing of it is sent. The next process reads what is on the disk. */
+/* What was promised cannot be kept: nothing of it is sent. The next process reads what is on the
+ * disk. */
 static void
 give_up(struct account *a)
 {
@@ -200,12 +206,14 @@ on_user(void *me, struct channel *from, uint64_t id, const struct msg_imap_user 
 	(void)from;
 	(void)id;
 	(void)fd;
-	if (!span_copy(m->user, a->user, sizeof(a->user)) || !span_copy(m->home, a->home, sizeof(a->home)))
+	if (!span_copy(m->user, a->user, sizeof(a->user)) ||
+		!span_copy(m->home, a->home, sizeof(a->home)))
 		a->home[0] = '\0';       /* prepare() gives up */
 }
 
 static void
-on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_session *m, const int *fd)
+on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_session *m,
+	const int *fd)
 {
 	struct account *a = me;
 	struct session *s;
@@ -219,7 +227,8 @@ on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_se
 	s->next = a->sessions;
 	a->sessions = s;
 	if (a->session_count > a->daemon.settings->imap_sessions) {
-		log_notice(id, "too-many-sessions", KEY_STR("user", a->user), KEY_NUM("most", a->daemon.settings->imap_sessions));
+		log_notice(id, "too-many-sessions", KEY_STR("user", a->user),
+			KEY_NUM("most", a->daemon.settings->imap_sessions));
 		s->out.len = 0;
 		text_add(&s->out, m->tag);
 		text_add(&s->out, SPAN(" NO [LIMIT] Too many sessions of this user.\r\n"));
@@ -241,7 +250,8 @@ static void
 allow_charsets(struct daemon *d)
 {
 	static const char *const places[GCONV_DIRECTORIES] = {
-		"/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/aarch64-linux-gnu/gconv", "/usr/lib64/gconv", "/usr/lib/gconv",
+		"/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/aarch64-linux-gnu/gconv",
+			"/usr/lib64/gconv", "/usr/lib/gconv",
 	};
 
 	for (size_t i = 0; i < GCONV_DIRECTORIES; i++) {
@@ -290,17 +300,21 @@ prepare(void *me)
 
 	if (!open_mail(a))
 		return false;
-	/* Message files are never written again: nothing below cur/ or new/ can be opened for writing. */
+	/* Message files are never written again: nothing below cur/ or new/ can be opened for
+	 * writing. */
 	d->paths[d->path_count++] = (struct room_path){ a->maildir, ".", ROOM_READ | ROOM_MAKE };
-	d->paths[d->path_count++] = (struct room_path){ a->maildir, "tmp", ROOM_READ | ROOM_MAKE | ROOM_WRITE };
-	d->paths[d->path_count++] = (struct room_path){ a->maildir, MAILDIR_PRIVATE, ROOM_READ | ROOM_MAKE | ROOM_WRITE };
+	d->paths[d->path_count++] = (struct room_path){ a->maildir, "tmp",
+		ROOM_READ | ROOM_MAKE | ROOM_WRITE };
+	d->paths[d->path_count++] = (struct room_path){ a->maildir, MAILDIR_PRIVATE,
+		ROOM_READ | ROOM_MAKE | ROOM_WRITE };
 	allow_charsets(d);
 	a->housekeeping = event_new(d->base, -1, 0, on_housekeeping, a);
 	a->linger = event_new(d->base, -1, 0, on_linger, a);
 	if (a->housekeeping == NULL || a->linger == NULL)
 		return false;
 	if (a->store.inotify >= 0) {
-		a->on_inotify = event_new(d->base, a->store.inotify, EV_READ | EV_PERSIST, on_inotify, a);
+		a->on_inotify = event_new(d->base, a->store.inotify, EV_READ | EV_PERSIST,
+			on_inotify, a);
 		if (a->on_inotify == NULL)
 			return false;
 		(void)event_add(a->on_inotify, NULL);

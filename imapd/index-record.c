@@ -58,7 +58,8 @@ add_ranges(struct text *t, const struct number_range *at, size_t count)
 }
 
 void
-record_add(struct text *t, const struct index_record *r, struct span base, const struct keyword_bits *keywords)
+record_add(struct text *t, const struct index_record *r, struct span base,
+	const struct keyword_bits *keywords)
 {
 	size_t at = record_begin(t, RECORD_ADD);
 
@@ -99,7 +100,8 @@ change_clear(struct change *c)
 }
 
 void
-change_add(struct change *c, const struct index_record *r, struct span base, const struct keyword_bits *keywords)
+change_add(struct change *c, const struct index_record *r, struct span base,
+	const struct keyword_bits *keywords)
 {
 	record_add(&c->records, r, base, keywords);
 	c->adds++;
@@ -109,11 +111,13 @@ change_add(struct change *c, const struct index_record *r, struct span base, con
 #define RANGES_IN_RECORD 1000000u
 
 void
-change_flags(struct change *c, enum change_mode mode, uint8_t flags, const struct keyword_bits *keywords,
+change_flags(struct change *c, enum change_mode mode, uint8_t flags,
+	const struct keyword_bits *keywords,
 	const struct number_ranges *uids)
 {
 	for (size_t i = 0; i < uids->count; i += RANGES_IN_RECORD) {
-		size_t count = uids->count - i < RANGES_IN_RECORD ? uids->count - i : RANGES_IN_RECORD;
+		size_t count = uids->count - i < RANGES_IN_RECORD ?
+			uids->count - i : RANGES_IN_RECORD;
 		size_t at = record_begin(&c->records, RECORD_FLAGS);
 
 		wire_add_u64(&c->records, 0, 8);
@@ -129,7 +133,8 @@ void
 change_expunge(struct change *c, const struct number_ranges *uids)
 {
 	for (size_t i = 0; i < uids->count; i += RANGES_IN_RECORD) {
-		size_t count = uids->count - i < RANGES_IN_RECORD ? uids->count - i : RANGES_IN_RECORD;
+		size_t count = uids->count - i < RANGES_IN_RECORD ?
+			uids->count - i : RANGES_IN_RECORD;
 		size_t at = record_begin(&c->records, RECORD_EXPUNGE);
 
 		wire_add_u64(&c->records, 0, 8);
@@ -226,7 +231,8 @@ number_payload(unsigned char *payload, void *me)
 		memcpy(payload + AT_UID, n->uidnext, 4);
 		++*n->uidnext;
 	}
-	if (payload[0] == RECORD_ADD || payload[0] == RECORD_FLAGS || payload[0] == RECORD_EXPUNGE) {
+	if (payload[0] == RECORD_ADD || payload[0] == RECORD_FLAGS ||
+		payload[0] == RECORD_EXPUNGE) {
 		++*n->modseq;
 		memcpy(payload + AT_MODSEQ, n->modseq, 8);
 	}
@@ -249,7 +255,8 @@ records_seal_kept(struct text *records)
 /* --- the header --- */
 
 void
-journal_header_write(struct text *out, const unsigned char id[MAILBOX_ID_BYTES], uint32_t uidvalidity, uint64_t made)
+journal_header_write(struct text *out, const unsigned char id[MAILBOX_ID_BYTES],
+	uint32_t uidvalidity, uint64_t made)
 {
 	size_t at = out->len;
 
@@ -275,10 +282,13 @@ journal_header_read(struct span in, unsigned char id[MAILBOX_ID_BYTES], uint32_t
 	if (in.len < JOURNAL_HEADER || !span_take_bytes(&in, sizeof(magic), &found) ||
 		!span_equal(found, span_of(magic, sizeof(magic))))
 		return false;
-	if (!wire_take_u32(&in, &order, 4) || order != BYTE_ORDER_MARK || !wire_take_u32(&in, &version, 4) ||
+	if (!wire_take_u32(&in, &order, 4) || order != BYTE_ORDER_MARK ||
+		!wire_take_u32(&in, &version, 4) ||
 		version != JOURNAL_VERSION || !wire_take_u32(&in, &validity, 4) || validity == 0 ||
-		!wire_take_u32(&in, &zero, 4) || !span_take_bytes(&in, MAILBOX_ID_BYTES, &id_span) ||
-		!wire_take_u64(&in, &made, 8) || !wire_take_u32(&in, &crc, 4) || crc != crc32c(whole))
+		!wire_take_u32(&in, &zero, 4) || !span_take_bytes(&in, MAILBOX_ID_BYTES,
+		&id_span) ||
+		!wire_take_u64(&in, &made, 8) || !wire_take_u32(&in, &crc, 4) ||
+		crc != crc32c(whole))
 		return false;
 	memcpy(id, id_span.at, MAILBOX_ID_BYTES);
 	*uidvalidity = validity;
@@ -293,7 +303,8 @@ record_take(struct span *in, struct span *payload)
 	struct span rest = *in, bytes;
 	uint32_t len, crc;
 
-	if (!wire_take_u32(&rest, &len, 4) || len == 0 || len > MOST_RECORD || !wire_take_u32(&rest, &crc, 4) ||
+	if (!wire_take_u32(&rest, &len, 4) || len == 0 || len > MOST_RECORD ||
+		!wire_take_u32(&rest, &crc, 4) ||
 		!span_take_bytes(&rest, len, &bytes) || crc32c(bytes) != crc)
 		return false;
 	*in = rest;
@@ -323,7 +334,8 @@ take_ranges(struct span *in, struct span *ranges)
 {
 	uint32_t count;
 
-	return wire_take_u32(in, &count, 4) && span_take_bytes(in, (size_t)count * sizeof(struct number_range), ranges) &&
+	return wire_take_u32(in, &count, 4) && span_take_bytes(in,
+		(size_t)count * sizeof(struct number_range), ranges) &&
 		in->len == 0;
 }
 
@@ -341,12 +353,16 @@ apply_add(struct index *ix, struct span in)
 	struct span name;
 	uint64_t date;
 
-	if (!wire_take_u64(&in, &r.modseq, 8) || !wire_take_u32(&in, &r.uid, 4) || !wire_take_u8(&in, &r.flags, 1) ||
-		!wire_take_u8(&in, &r.letters, 1) || !wire_take_u32(&in, &r.lower, 4) || !wire_take_u64(&in, &date, 8) ||
+	if (!wire_take_u64(&in, &r.modseq, 8) || !wire_take_u32(&in, &r.uid, 4) ||
+		!wire_take_u8(&in, &r.flags, 1) ||
+		!wire_take_u8(&in, &r.letters, 1) || !wire_take_u32(&in, &r.lower, 4) ||
+		!wire_take_u64(&in, &date, 8) ||
 		!wire_take_u64(&in, &r.size, 8) || !wire_take_u64(&in, &r.vsize, 8) ||
-		!wire_take_text(&in, &name, MAILDIR_MOST_NAME) || !take_keywords(ix, &in, &bits) || in.len != 0)
+		!wire_take_text(&in, &name, MAILDIR_MOST_NAME) || !take_keywords(ix, &in, &bits) ||
+		in.len != 0)
 		return false;
-	if (r.uid < ix->uidnext || r.uid == UINT32_MAX || name.len == 0 || span_has(name, '/') || name.at[0] == '.' ||
+	if (r.uid < ix->uidnext || r.uid == UINT32_MAX || name.len == 0 || span_has(name, '/') ||
+		name.at[0] == '.' ||
 		ix->count >= MOST_MESSAGES || name.len > UINT32_MAX - ix->names.len)
 		return false;
 	if (ix->count == ix->room) {
@@ -367,7 +383,8 @@ apply_add(struct index *ix, struct span in)
 }
 
 static void
-change_record(struct index *ix, struct index_record *r, enum change_mode mode, uint8_t flags, const struct keyword_bits *bits,
+change_record(struct index *ix, struct index_record *r, enum change_mode mode, uint8_t flags,
+	const struct keyword_bits *bits,
 	uint64_t modseq)
 {
 	struct keyword_bits now = keywords_bits(&ix->keywords, r->keywords);
@@ -402,12 +419,15 @@ apply_flags(struct index *ix, struct span in)
 	uint64_t modseq;
 	uint8_t mode, flags;
 
-	if (!wire_take_u64(&in, &modseq, 8) || !wire_take_u8(&in, &mode, 1) || mode > CHANGE_REPLACE ||
-		!wire_take_u8(&in, &flags, 1) || (flags & ~FLAG_SYSTEM) || !take_keywords(ix, &in, &bits) ||
+	if (!wire_take_u64(&in, &modseq, 8) || !wire_take_u8(&in, &mode, 1) ||
+		mode > CHANGE_REPLACE ||
+		!wire_take_u8(&in, &flags, 1) || (flags & ~FLAG_SYSTEM) ||
+		!take_keywords(ix, &in, &bits) ||
 		!take_ranges(&in, &ranges))
 		return false;
 	while (next_range(&ranges, &range)) {
-		for (size_t i = index_from(ix, range.from); i < ix->count && ix->records[i].uid <= range.to; i++)
+		for (size_t i = index_from(ix, range.from); i < ix->count &&
+			ix->records[i].uid <= range.to; i++)
 			change_record(ix, &ix->records[i], mode, flags, &bits, modseq);
 	}
 	if (modseq > ix->modseq)
@@ -456,7 +476,8 @@ apply_keyword(struct index *ix, struct span in)
 	struct span name;
 	uint16_t number;
 
-	return wire_take_u16(&in, &number, 2) && wire_take_text(&in, &name, MOST_KEYWORD) && in.len == 0 && name.len > 0 &&
+	return wire_take_u16(&in, &number, 2) && wire_take_text(&in, &name, MOST_KEYWORD) &&
+		in.len == 0 && name.len > 0 &&
 		number == ix->keywords.count && keywords_add(&ix->keywords, name) != NO_KEYWORD;
 }
 
@@ -467,7 +488,8 @@ apply_facts(struct index *ix, struct span in)
 	uint32_t uid;
 	size_t at;
 
-	if (!wire_take_u32(&in, &uid, 4) || !wire_take_u64(&in, &date, 8) || !wire_take_u64(&in, &size, 8) ||
+	if (!wire_take_u32(&in, &uid, 4) || !wire_take_u64(&in, &date, 8) ||
+		!wire_take_u64(&in, &size, 8) ||
 		!wire_take_u64(&in, &vsize, 8) || in.len != 0)
 		return false;
 	at = index_find(ix, uid);
@@ -486,7 +508,8 @@ apply_letters(struct index *ix, struct span in)
 	uint8_t letters;
 	size_t at;
 
-	if (!wire_take_u32(&in, &uid, 4) || !wire_take_u8(&in, &letters, 1) || !wire_take_u32(&in, &lower, 4) || in.len != 0)
+	if (!wire_take_u32(&in, &uid, 4) || !wire_take_u8(&in, &letters, 1) ||
+		!wire_take_u32(&in, &lower, 4) || in.len != 0)
 		return false;
 	at = index_find(ix, uid);
 	if (at == NO_RECORD)
@@ -503,8 +526,10 @@ apply_stamps(struct index *ix, struct span in)
 	uint64_t s1, s2;
 	uint8_t good;
 
-	if (!wire_take_u64(&in, &s1, 8) || !wire_take_u32(&in, &in_new.nanoseconds, 4) || !wire_take_u64(&in, &s2, 8) ||
-		!wire_take_u32(&in, &in_cur.nanoseconds, 4) || !wire_take_u8(&in, &good, 1) || in.len != 0)
+	if (!wire_take_u64(&in, &s1, 8) || !wire_take_u32(&in, &in_new.nanoseconds, 4) ||
+		!wire_take_u64(&in, &s2, 8) ||
+		!wire_take_u32(&in, &in_cur.nanoseconds, 4) || !wire_take_u8(&in, &good, 1) ||
+		in.len != 0)
 		return false;
 	in_new.seconds = (int64_t)s1;
 	in_cur.seconds = (int64_t)s2;
@@ -520,7 +545,8 @@ apply_state(struct index *ix, struct span in)
 	uint32_t uidnext, recent_from;
 	uint64_t modseq;
 
-	if (!wire_take_u32(&in, &uidnext, 4) || !wire_take_u64(&in, &modseq, 8) || !wire_take_u32(&in, &recent_from, 4) ||
+	if (!wire_take_u32(&in, &uidnext, 4) || !wire_take_u64(&in, &modseq, 8) ||
+		!wire_take_u32(&in, &recent_from, 4) ||
 		in.len != 0)
 		return false;
 	/* They only ever grow. */

@@ -1,9 +1,10 @@
 /*
  * index-record - records of the journal, encoded and applied. For index*.c and their tests alone.
  *
- * The journal begins with a header of JOURNAL_HEADER bytes: "VALIJAJ1", u32 byte order 0x01020304, u32
- * version, u32 uidvalidity, u32 0, the mailbox id, u64 seconds when it was made, u32 CRC32C of
- * all that; zeros. Then records: u32 length of the payload, u32 CRC32C of the payload; payload: u8 kind, fields.
+ * The journal begins with a header of JOURNAL_HEADER bytes: "VALIJAJ1", u32 byte order 0x01020304,
+ * u32 version, u32 uidvalidity, u32 0, the mailbox id, u64 seconds when it was made, u32 CRC32C of
+ * all that; zeros. Then records: u32 length of the payload, u32 CRC32C of the payload; payload: u8
+ * kind, fields.
  */
 #ifndef VALIJA_IMAPD_INDEX_RECORD_H
 #define VALIJA_IMAPD_INDEX_RECORD_H
@@ -18,7 +19,9 @@
 #define RECORD_HEAD 8                      /* length and CRC */
 
 enum record_kind {
-	RECORD_ADD = 1,       /* u64 modseq, u32 uid, u8 flags, u8 letters, u32 lower, u64 date, u64 size, u64 vsize, text name, keywords */
+	/* u64 modseq, u32 uid, u8 flags, u8 letters, u32 lower, u64 date, u64 size, u64 vsize, text
+	 * name, keywords */
+	RECORD_ADD = 1,
 	RECORD_FLAGS = 2,     /* u64 modseq, u8 mode, u8 flags, keywords, ranges */
 	RECORD_EXPUNGE = 3,   /* u64 modseq, ranges */
 	RECORD_KEYWORD = 4,   /* u16 number, text name */
@@ -30,7 +33,8 @@ enum record_kind {
 };
 /* keywords: u16 count, u16 numbers; ranges: u32 count, (u32 from, u32 to) ascending */
 
-/* Where modseq and uid stand in the payload of ADD; modseq at the same place in FLAGS and EXPUNGE. */
+/* Where modseq and uid stand in the payload of ADD; modseq at the same place in FLAGS and
+ * EXPUNGE. */
 #define AT_MODSEQ 1
 #define AT_UID 9
 
@@ -38,14 +42,17 @@ enum record_kind {
 bool record_take(struct span *in, struct span *payload);
 /* Applies a payload. False: it makes no sense here, and nothing was changed. */
 bool record_apply(struct index *ix, struct span payload);
-/* Gives UIDs and modification sequences, counts them up in *uidnext and *modseq, seals each record with its CRC. */
+/* Gives UIDs and modification sequences, counts them up in *uidnext and *modseq, seals each record
+ * with its CRC. */
 void records_seal(struct text *records, uint32_t *uidnext, uint64_t *modseq);
 void record_keyword(struct text *records, unsigned int number, struct span name);
 /* An ADD with the uid and modseq of `r`: for compaction, which seals with records_seal_kept. */
-void record_add(struct text *records, const struct index_record *r, struct span base, const struct keyword_bits *keywords);
+void record_add(struct text *records, const struct index_record *r, struct span base,
+	const struct keyword_bits *keywords);
 void records_seal_kept(struct text *records);
 /* The header, encoded and checked. */
-void journal_header_write(struct text *out, const unsigned char id[MAILBOX_ID_BYTES], uint32_t uidvalidity, uint64_t made);
+void journal_header_write(struct text *out, const unsigned char id[MAILBOX_ID_BYTES],
+	uint32_t uidvalidity, uint64_t made);
 bool journal_header_read(struct span in, unsigned char id[MAILBOX_ID_BYTES], uint32_t *uidvalidity);
 
 #endif

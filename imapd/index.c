@@ -1,4 +1,5 @@
-/* index - see index.h. The journal's file: opened, read, appended to, made durable, written anew. */
+/* index - see index.h. The journal's file: opened, read, appended to, made durable, written
+ * anew. */
 #include "imapd/index.h"
 
 #include "common/beneath.h"
@@ -17,7 +18,8 @@
 #include <unistd.h>
 
 #define MOST_JOURNAL ((uint64_t)16 * 1024 * 1024 * 1024)
-/* A journal is written anew when it is larger than COMPACT_LEAST and COMPACT_TIMES what its messages need. */
+/* A journal is written anew when it is larger than COMPACT_LEAST and COMPACT_TIMES what its
+ * messages need. */
 #define COMPACT_LEAST (256u * 1024)
 #define COMPACT_TIMES 3
 #define LEAST_ADD 52    /* bytes that an ADD takes at least */
@@ -78,8 +80,10 @@ find_next_record(struct span in)
 		struct span rest = span_part(in, at, SIZE_MAX), payload;
 		unsigned char kind = in.at[at + RECORD_HEAD];
 
-		/* Looking only at what can be a short record keeps this linear: no CRC over random lengths. */
-		if (kind < RECORD_ADD || kind > RECORD_INODE || in.at[at + 2] != 0 || in.at[at + 3] != 0)
+		/* Looking only at what can be a short record keeps this linear: no CRC over random
+		 * lengths. */
+		if (kind < RECORD_ADD || kind > RECORD_INODE || in.at[at + 2] != 0 ||
+			in.at[at + 3] != 0)
 			continue;
 		if (record_take(&rest, &payload))
 			return at;
@@ -87,7 +91,8 @@ find_next_record(struct span in)
 	return in.len;
 }
 
-/* Applies all records; returns how many bytes are good from the front. Damage in the middle is skipped. */
+/* Applies all records; returns how many bytes are good from the front. Damage in the middle is
+ * skipped. */
 static size_t
 replay(struct index *ix, struct span in)
 {
@@ -139,7 +144,8 @@ skip_uids(struct index *ix)
 {
 	struct change c;
 	uint64_t lost = ix->damaged / LEAST_ADD + 1;
-	uint32_t next = lost < UINT32_MAX - ix->uidnext - 1 ? ix->uidnext + (uint32_t)lost : ix->uidnext;
+	uint32_t next = lost < UINT32_MAX - ix->uidnext - 1 ?
+		ix->uidnext + (uint32_t)lost : ix->uidnext;
 	int result;
 
 	change_init(&c);
@@ -171,7 +177,8 @@ read_journal(struct index *ix)
 		free(bytes);
 		return got < 0 ? -1 : 0;
 	}
-	good = JOURNAL_HEADER + replay(ix, span_of(bytes + JOURNAL_HEADER, (size_t)got - JOURNAL_HEADER));
+	good = JOURNAL_HEADER + replay(ix, span_of(bytes + JOURNAL_HEADER,
+		(size_t)got - JOURNAL_HEADER));
 	free(bytes);
 	ix->journal_size = good;
 	if (good < (size_t)got && ftruncate(ix->journal, (off_t)good) < 0)
@@ -189,7 +196,8 @@ make_journal(struct index *ix, uint32_t uidvalidity)
 		return -1;
 	ix->uidvalidity = uidvalidity;
 	if (write_header(ix, fd) < 0 || fsync(fd) < 0 ||
-		renameat(ix->directory, JOURNAL_NEW, ix->directory, JOURNAL_NAME) < 0 || fsync(ix->directory) < 0) {
+		renameat(ix->directory, JOURNAL_NEW, ix->directory, JOURNAL_NAME) < 0 ||
+		fsync(ix->directory) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -217,7 +225,8 @@ open_directory_of(int private, const unsigned char id[MAILBOX_ID_BYTES])
 }
 
 int
-index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES], uint32_t (*uidvalidity)(void *me),
+index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES],
+	uint32_t (*uidvalidity)(void *me),
 	void *me)
 {
 	int found = 0;
@@ -236,13 +245,15 @@ index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTE
 		if (found < 0)
 			goto fail;
 		if (found == 0)
-			log_error(0, "index-unreadable", KEY_STR("why", "no journal of ours; made anew, UIDs change"));
+			log_error(0, "index-unreadable", KEY_STR("why",
+				"no journal of ours; made anew, UIDs change"));
 	}
 	if (found == 0 && make_journal(ix, uidvalidity(me)) < 0)
 		goto fail;
 	if (ix->damaged > 0) {
 		ix->stamped = false;
-		log_warning(0, "index-damaged", KEY_NUM("bytes", ix->damaged), KEY_NUM("messages", ix->count));
+		log_warning(0, "index-damaged", KEY_NUM("bytes", ix->damaged),
+			KEY_NUM("messages", ix->count));
 		if (skip_uids(ix) < 0)
 			goto fail;
 	}
@@ -293,7 +304,8 @@ index_commit(struct index *ix, struct change *c)
 	uint64_t modseq = ix->modseq;
 	int saved;
 
-	if (c->records.failed || c->adds >= UINT32_MAX - 1 - ix->uidnext || ix->count + c->adds > MOST_MESSAGES) {
+	if (c->records.failed || c->adds >= UINT32_MAX - 1 - ix->uidnext ||
+		ix->count + c->adds > MOST_MESSAGES) {
 		errno = EOVERFLOW;
 		return -1;
 	}
@@ -303,7 +315,8 @@ index_commit(struct index *ix, struct change *c)
 	records_seal(&c->records, &uidnext, &modseq);
 	all = text_span(&c->records);
 	if (pwrite_all(ix->journal, all, ix->journal_size) < 0) {
-		/* Nothing half written stays; a torn tail would be cut at the next opening anyway. */
+		/* Nothing half written stays; a torn tail would be cut at the next opening
+		 * anyway. */
 		saved = errno;
 		if (ftruncate(ix->journal, (off_t)ix->journal_size) < 0)
 			log_error(0, "journal-not-cut", KEY_ERRNO);
@@ -339,7 +352,8 @@ index_keyword(struct index *ix, struct span name, bool make)
 	struct change c;
 	int number = keywords_find(&ix->keywords, name), result;
 
-	if (number != NO_KEYWORD || !make || ix->keywords.count == MOST_KEYWORDS || name.len > MOST_KEYWORD)
+	if (number != NO_KEYWORD || !make || ix->keywords.count == MOST_KEYWORDS ||
+		name.len > MOST_KEYWORD)
 		return number;
 	change_init(&c);
 	record_keyword(&c.records, ix->keywords.count, name);
@@ -389,7 +403,8 @@ int
 index_compact(struct index *ix)
 {
 	struct text present = TEXT_UP_TO((size_t)1 << 40);
-	uint64_t need = JOURNAL_HEADER + ix->count * (uint64_t)(LEAST_ADD + RECORD_HEAD) + ix->names.len - ix->name_garbage;
+	uint64_t need = JOURNAL_HEADER + ix->count * (uint64_t)(LEAST_ADD + RECORD_HEAD) +
+		ix->names.len - ix->name_garbage;
 	int fd = -1, result = -1;
 
 	if (ix->journal_size < COMPACT_LEAST || ix->journal_size < COMPACT_TIMES * need)
@@ -398,9 +413,11 @@ index_compact(struct index *ix)
 		compact_names(ix);
 	write_present(ix, &present);
 	fd = open_in(ix->directory, JOURNAL_NEW, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	if (fd < 0 || present.failed || write_header(ix, fd) < 0 || write_all(fd, present.at, present.len) < 0)
+	if (fd < 0 || present.failed || write_header(ix, fd) < 0 ||
+		write_all(fd, present.at, present.len) < 0)
 		goto out;
-	if (fsync(fd) < 0 || renameat(ix->directory, JOURNAL_NEW, ix->directory, JOURNAL_NAME) < 0 ||
+	if (fsync(fd) < 0 || renameat(ix->directory, JOURNAL_NEW, ix->directory,
+		JOURNAL_NAME) < 0 ||
 		fsync(ix->directory) < 0)
 		goto out;
 	close(ix->journal);

@@ -1,11 +1,12 @@
 /*
- * index - what is known of a mailbox's messages: UIDs, flags, keywords, modification sequences, dates, sizes, names.
+ * index - what is known of a mailbox's messages: UIDs, flags, keywords, modification sequences,
+ * dates, sizes, names.
  *
- * In memory: an array of fixed-size records in ascending order of UID. On disk: Maildir/valija/ID/journal, a
- * header and records that are only ever appended, each with its length and CRC32C (index-journal.c
- * describes them). Memory is always the journal replayed: a change is first written, then applied by the
- * function that replays it. index_sync makes what was written durable; nothing is acknowledged to a
- * client before that.
+ * In memory: an array of fixed-size records in ascending order of UID. On disk:
+ * Maildir/valija/ID/journal, a header and records that are only ever appended, each with its length
+ * and CRC32C (index-journal.c describes them). Memory is always the journal replayed: a change is
+ * first written, then applied by the function that replays it. index_sync makes what was written
+ * durable; nothing is acknowledged to a client before that.
  *
  * A torn or damaged tail is cut at the last whole record; damage further up is skipped, and what
  * stood there is learned anew from the Maildir. UIDs are never given twice, not even then.
@@ -52,7 +53,8 @@ struct index {
 	struct keywords keywords;
 
 	unsigned char id[MAILBOX_ID_BYTES];
-	uint32_t uidvalidity, uidnext, recent_from;   /* UIDs from recent_from on were shown to no session yet */
+	/* UIDs from recent_from on were shown to no session yet */
+	uint32_t uidvalidity, uidnext, recent_from;
 	uint64_t modseq;                 /* the highest given */
 	uint64_t expunges;               /* messages that went, ever: views notice by it */
 	uint64_t inode;                  /* of the folder that this index belongs to */
@@ -62,19 +64,22 @@ struct index {
 	int directory;                   /* valija/ID, owned */
 	int journal;                     /* owned */
 	uint64_t journal_size;
-	bool unsynced;                   /* something was written that must be durable before it is acknowledged */
-	uint64_t damaged;                /* bytes skipped or cut at loading: the mailbox must be looked through */
+	/* something was written that must be durable before it is acknowledged */
+	bool unsynced;
+	/* bytes skipped or cut at loading: the mailbox must be looked through */
+	uint64_t damaged;
 };
 
-/* Opens valija/ID below `private` (borrowed), making journal and directory when missing; only then a UIDVALIDITY is
- * asked for, as UIDs begin anew. 0; -1 with errno. Release with index_close. */
-int index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES], uint32_t (*uidvalidity)(void *me),
+/* Opens valija/ID below `private` (borrowed), making journal and directory when missing; only then
+ * a UIDVALIDITY is asked for, as UIDs begin anew. 0; -1 with errno. Release with index_close. */
+int index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES],
+	uint32_t (*uidvalidity)(void *me),
 	void *me);
 void index_close(struct index *ix);
 /* fdatasync when something waits for it. 0 or -1 with errno: then nothing may be acknowledged. */
 int index_sync(struct index *ix);
-/* Writes the journal anew when most of it is history. 0 (also when there was no need) or -1; the old one is
- * whole then. */
+/* Writes the journal anew when most of it is history. 0 (also when there was no need) or -1; the
+ * old one is whole then. */
 int index_compact(struct index *ix);
 
 /* The position of a UID or NO_RECORD; of the first record with at least this UID (or count). */
@@ -100,20 +105,24 @@ enum change_mode { CHANGE_ADD, CHANGE_REMOVE, CHANGE_REPLACE };
 void change_init(struct change *c);
 void change_clear(struct change *c);
 /* A new message; uid and modseq of `r` are ignored, its name is `base`. */
-void change_add(struct change *c, const struct index_record *r, struct span base, const struct keyword_bits *keywords);
-void change_flags(struct change *c, enum change_mode mode, uint8_t flags, const struct keyword_bits *keywords,
+void change_add(struct change *c, const struct index_record *r, struct span base,
+	const struct keyword_bits *keywords);
+void change_flags(struct change *c, enum change_mode mode, uint8_t flags,
+	const struct keyword_bits *keywords,
 	const struct number_ranges *uids);
 void change_expunge(struct change *c, const struct number_ranges *uids);
 /* Date and sizes that were learned; the name on disk; the stamps; from where on \Recent. */
 void change_facts(struct change *c, const struct index_record *r);
 void change_letters(struct change *c, uint32_t uid, uint8_t letters, uint32_t lower);
-void change_stamps(struct change *c, struct index_stamp in_new, struct index_stamp in_cur, bool good);
+void change_stamps(struct change *c, struct index_stamp in_new, struct index_stamp in_cur,
+	bool good);
 void change_state(struct change *c, uint32_t uidnext, uint64_t modseq, uint32_t recent_from);
 void change_inode(struct change *c, uint64_t inode);
-/* Writes and applies. 0; -1 with errno (nothing was changed; EOVERFLOW: no UIDs are left). `c` is empty afterwards,
- * its adds and first_uid stay readable. */
+/* Writes and applies. 0; -1 with errno (nothing was changed; EOVERFLOW: no UIDs are left). `c` is
+ * empty afterwards, its adds and first_uid stay readable. */
 int index_commit(struct index *ix, struct change *c);
-/* The number of a keyword; a new one is committed at once when `make`. NO_KEYWORD: not there, no more, or an error. */
+/* The number of a keyword; a new one is committed at once when `make`. NO_KEYWORD: not there, no
+ * more, or an error. */
 int index_keyword(struct index *ix, struct span name, bool make);
 
 #endif

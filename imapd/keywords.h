@@ -1,8 +1,8 @@
 /*
  * keywords - the keywords of one mailbox, and the sets of them that its messages have.
  *
- * A message holds one number, its set; sets are kept once each. So a record in the index stays small however
- * many keywords there are. Set 0 is the empty one.
+ * A message holds one number, its set; sets are kept once each. So a record in the index stays
+ * small however many keywords there are. Set 0 is the empty one.
  */
 #ifndef VALIJA_IMAPD_KEYWORDS_H
 #define VALIJA_IMAPD_KEYWORDS_H

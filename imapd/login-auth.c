@@ -1,8 +1,10 @@
 /*
- * login-auth - SASL with auth (RFC 3501 6.2.2, 6.2.3), and the way to the user's own process through master.
+ * login-auth - SASL with auth (RFC 3501 6.2.2, 6.2.3), and the way to the user's own process
+ * through master.
  *
- * auth gives the session's ticket to master itself; what we hold is only a name for it. Whoever broke into this process
- * can hand over sessions of users who logged in here within the last seconds, and nobody else's.
+ * auth gives the session's ticket to master itself; what we hold is only a name for it. Whoever
+ * broke into this process can hand over sessions of users who logged in here within the last
+ * seconds, and nobody else's.
  */
 #include "imapd/login.h"
 
@@ -30,7 +32,8 @@ login_authenticate(struct login *l, struct span mechanism, bool has_initial, str
 		text_add_byte(&name, c >= 'a' && c <= 'z' ? (unsigned char)(c - 'a' + 'A') : c);
 	}
 	l->state = LOGIN_ASKED;
-	if (!send_auth_ask(auth_of(l), l->id, &(struct msg_auth_ask){ .service = (uint8_t)l->service,
+	if (!send_auth_ask(auth_of(l), l->id, &(struct msg_auth_ask){
+		.service = (uint8_t)l->service,
 		.mechanism = text_span(&name), .has_initial = has_initial, .initial = initial,
 		.passport = text_span(&l->passport), .ip = span_str(l->ip) }, NULL)) {
 		l->state = LOGIN_COMMAND;
@@ -43,7 +46,8 @@ void
 login_auth_cancel(struct login *l)
 {
 	if (l->state == LOGIN_ASKED || (l->state == LOGIN_CHALLENGED && !l->last))
-		(void)send_auth_cancel(auth_of(l), l->id, &(struct msg_auth_cancel){ .no_field = {} }, NULL);
+		(void)send_auth_cancel(auth_of(l), l->id,
+			&(struct msg_auth_cancel){ .no_field = {} }, NULL);
 }
 
 static void
@@ -59,8 +63,8 @@ challenge(struct login *l, struct span data)
 	text_clear(&line);
 }
 
-/* The socket, the ticket, and what was read of the commands that follow go to master. We keep the socket until it is known to have
- * arrived: somebody must be able to say NO. */
+/* The socket, the ticket, and what was read of the commands that follow go to master. We keep the
+ * socket until it is known to have arrived: somebody must be able to say NO. */
 static void
 hand_over(struct login *l, struct span ticket)
 {
@@ -72,7 +76,8 @@ hand_over(struct login *l, struct span ticket)
 		log_error(l->id, "cannot-hand-over", KEY_ERRNO);
 	} else if (rest.len > MOST_LEFTOVER) {
 		close(copy);
-	} else if (send_imap_open(master, l->id, &(struct msg_imap_open){ .ticket = ticket, .tag = span_str(l->tag),
+	} else if (send_imap_open(master, l->id, &(struct msg_imap_open){ .ticket = ticket,
+		.tag = span_str(l->tag),
 		.input = rest, .ip = span_str(l->ip), .verb = span_str(l->verb) }, &copy)) {
 		l->state = LOGIN_HANDED;
 		return;
@@ -100,7 +105,8 @@ login_sasl_line(struct login *l, struct span line)
 
 	if (l->last) {
 		last_line(l, line);
-	} else if (span_equal(line, SPAN("*"))) {      /* RFC 3501 6.2.2: the client gives up: BAD */
+	/* RFC 3501 6.2.2: the client gives up: BAD */
+	} else if (span_equal(line, SPAN("*"))) {
 		login_auth_cancel(l);
 		l->state = LOGIN_COMMAND;
 		login_bad(l, "no *, which cancels the authentication");
@@ -110,7 +116,8 @@ login_sasl_line(struct login *l, struct span line)
 		login_bad(l, "a line of base64");
 	} else {
 		l->state = LOGIN_ASKED;
-		if (!send_auth_answer(auth_of(l), l->id, &(struct msg_auth_answer){ .data = text_span(&data) }, NULL)) {
+		if (!send_auth_answer(auth_of(l), l->id,
+			&(struct msg_auth_answer){ .data = text_span(&data) }, NULL)) {
 			l->state = LOGIN_COMMAND;
 			login_no(l, "UNAVAILABLE", "Authentication is not available now.");
 		}
@@ -131,7 +138,8 @@ auth_hour(void *me, struct channel *from, enum message m, uint64_t id)
 }
 
 static void
-on_auth_challenge(void *me, struct channel *from, uint64_t id, const struct msg_auth_challenge *m, const int *fd)
+on_auth_challenge(void *me, struct channel *from, uint64_t id, const struct msg_auth_challenge *m,
+	const int *fd)
 {
 	struct login *l = login_find(me, id);
 
@@ -142,7 +150,8 @@ on_auth_challenge(void *me, struct channel *from, uint64_t id, const struct msg_
 }
 
 static void
-on_auth_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
+on_auth_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m,
+	const int *fd)
 {
 	struct login *l = login_find(me, id);
 
@@ -217,21 +226,24 @@ master_hour(void *me, struct channel *from, enum message m, uint64_t id)
 }
 
 static void
-on_imap_opened(void *me, struct channel *from, uint64_t id, const struct msg_imap_opened *m, const int *fd)
+on_imap_opened(void *me, struct channel *from, uint64_t id, const struct msg_imap_opened *m,
+	const int *fd)
 {
 	struct login *l = login_find(me, id);
 
 	(void)from;
 	(void)m;
 	(void)fd;
-	/* From here on the user's process speaks on this socket: not a word more, and no shutdown. */
+	/* From here on the user's process speaks on this socket: not a word more, and no
+	 * shutdown. */
 	imap_input_clear(&l->input);
 	text_reset(&l->out);
 	login_drop(l, "logged in");
 }
 
 static void
-on_imap_refused(void *me, struct channel *from, uint64_t id, const struct msg_imap_refused *m, const int *fd)
+on_imap_refused(void *me, struct channel *from, uint64_t id, const struct msg_imap_refused *m,
+	const int *fd)
 {
 	struct login *l = login_find(me, id);
 

@@ -1,4 +1,5 @@
-/* login-listen - who is let in: the listeners, shared with the other imap-login processes, and the limits. */
+/* login-listen - who is let in: the listeners, shared with the other imap-login processes, and the
+ * limits. */
 #include "imapd/login.h"
 
 #include "common/log.h"
@@ -14,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPT_BURST 16                 /* connections at once; the others of our kind want some too */
+#define ACCEPT_BURST 16                 /* connections at once: others want some too */
 #define ACCEPT_PAUSE_MILLISECONDS 500
 
 struct listener {
@@ -26,8 +27,8 @@ struct listener {
 	struct event *acceptable;
 };
 
-/* How many connections one address has: an IPv4 address, or the first 64 bits of an IPv6 one, which is what one
- * customer has. Nothing that the client says is in the key. */
+/* How many connections one address has: an IPv4 address, or the first 64 bits of an IPv6 one, which
+ * is what one customer has. Nothing that the client says is in the key. */
 struct client {
 	unsigned char key[16];
 	uint64_t connections;
@@ -61,7 +62,8 @@ client_order(const void *a, const void *b)
 	return memcmp(((const struct client *)a)->key, ((const struct client *)b)->key, 16);
 }
 
-/* One more connection of that address; NULL: it has `most`. A balanced tree: nobody gains by choosing addresses. */
+/* One more connection of that address; NULL: it has `most`. A balanced tree: nobody gains by
+ * choosing addresses. */
 static struct client *
 client_enter(struct front *front, const unsigned char key[16], uint64_t most)
 {
@@ -128,7 +130,8 @@ turn_away(enum service service, int fd, const char *ip, const char *why)
 {
 	static const char line[] = "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n";
 
-	log_notice(0, "turned-away", KEY_STR("ip", ip), KEY_STR("service", service_name(service)), KEY_STR("reason", why));
+	log_notice(0, "turned-away", KEY_STR("ip", ip), KEY_STR("service", service_name(service)),
+		KEY_STR("reason", why));
 	if (!service_is_tls(service))
 		(void)!send(fd, line, sizeof(line) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
@@ -167,7 +170,8 @@ on_acceptable(evutil_socket_t listening, short what, void *me)
 	for (int i = 0; i < ACCEPT_BURST; i++) {
 		struct sockaddr_storage from = { 0 };
 		socklen_t len = sizeof(from);
-		int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(listening, (struct sockaddr *)&from, &len,
+			SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			welcome(l, fd, &from);
@@ -188,7 +192,8 @@ login_listen(struct front *front, enum service service, struct span address, int
 	struct listener *l;
 
 	if (service != SERVICE_IMAP && service != SERVICE_IMAPS) {
-		log_error(0, "listener-refused", KEY_STR("service", service_name(service)), KEY_SPAN("address", address));
+		log_error(0, "listener-refused", KEY_STR("service", service_name(service)),
+			KEY_SPAN("address", address));
 		close(fd);
 		return;
 	}

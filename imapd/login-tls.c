@@ -1,4 +1,5 @@
-/* login-tls - the socket goes to a TLS worker and a plaintext one comes back (RFC 3501 6.2.1, RFC 8314). */
+/* login-tls - the socket goes to a TLS worker and a plaintext one comes back (RFC 3501 6.2.1, RFC
+ * 8314). */
 #include "imapd/login.h"
 
 #include "common/log.h"
@@ -34,10 +35,12 @@ login_tls_start(struct login *l)
 	l->state = LOGIN_TLS;
 	l->worker = worker;
 	fd = login_detach(l);
-	if (!send_tls_expect(key, l->id, &(struct msg_tls_expect){ .worker = (uint16_t)channel_peer_index(worker) }, NULL)) {
+	if (!send_tls_expect(key, l->id, &(struct msg_tls_expect){
+		.worker = (uint16_t)channel_peer_index(worker) }, NULL)) {
 		close(fd);
 		login_drop(l, "tls-key cannot be reached");
-	} else if (!send_tls_start(worker, l->id, &(struct msg_tls_start){ .service = (uint8_t)l->service }, &fd)) {
+	} else if (!send_tls_start(worker, l->id,
+		&(struct msg_tls_start){ .service = (uint8_t)l->service }, &fd)) {
 		login_drop(l, "the TLS worker cannot be reached");
 	}
 }
@@ -51,7 +54,8 @@ login_tls_announce(struct front *front, struct channel *tls_key)
 	LIST_FOREACH(l, &front->logins, in_all) {
 		if (l->state == LOGIN_TLS && !l->dead)
 			(void)send_tls_expect(tls_key, l->id,
-				&(struct msg_tls_expect){ .worker = (uint16_t)channel_peer_index(l->worker) }, NULL);
+				&(struct msg_tls_expect){
+				.worker = (uint16_t)channel_peer_index(l->worker) }, NULL);
 	}
 }
 
@@ -65,7 +69,8 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 }
 
 static void
-on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m, const int *fd)
+on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m,
+	const int *fd)
 {
 	struct login *l = login_find(me, id);
 
@@ -76,7 +81,8 @@ on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_r
 	text_reset(&l->passport);
 	text_add(&l->passport, m->passport);
 	log_info(l->id, "tls", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)),
-		KEY_SPAN("version", m->version), KEY_SPAN("cipher", m->cipher), KEY_NUM("resumed", m->resumed),
+		KEY_SPAN("version", m->version), KEY_SPAN("cipher", m->cipher),
+		KEY_NUM("resumed", m->resumed),
 		KEY_SPAN("sni", m->sni));
 	login_attach(l, fd[0]);
 	if (l->front->daemon.leaving)
@@ -87,13 +93,15 @@ on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_r
 }
 
 static void
-on_tls_failed(void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m, const int *fd)
+on_tls_failed(void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m,
+	const int *fd)
 {
 	struct login *l = login_find(me, id);
 
 	(void)from;
 	(void)fd;
-	log_info(l->id, "tls-failed", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)),
+	log_info(l->id, "tls-failed", KEY_STR("ip", l->ip), KEY_STR("service",
+		service_name(l->service)),
 		KEY_SPAN("reason", m->reason));
 	login_drop(l, "TLS failed");
 }

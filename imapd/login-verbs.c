@@ -87,11 +87,12 @@ do_starttls(struct words *w)
 		login_no(l, "UNAVAILABLE", "TLS is not available now.");
 		return;
 	}
-	/* Commands in clear behind STARTTLS would be taken for the client's own once TLS is on (CVE-2011-0411, CVE-2021-33515):
-	 * nobody honest sends any before the answer. */
+	/* Commands in clear behind STARTTLS would be taken for the client's own once TLS is on
+	 * (CVE-2011-0411, CVE-2021-33515): nobody honest sends any before the answer. */
 	pipelined = imap_input_rest(&l->input).len;
 	if (pipelined > 0) {
-		log_notice(l->id, "starttls-injection", KEY_STR("ip", l->ip), KEY_NUM("bytes", pipelined));
+		log_notice(l->id, "starttls-injection", KEY_STR("ip", l->ip),
+			KEY_NUM("bytes", pipelined));
 		login_bad(l, "nothing behind STARTTLS before its answer");
 		login_bye(l, "Commands behind STARTTLS.");
 		return;
@@ -117,7 +118,8 @@ do_login(struct words *w)
 	struct text plain = TEXT_UP_TO(MOST_SASL);
 	struct span user, password;
 
-	if (!imap_take_space(&w->args) || !imap_take_astring(&w->args, &w->arena, &user) || !imap_take_space(&w->args) ||
+	if (!imap_take_space(&w->args) || !imap_take_astring(&w->args, &w->arena, &user) ||
+		!imap_take_space(&w->args) ||
 		!imap_take_astring(&w->args, &w->arena, &password)) {
 		login_bad(l, "a user name and a password");
 		return;
@@ -144,7 +146,8 @@ do_authenticate(struct words *w)
 	struct span mechanism, base64 = SPAN_NONE;
 	bool has_initial;
 
-	if (!imap_take_space(&w->args) || !imap_take_atom(&w->args, &mechanism) || mechanism.len > 20) {
+	if (!imap_take_space(&w->args) || !imap_take_atom(&w->args, &mechanism) ||
+		mechanism.len > 20) {
 		login_bad(l, "the name of a SASL mechanism");
 		return;
 	}
@@ -182,7 +185,8 @@ login_command(struct login *l, struct span command)
 
 	l->tag[0] = '\0';
 	(void)span_copy(SPAN("?"), l->verb, sizeof(l->verb));
-	if (!imap_take_tag(&w.args, &tag) || !span_copy(tag, l->tag, sizeof(l->tag)) || !imap_take_space(&w.args) ||
+	if (!imap_take_tag(&w.args, &tag) || !span_copy(tag, l->tag, sizeof(l->tag)) ||
+		!imap_take_space(&w.args) ||
 		!imap_take_atom(&w.args, &word)) {
 		login_bad(l, "a tag of at most 64 letters, a space and a command");
 		return;

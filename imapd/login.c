@@ -34,7 +34,8 @@ login_drop(struct login *l, const char *why)
 		return;
 	login_auth_cancel(l);
 	l->dead = true;
-	log_info(l->id, "disconnect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)),
+	log_info(l->id, "disconnect", KEY_STR("ip", l->ip), KEY_STR("service",
+		service_name(l->service)),
 		KEY_NUM("tls", l->tls), KEY_STR("why", why), KEY_NUM("errors", l->errors));
 	if (l->timeout != NULL)
 		event_active(l->timeout, EV_TIMEOUT, 0);     /* the round ends, and it is freed */
@@ -146,7 +147,8 @@ count_error(struct login *l)
 void
 login_no(struct login *l, const char *code, const char *text)
 {
-	log_info(l->id, "refused", KEY_STR("ip", l->ip), KEY_STR("verb", l->verb), KEY_STR("answer", "NO"), KEY_STR("code", code),
+	log_info(l->id, "refused", KEY_STR("ip", l->ip), KEY_STR("verb", l->verb),
+		KEY_STR("answer", "NO"), KEY_STR("code", code),
 		KEY_STR("why", text));
 	login_answer(l, "NO", code, text);
 	count_error(l);
@@ -160,7 +162,8 @@ login_bad(struct login *l, const char *expected)
 	text_add(&why, SPAN("Expected "));
 	text_add_str(&why, expected);
 	text_add_byte(&why, '.');
-	log_info(l->id, "refused", KEY_STR("ip", l->ip), KEY_STR("verb", l->verb), KEY_STR("answer", "BAD"),
+	log_info(l->id, "refused", KEY_STR("ip", l->ip), KEY_STR("verb", l->verb),
+		KEY_STR("answer", "BAD"),
 		KEY_STR("why", expected));
 	login_answer(l, "BAD", NULL, text_str(&why));
 	text_clear(&why);
@@ -217,7 +220,8 @@ login_greet(struct login *l)
 
 /* --- reading --- */
 
-/* What was announced is no literal that we take: refused before anybody sends a "+" (HARDENING P1). */
+/* What was announced is no literal that we take: refused before anybody sends a "+" (HARDENING
+ * P1). */
 static void
 on_announcement(struct login *l)
 {
@@ -296,11 +300,13 @@ login_go_on(struct login *l)
 {
 	bool more = true;
 
-	while (more && !l->dead && !l->starts_tls && (l->state == LOGIN_COMMAND || l->state == LOGIN_CHALLENGED))
+	while (more && !l->dead && !l->starts_tls && (l->state == LOGIN_COMMAND ||
+		l->state == LOGIN_CHALLENGED))
 		more = l->state == LOGIN_COMMAND ? go_on_command(l) : go_on_challenged(l);
 	if (l->dead || l->fd < 0 || l->state == LOGIN_CLOSING)
 		return;
-	/* While others work for it nothing more is read: what comes stays in the socket, for whoever gets that. */
+	/* While others work for it nothing more is read: what comes stays in the socket, for
+	 * whoever gets that. */
 	if (!l->starts_tls && (l->state == LOGIN_COMMAND || l->state == LOGIN_CHALLENGED))
 		(void)event_add(l->readable, NULL);
 	else

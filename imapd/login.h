@@ -26,7 +26,8 @@
 #define LOGIN_BUCKETS 4096            /* of the table of connections */
 #define LAST_WORDS_SECONDS 5
 
-enum login_state { LOGIN_COMMAND, LOGIN_TLS, LOGIN_ASKED, LOGIN_CHALLENGED, LOGIN_HANDED, LOGIN_CLOSING };
+enum login_state { LOGIN_COMMAND, LOGIN_TLS, LOGIN_ASKED, LOGIN_CHALLENGED, LOGIN_HANDED,
+	LOGIN_CLOSING };
 
 struct client;
 struct event;
@@ -51,7 +52,8 @@ struct login {
 	char tag[MOST_TAG + 1];      /* of the command that is being answered */
 	char verb[16];
 	unsigned int errors;
-	bool last;                   /* LOGIN_CHALLENGED by the server's last words: the answer is an empty line */
+	/* LOGIN_CHALLENGED by the server's last words: the answer is an empty line */
+	bool last;
 	unsigned char ticket[16];    /* then kept until that has come */
 	bool dead;
 };
@@ -70,7 +72,8 @@ struct front {
 /* --- login.c --- */
 
 /* Takes `fd`. Greets, or begins TLS. */
-void login_new(struct front *front, enum service service, int fd, const char *ip, struct client *client);
+void login_new(struct front *front, enum service service, int fd, const char *ip,
+	struct client *client);
 struct login *login_find(struct front *front, uint64_t id);
 /* Frees it at the end of the round. */
 void login_drop(struct login *l, const char *why);
@@ -82,7 +85,8 @@ void login_no(struct login *l, const char *code, const char *text);
 void login_bad(struct login *l, const char *expected);
 void login_say(struct login *l, struct span line);
 void login_greet(struct login *l);
-/* A new socket (from the TLS worker); the socket given away (to be closed or sent by the caller). */
+/* A new socket (from the TLS worker); the socket given away (to be closed or sent by the
+ * caller). */
 void login_attach(struct login *l, int fd);
 int login_detach(struct login *l);
 /* Goes on with what was read. */
@@ -98,7 +102,8 @@ void login_command(struct login *l, struct span command);
 
 /* --- login-auth.c --- */
 
-void login_authenticate(struct login *l, struct span mechanism, bool has_initial, struct span initial);
+void login_authenticate(struct login *l, struct span mechanism, bool has_initial,
+	struct span initial);
 /* A line in LOGIN_CHALLENGED. */
 void login_sasl_line(struct login *l, struct span line);
 /* Whatever is under way for it elsewhere is called off. */

@@ -132,7 +132,8 @@ mail_close(struct mail *mail)
 }
 
 bool
-mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *learned, struct index_record *r)
+mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *learned,
+	struct index_record *r)
 {
 	size_t at = index_find(&m->index, uid);
 	char name[MAILDIR_MOST_NAME + 1];
@@ -173,7 +174,8 @@ mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *l
 struct mail *
 mail_cached(struct mail_cache *cache, struct mailbox *m, uint32_t uid, struct change *learned)
 {
-	if (cache->open && cache->mailbox == m && cache->uid == uid && index_find(&m->index, uid) != NO_RECORD)
+	if (cache->open && cache->mailbox == m && cache->uid == uid &&
+		index_find(&m->index, uid) != NO_RECORD)
 		return &cache->mail;
 	mail_cache_clear(cache);
 	if (mail_open(m, uid, learned, &cache->mail) < 0)

@@ -21,16 +21,17 @@ struct mail {
 	struct text store;           /* what was read or converted */
 };
 
-/* Opens the message `uid`. Date and sizes that the index did not know are gathered in `learned`. -1: ENOENT when the message is
- * gone; EFBIG. Records may move. */
+/* Opens the message `uid`. Date and sizes that the index did not know are gathered in `learned`.
+ * -1: ENOENT when the message is gone; EFBIG. Records may move. */
 int mail_open(struct mailbox *m, uint32_t uid, struct change *learned, struct mail *mail);
 const struct mime *mail_mime(struct mail *mail);
 void mail_close(struct mail *mail);
 
-/* A copy of the record of a message in *r, with the facts that are asked for: looked for where the index does
- * not know them, and gathered in `learned`. False with errno: gone, or unreadable. */
+/* A copy of the record of a message in *r, with the facts that are asked for: looked for where the
+ * index does not know them, and gathered in `learned`. False with errno: gone, or unreadable. */
 enum mail_fact { FACT_DATE = 1, FACT_SIZE = 2 };
-bool mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *learned, struct index_record *r);
+bool mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *learned,
+	struct index_record *r);
 
 /* The message that a session read last stays open for the next piece of it. */
 struct mail_cache {
@@ -41,7 +42,8 @@ struct mail_cache {
 };
 
 /* The opened message, from the cache or opened into it. NULL with errno. */
-struct mail *mail_cached(struct mail_cache *cache, struct mailbox *m, uint32_t uid, struct change *learned);
+struct mail *mail_cached(struct mail_cache *cache, struct mailbox *m, uint32_t uid,
+	struct change *learned);
 void mail_cache_clear(struct mail_cache *cache);
 
 #endif

@@ -1,4 +1,5 @@
-/* mailbox-id - what keeps a folder and its index together when the folder is renamed; see mailbox.h. */
+/* mailbox-id - what keeps a folder and its index together when the folder is renamed; see
+ * mailbox.h. */
 #include "imapd/mailbox.h"
 
 #include "common/beneath.h"
@@ -17,15 +18,18 @@
 #define UIDVALIDITY_FILE "uidvalidity"
 
 int
-store_write_file(struct store *store, int directory, const char *name, struct span content, bool replace)
+store_write_file(struct store *store, int directory, const char *name, struct span content,
+	bool replace)
 {
 	struct maildir_name aside = maildir_name_new(store->host, content.len, content.len);
-	int fd = open_in(store->tmp, aside.str, O_WRONLY | O_CREAT | O_EXCL, 0600), result = -1, saved;
+	int fd = open_in(store->tmp, aside.str, O_WRONLY | O_CREAT | O_EXCL, 0600), result = -1,
+		saved;
 
 	if (fd < 0)
 		return -1;
 	if (write_all(fd, content.at, content.len) == 0 && fsync(fd) == 0 &&
-		renameat2(store->tmp, aside.str, directory, name, replace ? 0 : RENAME_NOREPLACE) == 0 &&
+		renameat2(store->tmp, aside.str, directory, name, replace ?
+		0 : RENAME_NOREPLACE) == 0 &&
 		fsync(directory) == 0)
 		result = 0;
 	saved = errno;
@@ -104,7 +108,8 @@ static bool
 folder_has_id(struct store *store, const char *folder, const unsigned char id[MAILBOX_ID_BYTES])
 {
 	unsigned char other[MAILBOX_ID_BYTES];
-	int directory = open_in(store->maildir, folder[0] == '\0' ? "." : folder, O_RDONLY | O_DIRECTORY, 0);
+	int directory = open_in(store->maildir, folder[0] == '\0' ? "." : folder,
+		O_RDONLY | O_DIRECTORY, 0);
 	bool same;
 
 	if (directory < 0)
@@ -115,7 +120,8 @@ folder_has_id(struct store *store, const char *folder, const unsigned char id[MA
 }
 
 bool
-mailbox_id_elsewhere(struct store *store, const char *folder, const unsigned char id[MAILBOX_ID_BYTES])
+mailbox_id_elsewhere(struct store *store, const char *folder,
+	const unsigned char id[MAILBOX_ID_BYTES])
 {
 	int fd = open_in(store->maildir, ".", O_RDONLY | O_DIRECTORY, 0);
 	DIR *all = fd < 0 ? NULL : fdopendir(fd);
@@ -129,7 +135,8 @@ mailbox_id_elsewhere(struct store *store, const char *folder, const unsigned cha
 	}
 	found = folder[0] != '\0' && folder_has_id(store, "", id);
 	while (!found && (entry = readdir(all)) != NULL) {
-		if (entry->d_name[0] != '.' || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		if (entry->d_name[0] != '.' || strcmp(entry->d_name, ".") == 0 ||
+			strcmp(entry->d_name, "..") == 0 ||
 			strcmp(entry->d_name, folder) == 0)
 			continue;
 		found = folder_has_id(store, entry->d_name, id);
@@ -160,7 +167,8 @@ store_new_uidvalidity(void *me)
 		now = last + 1;
 	text_add_number(&content, now);
 	text_add_byte(&content, '\n');
-	/* Were it not written, only mailboxes made in the same second as an earlier one of the same name could suffer. */
+	/* Were it not written, only mailboxes made in the same second as an earlier one of the same
+	 * name could suffer. */
 	(void)store_write_file(store, store->private, UIDVALIDITY_FILE, text_span(&content), true);
 	text_clear(&content);
 	return (uint32_t)now;

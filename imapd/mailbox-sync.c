@@ -1,10 +1,10 @@
 /*
  * mailbox-sync - what other programs did in a folder's new/ and cur/, brought into the index.
  *
- * new/ is emptied into cur/ (the names get ":2,"). What stands in cur/ is compared with the index by base name: what
- * is new gets UIDs, in the order in which it arrived; what is gone is expunged; flags that others changed in the
- * names are merged: a letter that differs from what we last saw there was changed by them, all
- * others are as our journal says. See mailbox.h.
+ * new/ is emptied into cur/ (the names get ":2,"). What stands in cur/ is compared with the index
+ * by base name: what is new gets UIDs, in the order in which it arrived; what is gone is expunged;
+ * flags that others changed in the names are merged: a letter that differs from what we last saw
+ * there was changed by them, all others are as our journal says. See mailbox.h.
  */
 #include "imapd/mailbox.h"
 
@@ -22,7 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How coarse the times of directories may be (a tick at 100 Hz, and again as much): a younger time proves nothing. */
+/* How coarse the times of directories may be (a tick at 100 Hz, and again as much): a younger time
+ * proves nothing. */
 #define COARSE_NANOSECONDS 20000000
 #define MOST_LISTINGS 3
 
@@ -67,7 +68,8 @@ stamp_is_firm(struct index_stamp s)
 	if (now.tv_sec < s.seconds)
 		return false;
 	return now.tv_sec - s.seconds > 1 ||
-		(now.tv_sec - s.seconds) * 1000000000L + now.tv_nsec - (long)s.nanoseconds > COARSE_NANOSECONDS;
+		(now.tv_sec - s.seconds) * 1000000000L +
+		now.tv_nsec - (long)s.nanoseconds > COARSE_NANOSECONDS;
 }
 
 static int
@@ -101,7 +103,8 @@ add_arrival(struct scan *s, const struct mail_name *parts, bool from_new)
 		a->when = UINT64_MAX;
 }
 
-/* Only plain files are messages: no link, no FIFO, no directory that somebody put there (HARDENING F1). */
+/* Only plain files are messages: no link, no FIFO, no directory that somebody put there (HARDENING
+ * F1). */
 static bool
 is_message(int directory, const struct dirent *entry)
 {
@@ -111,7 +114,8 @@ is_message(int directory, const struct dirent *entry)
 		return false;
 	if (entry->d_type != DT_UNKNOWN)
 		return entry->d_type == DT_REG;
-	return fstatat(directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+	return fstatat(directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		S_ISREG(st.st_mode);
 }
 
 static DIR *
@@ -164,7 +168,8 @@ move_from_new(struct scan *s, const char *name)
 		}
 	}
 	if (errno != ENOENT)
-		log_warning(0, "not-moved-to-cur", KEY_STR("folder", s->m->folder), KEY_STR("name", name), KEY_ERRNO);
+		log_warning(0, "not-moved-to-cur", KEY_STR("folder", s->m->folder),
+			KEY_STR("name", name), KEY_ERRNO);
 }
 
 /* Empties new/. *stamp is its time when it was seen empty; *empty tells whether it was. */
@@ -177,7 +182,8 @@ scan_new(struct scan *s, struct index_stamp *stamp, bool *empty)
 		size_t before = s->count;
 		DIR *d;
 
-		if (directory_stamp(s->m->new, stamp) < 0 || (d = list_directory(s->m->new)) == NULL)
+		if (directory_stamp(s->m->new, stamp) < 0 ||
+			(d = list_directory(s->m->new)) == NULL)
 			return -1;
 		while ((entry = readdir(d)) != NULL) {
 			if (is_message(s->m->new, entry))
@@ -212,7 +218,8 @@ part_twins(struct scan *s, const char *name, const struct index_record *r)
 	s->changed_by_us = true;
 }
 
-/* The letters on disk are not those that we saw last: somebody changed them. What he changed is taken over. */
+/* The letters on disk are not those that we saw last: somebody changed them. What he changed is
+ * taken over. */
 static void
 merge_letters(struct scan *s, const struct index_record *r, const struct mail_name *parts)
 {
@@ -258,8 +265,8 @@ was_moved_by_us(const struct scan *s, size_t moved, struct span base)
 	return false;
 }
 
-/* Compares cur/ with the index. With `again` only missing messages are of interest: a rename during a reading
- * can hide a file from it. */
+/* Compares cur/ with the index. With `again` only missing messages are of interest: a rename during
+ * a reading can hide a file from it. */
 static int
 scan_cur(struct scan *s, size_t moved, bool again)
 {
@@ -298,7 +305,8 @@ scan_cur(struct scan *s, size_t moved, bool again)
 	return 0;
 }
 
-/* Files that others put into cur/ come before those that we took from new/: only these are \Recent. */
+/* Files that others put into cur/ come before those that we took from new/: only these are
+ * \Recent. */
 static int
 arrival_order(const void *a, const void *b)
 {
@@ -311,7 +319,8 @@ arrival_order(const void *a, const void *b)
 	return strcmp(x->base, y->base);
 }
 
-/* New messages get their records. This is where UIDs that another program gave would be taken over. */
+/* New messages get their records. This is where UIDs that another program gave would be taken
+ * over. */
 static void
 take_arrivals(struct scan *s)
 {
@@ -438,11 +447,13 @@ mailbox_refresh(struct mailbox *m)
 		m->gone = errno == ENOENT;
 		return -1;
 	}
-	if (by_time && m->index.stamped && stamp_equal(in_new, m->index.in_new) && stamp_equal(in_cur, m->index.in_cur)) {
+	if (by_time && m->index.stamped && stamp_equal(in_new, m->index.in_new) &&
+		stamp_equal(in_cur, m->index.in_cur)) {
 		m->check_new = m->check_cur = m->opening = false;
 		return 0;
 	}
-	/* New mail alone does not make us read all of cur/, when we would have heard of other changes. */
+	/* New mail alone does not make us read all of cur/, when we would have heard of other
+	 * changes. */
 	result = scan_folder(m, !watched || m->check_cur);
 	m->opening = m->opening && result < 0;
 	if (result < 0 && errno == ENOENT)
@@ -458,12 +469,14 @@ mailbox_settle(struct mailbox *m)
 
 	if (m->gone || m->names_pending || m->held > 0 || m->watch_cur < 0 || m->watch_new < 0)
 		return;
-	if (directory_stamp(m->new, &in_new) < 0 || directory_stamp(m->cur, &in_cur) < 0 || !stamp_is_firm(in_new) ||
+	if (directory_stamp(m->new, &in_new) < 0 || directory_stamp(m->cur, &in_cur) < 0 ||
+		!stamp_is_firm(in_new) ||
 		!stamp_is_firm(in_cur))
 		return;
 	store_drain(m->store);
 	if (m->check_new || m->check_cur ||
-		(m->index.stamped && stamp_equal(in_new, m->index.in_new) && stamp_equal(in_cur, m->index.in_cur)))
+		(m->index.stamped && stamp_equal(in_new, m->index.in_new) &&
+		stamp_equal(in_cur, m->index.in_cur)))
 		return;
 	change_init(&c);
 	c.lazy = true;

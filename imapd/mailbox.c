@@ -1,4 +1,5 @@
-/* mailbox - see mailbox.h. Opening, closing, watching, making durable; reading the directories is mailbox-sync.c. */
+/* mailbox - see mailbox.h. Opening, closing, watching, making durable; reading the directories is
+ * mailbox-sync.c. */
 #include "imapd/mailbox.h"
 
 #include "common/beneath.h"
@@ -15,8 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WATCH_CUR (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR | IN_DONT_FOLLOW)
-#define WATCH_NEW (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW)
+#define WATCH_DIRECTORY (IN_ONLYDIR | IN_DONT_FOLLOW)
+#define WATCH_CUR (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | WATCH_DIRECTORY)
+#define WATCH_NEW (IN_CREATE | IN_MOVED_TO | WATCH_DIRECTORY)
 
 /* --- the store --- */
 
@@ -111,7 +113,8 @@ is_in_cur(const struct mailbox *m, const char *name)
 	return fstatat(m->cur, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Does this event say anything that we do not know? Our own links, renames and removals come back as events too. */
+/* Does this event say anything that we do not know? Our own links, renames and removals come back
+ * as events too. */
 static bool
 is_news_in_cur(struct mailbox *m, uint32_t mask, const char *name)
 {
@@ -163,7 +166,8 @@ store_drain(struct store *store)
 		return;
 	while ((got = read(store->inotify, buffer, sizeof(buffer))) > 0) {
 		for (ssize_t at = 0; at < got;) {
-			const struct inotify_event *e = (const struct inotify_event *)(const void *)(buffer + at);
+			const struct inotify_event *e =
+				(const struct inotify_event *)(const void *)(buffer + at);
 
 			on_watched(store, e);
 			at += (ssize_t)(sizeof(*e) + e->len);
@@ -171,7 +175,8 @@ store_drain(struct store *store)
 	}
 }
 
-/* By the working directory, as inotify wants a path: a folder has no other name that we may trust. */
+/* By the working directory, as inotify wants a path: a folder has no other name that we may
+ * trust. */
 static void
 watch(struct mailbox *m)
 {
@@ -192,8 +197,9 @@ watch(struct mailbox *m)
 
 /* --- opening and closing --- */
 
-/* A folder that was copied with all its files has the index id of the one that it was copied from: the one whose inode
- * the index remembers keeps it. A restored Maildir has other inodes everywhere, and keeps its ids. */
+/* A folder that was copied with all its files has the index id of the one that it was copied from:
+ * the one whose inode the index remembers keeps it. A restored Maildir has other inodes everywhere,
+ * and keeps its ids. */
 static int
 settle_identity(struct mailbox *m)
 {
@@ -211,7 +217,8 @@ settle_identity(struct mailbox *m)
 		log_notice(0, "folder-was-copied", KEY_STR("folder", m->folder));
 		index_close(&m->index);
 		if (mailbox_id_renew(m->store, m->directory, id) < 0 ||
-			index_open(&m->index, m->store->private, id, store_new_uidvalidity, m->store) < 0)
+			index_open(&m->index, m->store->private, id, store_new_uidvalidity,
+			m->store) < 0)
 			return -1;
 	}
 	change_init(&c);
@@ -226,7 +233,8 @@ open_parts(struct mailbox *m)
 {
 	unsigned char id[MAILBOX_ID_BYTES];
 
-	m->directory = open_in(m->store->maildir, m->folder[0] == '\0' ? "." : m->folder, O_RDONLY | O_DIRECTORY, 0);
+	m->directory = open_in(m->store->maildir, m->folder[0] == '\0' ? "." : m->folder,
+		O_RDONLY | O_DIRECTORY, 0);
 	if (m->directory < 0)
 		return -1;
 	m->cur = open_in(m->directory, "cur", O_RDONLY | O_DIRECTORY, 0);
@@ -265,7 +273,8 @@ mailbox_free(struct mailbox *m)
 		if (mailbox_durable(m) == 0) {
 			mailbox_settle(m);
 			if (index_compact(&m->index) < 0)
-				log_warning(0, "index-not-compacted", KEY_STR("folder", m->folder), KEY_ERRNO);
+				log_warning(0, "index-not-compacted", KEY_STR("folder", m->folder),
+					KEY_ERRNO);
 		}
 	}
 	if (m->watch_cur >= 0)
@@ -305,7 +314,8 @@ mailbox_open(struct store *store, const char *folder)
 		return NULL;
 	}
 	m = must_alloc(sizeof(*m));
-	*m = (struct mailbox){ .store = store, .directory = -1, .cur = -1, .new = -1, .watch_cur = -1, .watch_new = -1 };
+	*m = (struct mailbox){ .store = store, .directory = -1, .cur = -1, .new = -1,
+		.watch_cur = -1, .watch_new = -1 };
 	m->index.directory = m->index.journal = -1;
 	memcpy(m->folder, folder, strlen(folder) + 1);
 	m->next = store->mailboxes;
@@ -355,7 +365,8 @@ mailbox_commit(struct mailbox *m, struct change *c)
 int
 mailbox_durable(struct mailbox *m)
 {
-	/* Names first: a record of a message that is gone must not outlive a crash that brings its file back. */
+	/* Names first: a record of a message that is gone must not outlive a crash that brings its
+	 * file back. */
 	if ((m->cur_unsynced && fsync(m->cur) < 0) || index_sync(&m->index) < 0) {
 		log_error(0, "not-durable", KEY_STR("folder", m->folder), KEY_ERRNO);
 		m->broken = true;
@@ -366,9 +377,11 @@ mailbox_durable(struct mailbox *m)
 }
 
 bool
-mailbox_file_name(const struct mailbox *m, const struct index_record *r, char name[MAILDIR_MOST_NAME + 1])
+mailbox_file_name(const struct mailbox *m, const struct index_record *r,
+	char name[MAILDIR_MOST_NAME + 1])
 {
-	return mail_name_join(index_name(&m->index, r), r->letters, r->lower, name, MAILDIR_MOST_NAME + 1);
+	return mail_name_join(index_name(&m->index, r), r->letters, r->lower, name,
+		MAILDIR_MOST_NAME + 1);
 }
 
 bool
@@ -389,14 +402,16 @@ mailbox_follow_names(struct mailbox *m, unsigned int most)
 		if (!index_name_pending(r))
 			continue;
 		most--;
-		if (!mailbox_file_name(m, r, old) || !mail_name_join(index_name(&m->index, r), letters, r->lower, now, sizeof(now)))
+		if (!mailbox_file_name(m, r, old) || !mail_name_join(index_name(&m->index, r),
+			letters, r->lower, now, sizeof(now)))
 			continue;
 		if (renameat2(m->cur, old, m->cur, now, RENAME_NOREPLACE) == 0)
 			change_letters(&c, r->uid, letters, r->lower);
 		else if (errno == ENOENT)
 			m->check_cur = true;    /* somebody else renamed or removed it */
 		else if (errno != ENAMETOOLONG)
-			log_warning(0, "not-renamed", KEY_STR("folder", m->folder), KEY_STR("name", old), KEY_ERRNO);
+			log_warning(0, "not-renamed", KEY_STR("folder", m->folder),
+				KEY_STR("name", old), KEY_ERRNO);
 	}
 	m->names_pending = at < m->index.count;
 	m->names_from = m->names_pending ? m->index.records[at].uid : 0;

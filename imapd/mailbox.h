@@ -2,9 +2,9 @@
  * mailbox - the folders of one user that are open in this process, each once, whoever looks at it.
  *
  * A mailbox is a Maildir folder and its index. Its directories are watched (inotify); what other
- * programs do there is noticed at the next mailbox_refresh. Where there is no inotify, the times of the
- * directories tell. What was written is durable after mailbox_durable (store_durable: of all of them), which the
- * program calls before it sends anything to a client.
+ * programs do there is noticed at the next mailbox_refresh. Where there is no inotify, the times of
+ * the directories tell. What was written is durable after mailbox_durable (store_durable: of all of
+ * them), which the program calls before it sends anything to a client.
  *
  * Flags are true in the journal at once; the letters in file names follow (mailbox_follow_names).
  */
@@ -40,11 +40,14 @@ struct mailbox {
 	struct name_table names;
 	int watch_cur, watch_new;    /* -1: not watched */
 	bool check_cur, check_new;   /* something happened there */
-	bool opening;                /* the directories' times tell whether something did while nobody watched */
-	bool cur_unsynced;           /* names in cur/ must be durable before anything is acknowledged */
+	/* the directories' times tell whether something did while nobody watched */
+	bool opening;
+	/* names in cur/ must be durable before anything is acknowledged */
+	bool cur_unsynced;
 	bool names_pending;          /* some file names do not say yet what the flags are */
 	uint32_t names_from;         /* where mailbox_follow_names goes on */
-	unsigned int held;           /* files are being put in whose records are not committed yet */
+	/* files are being put in whose records are not committed yet */
+	unsigned int held;
 	bool gone;                   /* the folder was deleted, or taken away */
 	bool broken;                 /* something could not be made durable: the process must end */
 	uint64_t used;               /* store.clock when it was opened last */
@@ -64,7 +67,8 @@ struct mailbox *store_find(const struct store *store, const char *folder);
 /* A new UIDVALIDITY: greater than every earlier one of this user (RFC 3501 2.3.1.1). */
 uint32_t store_new_uidvalidity(void *store);
 
-/* The mailbox in `folder`, refreshed; to be released. NULL with errno: ENOENT when there is no such folder. */
+/* The mailbox in `folder`, refreshed; to be released. NULL with errno: ENOENT when there is no such
+ * folder. */
 struct mailbox *mailbox_open(struct store *store, const char *folder);
 void mailbox_release(struct mailbox **m);
 /* Notices what others did. 0; -1 with errno (m->gone: ENOENT). Records may move. */
@@ -79,12 +83,14 @@ bool mailbox_follow_names(struct mailbox *m, unsigned int most);
 /* Writes down that all is known, so that the next opening need not read directories. */
 void mailbox_settle(struct mailbox *m);
 
-/* Opens the file of a message for reading. Looks the directory through when it is not where it was. -1: ENOENT when it is
- * gone. Records may move. */
+/* Opens the file of a message for reading. Looks the directory through when it is not where it was.
+ * -1: ENOENT when it is gone. Records may move. */
 int mailbox_open_file(struct mailbox *m, uint32_t uid);
 /* The name of its file in cur/ as we know it. False when it would be too long. */
-bool mailbox_file_name(const struct mailbox *m, const struct index_record *r, char name[MAILDIR_MOST_NAME + 1]);
-/* Removes the files, then the records. Messages whose file could not be removed stay: -1 then, errno of the last. */
+bool mailbox_file_name(const struct mailbox *m, const struct index_record *r,
+	char name[MAILDIR_MOST_NAME + 1]);
+/* Removes the files, then the records. Messages whose file could not be removed stay: -1 then,
+ * errno of the last. */
 int mailbox_expunge(struct mailbox *m, const struct number_ranges *uids);
 
 /* --- mailbox-id.c --- */
@@ -94,8 +100,10 @@ int mailbox_id(struct store *store, int directory, unsigned char id[MAILBOX_ID_B
 /* Gives it another. */
 int mailbox_id_renew(struct store *store, int directory, unsigned char id[MAILBOX_ID_BYTES]);
 /* Has any folder but `folder` this id (it was copied with its files)? */
-bool mailbox_id_elsewhere(struct store *store, const char *folder, const unsigned char id[MAILBOX_ID_BYTES]);
+bool mailbox_id_elsewhere(struct store *store, const char *folder,
+	const unsigned char id[MAILBOX_ID_BYTES]);
 /* Writes `content` aside in Maildir/tmp, durable, and gives it `name` in `directory`. */
-int store_write_file(struct store *store, int directory, const char *name, struct span content, bool replace);
+int store_write_file(struct store *store, int directory, const char *name, struct span content,
+	bool replace);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * name-table - from the base name of a file to its message.
  *
- * Needed only when a directory is read or a file appears; built then, and kept. It follows the index by itself:
- * new messages are added at the next look, those that went are not found any more.
+ * Needed only when a directory is read or a file appears; built then, and kept. It follows the
+ * index by itself: new messages are added at the next look, those that went are not found any more.
  */
 #ifndef VALIJA_IMAPD_NAME_TABLE_H
 #define VALIJA_IMAPD_NAME_TABLE_H

@@ -33,7 +33,8 @@ number_set_take(struct span *in, struct arena *arena, struct number_set *set)
 	for (size_t i = 0; i < rest.len; i++) {
 		if (rest.at[i] == ',')
 			most++;
-		else if ((rest.at[i] < '0' || rest.at[i] > '9') && rest.at[i] != ':' && rest.at[i] != '*')
+		else if ((rest.at[i] < '0' || rest.at[i] > '9') && rest.at[i] != ':' &&
+			rest.at[i] != '*')
 			break;
 	}
 	if (!take_one(&rest, &range.from))

@@ -1,4 +1,5 @@
-/* search-fits - does a message fit? See search.h. A message is opened only when nothing cheaper has decided. */
+/* search-fits - does a message fit? See search.h. A message is opened only when nothing cheaper has
+ * decided. */
 #include "imapd/search.h"
 
 #include "common/log.h"
@@ -41,7 +42,8 @@ open_candidate(struct candidate *m)
 	if (!m->opened) {
 		m->unreadable = true;
 		if (errno != ENOENT)
-			log_error(0, "message-unreadable", KEY_STR("folder", m->view->mailbox->folder),
+			log_error(0, "message-unreadable", KEY_STR("folder",
+				m->view->mailbox->folder),
 				KEY_NUM("uid", m->record.uid), KEY_ERRNO);
 	}
 	return m->opened;
@@ -55,7 +57,8 @@ fits_day(struct candidate *m, const struct search_key *key)
 	if (!know(m, FACT_DATE))
 		return false;
 	day = date_day_of(m->record.date, 0);
-	return key->kind == KEY_DAY_BEFORE ? day < key->day : key->kind == KEY_DAY_ON ? day == key->day : day >= key->day;
+	return key->kind == KEY_DAY_BEFORE ? day < key->day : key->kind == KEY_DAY_ON ?
+		day == key->day : day >= key->day;
 }
 
 static bool
@@ -64,7 +67,8 @@ fits_sent(struct candidate *m, const struct search_key *key)
 	struct span value;
 	struct date date;
 
-	if (!open_candidate(m) || !header_find(m->mail.header, SPAN("Date"), &value) || !date_parse(value, &date))
+	if (!open_candidate(m) || !header_find(m->mail.header, SPAN("Date"), &value) ||
+		!date_parse(value, &date))
 		return false;
 	return key->kind == KEY_SENT_BEFORE ? date.day < key->day :
 		key->kind == KEY_SENT_ON ? date.day == key->day : date.day >= key->day;
@@ -76,7 +80,8 @@ fits_keyword(const struct candidate *m, const struct search_key *key)
 	const struct index *ix = &m->view->mailbox->index;
 	int number = keywords_find(&ix->keywords, key->name);
 
-	return (number != NO_KEYWORD && keywords_has(&ix->keywords, m->record.keywords, (unsigned int)number)) == key->yes;
+	return (number != NO_KEYWORD && keywords_has(&ix->keywords, m->record.keywords,
+		(unsigned int)number)) == key->yes;
 }
 
 static bool
@@ -136,7 +141,8 @@ fits(struct candidate *m, const struct search_key *key)
 }
 
 bool
-search_fits(const struct search *search, const struct view *view, size_t number, struct change *learned)
+search_fits(const struct search *search, const struct view *view, size_t number,
+	struct change *learned)
 {
 	struct candidate m = { .view = view, .number = number, .learned = learned };
 	const struct index *ix = &view->mailbox->index;

@@ -21,15 +21,20 @@ static const struct {
 	const char *field;
 } keys[] = {
 	{ "ALL",        KEY_ALL,         COST_RECORD, NO_ARGUMENT,      0, 0, NULL },
-	{ "ANSWERED",   KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_ANSWERED, FLAG_ANSWERED, NULL },
+	{ "ANSWERED",   KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_ANSWERED,
+	FLAG_ANSWERED, NULL },
 	{ "UNANSWERED", KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_ANSWERED, 0, NULL },
-	{ "DELETED",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DELETED, FLAG_DELETED, NULL },
+	{ "DELETED",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DELETED, FLAG_DELETED,
+	NULL },
 	{ "UNDELETED",  KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DELETED, 0, NULL },
-	{ "DRAFT",      KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DRAFT, FLAG_DRAFT, NULL },
+	{ "DRAFT",      KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DRAFT, FLAG_DRAFT,
+	NULL },
 	{ "UNDRAFT",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_DRAFT, 0, NULL },
-	{ "FLAGGED",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_FLAGGED, FLAG_FLAGGED, NULL },
+	{ "FLAGGED",    KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_FLAGGED, FLAG_FLAGGED,
+	NULL },
 	{ "UNFLAGGED",  KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_FLAGGED, 0, NULL },
-	{ "SEEN",       KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, FLAG_SEEN, NULL },
+	{ "SEEN",       KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, FLAG_SEEN,
+	NULL },
 	{ "UNSEEN",     KEY_FLAGS,       COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, 0, NULL },
 	{ "RECENT",     KEY_RECENT,      COST_RECORD, NO_ARGUMENT,      0, 1, NULL },
 	{ "OLD",        KEY_RECENT,      COST_RECORD, NO_ARGUMENT,      0, 0, NULL },
@@ -106,8 +111,10 @@ take_needle(struct parser *p, struct search_key *key)
 	if (!needle_init(&key->needle, string, p->charset, &p->bad_charset))
 		return wrong(p, "a shorter string");
 	if (p->search->needle_count == p->search->needle_room) {
-		p->search->needle_room = p->search->needle_room == 0 ? 8 : 2 * p->search->needle_room;
-		p->search->needles = must_realloc(p->search->needles, p->search->needle_room * sizeof(struct search_key *));
+		p->search->needle_room = p->search->needle_room == 0 ?
+			8 : 2 * p->search->needle_room;
+		p->search->needles = must_realloc(p->search->needles,
+			p->search->needle_room * sizeof(struct search_key *));
 	}
 	p->search->needles[p->search->needle_count++] = key;
 	return true;
@@ -131,11 +138,14 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 	case NO_ARGUMENT:
 		return true;
 	case KEYWORD:
-		return (imap_take_space(&p->in) && imap_take_atom(&p->in, &key->name)) || wrong(p, "a keyword");
+		return (imap_take_space(&p->in) && imap_take_atom(&p->in, &key->name)) ||
+			wrong(p, "a keyword");
 	case DAY:
-		return (imap_take_space(&p->in) && date_take_day(&p->in, &key->day)) || wrong(p, "a date such as 1-Feb-1994");
+		return (imap_take_space(&p->in) && date_take_day(&p->in, &key->day)) ||
+			wrong(p, "a date such as 1-Feb-1994");
 	case SIZE:
-		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) || wrong(p, "a size in octets");
+		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) ||
+			wrong(p, "a size in octets");
 	case SET:
 		if (!imap_take_space(&p->in) || !number_set_take(&p->in, p->arena, &key->set))
 			return wrong(p, "a set of UIDs");
@@ -234,7 +244,8 @@ take_key(struct parser *p, int depth)
 }
 
 enum search_wrong
-search_take(struct search *search, struct span *in, struct arena *arena, const struct view *view, const char **expected)
+search_take(struct search *search, struct span *in, struct arena *arena, const struct view *view,
+	const char **expected)
 {
 	struct parser p = { .search = search, .in = *in, .arena = arena, .view = view };
 

@@ -20,7 +20,8 @@ enum key_kind {
 
 struct search_key {
 	enum key_kind kind;
-	int cost;                    /* of the dearest part: children are tried from the cheapest on */
+	/* of the dearest part: children are tried from the cheapest on */
+	int cost;
 	struct search_key *children, *next;
 	uint8_t flags, wanted;       /* KEY_FLAGS: record.flags & flags == wanted */
 	bool yes;                    /* KEY_RECENT */
@@ -40,12 +41,14 @@ struct search {
 
 enum search_wrong { SEARCH_FINE, SEARCH_SYNTAX, SEARCH_CHARSET };
 
-/* Takes "[CHARSET x] key key ..." to the end of *in. *expected says what was wrong. Release with search_clear in any
- * case. Numbers are resolved against `view`. */
-enum search_wrong search_take(struct search *search, struct span *in, struct arena *arena, const struct view *view,
+/* Takes "[CHARSET x] key key ..." to the end of *in. *expected says what was wrong. Release with
+ * search_clear in any case. Numbers are resolved against `view`. */
+enum search_wrong search_take(struct search *search, struct span *in, struct arena *arena,
+	const struct view *view,
 	const char **expected);
 void search_clear(struct search *search);
 /* Does message `number` of the view fit? What is learned of it is gathered in `learned`. */
-bool search_fits(const struct search *search, const struct view *view, size_t number, struct change *learned);
+bool search_fits(const struct search *search, const struct view *view, size_t number,
+	struct change *learned);
 
 #endif

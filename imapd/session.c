@@ -45,7 +45,8 @@ session_end(struct session *s, const char *why)
 	s->dead = true;
 	if (s->why == NULL)
 		s->why = why;
-	event_active(s->turn, EV_TIMEOUT, 0);     /* so that this round ends, and the dead are buried */
+	/* so that this round ends, and the dead are buried */
+	event_active(s->turn, EV_TIMEOUT, 0);
 }
 
 void
@@ -70,8 +71,10 @@ session_free(struct session **sp)
 
 	if (s == NULL)
 		return;
-	log_info(s->id, "logout", KEY_STR("ip", s->ip), KEY_STR("user", s->account->user), KEY_STR("why", s->why),
-		KEY_NUM("in", s->bytes_in), KEY_NUM("out", s->bytes_out), KEY_NUM("commands", s->commands));
+	log_info(s->id, "logout", KEY_STR("ip", s->ip), KEY_STR("user", s->account->user),
+		KEY_STR("why", s->why),
+		KEY_NUM("in", s->bytes_in), KEY_NUM("out", s->bytes_out),
+		KEY_NUM("commands", s->commands));
 	command_free(&s->command);
 	mail_cache_clear(&s->mail);
 	view_close(&s->view);
@@ -96,7 +99,8 @@ restart_silence(struct session *s)
 	(void)event_add(s->silence, &wait);
 }
 
-/* We read as long as there is room; a client that sends ahead of a long command waits in the socket. */
+/* We read as long as there is room; a client that sends ahead of a long command waits in the
+ * socket. */
 static void
 adjust_reading(struct session *s)
 {
@@ -213,7 +217,8 @@ session_flush(struct session *s)
 }
 
 struct session *
-session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input, struct span ip,
+session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input,
+	struct span ip,
 	struct span verb)
 {
 	struct session *s = must_alloc(sizeof(*s));

@@ -1,9 +1,11 @@
 /*
- * session - one logged-in IMAP connection: its bytes in, its bytes out, its selected mailbox, its command.
+ * session - one logged-in IMAP connection: its bytes in, its bytes out, its selected mailbox, its
+ * command.
  *
- * Commands run one after the other. What they answer is gathered in `out` and sent at the end of the round of
- * events, after everything that it acknowledges was made durable (account's work, imap.c). A command that has much
- * to say stops when `out` is full and goes on when the client has read (command.h).
+ * Commands run one after the other. What they answer is gathered in `out` and sent at the end of
+ * the round of events, after everything that it acknowledges was made durable (account's work,
+ * imap.c). A command that has much to say stops when `out` is full and goes on when the client has
+ * read (command.h).
  */
 #ifndef VALIJA_IMAPD_SESSION_H
 #define VALIJA_IMAPD_SESSION_H
@@ -47,7 +49,8 @@ struct session {
 };
 
 /* Takes `fd`. Sends the tagged OK of the login, then goes on with `input`. */
-struct session *session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input, struct span ip,
+struct session *session_new(struct account *account, uint64_t id, int fd, struct span tag,
+	struct span input, struct span ip,
 	struct span verb);
 /* Says BYE and closes when it is sent. `text` may begin with a response code. */
 void session_bye(struct session *s, const char *text);
@@ -72,7 +75,7 @@ void session_push_news(struct session *s);
 bool session_full(const struct session *s);
 bool session_slice_over(const struct session *s);
 
-#define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT CHILDREN SPECIAL-USE " \
-	"LIST-EXTENDED MOVE"
+#define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
+	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE"
 
 #endif

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes the messages that the index has from v->uidnext on. Each is \Recent in the first session that may change the
- * mailbox and is told of it (RFC 3501 2.3.2); EXAMINE takes that from nobody (6.3.2). */
+/* Takes the messages that the index has from v->uidnext on. Each is \Recent in the first session
+ * that may change the mailbox and is told of it (RFC 3501 2.3.2); EXAMINE takes that from nobody
+ * (6.3.2). */
 static void
 take_new(struct view *v)
 {
@@ -110,7 +111,8 @@ view_has_news(const struct view *v, bool expunges)
 }
 
 void
-view_flags_write(const struct view *v, size_t number, const struct index_record *r, struct text *out)
+view_flags_write(const struct view *v, size_t number, const struct index_record *r,
+	struct text *out)
 {
 	bool recent = view_is_recent(v, number);
 

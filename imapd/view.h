@@ -1,9 +1,10 @@
 /*
  * view - what one session has been told of its selected mailbox: which message has which number.
  *
- * The mailbox changes at any time; the view changes only in view_tell, which says EXPUNGE, EXISTS, RECENT and
- * FETCH (FLAGS) at the moments when RFC 3501 5.2, 5.5 and 7.4.1 allow it. Telling may take several turns
- * when much has changed: it stops when the output is full, and goes on where it stopped.
+ * The mailbox changes at any time; the view changes only in view_tell, which says EXPUNGE, EXISTS,
+ * RECENT and FETCH (FLAGS) at the moments when RFC 3501 5.2, 5.5 and 7.4.1 allow it. Telling may
+ * take several turns when much has changed: it stops when the output is full, and goes on where it
+ * stopped.
  */
 #ifndef VALIJA_IMAPD_VIEW_H
 #define VALIJA_IMAPD_VIEW_H
@@ -37,22 +38,24 @@ void view_close(struct view **v);
 
 /* The UID of message `number` (1 to count). */
 uint32_t view_uid(const struct view *v, size_t number);
-/* The number of the message with `uid`, or 0. The first number with at least this UID (count + 1: none). */
+/* The number of the message with `uid`, or 0. The first number with at least this UID (count + 1:
+ * none). */
 size_t view_number(const struct view *v, uint32_t uid);
 size_t view_number_from(const struct view *v, uint32_t uid);
 bool view_is_recent(const struct view *v, size_t number);
 
 /* Is there anything to tell (expunges counted only when `expunges`)? Cheap. */
 bool view_has_news(const struct view *v, bool expunges);
-/* Appends what there is to tell, as long as out->len stays below `full`. True when all was told. With `uids`, FETCH
- * responses name the UID too (RFC 3501 6.4.8). */
+/* Appends what there is to tell, as long as out->len stays below `full`. True when all was told.
+ * With `uids`, FETCH responses name the UID too (RFC 3501 6.4.8). */
 bool view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t full);
-/* The session itself has just caused and told the change that gave modseq `from` + 1 and up: it is not told again, unless
- * something else has not been told yet. */
+/* The session itself has just caused and told the change that gave modseq `from` + 1 and up: it is
+ * not told again, unless something else has not been told yet. */
 void view_told_own(struct view *v, uint64_t from);
 /* "* FLAGS (...)" with all keywords, and PERMANENTFLAGS. */
 void view_all_flags_write(struct view *v, struct text *out);
 /* Appends "FLAGS (\Seen work \Recent)" for a message. */
-void view_flags_write(const struct view *v, size_t number, const struct index_record *r, struct text *out);
+void view_flags_write(const struct view *v, size_t number, const struct index_record *r,
+	struct text *out);
 
 #endif

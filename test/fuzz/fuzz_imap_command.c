@@ -1,7 +1,7 @@
 /*
- * What a client may send after its login, through cutting, parsing and dispatching, on a real (small) Maildir: a
- * session as imap has it, without the event loop's waiting. The input is the client's bytes; 0xFF 0x01 ends a
- * segment, so that commands are also seen in pieces.
+ * What a client may send after its login, through cutting, parsing and dispatching, on a real
+ * (small) Maildir: a session as imap has it, without the event loop's waiting. The input is the
+ * client's bytes; 0xFF 0x01 ends a segment, so that commands are also seen in pieces.
  */
 #include "common/daemon.h"
 #include "common/log.h"
@@ -51,7 +51,8 @@ static void
 make_place(void)
 {
 	static struct settings settings;
-	static const char message[] = "From: a@b\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=q\r\n\r\n"
+	static const char message[] =
+		"From: a@b\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=q\r\n\r\n"
 		"--q\r\n\r\none\r\n--q\r\nContent-Type: text/html\r\n\r\ntwo\r\n--q--\r\n";
 	int top, fd;
 
@@ -75,7 +76,8 @@ make_place(void)
 	settings.imap_idle_seconds = 1800;
 	account.daemon.settings = &settings;
 	account.daemon.base = event_base_new();
-	if (maildir_make_standard(account.maildir) < 0 || store_init(&account.store, account.maildir, "fuzz") < 0)
+	if (maildir_make_standard(account.maildir) < 0 || store_init(&account.store,
+		account.maildir, "fuzz") < 0)
 		abort();
 	atexit(remove_place);
 }
@@ -131,7 +133,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_place();
 	if (size > 100000 || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
 		return 0;
-	s = session_new(&account, 1, ends[0], SPAN("L"), SPAN_NONE, SPAN("127.0.0.1"), SPAN("LOGIN"));
+	s = session_new(&account, 1, ends[0], SPAN("L"), SPAN_NONE, SPAN("127.0.0.1"),
+		SPAN("LOGIN"));
 	while (all.len > 0 && !s->dead) {
 		size_t end = span_find(all, SPAN("\xff\x01"));
 

@@ -1,4 +1,5 @@
-/* The words of commands, sequence sets, input cut into commands, names of files and folders, patterns. */
+/* The words of commands, sequence sets, input cut into commands, names of files and folders,
+ * patterns. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,7 +125,8 @@ test_number_sets(void **state)
 			for (size_t k = 0; k < set.count; k++) {
 				assert_true(number_set_has(&set, set.at[k].from));
 				assert_true(number_set_has(&set, set.at[k].to));
-				assert_true(set.at[k].from == 1 || !number_set_has(&set, set.at[k].from - 1));
+				assert_true(set.at[k].from == 1 ||
+					!number_set_has(&set, set.at[k].from - 1));
 			}
 		}
 		text_clear(&shown);
@@ -221,7 +223,8 @@ test_input_comes_byte_by_byte(void **state)
 static void
 test_input_limits(void **state)
 {
-	static const char *const too_big[] = { "{51}", "{4294967296}", "{18446744073709551615}", "{18446744073709551616}",
+	static const char *const too_big[] = { "{51}", "{4294967296}", "{18446744073709551615}",
+		"{18446744073709551616}",
 		"{99999999999999999999999999}", "{51+}" };
 	struct imap_input in;
 	char line[101];
@@ -264,7 +267,8 @@ test_file_names(void **state)
 	} rows[] = {
 		{ "1.a:2,", "1.a", 0, 0 },
 		{ "1.a:2,FS", "1.a", LETTER_F | LETTER_S, 0 },
-		{ "1.a:2,DFPRST", "1.a", LETTER_D | LETTER_F | LETTER_P | LETTER_R | LETTER_S | LETTER_T, 0 },
+		{ "1.a:2,DFPRST", "1.a", LETTER_D | LETTER_F | LETTER_P | LETTER_R | LETTER_S |
+		LETTER_T, 0 },
 		{ "1.a:2,Sab", "1.a", LETTER_S, 3 },
 		{ "1.a", "1.a", LETTER_BARE, 0 },
 		{ "1.a:2,S?", "1.a:2,S?", LETTER_BARE, 0 },
@@ -280,7 +284,8 @@ test_file_names(void **state)
 		assert_true(span_equal(parts.base, span_str(rows[i].base)));
 		assert_int_equal(parts.letters, rows[i].letters);
 		assert_int_equal(parts.lower, rows[i].lower);
-		assert_true(mail_name_join(parts.base, parts.letters, parts.lower, name, sizeof(name)));
+		assert_true(mail_name_join(parts.base, parts.letters, parts.lower, name,
+			sizeof(name)));
 		assert_string_equal(name, rows[i].name);
 	}
 	mail_name_split(SPAN("1.a,S=12,W=13:2,S"), &parts);
@@ -299,11 +304,15 @@ test_folder_names(void **state)
 	static const struct {
 		const char *name, *folder;    /* NULL: refused */
 	} rows[] = {
-		{ "INBOX", "" }, { "inBox", "" }, { "Sent", ".Sent" }, { "a/b/c", ".a.b.c" }, { "Entw&APw-rfe", ".Entw&APw-rfe" },
+		{ "INBOX", "" }, { "inBox", "" }, { "Sent", ".Sent" }, { "a/b/c", ".a.b.c" },
+			{ "Entw&APw-rfe", ".Entw&APw-rfe" },
 		{ "INBOX/x", ".INBOX.x" }, { "curt", ".curt" }, { "a/cur", ".a.cur" },
-		{ "", NULL }, { "a.b", NULL }, { "..", NULL }, { "../x", NULL }, { "a/../b", NULL }, { "/a", NULL }, { "a/", NULL },
-		{ "a//b", NULL }, { "~root", NULL }, { "a/~b", NULL }, { "cur", NULL }, { "new/x", NULL }, { "tmp", NULL },
-		{ "&AC4ALg-/x", NULL }, { "&AC8-", NULL }, { "&", NULL }, { "a\x01", NULL }, { "\xc3\xbc", NULL }, { "a\x7f", NULL },
+		{ "", NULL }, { "a.b", NULL }, { "..", NULL }, { "../x", NULL }, { "a/../b", NULL },
+		{ "/a", NULL }, { "a/", NULL },
+		{ "a//b", NULL }, { "~root", NULL }, { "a/~b", NULL }, { "cur", NULL },
+		{ "new/x", NULL }, { "tmp", NULL },
+		{ "&AC4ALg-/x", NULL }, { "&AC8-", NULL }, { "&", NULL }, { "a\x01", NULL },
+		{ "\xc3\xbc", NULL }, { "a\x7f", NULL },
 	};
 	char folder[MOST_FOLDER_NAME + 1];
 	char longest[300];
@@ -338,16 +347,22 @@ test_patterns(void **state)
 		const char *pattern, *name;
 		bool matches;
 	} rows[] = {
-		{ "*", "a/b", true }, { "%", "a/b", false }, { "%", "a", true }, { "%/%", "a/b", true }, { "a*", "a/b/c", true },
-		{ "a%", "a/b", false }, { "a%c", "abc", true }, { "*c", "a/b/c", true }, { "%c", "a/b/c", false }, { "", "", true },
-		{ "", "a", false }, { "a", "", false }, { "inbox", "INBOX", true }, { "InB%", "INBOX", true }, { "sent", "Sent", false },
-		{ "a*b*c", "axxbyyc", true }, { "a*b*c", "axxbyy", false }, { "%%%", "abc", true }, { "**", "a/b", true },
-		{ "a/*", "a", false }, { "*a*a*a*a*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false },
+		{ "*", "a/b", true }, { "%", "a/b", false }, { "%", "a", true },
+			{ "%/%", "a/b", true }, { "a*", "a/b/c", true },
+		{ "a%", "a/b", false }, { "a%c", "abc", true }, { "*c", "a/b/c", true },
+		{ "%c", "a/b/c", false }, { "", "", true },
+		{ "", "a", false }, { "a", "", false }, { "inbox", "INBOX", true },
+		{ "InB%", "INBOX", true }, { "sent", "Sent", false },
+		{ "a*b*c", "axxbyyc", true }, { "a*b*c", "axxbyy", false }, { "%%%", "abc", true },
+		{ "**", "a/b", true },
+		{ "a/*", "a", false }, { "*a*a*a*a*a*a*a*a*a*a*a*b",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ROWS(rows); i++)
-		assert_int_equal(list_match(span_str(rows[i].pattern), span_str(rows[i].name)), rows[i].matches);
+		assert_int_equal(list_match(span_str(rows[i].pattern), span_str(rows[i].name)),
+			rows[i].matches);
 }
 
 int

@@ -105,7 +105,8 @@ add(struct index *ix, const char *base, uint8_t flags)
 }
 
 static void
-flag(struct index *ix, uint32_t from, uint32_t to, enum change_mode mode, uint8_t flags, const struct keyword_bits *k)
+flag(struct index *ix, uint32_t from, uint32_t to, enum change_mode mode, uint8_t flags,
+	const struct keyword_bits *k)
 {
 	struct number_range range = { from, to };
 	struct number_ranges ranges = { &range, 1, 1 };
@@ -197,14 +198,16 @@ read_journal(struct place *p, unsigned char **bytes)
 static void
 write_journal(struct place *p, const unsigned char *bytes, size_t len)
 {
-	int fd = openat(p->store.private, "30313233343536373839616263646566/journal", O_WRONLY | O_TRUNC);
+	int fd = openat(p->store.private, "30313233343536373839616263646566/journal",
+		O_WRONLY | O_TRUNC);
 
 	assert_true(fd >= 0);
 	assert_int_equal(write_all(fd, bytes, len), 0);
 	close(fd);
 }
 
-/* Wherever it is torn: what is before stays, UIDs that were given do not come again, and it can be written to. */
+/* Wherever it is torn: what is before stays, UIDs that were given do not come again, and it can be
+ * written to. */
 static void
 test_index_torn_at_every_byte(void **state)
 {
@@ -380,7 +383,8 @@ test_first_look(void **state)
 	m = mailbox_open(&p->store, "");
 	assert_non_null(m);
 	assert_int_equal(m->index.count, 4);
-	/* In the order of their arrival; those that were in new/ are behind the others, and recent. */
+	/* In the order of their arrival; those that were in new/ are behind the others, and
+	 * recent. */
 	assert_int_equal(record_of(m, "10.a")->uid, 1);
 	assert_int_equal(record_of(m, "10.a")->flags, FLAG_FLAGGED | FLAG_ANSWERED | FLAG_DELETED);
 	assert_int_equal(record_of(m, "30.c")->uid, 2);
@@ -415,7 +419,8 @@ test_changes_of_others(void **state)
 	mailbox_release(&m);
 }
 
-/* Our flag is in the journal, not yet in the name; somebody else changes another letter: both count. */
+/* Our flag is in the journal, not yet in the name; somebody else changes another letter: both
+ * count. */
 static void
 test_letters_are_merged(void **state)
 {
@@ -548,7 +553,8 @@ test_a_renamed_folder_keeps_its_index_a_copied_one_gets_its_own(void **state)
 	store_close_quiet(&p->store, 0);
 	/* "cp -a .two.deep .three" */
 	assert_int_equal(folder_create(&p->store, ".three"), 0);
-	assert_int_equal(linkat(p->maildir, ".two.deep/valija-mailbox", p->maildir, ".three/valija-mailbox", 0), 0);
+	assert_int_equal(linkat(p->maildir, ".two.deep/valija-mailbox", p->maildir,
+		".three/valija-mailbox", 0), 0);
 	put(p, ".three/cur/10.a:2,");
 	m = mailbox_open(&p->store, ".three");
 	assert_int_not_equal(memcmp(old, m->index.id, sizeof(old)), 0);
@@ -587,7 +593,8 @@ test_view_tells_in_order(void **state)
 	assert_true(view_has_news(v, false));
 	/* While numbers must stay: no EXPUNGE, and the new message is the fourth. */
 	assert_true(view_tell(v, false, false, &out, 10000));
-	assert_string_equal(text_str(&out), "* 4 EXISTS\r\n* 1 RECENT\r\n* 3 FETCH (FLAGS (\\Seen))\r\n");
+	assert_string_equal(text_str(&out),
+		"* 4 EXISTS\r\n* 1 RECENT\r\n* 3 FETCH (FLAGS (\\Seen))\r\n");
 	text_reset(&out);
 	assert_false(view_has_news(v, false));
 	assert_true(view_has_news(v, true));

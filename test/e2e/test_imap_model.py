@@ -1,0 +1,183 @@
+"""Two sessions, an outsider in the Maildir and kill -9, against a model of the mailbox.
+
+What was acknowledged stays: UIDs, flags, messages. What others do in the directories is seen, with UIDs that never
+come twice. A failure prints the seed: VALIJA_TEST_SEED repeats it."""
+
+import os
+import random
+import re
+import signal
+import time
+
+import pytest
+
+FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Label", "work"]
+LETTERS = {"\\Seen": "S", "\\Flagged": "F", "\\Answered": "R"}
+
+
+class Mailbox:
+    """The model: message name -> [UID or None while nobody has looked, set of flags]."""
+
+    def __init__(self, suite, seed):
+        self.suite, self.random = suite, random.Random(seed)
+        self.user = suite.new_user("model")
+        self.expected, self.largest, self.count = {}, 0, 0
+        self.connect()
+        self.validity = self.sessions[0].response("UIDVALIDITY")[1][0]
+        self.path = suite.maildir(self.user)
+        self.owner = self.path.stat()
+
+    def connect(self):
+        self.sessions = [self.suite.imap(user=self.user) for _ in range(2)]
+        for session in self.sessions:
+            session.select("INBOX")
+
+    def some(self, most=5):
+        known = sorted(name for name, (uid, _) in self.expected.items() if uid)
+        return self.random.sample(known, min(len(known), self.random.randint(1, most)))
+
+    def uids(self, names):
+        return ",".join(str(self.expected[name][0]) for name in names)
+
+    def name(self):
+        self.count += 1
+        return f"t{self.count}"
+
+    # ---- what may happen -------------------------------------------------------------------------
+
+    def append(self, session):
+        name, flags = self.name(), set(self.random.sample(FLAGS, self.random.randint(0, 2)))
+        done, said = session.append("INBOX", f"({' '.join(flags)})", None, f"Subject: {name}\r\n\r\nx\r\n".encode())
+        assert done == "OK", said
+        self.expected[name] = [int(re.search(rb"APPENDUID \d+ (\d+)", said[0])[1]), flags]
+
+    def store(self, session):
+        names = self.some()
+        if not names:
+            return
+        how, flags = self.random.choice(["+", "-", ""]), set(self.random.sample(FLAGS, self.random.randint(1, 3)))
+        done, said = session.uid("STORE", self.uids(names), f"{how}FLAGS{self.random.choice(['', '.SILENT'])}",
+                                 f"({' '.join(flags)})")
+        assert done == "OK", said
+        for name in names:
+            old = self.expected[name][1]
+            self.expected[name][1] = old | flags if how == "+" else old - flags if how == "-" else set(flags)
+
+    def expunge(self, session):
+        names = self.some(2)
+        if not names:
+            return
+        session.uid("STORE", self.uids(names), "+FLAGS.SILENT", "(\\Deleted)")
+        assert session.uid("EXPUNGE", self.uids(names))[0] == "OK"
+        for name in names:
+            del self.expected[name]
+
+    def move(self, session):
+        names = self.some(2)
+        if names:
+            assert session.uid("MOVE", self.uids(names), "Archive")[0] == "OK"
+        for name in names:
+            del self.expected[name]
+
+    def drop(self, _):
+        for _ in range(self.random.randint(1, 3)):
+            name = self.name()
+            base = f"{2000000000 + self.count}.M{self.count}.elsewhere"
+            written = self.path / "tmp" / base
+            written.write_bytes(f"Subject: {name}\r\n\r\ny\r\n".encode())
+            os.chown(written, self.owner.st_uid, self.owner.st_gid)
+            flags = set()
+            if self.random.random() < 0.5:
+                written.rename(self.path / "new" / base)
+            else:
+                flags = {self.random.choice(sorted(LETTERS))}
+                written.rename(self.path / "cur" / f"{base}:2,{''.join(LETTERS[f] for f in flags)}")
+            self.expected[name] = [None, flags]
+
+    def file(self):
+        files = sorted(p for p in (self.path / "cur").iterdir() if ":2," in p.name)
+        return self.random.choice(files) if files else None
+
+    def subject(self, path):
+        return re.search(rb"Subject: (\S+)", path.read_bytes())[1].decode()
+
+    def outsider(self, _):
+        """Removes a file, or changes a letter of its name."""
+        path = self.file()
+        if not path:
+            return
+        try:
+            name = self.subject(path)
+            if self.random.random() < 0.3:
+                path.unlink()
+                del self.expected[name]
+                return
+            flag = self.random.choice(sorted(LETTERS))
+            base, letters = path.name.split(":2,")
+            now = set(letters) ^ {LETTERS[flag]}
+            path.rename(path.parent / f"{base}:2,{''.join(sorted(now))}")
+        except FileNotFoundError:
+            return  # the server renamed it meanwhile
+        flags = self.expected[name][1]
+        self.expected[name][1] = flags | {flag} if LETTERS[flag] in now else flags - {flag}
+
+    def kill(self, _):
+        time.sleep(self.random.choice([0, 0, 0.1, 0.4]))
+        for process in self.suite.processes("imap"):
+            status = open(f"/proc/{process['pid']}/status").read()
+            assert "Name:\tvalija-imap" in status
+            if process.get("user", self.user) == self.user:
+                os.kill(process["pid"], signal.SIGKILL)
+        self.connect()
+        assert self.sessions[0].response("UIDVALIDITY")[1][0] == self.validity
+
+    # ---- the comparison --------------------------------------------------------------------------
+
+    def check(self, session):
+        session.noop()
+        done, said = session.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        assert done == "OK", said
+        seen = {}
+        for head, text in (part for part in said if isinstance(part, tuple)):
+            flags = set(re.search(rb"FLAGS \(([^)]*)\)", head)[1].decode().split()) - {"\\Recent"}
+            seen[text.decode().split(":")[1].strip()] = [int(re.search(rb"UID (\d+)", head)[1]), flags]
+        assert set(seen) == set(self.expected)
+        for name, (uid, flags) in seen.items():
+            if self.expected[name][0] is None:
+                assert uid > self.largest, f"{name} has UID {uid}, which came before"
+                self.expected[name][0] = uid
+            assert [uid, flags] == self.expected[name], name
+        self.largest = max([self.largest, *(uid for uid, _ in seen.values())])
+
+
+def play(suite, seed, seconds):
+    box = Mailbox(suite, seed)
+    acts = [box.append, box.append, box.store, box.store, box.store, box.expunge, box.move, box.drop, box.drop,
+            box.outsider, box.outsider]
+    limit, steps = time.monotonic() + seconds, 0
+    while time.monotonic() < limit:
+        steps += 1
+        act = box.kill if steps % 40 == 0 else box.random.choice(acts)
+        session = box.random.choice(box.sessions)
+        session.noop()
+        try:
+            act(session)
+            box.check(box.random.choice(box.sessions))
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}, step {steps}, {act.__name__}: {error}") from error
+    for session in box.sessions:
+        box.check(session)
+    assert steps > 40, "too slow to prove anything"
+
+
+def seed():
+    return int(os.environ.get("VALIJA_TEST_SEED", random.randrange(1 << 30)))
+
+
+def test_model(suite):
+    play(suite, seed(), 8)
+
+
+@pytest.mark.long
+def test_model_for_long(own_suite):
+    play(own_suite, seed(), 120)
