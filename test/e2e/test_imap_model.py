@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+import valija
+
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Label", "work"]
 LETTERS = {"\\Seen": "S", "\\Flagged": "F", "\\Answered": "R"}
 
@@ -128,6 +130,7 @@ class Mailbox:
             assert "Name:\tvalija-imap" in status
             if process.get("user", self.user) == self.user:
                 os.kill(process["pid"], signal.SIGKILL)
+                valija.wait_until(lambda pid=process["pid"]: not valija.alive(pid), what="its end")
         self.connect()
         assert self.sessions[0].response("UIDVALIDITY")[1][0] == self.validity
 
