@@ -252,6 +252,9 @@ help:
 MAN_PAGES := $(wildcard man/*.[1-8])
 unitdir = $(if $(filter /usr,$(prefix)),/lib/systemd/system,$(prefix)/lib/systemd/system)
 
+# What @...@ in contrib/*.in stands for.
+PLACES = -e 's|@sbindir@|$(sbindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' -e 's|@runstatedir@|$(runstatedir)|g'
+
 # The sample configuration goes to the documentation: the real one is made by `valija init`.
 install: all
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(docdir) \
@@ -263,10 +266,8 @@ install: all
 		install -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; \
 	done
 	install -m 644 README ARCHITECTURE contrib/valija.conf $(DESTDIR)$(docdir)/
-	sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@runstatedir@|$(runstatedir)|g' contrib/valija.service.in \
-		>$(DESTDIR)$(unitdir)/valija.service
-	sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@runstatedir@|$(runstatedir)|g' contrib/valija.init.in \
-		>$(DESTDIR)$(sysconfdir)/init.d/valija
+	sed $(PLACES) contrib/valija.service.in >$(DESTDIR)$(unitdir)/valija.service
+	sed $(PLACES) contrib/valija.init.in >$(DESTDIR)$(sysconfdir)/init.d/valija
 	chmod 644 $(DESTDIR)$(unitdir)/valija.service
 	chmod 755 $(DESTDIR)$(sysconfdir)/init.d/valija
 
