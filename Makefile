@@ -290,6 +290,7 @@ dist: configure config.h.in
 	gzip -9nf $(DIST).tar
 
 deb: dist
+	@sh contrib/bootstrap.sh deb
 	rm -rf build/deb
 	mkdir -p build/deb
 	tar -xzf $(DIST).tar.gz -C build/deb
@@ -297,6 +298,7 @@ deb: dist
 	mv build/deb/*.deb build/
 
 rpm: dist
+	@sh contrib/bootstrap.sh rpm
 	rm -rf build/rpm
 	mkdir -p build/rpm/SOURCES
 	cp $(DIST).tar.gz build/rpm/SOURCES/
