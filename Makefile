@@ -213,7 +213,7 @@ check check-long:
 	$(Q)test/run $(WHAT)
 
 check-built: all unit fuzz
-	+$(Q)$(MAKE) --no-print-directory BUILD=build-asan VARIANT=san unit
+	+$(Q)$(MAKE) --no-print-directory BUILD=build-asan VARIANT=san all unit
 	$(Q)for library in $(UNLINKED_imap); do \
 		if test -x $(B)/libexec/valija-imap && \
 		   readelf -d $(B)/libexec/valija-imap | grep -q "NEEDED.*lib$$library\."; then \
