@@ -113,6 +113,7 @@
 #define imap_refused_fields(F)      F(text, reason, MOST_REASON)
 #define imap_user_fields(F)         F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD)
 #define imap_session_fields(F)      F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) F(text, ip, MOST_IP) F(text, verb, 16)
+#define imap_taken_fields(F)                                  /* the session is the process's now */
 #define imap_ended_fields(F)
 #define imap_idle_fields(F)
 
@@ -208,6 +209,7 @@
 	M(imap_refused,      52,  BY_MASTER,               BY_IMAP_LOGIN,         HOUR_WAITING | OR_GONE,        0) \
 	M(imap_user,         53,  BY_MASTER,               BY_IMAP,               HOUR_START,                    0) \
 	M(imap_session,      54,  BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  1) \
+	M(imap_taken,        57,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(imap_ended,        55,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(imap_idle,         56,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(mail_begin,        60,  BY_SMTPD,                BY_QUEUE,              HOUR_NONE,                     0) \

@@ -218,7 +218,7 @@ on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_se
 	struct account *a = me;
 	struct session *s;
 
-	(void)from;
+	(void)send_imap_taken(from, id, &(struct msg_imap_taken){ .no_field = {} }, NULL);
 	(void)event_del(a->linger);
 	a->idle_said = false;
 	a->served++;

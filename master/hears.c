@@ -109,6 +109,19 @@ static void on_imap_open(
 	mailbox_open(me, channel_tag(from), id, m, fd[0]);
 }
 
+static void
+on_imap_taken(void *me, struct channel *from, uint64_t id, const struct msg_imap_taken *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)m;
+	(void)fd;
+	if (p->mailbox)
+		mailbox_session_taken(p->mailbox, id);
+}
+
 static void on_imap_ended(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_ended *m, const int *fd)
 {
@@ -145,6 +158,7 @@ const struct hearing *hears_daemons(void)
 		.on_load_told = on_load_told,
 		.on_ticket_made = on_ticket_made,
 		.on_imap_open = on_imap_open,
+		.on_imap_taken = on_imap_taken,
 		.on_imap_ended = on_imap_ended,
 		.on_imap_idle = on_imap_idle,
 	};

@@ -14,11 +14,16 @@
 
 #define IDLE_LEAVE_SECONDS 1
 
-/* A session that waits until the process serves. What imap_open said, copied. */
+#define MOST_TRIES 2 /* processes that a session is offered to */
+
+/* A session on its way: what imap_open said, copied, and kept until the process says imap_taken. A
+ * process that dies before that cost the client nothing: the session is offered to the next one. */
 struct waiting {
 	TAILQ_ENTRY(waiting) next;
 	uint64_t session;
 	unsigned int front; /* index of the imap-login to answer */
+	unsigned int tries;
+	bool sent;
 	int fd;
 	char *tag, *ip, *verb;
 	unsigned char *input;
@@ -31,12 +36,13 @@ struct mailbox {
 	struct process *process;
 	uint32_t uid, gid;
 	char *user, *home;
-	size_t sessions; /* sent to the process and not ended, as it says */
+	size_t sessions; /* taken by the process and not ended, as it says */
 	TAILQ_HEAD(, waiting) waiting;
 	size_t waiting_count;
 };
 
-static void refuse(struct process *front, uint64_t session, const char *user, const char *reason)
+static void
+refuse(struct process *front, uint64_t session, const char *user, const char *reason)
 {
 	log_notice(session, "imap-refused", KEY_STR("user", user), KEY_STR("reason", reason));
 	if (front && front->control)
@@ -44,7 +50,8 @@ static void refuse(struct process *front, uint64_t session, const char *user, co
 			&(struct msg_imap_refused){ .reason = span_str(reason) }, NULL);
 }
 
-static void waiting_free(struct mailbox *b, struct waiting *w)
+static void
+waiting_free(struct mailbox *b, struct waiting *w)
 {
 	TAILQ_REMOVE(&b->waiting, w, next);
 	b->waiting_count--;
@@ -59,7 +66,8 @@ static void waiting_free(struct mailbox *b, struct waiting *w)
 	free(w);
 }
 
-static void mailbox_free(struct mailbox *b)
+static void
+mailbox_free(struct mailbox *b)
 {
 	while (!TAILQ_EMPTY(&b->waiting))
 		waiting_free(b, TAILQ_FIRST(&b->waiting));
@@ -73,7 +81,8 @@ static void mailbox_free(struct mailbox *b)
 /* --- the ticket --- */
 
 /* An imap process never runs as root, nor, when the users are separate, as a daemon's user. */
-static bool may_own_mail(const struct supervisor *s, const struct ticket *k)
+static bool
+may_own_mail(const struct supervisor *s, const struct ticket *k)
 {
 	if (!s->root)
 		return true;
@@ -86,8 +95,9 @@ static bool may_own_mail(const struct supervisor *s, const struct ticket *k)
 }
 
 /* True with what auth said; otherwise refused and logged. */
-static bool take_ticket(struct supervisor *s, struct process *front, uint64_t session,
-	struct span bytes, struct ticket *k)
+static bool
+take_ticket(struct supervisor *s, struct process *front, uint64_t session, struct span bytes,
+	struct ticket *k)
 {
 	struct process *auth = process_find(s, PROGRAM_AUTH, 0);
 
@@ -119,7 +129,8 @@ static bool take_ticket(struct supervisor *s, struct process *front, uint64_t se
 
 /* --- the process --- */
 
-static struct mailbox *find(struct supervisor *s, const char *user)
+static struct mailbox *
+find(struct supervisor *s, const char *user)
 {
 	struct mailbox *b;
 
@@ -129,9 +140,17 @@ static struct mailbox *find(struct supervisor *s, const char *user)
 	return NULL;
 }
 
-static struct mailbox *mailbox_new(struct supervisor *s, const struct ticket *k)
+static struct process *
+imap_process(struct mailbox *b)
 {
 	static unsigned int index;
+
+	return process_new(b->s, wiring_row(PROGRAM_IMAP), index++ & UINT16_MAX, b);
+}
+
+static struct mailbox *
+mailbox_new(struct supervisor *s, const struct ticket *k)
+{
 	struct mailbox *b = must_alloc(sizeof *b);
 
 	b->s = s;
@@ -142,59 +161,86 @@ static struct mailbox *mailbox_new(struct supervisor *s, const struct ticket *k)
 	TAILQ_INIT(&b->waiting);
 	TAILQ_INSERT_TAIL(&s->mailboxes, b, next);
 	s->mailbox_count++;
-	b->process = process_new(s, wiring_row(PROGRAM_IMAP), index++ & UINT16_MAX, b);
+	b->process = imap_process(b);
 	return b;
 }
 
-void mailbox_tell(struct mailbox *b, struct process *p)
+void
+mailbox_tell(struct mailbox *b, struct process *p)
 {
 	send_imap_user(p->control, 0,
 		&(struct msg_imap_user){ .user = span_str(b->user), .home = span_str(b->home) },
 		NULL);
 }
 
-void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid)
+void
+mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid)
 {
 	*uid = b->uid;
 	*gid = b->gid;
 }
 
-const char *mailbox_user(const struct mailbox *b)
+const char *
+mailbox_user(const struct mailbox *b)
 {
 	return b->user;
 }
 
-static void hand_over(struct mailbox *b, struct waiting *w)
+static struct process *
+front_of(const struct mailbox *b, const struct waiting *w)
 {
-	struct process *front = process_find(b->s, PROGRAM_IMAP_LOGIN, w->front);
-	bool sent = send_imap_session(b->process->control, w->session,
-		&(struct msg_imap_session){ .tag = span_str(w->tag),
-			.input = span_of(w->input, w->input_len),
-			.ip = span_str(w->ip),
-			.verb = span_str(w->verb) },
-		&w->fd);
+	return process_find(b->s, PROGRAM_IMAP_LOGIN, w->front);
+}
 
-	w->fd = -1;
-	if (!sent) {
-		refuse(front, w->session, b->user, "the mailbox cannot be opened now");
+static void
+hand_over(struct mailbox *b, struct waiting *w)
+{
+	int copy = process_duplicate(w->fd);
+
+	w->tries++;
+	/* Where it cannot be sent the process is dying: its death, which follows, decides. */
+	w->sent = true;
+	if (copy >= 0)
+		send_imap_session(b->process->control, w->session,
+			&(struct msg_imap_session){ .tag = span_str(w->tag),
+				.input = span_of(w->input, w->input_len),
+				.ip = span_str(w->ip),
+				.verb = span_str(w->verb) },
+			&copy);
+}
+
+void
+mailbox_process_serves(struct mailbox *b)
+{
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &b->waiting, next)
+		if (!w->sent)
+			hand_over(b, w);
+}
+
+void
+mailbox_session_taken(struct mailbox *b, uint64_t session)
+{
+	struct process *front;
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &b->waiting, next)
+		if (w->sent && w->session == session)
+			break;
+	if (!w)
 		return;
-	}
 	b->sessions++;
-	log_info(w->session, "imap-opened", KEY_STR("ip", w->ip), KEY_STR("user", b->user),
+	log_info(session, "imap-opened", KEY_STR("ip", w->ip), KEY_STR("user", b->user),
 		KEY_NUM("pid", b->process->pid));
+	front = front_of(b, w);
 	if (front && front->control)
-		send_imap_opened(front->control, w->session, &(struct msg_imap_opened){}, NULL);
+		send_imap_opened(front->control, session, &(struct msg_imap_opened){}, NULL);
+	waiting_free(b, w);
 }
 
-void mailbox_process_serves(struct mailbox *b)
-{
-	while (!TAILQ_EMPTY(&b->waiting)) {
-		hand_over(b, TAILQ_FIRST(&b->waiting));
-		waiting_free(b, TAILQ_FIRST(&b->waiting));
-	}
-}
-
-void mailbox_session_ended(struct mailbox *b, uint64_t session)
+void
+mailbox_session_ended(struct mailbox *b, uint64_t session)
 {
 	(void)session;
 	/* A process that lies here lies about its own user's limit only. */
@@ -202,17 +248,36 @@ void mailbox_session_ended(struct mailbox *b, uint64_t session)
 		b->sessions--;
 }
 
+/* Refuses those that were offered to `most_tries` processes; the others wait again. */
+static void
+refuse_waiting(struct mailbox *b, unsigned int most_tries)
+{
+	struct waiting *w = TAILQ_FIRST(&b->waiting), *after;
+
+	for (; w; w = after) {
+		after = TAILQ_NEXT(w, next);
+		w->sent = false;
+		if (w->tries < most_tries)
+			continue;
+		refuse(front_of(b, w), w->session, b->user, "the mailbox cannot be opened now");
+		waiting_free(b, w);
+	}
+}
+
 /* The process leaves, and is nobody's from now on: the next login starts another. */
-static void let_go(struct mailbox *b, unsigned int seconds)
+static void
+let_go(struct mailbox *b, unsigned int seconds)
 {
 	struct process *p = b->process;
 
 	p->mailbox = NULL;
+	refuse_waiting(b, 0);
 	mailbox_free(b);
 	process_leave(p, seconds);
 }
 
-void mailbox_idle(struct mailbox *b)
+void
+mailbox_idle(struct mailbox *b)
 {
 	/* A session that is on its way was sent before the process said idle, or waits: then it
 	 * stays. */
@@ -220,20 +285,23 @@ void mailbox_idle(struct mailbox *b)
 		let_go(b, IDLE_LEAVE_SECONDS);
 }
 
-void mailbox_process_died(struct mailbox *b)
+void
+mailbox_process_died(struct mailbox *b)
 {
-	struct waiting *w;
-
-	TAILQ_FOREACH(w, &b->waiting, next)
-		refuse(process_find(b->s, PROGRAM_IMAP_LOGIN, w->front), w->session, b->user,
-			"the mailbox cannot be opened now");
-	mailbox_free(b);
+	refuse_waiting(b, b->s->phase == PHASE_RUNNING ? MOST_TRIES : 0);
+	if (TAILQ_EMPTY(&b->waiting)) {
+		mailbox_free(b);
+		return;
+	}
+	b->sessions = 0;
+	b->process = imap_process(b);
 }
 
 /* --- the session --- */
 
-static void wait_for(struct mailbox *b, unsigned int front, uint64_t session,
-	const struct msg_imap_open *m, int fd)
+static void
+wait_for(struct mailbox *b, unsigned int front, uint64_t session, const struct msg_imap_open *m,
+	int fd)
 {
 	struct waiting *w = must_alloc(sizeof *w);
 
@@ -252,7 +320,8 @@ static void wait_for(struct mailbox *b, unsigned int front, uint64_t session,
 	b->s->waiting_count++;
 }
 
-void mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
+void
+mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 	const struct msg_imap_open *m, int fd)
 {
 	struct ticket k;

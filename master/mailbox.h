@@ -25,9 +25,10 @@ void mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 void mailbox_tell(struct mailbox *b, struct process *p); /* at its start: whose it is */
 void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid);
 void mailbox_process_serves(struct mailbox *b);
+void mailbox_session_taken(struct mailbox *b, uint64_t session);
 void mailbox_session_ended(struct mailbox *b, uint64_t session);
 void mailbox_idle(struct mailbox *b);
-void mailbox_process_died(struct mailbox *b); /* frees b */
+void mailbox_process_died(struct mailbox *b); /* a process anew for whom waits; else frees b */
 /* The user, for valija status; lives as long as the mailbox. */
 const char *mailbox_user(const struct mailbox *b);
 
