@@ -121,6 +121,19 @@ def test_kill_one(suite, program):
     assert set(arrived) <= traffic.unsure
 
 
+def test_login_while_the_killed_imap_dies(suite):
+    """A session that is handed to an imap process which is already dying goes to the next one: the
+    client notices nothing."""
+    user = suite.new_user("quick")
+    for _ in range(15):
+        suite.imap(user)
+        for process in suite.processes("imap"):
+            if process["user"] == user:
+                os.kill(process["pid"], signal.SIGKILL)
+        with suite.imap(user) as imap:
+            assert imap.select("INBOX")[0] == "OK"
+
+
 def test_kill_all_at_once(own_suite):
     """Every daemon but master dies in the same moment."""
     prober = own_suite.new_user("prober")
