@@ -28,7 +28,8 @@ struct auth_hash {
 
 /* The receive buffer is wiped after this returns (message.h: secret), the rest by password_verify.
  */
-static void on_hash_ask(
+static void
+on_hash_ask(
 	void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
 {
 	struct auth_hash *h = me;
@@ -46,7 +47,8 @@ static const struct peer_kind peers[] = {
 	{PROGRAM_MASTER, NULL},
 };
 
-static void load(void *me, uint32_t *connections, uint64_t *served)
+static void
+load(void *me, uint32_t *connections, uint64_t *served)
 {
 	struct auth_hash *h = me;
 
@@ -61,7 +63,8 @@ static const struct daemon_kind auth_hash_kind = {
 	.load = load,
 };
 
-int main(void)
+int
+main(void)
 {
 	static struct auth_hash h;
 

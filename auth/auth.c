@@ -29,7 +29,8 @@ static const struct room auth_room = {
 
 /* --- the hash workers --- */
 
-static uint32_t hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t
+hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct auth *a = me;
 
@@ -37,14 +38,16 @@ static uint32_t hash_hour(void *me, struct channel *from, enum message m, uint64
 	return hash_pool_hour(a->pool, from, id);
 }
 
-static void hash_gone(void *me, struct channel *from)
+static void
+hash_gone(void *me, struct channel *from)
 {
 	struct auth *a = me;
 
 	hash_pool_gone(a->pool, from);
 }
 
-static void on_hash_told(
+static void
+on_hash_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
 {
 	struct auth *a = me;
@@ -70,7 +73,8 @@ static const struct peer_kind peers[] = {
 
 /* --- life --- */
 
-static bool prepare(void *me)
+static bool
+prepare(void *me)
 {
 	struct auth *a = me;
 	struct daemon *d = &a->daemon;
@@ -95,7 +99,8 @@ static bool prepare(void *me)
 	return true;
 }
 
-static void peer_came(void *me, struct channel *peer)
+static void
+peer_came(void *me, struct channel *peer)
 {
 	struct auth *a = me;
 
@@ -104,7 +109,8 @@ static void peer_came(void *me, struct channel *peer)
 }
 
 /* What is being verified gets its verdict; what is delayed gets it now. */
-static void leave(void *me, unsigned int seconds)
+static void
+leave(void *me, unsigned int seconds)
 {
 	struct auth *a = me;
 
@@ -114,7 +120,8 @@ static void leave(void *me, unsigned int seconds)
 		daemon_exit(&a->daemon);
 }
 
-static void load(void *me, uint32_t *connections, uint64_t *served)
+static void
+load(void *me, uint32_t *connections, uint64_t *served)
 {
 	struct auth *a = me;
 
@@ -132,7 +139,8 @@ static const struct daemon_kind auth_kind = {
 	.load = load,
 };
 
-int main(void)
+int
+main(void)
 {
 	static struct auth a;
 

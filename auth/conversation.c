@@ -43,7 +43,8 @@ struct conversation {
 	TAILQ_ENTRY(conversation) next;
 };
 
-static uint64_t seconds(void)
+static uint64_t
+seconds(void)
 {
 	struct timespec now;
 
@@ -53,7 +54,8 @@ static uint64_t seconds(void)
 
 /* --- finding, making, ending --- */
 
-static int compare(const void *left, const void *right)
+static int
+compare(const void *left, const void *right)
 {
 	const struct key *a = left, *b = right;
 
@@ -62,7 +64,8 @@ static int compare(const void *left, const void *right)
 	return a->session < b->session ? -1 : a->session > b->session;
 }
 
-static struct conversation *find(struct auth *a, const struct channel *from, uint64_t session)
+static struct conversation *
+find(struct auth *a, const struct channel *from, uint64_t session)
 {
 	struct key key = {from, session};
 	struct conversation **found = tfind(&key, &a->conversations.by_id, compare);
@@ -70,18 +73,21 @@ static struct conversation *find(struct auth *a, const struct channel *from, uin
 	return found == NULL ? NULL : *found;
 }
 
-void conversations_init(struct conversations *c)
+void
+conversations_init(struct conversations *c)
 {
 	memset(c, 0, sizeof(*c));
 	TAILQ_INIT(&c->all);
 }
 
-static size_t *count_of(struct auth *a, const struct channel *from)
+static size_t *
+count_of(struct auth *a, const struct channel *from)
 {
 	return &a->conversations.of_front_end[channel_peer(from)][channel_peer_index(from)];
 }
 
-static struct conversation *conversation_new(struct auth *a, struct channel *from, uint64_t session)
+static struct conversation *
+conversation_new(struct auth *a, struct channel *from, uint64_t session)
 {
 	struct conversation *c = must_alloc(sizeof(*c));
 
@@ -102,7 +108,8 @@ static struct conversation *conversation_new(struct auth *a, struct channel *fro
 }
 
 /* HARDENING A4: one place frees the state, whatever ended it. */
-static void conversation_free(struct conversation *c)
+static void
+conversation_free(struct conversation *c)
 {
 	struct auth *a = c->auth;
 
@@ -122,12 +129,14 @@ static void conversation_free(struct conversation *c)
 		daemon_exit(&a->daemon);
 }
 
-static void tell(struct channel *from, uint64_t session, enum auth_verdict verdict)
+static void
+tell(struct channel *from, uint64_t session, enum auth_verdict verdict)
 {
 	send_auth_told(from, session, &(struct msg_auth_told){.verdict = (uint8_t)verdict}, NULL);
 }
 
-static void end(struct conversation *c, enum auth_verdict verdict)
+static void
+end(struct conversation *c, enum auth_verdict verdict)
 {
 	tell(c->from, c->session, verdict);
 	conversation_free(c);
@@ -135,14 +144,16 @@ static void end(struct conversation *c, enum auth_verdict verdict)
 
 /* --- verdicts --- */
 
-static void later(struct conversation *c, const char *reason)
+static void
+later(struct conversation *c, const char *reason)
 {
 	log_error(c->session, "auth-later", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("reason", reason));
 	end(c, AUTH_LATER);
 }
 
-static void on_delay_over(evutil_socket_t fd, short what, void *arg)
+static void
+on_delay_over(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
@@ -151,7 +162,8 @@ static void on_delay_over(evutil_socket_t fd, short what, void *arg)
 
 /* One line for each failure; the address stands before anything that the client chose, and what he
  * chose last (HARDENING L2). contrib/fail2ban reads it. */
-static void wrong(struct conversation *c, const char *reason)
+static void
+wrong(struct conversation *c, const char *reason)
 {
 	struct auth *a = c->auth;
 	const struct settings *s = a->daemon.settings;
@@ -175,7 +187,8 @@ static void wrong(struct conversation *c, const char *reason)
 		end(c, AUTH_WRONG);
 }
 
-static void malformed(struct conversation *c)
+static void
+malformed(struct conversation *c)
 {
 	log_notice(c->session, "auth-malformed", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name));
@@ -183,7 +196,8 @@ static void malformed(struct conversation *c)
 }
 
 /* master hears of the ticket before the front end does, and ties it to session and front end. */
-static bool make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
+static bool
+make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
 {
 	const struct user *u = &c->login.user;
 
@@ -199,7 +213,8 @@ static bool make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE
 		NULL);
 }
 
-static void right(struct conversation *c)
+static void
+right(struct conversation *c)
 {
 	unsigned char ticket[TICKET_SIZE];
 	struct msg_auth_told told = {.verdict = AUTH_RIGHT, .user = text_span(&c->login.key)};
@@ -223,7 +238,8 @@ static void right(struct conversation *c)
 
 /* --- checking a claim --- */
 
-static void on_hash_done(void *me, enum hash_result result)
+static void
+on_hash_done(void *me, enum hash_result result)
 {
 	struct conversation *c = me;
 
@@ -241,7 +257,8 @@ static void on_hash_done(void *me, enum hash_result result)
 	}
 }
 
-static void check(struct conversation *c)
+static void
+check(struct conversation *c)
 {
 	struct auth *a = c->auth;
 	struct span hash = span_str(password_of_nobody);
@@ -265,7 +282,8 @@ static void check(struct conversation *c)
 }
 
 /* From the words of a client to a key and a prepared password. */
-static void identify(struct conversation *c, const struct claim *claim)
+static void
+identify(struct conversation *c, const struct claim *claim)
 {
 	const struct settings *s = c->auth->daemon.settings;
 	struct text other = TEXT_UP_TO(MOST_ADDRESS);
@@ -290,7 +308,8 @@ static void identify(struct conversation *c, const struct claim *claim)
 		check(c);
 }
 
-static void step(struct conversation *c, struct span data, bool has_data)
+static void
+step(struct conversation *c, struct span data, bool has_data)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 
@@ -320,8 +339,9 @@ static void step(struct conversation *c, struct span data, bool has_data)
 
 /* Without a good passport there was no TLS, and a password has crossed the network (RFC 4616 5).
  * Returns why not, and what is said then; or NULL: *ip is what the TLS worker saw. */
-static const char *passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m,
-	struct span *ip, enum auth_verdict *verdict)
+static const char *
+passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, struct span *ip,
+	enum auth_verdict *verdict)
 {
 	struct passport p;
 	uint64_t now = (uint64_t)time(NULL);
@@ -345,8 +365,9 @@ static const char *passport_fault(struct auth *a, uint64_t session, const struct
 	return NULL;
 }
 
-static void refuse(struct channel *from, uint64_t session, const struct msg_auth_ask *m,
-	const char *reason, enum auth_verdict verdict)
+static void
+refuse(struct channel *from, uint64_t session, const struct msg_auth_ask *m, const char *reason,
+	enum auth_verdict verdict)
 {
 	log_notice(session, "auth-refused", KEY_SPAN("ip", m->ip),
 		KEY_STR("service", m->service < SERVICE_COUNT ? service_name(m->service) : "none"),
@@ -354,8 +375,9 @@ static void refuse(struct channel *from, uint64_t session, const struct msg_auth
 	tell(from, session, verdict);
 }
 
-static void on_auth_ask(void *me, struct channel *from, uint64_t session,
-	const struct msg_auth_ask *m, const int *fd)
+static void
+on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_auth_ask *m,
+	const int *fd)
 {
 	struct auth *a = me;
 	const struct mechanism *mechanism = mechanism_find(m->mechanism);
@@ -393,8 +415,9 @@ static void on_auth_ask(void *me, struct channel *from, uint64_t session,
 		step(c, m->initial, m->has_initial);
 }
 
-static void on_auth_answer(void *me, struct channel *from, uint64_t session,
-	const struct msg_auth_answer *m, const int *fd)
+static void
+on_auth_answer(void *me, struct channel *from, uint64_t session, const struct msg_auth_answer *m,
+	const int *fd)
 {
 	struct conversation *c = find(me, from, session); /* it is there: hour() said so */
 
@@ -402,15 +425,17 @@ static void on_auth_answer(void *me, struct channel *from, uint64_t session,
 	step(c, m->data, true);
 }
 
-static void on_auth_cancel(void *me, struct channel *from, uint64_t session,
-	const struct msg_auth_cancel *m, const int *fd)
+static void
+on_auth_cancel(void *me, struct channel *from, uint64_t session, const struct msg_auth_cancel *m,
+	const int *fd)
 {
 	(void)m;
 	(void)fd;
 	conversation_free(find(me, from, session));
 }
 
-static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t session)
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t session)
 {
 	const struct conversation *c = find(me, from, session);
 
@@ -420,12 +445,14 @@ static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t se
 	return c->state == CHALLENGED ? HOUR_CHALLENGED : HOUR_WAITING;
 }
 
-static void on_gone(void *me, struct channel *from)
+static void
+on_gone(void *me, struct channel *from)
 {
 	conversations_drop(me, from);
 }
 
-void conversations_drop(struct auth *a, const struct channel *front_end)
+void
+conversations_drop(struct auth *a, const struct channel *front_end)
 {
 	struct conversation *c = TAILQ_FIRST(&a->conversations.all), *after;
 
@@ -436,7 +463,8 @@ void conversations_drop(struct auth *a, const struct channel *front_end)
 	}
 }
 
-void conversations_hurry(struct auth *a)
+void
+conversations_hurry(struct auth *a)
 {
 	struct conversation *c = TAILQ_FIRST(&a->conversations.all), *after;
 

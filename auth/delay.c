@@ -16,7 +16,8 @@ struct delays {
 	struct recent *addresses, *users;
 };
 
-struct delays *delays_new(void)
+struct delays *
+delays_new(void)
 {
 	struct delays *d = must_alloc(sizeof(*d));
 
@@ -26,7 +27,8 @@ struct delays *delays_new(void)
 	return d;
 }
 
-void delays_free(struct delays **d)
+void
+delays_free(struct delays **d)
 {
 	if (*d == NULL)
 		return;
@@ -37,7 +39,8 @@ void delays_free(struct delays **d)
 }
 
 /* The part of an address that one client cannot change at will. */
-static struct digest digest_of_ip(const struct delays *d, struct span ip)
+static struct digest
+digest_of_ip(const struct delays *d, struct span ip)
 {
 	struct in6_addr six;
 	char text[MOST_IP + 1];
@@ -52,8 +55,8 @@ static struct digest digest_of_ip(const struct delays *d, struct span ip)
 	return digest_of(&d->key, &ip, 1);
 }
 
-static uint32_t cost(
-	struct recent *r, const struct digest *digest, uint64_t now, uint32_t first, uint32_t most)
+static uint32_t
+cost(struct recent *r, const struct digest *digest, uint64_t now, uint32_t first, uint32_t most)
 {
 	struct recent_mark *mark = recent_touch(r, digest);
 	uint64_t seconds = first;
@@ -68,8 +71,9 @@ static uint32_t cost(
 	return seconds < most ? (uint32_t)seconds : most;
 }
 
-uint32_t delays_failed(struct delays *d, struct span ip, struct span user, uint64_t now,
-	uint32_t first, uint32_t most)
+uint32_t
+delays_failed(struct delays *d, struct span ip, struct span user, uint64_t now, uint32_t first,
+	uint32_t most)
 {
 	struct digest of_ip = digest_of_ip(d, ip);
 	struct digest of_user = digest_of(&d->key, &user, 1);
@@ -80,7 +84,8 @@ uint32_t delays_failed(struct delays *d, struct span ip, struct span user, uint6
 	return a > b ? a : b;
 }
 
-void delays_right(struct delays *d, struct span user)
+void
+delays_right(struct delays *d, struct span user)
 {
 	struct digest of_user = digest_of(&d->key, &user, 1);
 

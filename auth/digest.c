@@ -5,12 +5,14 @@
 
 #include "common/secret.h"
 
-void digest_key_new(struct digest_key *key)
+void
+digest_key_new(struct digest_key *key)
 {
 	secret_random(key->at, sizeof(key->at));
 }
 
-struct digest digest_of(const struct digest_key *key, const struct span *parts, size_t count)
+struct digest
+digest_of(const struct digest_key *key, const struct span *parts, size_t count)
 {
 	struct hmac_sha256_ctx context;
 	struct digest made;

@@ -34,7 +34,8 @@ struct hash_pool {
 	struct hash_worker workers[MOST_PEERS_OF_A_KIND];
 };
 
-struct hash_pool *hash_pool_new(struct event_base *base)
+struct hash_pool *
+hash_pool_new(struct event_base *base)
 {
 	struct hash_pool *p = must_alloc(sizeof(*p));
 
@@ -43,7 +44,8 @@ struct hash_pool *hash_pool_new(struct event_base *base)
 	return p;
 }
 
-static void job_free(struct hash_job *job)
+static void
+job_free(struct hash_job *job)
 {
 	if (job->limit != NULL)
 		event_free(job->limit);
@@ -53,7 +55,8 @@ static void job_free(struct hash_job *job)
 }
 
 /* Tells the asker, if there is one; the job may then be freed. */
-static void job_tell(struct hash_job *job, enum hash_result result)
+static void
+job_tell(struct hash_job *job, enum hash_result result)
 {
 	void (*done)(void *me, enum hash_result r) = job->done;
 
@@ -62,14 +65,16 @@ static void job_tell(struct hash_job *job, enum hash_result result)
 		done(job->me, result);
 }
 
-static void queue_remove(struct hash_pool *p, struct hash_job *job)
+static void
+queue_remove(struct hash_pool *p, struct hash_job *job)
 {
 	TAILQ_REMOVE(&p->waiting, job, next);
 	p->waiting_count--;
 }
 
 /* Gives what waits to who is idle. */
-static void hand_out(struct hash_pool *p)
+static void
+hand_out(struct hash_pool *p)
 {
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
 		struct hash_worker *w = &p->workers[i];
@@ -93,7 +98,8 @@ static void hand_out(struct hash_pool *p)
 }
 
 /* Waited too long: the asker hears so now. A worker that has it is busy until it answers. */
-static void on_limit(evutil_socket_t fd, short what, void *arg)
+static void
+on_limit(evutil_socket_t fd, short what, void *arg)
 {
 	struct hash_job *job = arg;
 	struct hash_pool *p = job->pool;
@@ -110,7 +116,8 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 		job_free(job);
 }
 
-struct hash_job *hash_pool_ask(struct hash_pool *p, struct span hash, struct span password,
+struct hash_job *
+hash_pool_ask(struct hash_pool *p, struct span hash, struct span password,
 	void (*done)(void *me, enum hash_result result), void *me)
 {
 	static const struct timeval limit = {HASH_WAIT_SECONDS, 0};
@@ -139,7 +146,8 @@ struct hash_job *hash_pool_ask(struct hash_pool *p, struct span hash, struct spa
 	return job;
 }
 
-void hash_pool_forget(struct hash_pool *p, struct hash_job **job)
+void
+hash_pool_forget(struct hash_pool *p, struct hash_job **job)
 {
 	struct hash_job *j = *job;
 
@@ -153,13 +161,15 @@ void hash_pool_forget(struct hash_pool *p, struct hash_job **job)
 	job_free(j);
 }
 
-void hash_pool_came(struct hash_pool *p, struct channel *worker)
+void
+hash_pool_came(struct hash_pool *p, struct channel *worker)
 {
 	p->workers[channel_peer_index(worker)].channel = worker;
 	hand_out(p);
 }
 
-void hash_pool_gone(struct hash_pool *p, struct channel *worker)
+void
+hash_pool_gone(struct hash_pool *p, struct channel *worker)
 {
 	struct hash_worker *w = &p->workers[channel_peer_index(worker)];
 	struct hash_job *job = w->job;
@@ -183,7 +193,8 @@ void hash_pool_gone(struct hash_pool *p, struct channel *worker)
 	}
 }
 
-uint32_t hash_pool_hour(const struct hash_pool *p, const struct channel *worker, uint64_t id)
+uint32_t
+hash_pool_hour(const struct hash_pool *p, const struct channel *worker, uint64_t id)
 {
 	const struct hash_worker *w = &p->workers[channel_peer_index(worker)];
 
@@ -191,7 +202,8 @@ uint32_t hash_pool_hour(const struct hash_pool *p, const struct channel *worker,
 									  : HOUR_NONE;
 }
 
-void hash_pool_told(struct hash_pool *p, struct channel *worker, bool right)
+void
+hash_pool_told(struct hash_pool *p, struct channel *worker, bool right)
 {
 	struct hash_worker *w = &p->workers[channel_peer_index(worker)];
 	struct hash_job *job = w->job;
@@ -202,7 +214,8 @@ void hash_pool_told(struct hash_pool *p, struct channel *worker, bool right)
 	hand_out(p);
 }
 
-void hash_pool_free(struct hash_pool **pool)
+void
+hash_pool_free(struct hash_pool **pool)
 {
 	struct hash_pool *p = *pool;
 	struct hash_job *job;

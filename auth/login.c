@@ -5,7 +5,8 @@
 
 #include "common/address.h"
 
-void login_init(struct login *l)
+void
+login_init(struct login *l)
 {
 	memset(l, 0, sizeof(*l));
 	l->key = TEXT_UP_TO(MOST_ADDRESS);
@@ -13,7 +14,8 @@ void login_init(struct login *l)
 	l->password_record = TEXT_UP_TO(LOGIN_MOST_RECORD);
 }
 
-void login_clear(struct login *l)
+void
+login_clear(struct login *l)
 {
 	text_clear(&l->key);
 	text_clear(&l->user_record);
@@ -21,7 +23,8 @@ void login_clear(struct login *l)
 	login_init(l);
 }
 
-bool login_key(struct span name, const struct settings *s, struct text *key)
+bool
+login_key(struct span name, const struct settings *s, struct text *key)
 {
 	struct text whole = TEXT_UP_TO(MOST_ADDRESS);
 	struct address address;
@@ -40,7 +43,8 @@ bool login_key(struct span name, const struct settings *s, struct text *key)
 	return ok;
 }
 
-bool login_find(struct login *l, struct table *users, struct table *passwords)
+bool
+login_find(struct login *l, struct table *users, struct table *passwords)
 {
 	struct span key = text_span(&l->key);
 	enum table_result user = table_get(users, key, &l->user_record);

@@ -17,7 +17,8 @@ static const struct mechanism mechanisms[] = {
 };
 /* clang-format on */
 
-const struct mechanism *mechanism_find(struct span name)
+const struct mechanism *
+mechanism_find(struct span name)
 {
 	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
 		if (span_equal_nocase(name, span_str(mechanisms[i].name)))
@@ -27,7 +28,8 @@ const struct mechanism *mechanism_find(struct span name)
 
 /* The library asks whether the password is right: we take the claim and say no. Its own "no" is
  * not used; the verdict comes from a worker later. */
-static int on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
+static int
+on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
 {
 	struct sasl *s = gsasl_session_hook_get(session);
 
@@ -41,7 +43,8 @@ static int on_question(Gsasl *library, Gsasl_session *session, Gsasl_property qu
 	return GSASL_AUTHENTICATION_ERROR;
 }
 
-Gsasl *mechanisms_open(void)
+Gsasl *
+mechanisms_open(void)
 {
 	Gsasl *library = NULL;
 
@@ -56,7 +59,8 @@ Gsasl *mechanisms_open(void)
 	return library;
 }
 
-bool sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
+bool
+sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
 {
 	memset(s, 0, sizeof(*s));
 	s->row = row;
@@ -66,7 +70,8 @@ bool sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
 	return true;
 }
 
-void sasl_clear(struct sasl *s)
+void
+sasl_clear(struct sasl *s)
 {
 	/* The claim lies in the library's memory, which it frees as it is. */
 	if (s->claimed && s->claim.password.len > 0)
@@ -77,7 +82,8 @@ void sasl_clear(struct sasl *s)
 }
 
 /* Looks at a message before the library does: it works on C strings. */
-static enum sasl_result check(const struct mechanism *row, struct span data)
+static enum sasl_result
+check(const struct mechanism *row, struct span data)
 {
 	unsigned int nuls = 0;
 
@@ -93,7 +99,8 @@ static enum sasl_result check(const struct mechanism *row, struct span data)
 }
 
 /* One step of the library. */
-static enum sasl_result step(struct sasl *s, struct span data, struct text *challenge)
+static enum sasl_result
+step(struct sasl *s, struct span data, struct text *challenge)
 {
 	char *out = NULL;
 	size_t len = 0;
@@ -128,7 +135,8 @@ static enum sasl_result step(struct sasl *s, struct span data, struct text *chal
 	}
 }
 
-enum sasl_result sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challenge)
+enum sasl_result
+sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challenge)
 {
 	enum sasl_result result;
 

@@ -21,7 +21,8 @@ struct recent {
 	TAILQ_HEAD(, entry) by_age; /* the oldest first */
 };
 
-struct recent *recent_new(size_t most)
+struct recent *
+recent_new(size_t most)
 {
 	struct recent *r = must_alloc(sizeof(*r));
 
@@ -34,7 +35,8 @@ struct recent *recent_new(size_t most)
 }
 
 /* The digest is keyed: its first bytes are as good as any hash of it. */
-static struct chain *bucket_of(struct recent *r, const struct digest *d)
+static struct chain *
+bucket_of(struct recent *r, const struct digest *d)
 {
 	uint64_t n;
 
@@ -42,7 +44,8 @@ static struct chain *bucket_of(struct recent *r, const struct digest *d)
 	return &r->bucket[n & (r->buckets - 1)];
 }
 
-static struct entry *find(struct recent *r, const struct digest *d)
+static struct entry *
+find(struct recent *r, const struct digest *d)
 {
 	struct entry *e;
 
@@ -52,7 +55,8 @@ static struct entry *find(struct recent *r, const struct digest *d)
 	return NULL;
 }
 
-static void drop(struct recent *r, struct entry *e)
+static void
+drop(struct recent *r, struct entry *e)
 {
 	LIST_REMOVE(e, chain);
 	TAILQ_REMOVE(&r->by_age, e, age);
@@ -61,14 +65,16 @@ static void drop(struct recent *r, struct entry *e)
 	free(e);
 }
 
-struct recent_mark *recent_find(struct recent *r, const struct digest *d)
+struct recent_mark *
+recent_find(struct recent *r, const struct digest *d)
 {
 	struct entry *e = find(r, d);
 
 	return e == NULL ? NULL : &e->mark;
 }
 
-struct recent_mark *recent_touch(struct recent *r, const struct digest *d)
+struct recent_mark *
+recent_touch(struct recent *r, const struct digest *d)
 {
 	struct entry *e = find(r, d);
 
@@ -86,7 +92,8 @@ struct recent_mark *recent_touch(struct recent *r, const struct digest *d)
 	return &e->mark;
 }
 
-void recent_forget(struct recent *r, const struct digest *d)
+void
+recent_forget(struct recent *r, const struct digest *d)
 {
 	struct entry *e = find(r, d);
 
@@ -94,18 +101,21 @@ void recent_forget(struct recent *r, const struct digest *d)
 		drop(r, e);
 }
 
-void recent_clear(struct recent *r)
+void
+recent_clear(struct recent *r)
 {
 	while (!TAILQ_EMPTY(&r->by_age))
 		drop(r, TAILQ_FIRST(&r->by_age));
 }
 
-size_t recent_count(const struct recent *r)
+size_t
+recent_count(const struct recent *r)
 {
 	return r->count;
 }
 
-void recent_free(struct recent **r)
+void
+recent_free(struct recent **r)
 {
 	if (*r == NULL)
 		return;

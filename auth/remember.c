@@ -12,7 +12,8 @@ struct remember {
 	struct recent *right;
 };
 
-struct remember *remember_new(void)
+struct remember *
+remember_new(void)
 {
 	struct remember *r = must_alloc(sizeof(*r));
 
@@ -21,7 +22,8 @@ struct remember *remember_new(void)
 	return r;
 }
 
-void remember_free(struct remember **r)
+void
+remember_free(struct remember **r)
 {
 	if (*r == NULL)
 		return;
@@ -31,15 +33,16 @@ void remember_free(struct remember **r)
 	*r = NULL;
 }
 
-static struct digest digest_of_login(
-	const struct remember *r, struct span user, struct span password, struct span hash)
+static struct digest
+digest_of_login(const struct remember *r, struct span user, struct span password, struct span hash)
 {
 	const struct span parts[] = {user, password, hash};
 
 	return digest_of(&r->key, parts, 3);
 }
 
-bool remember_knows(struct remember *r, struct span user, struct span password, struct span hash,
+bool
+remember_knows(struct remember *r, struct span user, struct span password, struct span hash,
 	uint64_t now, uint64_t seconds)
 {
 	struct digest d = digest_of_login(r, user, password, hash);
@@ -53,7 +56,8 @@ bool remember_knows(struct remember *r, struct span user, struct span password, 
 	return false;
 }
 
-void remember_add(
+void
+remember_add(
 	struct remember *r, struct span user, struct span password, struct span hash, uint64_t now)
 {
 	struct digest d = digest_of_login(r, user, password, hash);

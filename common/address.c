@@ -11,29 +11,34 @@
 #define MOST_LABEL   63 /* octets, RFC 1035 2.3.4 */
 #define MOST_LITERAL 46 /* an IPv6 address as text, INET6_ADDRSTRLEN */
 
-static bool is_digit(unsigned char c)
+static bool
+is_digit(unsigned char c)
 {
 	return c >= '0' && c <= '9';
 }
 
-static bool is_let_dig(unsigned char c)
+static bool
+is_let_dig(unsigned char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c);
 }
 
 /* RFC 5322 3.2.3 */
-static bool is_atext(unsigned char c)
+static bool
+is_atext(unsigned char c)
 {
 	return is_let_dig(c) || (c != 0 && c < 0x80 && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
-static bool is_control(unsigned char c)
+static bool
+is_control(unsigned char c)
 {
 	return c < 0x20 || c == 0x7f;
 }
 
 /* Takes one character beyond ASCII (UTF8-non-ascii, RFC 6532 3.1). C1 controls are none. */
-static bool take_utf8(struct span *in, ucs4_t *c)
+static bool
+take_utf8(struct span *in, ucs4_t *c)
 {
 	int n;
 
@@ -47,7 +52,8 @@ static bool take_utf8(struct span *in, ucs4_t *c)
 }
 
 /* Why does a parser not like what stands at the front? */
-static enum address_error error_at(struct span in, bool utf8)
+static enum address_error
+error_at(struct span in, bool utf8)
 {
 	if (in.len > 0 && is_control(in.at[0]))
 		return ADDRESS_CONTROL;
@@ -59,7 +65,8 @@ static enum address_error error_at(struct span in, bool utf8)
 }
 
 /* Dot-string = Atom *("." Atom) (RFC 5321 4.1.2; UTF8-non-ascii by RFC 6531 3.3). */
-static enum address_error take_dot_string(struct span *in, bool utf8, struct address *a)
+static enum address_error
+take_dot_string(struct span *in, bool utf8, struct address *a)
 {
 	struct span rest = *in;
 	bool after_dot = true, beyond = false;
@@ -90,7 +97,8 @@ static enum address_error take_dot_string(struct span *in, bool utf8, struct add
 }
 
 /* Quoted-string = DQUOTE *QcontentSMTP DQUOTE (RFC 5321 4.1.2): neither controls nor folding. */
-static enum address_error take_quoted_string(struct span *in, bool utf8, struct address *a)
+static enum address_error
+take_quoted_string(struct span *in, bool utf8, struct address *a)
 {
 	struct span rest = *in;
 	bool beyond = false;
@@ -121,7 +129,8 @@ static enum address_error take_quoted_string(struct span *in, bool utf8, struct 
 	return ADDRESS_OK;
 }
 
-static enum address_error take_local(struct span *in, bool utf8, struct address *a)
+static enum address_error
+take_local(struct span *in, bool utf8, struct address *a)
 {
 	enum address_error e;
 	struct span before = *in;
@@ -139,7 +148,8 @@ static enum address_error take_local(struct span *in, bool utf8, struct address 
 
 /* A U-label has letters, marks and digits; and the few characters that RFC 5892 2.6 lets in by
  * context (appendix A). */
-static bool is_label_character(ucs4_t c)
+static bool
+is_label_character(ucs4_t c)
 {
 	static const ucs4_t by_context[] = {0xb7, 0x375, 0x5f3, 0x5f4, 0x200c, 0x200d, 0x30fb};
 
@@ -151,7 +161,8 @@ static bool is_label_character(ucs4_t c)
 }
 
 /* sub-domain = Let-dig [Ldh-str] / U-label */
-static bool take_label(struct span *in, bool utf8, bool *beyond)
+static bool
+take_label(struct span *in, bool utf8, bool *beyond)
 {
 	struct span rest = *in, before;
 	bool hyphen = true; /* none at the start */
@@ -184,7 +195,8 @@ static bool take_label(struct span *in, bool utf8, bool *beyond)
 
 /* address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]" (RFC 5321 4.1.3). No other tag is registered.
  */
-static bool take_literal(struct span *in)
+static bool
+take_literal(struct span *in)
 {
 	struct span rest = *in, inner;
 	unsigned char address[sizeof(struct in6_addr)];
@@ -201,8 +213,8 @@ static bool take_literal(struct span *in)
 	return true;
 }
 
-static bool take_domain(
-	struct span *in, bool utf8, struct span *domain, bool *literal, bool *beyond)
+static bool
+take_domain(struct span *in, bool utf8, struct span *domain, bool *literal, bool *beyond)
 {
 	struct span rest = *in;
 
@@ -224,7 +236,8 @@ static bool take_domain(
 	return true;
 }
 
-bool address_take_domain(struct span *in, bool utf8, struct span *domain, bool *literal)
+bool
+address_take_domain(struct span *in, bool utf8, struct span *domain, bool *literal)
 {
 	struct span rest = *in, found;
 	bool is_literal, beyond = false;
@@ -238,7 +251,8 @@ bool address_take_domain(struct span *in, bool utf8, struct span *domain, bool *
 }
 
 /* Of a domain that did not parse, the reason that a person can act upon. */
-static enum address_error domain_error(struct span in, bool utf8)
+static enum address_error
+domain_error(struct span in, bool utf8)
 {
 	for (size_t i = 0; i < in.len && in.at[i] != '>'; i++) {
 		enum address_error e = error_at(span_part(in, i, in.len), utf8);
@@ -248,7 +262,8 @@ static enum address_error domain_error(struct span in, bool utf8)
 	return ADDRESS_SYNTAX;
 }
 
-enum address_error address_take_mailbox(struct span *in, bool utf8, struct address *a)
+enum address_error
+address_take_mailbox(struct span *in, bool utf8, struct address *a)
 {
 	struct address found = {SPAN_NONE, SPAN_NONE, false, false, false};
 	struct span rest = *in;
@@ -269,7 +284,8 @@ enum address_error address_take_mailbox(struct span *in, bool utf8, struct addre
 }
 
 /* A-d-l ":" (RFC 5321 4.1.2): accepted, ignored (3.3, appendix C). */
-static enum address_error take_source_route(struct span *in, bool utf8)
+static enum address_error
+take_source_route(struct span *in, bool utf8)
 {
 	struct span domain;
 	bool literal, beyond = false;
@@ -284,7 +300,8 @@ static enum address_error take_source_route(struct span *in, bool utf8)
 	return span_take(in, ':') ? ADDRESS_OK : domain_error(*in, utf8);
 }
 
-enum address_error address_take_path(struct span *in, bool allow_null, bool utf8, struct address *a)
+enum address_error
+address_take_path(struct span *in, bool allow_null, bool utf8, struct address *a)
 {
 	static const struct address none = {{NULL, 0}, {NULL, 0}, false, false, false};
 	struct address found = none;
@@ -323,14 +340,16 @@ out:
 
 /* --- the key --- */
 
-static void lower_ascii(struct text *t)
+static void
+lower_ascii(struct text *t)
 {
 	for (size_t i = 0; i < t->len; i++)
 		if (t->at[i] >= 'A' && t->at[i] <= 'Z')
 			t->at[i] = (unsigned char)(t->at[i] + ('a' - 'A'));
 }
 
-static bool is_ascii(struct span s)
+static bool
+is_ascii(struct span s)
 {
 	for (size_t i = 0; i < s.len; i++)
 		if (s.at[i] >= 0x80)
@@ -339,7 +358,8 @@ static bool is_ascii(struct span s)
 }
 
 /* Replaces what is in `t` by its normal form C, and for domains by its lower case beyond ASCII. */
-static void normalize(struct text *t, bool lower)
+static void
+normalize(struct text *t, bool lower)
 {
 	uint8_t *made;
 	size_t len;
@@ -359,7 +379,8 @@ static void normalize(struct text *t, bool lower)
 	free(made);
 }
 
-static void unquote(struct span quoted, struct text *to)
+static void
+unquote(struct span quoted, struct text *to)
 {
 	for (size_t i = 1; i + 1 < quoted.len; i++) {
 		if (quoted.at[i] == '\\')
@@ -368,7 +389,8 @@ static void unquote(struct span quoted, struct text *to)
 	}
 }
 
-static void add_local(struct text *to, struct span local)
+static void
+add_local(struct text *to, struct span local)
 {
 	struct address a = {SPAN_NONE, SPAN_NONE, false, false, false};
 	struct span in = local;
@@ -388,7 +410,8 @@ static void add_local(struct text *to, struct span local)
 	text_add_byte(to, '"');
 }
 
-bool address_key(const struct address *a, struct text *to)
+bool
+address_key(const struct address *a, struct text *to)
 {
 	struct text part = TEXT_UP_TO((size_t)4 * (MOST_LOCAL_PART + MOST_DOMAIN));
 	bool failed;

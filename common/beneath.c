@@ -13,17 +13,20 @@
 #define MOST_TRIES 16 /* openat2 says EAGAIN when somebody renames meanwhile */
 
 /* O_TMPFILE contains the bit of O_DIRECTORY: the name is a directory, the result is a file. */
-static bool wants_directory(int flags)
+static bool
+wants_directory(int flags)
 {
 	return (flags & O_DIRECTORY) != 0 && (flags & O_TMPFILE) != O_TMPFILE;
 }
 
-static bool makes_file(int flags)
+static bool
+makes_file(int flags)
 {
 	return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-static int openat2_in(int directory, const char *name, int flags, mode_t mode)
+static int
+openat2_in(int directory, const char *name, int flags, mode_t mode)
 {
 	struct open_how how;
 	long fd;
@@ -40,7 +43,8 @@ static int openat2_in(int directory, const char *name, int flags, mode_t mode)
 }
 
 /* Kernels before 5.6: one component after the other, none of them a link. */
-static int walk_in(int directory, const char *name, int flags, mode_t mode)
+static int
+walk_in(int directory, const char *name, int flags, mode_t mode)
 {
 	char part[256];
 	int at = directory, next, saved;
@@ -86,7 +90,8 @@ static int walk_in(int directory, const char *name, int flags, mode_t mode)
 	}
 }
 
-int open_in(int directory, const char *name, int flags, mode_t mode)
+int
+open_in(int directory, const char *name, int flags, mode_t mode)
 {
 	struct stat st;
 	bool any = (flags & O_PATH) != 0 || wants_directory(flags);
@@ -126,7 +131,8 @@ fail:
 	return -1;
 }
 
-int write_all(int fd, const void *at, size_t len)
+int
+write_all(int fd, const void *at, size_t len)
 {
 	const unsigned char *from = at;
 
@@ -143,7 +149,8 @@ int write_all(int fd, const void *at, size_t len)
 	return 0;
 }
 
-ssize_t read_at(int fd, void *to, size_t len, off_t from)
+ssize_t
+read_at(int fd, void *to, size_t len, off_t from)
 {
 	unsigned char *into = to;
 	size_t got = 0;

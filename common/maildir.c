@@ -20,7 +20,8 @@ static const char *const subdirectories[] = {"cur", "new", "tmp"};
 #define SUBDIRECTORIES (sizeof(subdirectories) / sizeof(subdirectories[0]))
 
 /* A slash would be a directory, a colon begins the flags (and a comma the sizes). */
-static void write_host(const char *host, char to[MOST_HOST_IN_NAME + 1])
+static void
+write_host(const char *host, char to[MOST_HOST_IN_NAME + 1])
 {
 	size_t at = 0;
 
@@ -34,7 +35,8 @@ static void write_host(const char *host, char to[MOST_HOST_IN_NAME + 1])
 	to[at] = '\0';
 }
 
-struct maildir_name maildir_name_new(const char *host, uint64_t size, uint64_t vsize)
+struct maildir_name
+maildir_name_new(const char *host, uint64_t size, uint64_t vsize)
 {
 	static unsigned long count;
 	struct maildir_name name;
@@ -51,12 +53,14 @@ struct maildir_name maildir_name_new(const char *host, uint64_t size, uint64_t v
 	return name;
 }
 
-static int open_directory(int at, const char *name)
+static int
+open_directory(int at, const char *name)
 {
 	return open_in(at, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
-static int close_keeping_errno(int fd, int result)
+static int
+close_keeping_errno(int fd, int result)
 {
 	int saved = errno;
 
@@ -66,7 +70,8 @@ static int close_keeping_errno(int fd, int result)
 	return result;
 }
 
-static int sync_directory(int at, const char *name)
+static int
+sync_directory(int at, const char *name)
 {
 	int fd = open_directory(at, name);
 
@@ -76,7 +81,8 @@ static int sync_directory(int at, const char *name)
 }
 
 /* 1: made, 0: was there (whatever it is: opening it as a directory tells), -1. */
-static int make_directory(int at, const char *name)
+static int
+make_directory(int at, const char *name)
 {
 	if (mkdirat(at, name, 0700) == 0)
 		return 1;
@@ -84,7 +90,8 @@ static int make_directory(int at, const char *name)
 }
 
 /* cur, new and tmp in the open directory `fd`, durable when any was made. */
-static int make_subdirectories(int fd)
+static int
+make_subdirectories(int fd)
 {
 	bool made = false;
 
@@ -98,7 +105,8 @@ static int make_subdirectories(int fd)
 }
 
 /* Each must be a directory of its own, not a link to one (HARDENING F1). */
-static int check_subdirectories(int fd)
+static int
+check_subdirectories(int fd)
 {
 	struct stat st;
 
@@ -114,7 +122,8 @@ static int check_subdirectories(int fd)
 }
 
 /* Components that are names, with one slash between: 0 or EINVAL, ENAMETOOLONG. */
-static int path_error(const char *path)
+static int
+path_error(const char *path)
 {
 	for (;; path++) {
 		size_t len = strcspn(path, "/");
@@ -129,7 +138,8 @@ static int path_error(const char *path)
 }
 
 /* Opens `path` below `root`, making each missing directory, durable in its parent. */
-static int make_path(int root, const char *path)
+static int
+make_path(int root, const char *path)
 {
 	char part[MAILDIR_MOST_NAME + 1];
 	int at = root, next = -1, made;
@@ -154,7 +164,8 @@ static int make_path(int root, const char *path)
 	return close_keeping_errno(at == root ? -1 : at, -1);
 }
 
-int maildir_open(int root, const char *path, bool make)
+int
+maildir_open(int root, const char *path, bool make)
 {
 	int fd, error = path_error(path);
 
@@ -177,7 +188,8 @@ int maildir_open(int root, const char *path, bool make)
 	return fd;
 }
 
-int maildir_make(int parent, const char *name)
+int
+maildir_make(int parent, const char *name)
 {
 	int fd, marker, made;
 	bool here = strcmp(name, ".") == 0;
@@ -210,7 +222,8 @@ int maildir_make(int parent, const char *name)
 }
 
 /* A small file that appears whole or not at all; one that is there stays. */
-static int write_once(int maildir, const char *name, struct span content)
+static int
+write_once(int maildir, const char *name, struct span content)
 {
 	struct maildir_name tmp;
 	int fd = maildir_file(maildir, &tmp), result = -1, saved;
@@ -230,7 +243,8 @@ static int write_once(int maildir, const char *name, struct span content)
 	return close_keeping_errno(fd, result);
 }
 
-int maildir_make_standard(int maildir)
+int
+maildir_make_standard(int maildir)
 {
 	static const char *const folders[] = {".Drafts", ".Sent", ".Trash", ".Junk", ".Archive"};
 
@@ -243,7 +257,8 @@ int maildir_make_standard(int maildir)
 		maildir, MAILDIR_SUBSCRIPTIONS, SPAN("Drafts\nSent\nTrash\nJunk\nArchive\n"));
 }
 
-int maildir_file(int maildir, struct maildir_name *tmp_name)
+int
+maildir_file(int maildir, struct maildir_name *tmp_name)
 {
 	int fd, tmp;
 
@@ -265,7 +280,8 @@ int maildir_file(int maildir, struct maildir_name *tmp_name)
 
 /* Gives the open file `fd` another name. By its descriptor, so that nobody can put another file in
  * its place; an unnamed file has no other way in any case. */
-static int link_descriptor(int fd, int directory, const char *name)
+static int
+link_descriptor(int fd, int directory, const char *name)
 {
 	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
 
@@ -279,7 +295,8 @@ static int link_descriptor(int fd, int directory, const char *name)
 	return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
 }
 
-int maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir,
+int
+maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir,
 	const char *subdir, const char *name)
 {
 	int to, tmp, result;
@@ -302,7 +319,8 @@ int maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, 
 	return close_keeping_errno(to, result);
 }
 
-void maildir_drop(int maildir, const struct maildir_name *tmp_name)
+void
+maildir_drop(int maildir, const struct maildir_name *tmp_name)
 {
 	int tmp;
 
@@ -315,12 +333,14 @@ void maildir_drop(int maildir, const struct maildir_name *tmp_name)
 	close(tmp);
 }
 
-int maildir_sync(int maildir, const char *subdir)
+int
+maildir_sync(int maildir, const char *subdir)
 {
 	return sync_directory(maildir, subdir);
 }
 
-void maildir_sweep(int maildir)
+void
+maildir_sweep(int maildir)
 {
 	int fd = open_directory(maildir, "tmp");
 	time_t now = time(NULL);

@@ -9,7 +9,8 @@
 const char password_of_nobody[] =
 	"$y$j9T$FG8.4AmHxOLhWnSbh8lFy/$6a6CR4oWVLpKOtDiRhIoypFEpafASPMQhJ/PbHbdwJB";
 
-static void forget(char **made)
+static void
+forget(char **made)
 {
 	if (*made == NULL)
 		return;
@@ -18,7 +19,8 @@ static void forget(char **made)
 	*made = NULL;
 }
 
-bool password_prepare(struct span raw, struct text *to)
+bool
+password_prepare(struct span raw, struct text *to)
 {
 	struct text copy = TEXT_UP_TO(MOST_PASSWORD);
 	char *made = NULL;

@@ -14,14 +14,16 @@
 static struct crypt_data data;
 
 /* crypt_r gives NULL or a string that begins with '*' when it fails. */
-static const char *make_hash(const char *password, const char *setting)
+static const char *
+make_hash(const char *password, const char *setting)
 {
 	const char *made = crypt_r(password, setting, &data);
 
 	return made == NULL || made[0] == '*' ? NULL : made;
 }
 
-bool password_hash_new(struct span password, struct text *hash)
+bool
+password_hash_new(struct span password, struct text *hash)
 {
 	struct text copy = TEXT_UP_TO(MOST_PASSWORD);
 	char *setting = crypt_gensalt_ra(METHOD, 0, NULL, 0);
@@ -38,7 +40,8 @@ bool password_hash_new(struct span password, struct text *hash)
 	return made != NULL && !hash->failed;
 }
 
-bool password_verify(struct span hash, struct span password)
+bool
+password_verify(struct span hash, struct span password)
 {
 	struct text copy = TEXT_UP_TO(MOST_PASSWORD), setting = TEXT_UP_TO(MOST_HASH);
 	const char *made = NULL;

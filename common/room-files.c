@@ -33,13 +33,15 @@ struct ruleset {
 	uint64_t scoped; /* ABI 6 */
 };
 
-static long kernel_abi(void)
+static long
+kernel_abi(void)
 {
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
 /* Everything that this kernel can forbid. */
-static struct ruleset all_of(long abi, size_t *size)
+static struct ruleset
+all_of(long abi, size_t *size)
 {
 	struct ruleset all = {FS_FIRST_ABI, 0, 0};
 
@@ -58,7 +60,8 @@ static struct ruleset all_of(long abi, size_t *size)
 	return all;
 }
 
-static uint64_t rights_of(uint32_t rights)
+static uint64_t
+rights_of(uint32_t rights)
 {
 	uint64_t allowed = 0;
 
@@ -74,8 +77,8 @@ static uint64_t rights_of(uint32_t rights)
 	return allowed;
 }
 
-static void allow_path(
-	const struct room *room, int ruleset, const struct room_path *path, uint64_t handled)
+static void
+allow_path(const struct room *room, int ruleset, const struct room_path *path, uint64_t handled)
 {
 	struct landlock_path_beneath_attr rule;
 	struct stat st;
@@ -96,13 +99,15 @@ static void allow_path(
 	close(fd);
 }
 
-static uint8_t without(const struct room *room, const char *why)
+static uint8_t
+without(const struct room *room, const char *why)
 {
 	log_warning(0, "no-landlock", KEY_STR("room", room->name), KEY_STR("reason", why));
 	return 0;
 }
 
-uint8_t room_forbid_files(const struct room *room, const struct room_path *paths, size_t count)
+uint8_t
+room_forbid_files(const struct room *room, const struct room_path *paths, size_t count)
 {
 	struct ruleset all;
 	size_t size;

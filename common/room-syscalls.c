@@ -71,7 +71,8 @@ static const int refused[] = {
 /* clang-format on */
 
 /* Duplicates, and calls that this architecture does not have, are no failures. */
-static void check(const struct room *room, int result, const char *what)
+static void
+check(const struct room *room, int result, const char *what)
 {
 	if (result == 0 || result == -EEXIST || result == -EDOM)
 		return;
@@ -79,14 +80,16 @@ static void check(const struct room *room, int result, const char *what)
 	room_die(room, what);
 }
 
-static void allow(const struct room *room, scmp_filter_ctx filter, const int *calls)
+static void
+allow(const struct room *room, scmp_filter_ctx filter, const int *calls)
 {
 	for (; calls != NULL && *calls != -1; calls++)
 		check(room, seccomp_rule_add(filter, SCMP_ACT_ALLOW, *calls, 0),
 			"system call filter");
 }
 
-static bool lists(const int *calls, int call)
+static bool
+lists(const int *calls, int call)
 {
 	for (; calls != NULL && *calls != -1; calls++)
 		if (*calls == call)
@@ -95,7 +98,8 @@ static bool lists(const int *calls, int call)
 }
 
 /* Allows `call` where argument `number`, masked with `mask`, is `value`. */
-static void allow_if(const struct room *room, scmp_filter_ctx filter, int call, unsigned int number,
+static void
+allow_if(const struct room *room, scmp_filter_ctx filter, int call, unsigned int number,
 	scmp_datum_t mask, scmp_datum_t value)
 {
 	struct scmp_arg_cmp only = {number, SCMP_CMP_MASKED_EQ, mask, value};
@@ -107,7 +111,8 @@ static void allow_if(const struct room *room, scmp_filter_ctx filter, int call, 
 }
 
 /* Calls that are harmless with some arguments only. */
-static void allow_some(const struct room *room, scmp_filter_ctx filter)
+static void
+allow_some(const struct room *room, scmp_filter_ctx filter)
 {
 	const scmp_datum_t all = ~(scmp_datum_t)0;
 
@@ -126,7 +131,8 @@ static void allow_some(const struct room *room, scmp_filter_ctx filter)
 }
 
 /* A socket to the system's log, and none to the network. */
-static void allow_syslog(const struct room *room, scmp_filter_ctx filter)
+static void
+allow_syslog(const struct room *room, scmp_filter_ctx filter)
 {
 	struct scmp_arg_cmp local = {0, SCMP_CMP_EQ, AF_UNIX, 0},
 			    other = {0, SCMP_CMP_NE, AF_UNIX, 0};
@@ -142,7 +148,8 @@ static void allow_syslog(const struct room *room, scmp_filter_ctx filter)
 		"filter of sockets");
 }
 
-static void refuse(const struct room *room, scmp_filter_ctx filter)
+static void
+refuse(const struct room *room, scmp_filter_ctx filter)
 {
 	for (const int *call = refused; *call != -1; call++) {
 #ifdef ROOM_SANITIZED
@@ -160,7 +167,8 @@ static void refuse(const struct room *room, scmp_filter_ctx filter)
 
 #ifdef ROOM_EXPLAINS
 /* A developer's build (make CPPFLAGS=-DROOM_EXPLAINS): still forbids, but says what, on stderr. */
-static void explain(int signal, siginfo_t *info, void *context)
+static void
+explain(int signal, siginfo_t *info, void *context)
 {
 	char line[] = "system call 00000 is forbidden\n";
 	int n = info->si_syscall;
@@ -173,7 +181,8 @@ static void explain(int signal, siginfo_t *info, void *context)
 	_exit(ROOM_EXIT);
 }
 
-static uint32_t otherwise(void)
+static uint32_t
+otherwise(void)
 {
 	struct sigaction action = {.sa_sigaction = explain, .sa_flags = SA_SIGINFO};
 
@@ -181,19 +190,22 @@ static uint32_t otherwise(void)
 	return SCMP_ACT_TRAP;
 }
 #else
-static uint32_t otherwise(void)
+static uint32_t
+otherwise(void)
 {
 	return SCMP_ACT_KILL_PROCESS;
 }
 #endif
 
-static uint8_t without(const struct room *room, const char *why)
+static uint8_t
+without(const struct room *room, const char *why)
 {
 	log_warning(0, "no-seccomp", KEY_STR("room", room->name), KEY_STR("reason", why));
 	return 0;
 }
 
-uint8_t room_forbid_syscalls(const struct room *room)
+uint8_t
+room_forbid_syscalls(const struct room *room)
 {
 	scmp_filter_ctx filter;
 

@@ -25,7 +25,8 @@
 #define MOST_GROUPS	  256
 #define MOST_MAPS_LINE	  4352 /* a path, and what stands before it */
 
-void room_die(const struct room *room, const char *what)
+void
+room_die(const struct room *room, const char *what)
 {
 	log_error(0, "not-confined", KEY_STR("room", room->name), KEY_STR("what", what), KEY_ERRNO);
 	_exit(ROOM_EXIT);
@@ -33,12 +34,14 @@ void room_die(const struct room *room, const char *what)
 
 /* --- capabilities --- */
 
-static bool capability_exists(unsigned int c)
+static bool
+capability_exists(unsigned int c)
 {
 	return c < MOST_CAPABILITIES && prctl(PR_CAPBSET_READ, (unsigned long)c, 0, 0, 0) >= 0;
 }
 
-static uint64_t capabilities_of(cap_flag_t set)
+static uint64_t
+capabilities_of(cap_flag_t set)
 {
 	cap_t now = cap_get_proc();
 	cap_flag_value_t value;
@@ -54,7 +57,8 @@ static uint64_t capabilities_of(cap_flag_t set)
 }
 
 /* Permitted and effective become `bits`, inheritable `inherit`. 0 or -1 with errno. */
-static int capabilities_set(uint64_t bits, uint64_t inherit)
+static int
+capabilities_set(uint64_t bits, uint64_t inherit)
 {
 	cap_t wanted = cap_init();
 	int result = -1;
@@ -77,7 +81,8 @@ out:
 	return result;
 }
 
-static int bounding_limit(uint64_t bits)
+static int
+bounding_limit(uint64_t bits)
 {
 	for (unsigned int c = 0; capability_exists(c); c++)
 		if ((bits >> c & 1) == 0 &&
@@ -87,7 +92,8 @@ static int bounding_limit(uint64_t bits)
 	return 0;
 }
 
-static int ambient_set(uint64_t bits)
+static int
+ambient_set(uint64_t bits)
 {
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -1;
@@ -98,7 +104,8 @@ static int ambient_set(uint64_t bits)
 	return 0;
 }
 
-static uint64_t ambient_get(void)
+static uint64_t
+ambient_get(void)
 {
 	uint64_t bits = 0;
 
@@ -108,7 +115,8 @@ static uint64_t ambient_get(void)
 	return bits;
 }
 
-int room_limit_capabilities(uint64_t capabilities)
+int
+room_limit_capabilities(uint64_t capabilities)
 {
 	/* Root of a container may have fewer than we ask for: what is missing shows where it is
 	 * used. */
@@ -127,7 +135,8 @@ int room_limit_capabilities(uint64_t capabilities)
 
 /* --- becoming a user --- */
 
-static bool groups_are(const uint32_t *groups, size_t count)
+static bool
+groups_are(const uint32_t *groups, size_t count)
 {
 	gid_t now[MOST_GROUPS];
 	int n = getgroups(MOST_GROUPS, now);
@@ -151,7 +160,8 @@ static bool groups_are(const uint32_t *groups, size_t count)
 	return true;
 }
 
-static bool user_is(uint32_t uid, uint32_t gid)
+static bool
+user_is(uint32_t uid, uint32_t gid)
 {
 	uid_t ruid, euid, suid;
 	gid_t rgid, egid, sgid;
@@ -161,7 +171,8 @@ static bool user_is(uint32_t uid, uint32_t gid)
 	       sgid == gid;
 }
 
-static int change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count)
+static int
+change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count)
 {
 	gid_t list[MOST_GROUPS];
 
@@ -183,7 +194,8 @@ static int change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_
 	return 0;
 }
 
-static bool root_can_be_had(uint32_t uid, uint32_t gid, uint64_t capabilities)
+static bool
+root_can_be_had(uint32_t uid, uint32_t gid, uint64_t capabilities)
 {
 	if (uid != 0 && (capabilities >> CAP_SETUID & 1) == 0 &&
 		(setresuid(0, 0, 0) == 0 || setuid(0) == 0))
@@ -191,7 +203,8 @@ static bool root_can_be_had(uint32_t uid, uint32_t gid, uint64_t capabilities)
 	return gid != 0 && (capabilities >> CAP_SETGID & 1) == 0 && setresgid(0, 0, 0) == 0;
 }
 
-int room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count,
+int
+room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_count,
 	uint64_t capabilities)
 {
 	if (geteuid() == 0) {
@@ -225,7 +238,8 @@ int room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group
 
 /* --- entering --- */
 
-static void set_limits(const struct room *room)
+static void
+set_limits(const struct room *room)
 {
 	struct rlimit limit = {0, 0};
 
@@ -252,7 +266,8 @@ static void set_limits(const struct room *room)
  */
 const char *__asan_default_options(void);
 
-const char *__asan_default_options(void)
+const char *
+__asan_default_options(void)
 {
 	return "detect_leaks=0";
 }
@@ -261,7 +276,8 @@ const char *__asan_default_options(void)
 #ifndef ROOM_SANITIZED
 /* Locks every private writable mapping: data, heap, stack. Needs /proc, so it comes before chroot.
  */
-static bool lock_writable(void)
+static bool
+lock_writable(void)
 {
 	unsigned long from, to;
 	char rights[5];
@@ -279,7 +295,8 @@ static bool lock_writable(void)
 }
 #endif
 
-static void guard_memory(const struct room *room)
+static void
+guard_memory(const struct room *room)
 {
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
 		room_die(room, "not dumpable");
@@ -297,7 +314,8 @@ static void guard_memory(const struct room *room)
 #endif
 }
 
-static bool change_root(const struct room *room, int empty)
+static bool
+change_root(const struct room *room, int empty)
 {
 	struct stat root, wanted;
 
@@ -313,7 +331,8 @@ static bool change_root(const struct room *room, int empty)
 	return true;
 }
 
-static uint64_t drop_capabilities(const struct room *room)
+static uint64_t
+drop_capabilities(const struct room *room)
 {
 	uint64_t keeps = room->keeps & capabilities_of(CAP_PERMITTED);
 
@@ -325,7 +344,8 @@ static uint64_t drop_capabilities(const struct room *room)
 }
 
 /* What can be proved without being killed for it. */
-static void prove(const struct room *room, uint64_t keeps, const struct room_facts *facts)
+static void
+prove(const struct room *room, uint64_t keeps, const struct room_facts *facts)
 {
 	int fd;
 
@@ -346,7 +366,8 @@ static void prove(const struct room *room, uint64_t keeps, const struct room_fac
 	}
 }
 
-void room_enter(const struct room *room, int empty, const struct room_path *paths, size_t count,
+void
+room_enter(const struct room *room, int empty, const struct room_path *paths, size_t count,
 	struct room_facts *facts)
 {
 	uint64_t keeps;

@@ -56,7 +56,8 @@ struct fd_path {
 	char str[sizeof("/proc/self/fd/") + 3 * sizeof(int) + 1 + MOST_TABLE_NAME + 8];
 };
 
-static struct fd_path path_of(int fd, const char *name)
+static struct fd_path
+path_of(int fd, const char *name)
 {
 	struct fd_path path;
 
@@ -68,14 +69,16 @@ static struct fd_path path_of(int fd, const char *name)
 }
 
 /* The library's own words go nowhere: each failure is logged once, by us, with the table's name. */
-static void swallow(const DB_ENV *env, const char *prefix, const char *message)
+static void
+swallow(const DB_ENV *env, const char *prefix, const char *message)
 {
 	(void)env;
 	(void)prefix;
 	(void)message;
 }
 
-static DB *db_new(int *error)
+static DB *
+db_new(int *error)
 {
 	DB *db;
 
@@ -89,7 +92,8 @@ static DB *db_new(int *error)
 static int db_open(const char *path, uint32_t flags, DB **opened);
 
 /* Reads every row, so that the checksum of every page on the way is tried. 0 or an error. */
-static int db_scan(const char *path)
+static int
+db_scan(const char *path)
 {
 	DB *db;
 	DBC *cursor = NULL;
@@ -110,7 +114,8 @@ static int db_scan(const char *path)
 /* Looks at every page: no table that passes can lead the library astray. 0 or an error of it. The scan
  * goes first because verify() of 5.3, when it finds a page whose checksum is wrong, counts a reference
  * of zero down through four thousand million before it returns: half a minute. */
-static int db_verify(const char *path)
+static int
+db_verify(const char *path)
 {
 	int error = db_scan(path);
 	DB *db;
@@ -124,7 +129,8 @@ static int db_verify(const char *path)
 	return db->verify(db, path, NULL, NULL, 0);
 }
 
-static int db_open(const char *path, uint32_t flags, DB **opened)
+static int
+db_open(const char *path, uint32_t flags, DB **opened)
 {
 	int error;
 	DB *db = db_new(&error);
@@ -144,19 +150,22 @@ static int db_open(const char *path, uint32_t flags, DB **opened)
 }
 
 /* Errors of the library are negative; as errno they would mean nothing. */
-static int as_errno(int error)
+static int
+as_errno(int error)
 {
 	return error > 0 ? error : EIO;
 }
 
-static void log_table(const char *word, const char *name, int error)
+static void
+log_table(const char *word, const char *name, int error)
 {
 	log_error(0, word, KEY_STR("table", name), KEY_STR("error", db_strerror(error)));
 }
 
 /* --- readers --- */
 
-static bool name_copy(const char *name, char to[MOST_TABLE_NAME + 1])
+static bool
+name_copy(const char *name, char to[MOST_TABLE_NAME + 1])
 {
 	size_t len = strlen(name);
 
@@ -168,18 +177,21 @@ static bool name_copy(const char *name, char to[MOST_TABLE_NAME + 1])
 	return true;
 }
 
-static struct stamp stamp_of(const struct stat *st)
+static struct stamp
+stamp_of(const struct stat *st)
 {
 	return (struct stamp){st->st_dev, st->st_ino, st->st_mtim, st->st_size};
 }
 
-static bool stamp_equal(const struct stamp *a, const struct stamp *b)
+static bool
+stamp_equal(const struct stamp *a, const struct stamp *b)
 {
 	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
 	       a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-static void table_close(struct table *t)
+static void
+table_close(struct table *t)
 {
 	if (t->db != NULL)
 		t->db->close(t->db, t->writable ? 0 : DB_NOSYNC);
@@ -188,7 +200,8 @@ static void table_close(struct table *t)
 }
 
 /* Opens what stands under the name now. */
-static enum table_result reader_open(struct table *t)
+static enum table_result
+reader_open(struct table *t)
 {
 	struct stat st;
 	struct fd_path path;
@@ -217,7 +230,8 @@ static enum table_result reader_open(struct table *t)
 }
 
 /* Sees to it that t->db is the file that stands under the name now. */
-static enum table_result reader_refresh(struct table *t)
+static enum table_result
+reader_refresh(struct table *t)
 {
 	struct stat st;
 	struct stamp now;
@@ -235,7 +249,8 @@ static enum table_result reader_refresh(struct table *t)
 	return reader_open(t);
 }
 
-struct table *table_reader(int directory, const char *name)
+struct table *
+table_reader(int directory, const char *name)
 {
 	struct table *t = must_alloc(sizeof(*t));
 
@@ -247,7 +262,8 @@ struct table *table_reader(int directory, const char *name)
 
 /* --- private tables --- */
 
-static int private_open(struct table *t)
+static int
+private_open(struct table *t)
 {
 	struct fd_path path;
 	struct stat st;
@@ -275,7 +291,8 @@ static int private_open(struct table *t)
 	return error;
 }
 
-struct table *table_private(int directory, const char *name, unsigned int mode)
+struct table *
+table_private(int directory, const char *name, unsigned int mode)
 {
 	struct table *t = table_reader(directory, name);
 	int error;
@@ -302,7 +319,8 @@ struct table *table_private(int directory, const char *name, unsigned int mode)
 	return t;
 }
 
-void table_free(struct table **t)
+void
+table_free(struct table **t)
 {
 	if (*t == NULL)
 		return;
@@ -315,7 +333,8 @@ void table_free(struct table **t)
 
 /* The library's structures hold pointers without const; it does not write through those of keys
  * and values that are handed in. */
-static DBT dbt_of(struct span s)
+static DBT
+dbt_of(struct span s)
 {
 	DBT dbt;
 
@@ -325,7 +344,8 @@ static DBT dbt_of(struct span s)
 	return dbt;
 }
 
-static enum table_result refresh(struct table *t)
+static enum table_result
+refresh(struct table *t)
 {
 	if (t->writable)
 		return t->db != NULL ? TABLE_FOUND : TABLE_ERROR;
@@ -333,7 +353,8 @@ static enum table_result refresh(struct table *t)
 }
 
 /* The library failed below us: the handle is of no use until the file is replaced. */
-static enum table_result give_up(struct table *t, int error)
+static enum table_result
+give_up(struct table *t, int error)
 {
 	struct stamp stamp = t->stamp;
 
@@ -344,7 +365,8 @@ static enum table_result give_up(struct table *t, int error)
 	return TABLE_ERROR;
 }
 
-enum table_result table_get(struct table *t, struct span key, struct text *value)
+enum table_result
+table_get(struct table *t, struct span key, struct text *value)
 {
 	enum table_result ready;
 	DBT k = dbt_of(key), v = dbt_of(SPAN_NONE);
@@ -367,7 +389,8 @@ enum table_result table_get(struct table *t, struct span key, struct text *value
 	return value->failed ? TABLE_ERROR : TABLE_FOUND;
 }
 
-static int put(DB *db, struct span key, struct span value)
+static int
+put(DB *db, struct span key, struct span value)
 {
 	DBT k = dbt_of(key), v = dbt_of(value);
 	int error;
@@ -383,7 +406,8 @@ static int put(DB *db, struct span key, struct span value)
 	return -1;
 }
 
-int table_put(struct table *t, struct span key, struct span value)
+int
+table_put(struct table *t, struct span key, struct span value)
 {
 	if (!t->writable || t->db == NULL) {
 		errno = EBADF;
@@ -392,7 +416,8 @@ int table_put(struct table *t, struct span key, struct span value)
 	return put(t->db, key, value);
 }
 
-int table_remove(struct table *t, struct span key)
+int
+table_remove(struct table *t, struct span key)
 {
 	DBT k = dbt_of(key);
 	int error;
@@ -408,7 +433,8 @@ int table_remove(struct table *t, struct span key)
 	return -1;
 }
 
-int table_sync(struct table *t)
+int
+table_sync(struct table *t)
 {
 	int error = t->writable && t->db != NULL ? t->db->sync(t->db, 0) : 0;
 
@@ -418,7 +444,8 @@ int table_sync(struct table *t)
 	return -1;
 }
 
-int table_each(struct table *t, bool (*row)(void *me, struct span key, struct span value), void *me)
+int
+table_each(struct table *t, bool (*row)(void *me, struct span key, struct span value), void *me)
 {
 	enum table_result ready = refresh(t);
 	DBT k = dbt_of(SPAN_NONE), v = dbt_of(SPAN_NONE);
@@ -448,7 +475,8 @@ int table_each(struct table *t, bool (*row)(void *me, struct span key, struct sp
 /* --- building aside --- */
 
 /* The lock file stays: a lock that is unlinked can be held by two. */
-static int take_lock(int directory, const char *name)
+static int
+take_lock(int directory, const char *name)
 {
 	char lock[MOST_TABLE_NAME + 8];
 	struct timespec nap = {0, LOCK_TRY_MILLISECONDS * 1000000L};
@@ -471,7 +499,8 @@ static int take_lock(int directory, const char *name)
 	return fd;
 }
 
-struct table_build *table_build_begin(int directory, const char *name)
+struct table_build *
+table_build_begin(int directory, const char *name)
 {
 	struct table_build *b = must_alloc(sizeof(*b));
 	struct fd_path path;
@@ -499,12 +528,14 @@ fail:
 	return NULL;
 }
 
-int table_build_put(struct table_build *b, struct span key, struct span value)
+int
+table_build_put(struct table_build *b, struct span key, struct span value)
 {
 	return put(b->db, key, value);
 }
 
-static int make_durable(struct table_build *b, unsigned int mode, long uid, long gid)
+static int
+make_durable(struct table_build *b, unsigned int mode, long uid, long gid)
 {
 	int fd, result = -1, saved;
 
@@ -520,7 +551,8 @@ static int make_durable(struct table_build *b, unsigned int mode, long uid, long
 	return result;
 }
 
-int table_build_commit(struct table_build **build, unsigned int mode, long uid, long gid)
+int
+table_build_commit(struct table_build **build, unsigned int mode, long uid, long gid)
 {
 	struct table_build *b = *build;
 	int error, fd, result = -1, saved;
@@ -547,7 +579,8 @@ out:
 	return result;
 }
 
-void table_build_abort(struct table_build **build)
+void
+table_build_abort(struct table_build **build)
 {
 	struct table_build *b = *build;
 	int saved = errno;

@@ -13,7 +13,8 @@
 #define USER_DISABLED	 0x01
 #define MOST_FILE_NAME	 255
 
-static void add_number(struct text *to, uint64_t n, unsigned int bytes)
+static void
+add_number(struct text *to, uint64_t n, unsigned int bytes)
 {
 	while (bytes-- > 0) {
 		text_add_byte(to, (unsigned char)(n & 0xff));
@@ -21,7 +22,8 @@ static void add_number(struct text *to, uint64_t n, unsigned int bytes)
 	}
 }
 
-static bool take_number(struct span *in, unsigned int bytes, uint64_t *n)
+static bool
+take_number(struct span *in, unsigned int bytes, uint64_t *n)
 {
 	struct span part;
 	uint64_t value = 0;
@@ -34,7 +36,8 @@ static bool take_number(struct span *in, unsigned int bytes, uint64_t *n)
 	return true;
 }
 
-static void add_bytes(struct text *to, struct span s, size_t most)
+static void
+add_bytes(struct text *to, struct span s, size_t most)
 {
 	if (s.len > most) {
 		to->failed = true;
@@ -44,14 +47,16 @@ static void add_bytes(struct text *to, struct span s, size_t most)
 	text_add(to, s);
 }
 
-static bool take_bytes(struct span *in, size_t most, struct span *s)
+static bool
+take_bytes(struct span *in, size_t most, struct span *s)
 {
 	uint64_t len;
 
 	return take_number(in, 2, &len) && len <= most && span_take_bytes(in, (size_t)len, s);
 }
 
-void user_encode(const struct user *u, struct text *to)
+void
+user_encode(const struct user *u, struct text *to)
 {
 	text_add_byte(to, USER_VERSION);
 	text_add_byte(to, u->disabled ? USER_DISABLED : 0);
@@ -62,7 +67,8 @@ void user_encode(const struct user *u, struct text *to)
 	add_bytes(to, u->home, MOST_PATH_FIELD);
 }
 
-bool user_decode(struct span key, struct span value, struct user *u)
+bool
+user_decode(struct span key, struct span value, struct user *u)
 {
 	uint64_t version, flags, uid, gid, quota, created;
 	struct span home;
@@ -88,14 +94,16 @@ bool user_decode(struct span key, struct span value, struct user *u)
 	return true;
 }
 
-void password_encode(const struct password *p, struct text *to)
+void
+password_encode(const struct password *p, struct text *to)
 {
 	text_add_byte(to, PASSWORD_VERSION);
 	add_number(to, p->changed, 8);
 	add_bytes(to, p->hash, MOST_HASH);
 }
 
-bool password_decode(struct span value, struct password *p)
+bool
+password_decode(struct span value, struct password *p)
 {
 	uint64_t version, changed;
 	struct span hash;
@@ -111,7 +119,8 @@ bool password_decode(struct span value, struct password *p)
 	return true;
 }
 
-static bool is_plain(unsigned char c)
+static bool
+is_plain(unsigned char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
 	       memchr("-_.+=", c, 5) != NULL;
@@ -119,7 +128,8 @@ static bool is_plain(unsigned char c)
 
 /* One component of the home: '%' itself is escaped, so two keys never share a home; no component
  * is empty, begins with a dot, or holds a slash. */
-static bool add_component(struct text *to, struct span part)
+static bool
+add_component(struct text *to, struct span part)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	size_t before = to->len;
@@ -139,7 +149,8 @@ static bool add_component(struct text *to, struct span part)
 	return !to->failed && to->len - before <= MOST_FILE_NAME;
 }
 
-bool user_home(struct span key, struct text *to)
+bool
+user_home(struct span key, struct text *to)
 {
 	size_t at = span_rindex(key, '@');
 

@@ -14,7 +14,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	(void)me;
 	(void)from;
@@ -23,7 +24,8 @@ static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id
 	return HOUR_WAITING;
 }
 
-static void gone(void *me, struct channel *from)
+static void
+gone(void *me, struct channel *from)
 {
 	struct client *c = me;
 
@@ -31,12 +33,14 @@ static void gone(void *me, struct channel *from)
 	c->channel = NULL;
 }
 
-struct hearing client_hearing(void)
+struct hearing
+client_hearing(void)
 {
 	return (struct hearing){ .hour = hour, .gone = gone };
 }
 
-bool client_open(struct client *c, const struct paths *p, const struct hearing *h)
+bool
+client_open(struct client *c, const struct paths *p, const struct hearing *h)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	/* As in control.c: a long name does not fit, a descriptor does. */
@@ -60,24 +64,28 @@ bool client_open(struct client *c, const struct paths *p, const struct hearing *
 	return true;
 }
 
-bool client_wait(struct client *c, int milliseconds)
+bool
+client_wait(struct client *c, int milliseconds)
 {
 	return c->channel && channel_wait(c->channel, &c->over, milliseconds);
 }
 
-void client_close(struct client *c)
+void
+client_close(struct client *c)
 {
 	channel_free(&c->channel);
 }
 
-int client_absent(const struct invocation *v)
+int
+client_absent(const struct invocation *v)
 {
 	if (errno == EACCES || errno == EPERM)
 		return cmd_fail(EX_NOPERM, "%s: %s", v->paths.control, strerror(errno));
 	return cmd_fail(EX_UNAVAILABLE, "not running (%s: %s)", v->paths.control, strerror(errno));
 }
 
-bool client_is_locked(const struct paths *p)
+bool
+client_is_locked(const struct paths *p)
 {
 	int fd = open(p->lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
@@ -87,7 +95,8 @@ bool client_is_locked(const struct paths *p)
 	return locked;
 }
 
-long client_master_pid(const struct paths *p)
+long
+client_master_pid(const struct paths *p)
 {
 	char digits[24];
 	struct span s = { (const unsigned char *)digits, 0 };

@@ -15,7 +15,8 @@
 #include "master/layout.h"
 #include "tlsproxy/certificate.h"
 
-static int open_named(struct span name)
+static int
+open_named(struct span name)
 {
 	char *path = must_copy(name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -25,7 +26,8 @@ static int open_named(struct span name)
 }
 
 /* What tls-key would refuse is an error; what clients would mind, a warning. */
-static void check_certificate(const struct settings *s, struct text *complaints)
+static void
+check_certificate(const struct settings *s, struct text *complaints)
 {
 	struct certificate_facts facts;
 	struct text why = TEXT_UP_TO(1024);
@@ -72,7 +74,8 @@ static unsigned long long first_free_port(void)
 	return first;
 }
 
-static void check_ports(const struct settings *s, struct text *complaints)
+static void
+check_ports(const struct settings *s, struct text *complaints)
 {
 	unsigned long long first = first_free_port();
 	enum service service;
@@ -86,7 +89,8 @@ static void check_ports(const struct settings *s, struct text *complaints)
 				(unsigned long long)s->port_base + service_port(service), first);
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct text complaints = TEXT_UP_TO(MOST_CONF_ERRORS * 2);
 	struct settings *s;

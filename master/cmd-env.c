@@ -11,7 +11,8 @@
 #include "master/client.h"
 
 /* In single quotes, unless nothing in it means anything to a shell. */
-static void assign(const char *name, struct span value)
+static void
+assign(const char *name, struct span value)
 {
 	static const char plain[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:@%,";
@@ -29,7 +30,8 @@ static void assign(const char *name, struct span value)
 	puts(quote ? "'" : "");
 }
 
-static void assign_path(const char *name, const char *directory, const char *below)
+static void
+assign_path(const char *name, const char *directory, const char *below)
 {
 	char *path = paths_join(directory, below);
 
@@ -37,12 +39,14 @@ static void assign_path(const char *name, const char *directory, const char *bel
 	free(path);
 }
 
-static void assign_number(const char *name, unsigned long long number)
+static void
+assign_number(const char *name, unsigned long long number)
 {
 	printf("%s=%llu\n", name, number);
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	static const struct {
 		const char *name;

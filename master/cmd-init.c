@@ -31,12 +31,14 @@ static const struct option_row options[] = {
 };
 
 /* Nothing that could end a quoted string of the configuration may come in by an argument. */
-static bool is_plain(const char *s)
+static bool
+is_plain(const char *s)
 {
 	return *s && !strpbrk(s, "\"\\\n\r${}");
 }
 
-static bool compose(const struct invocation *v, struct text *conf, struct text *why)
+static bool
+compose(const struct invocation *v, struct text *conf, struct text *why)
 {
 	const char *hostname = cmd_option(v, "--hostname"), *base = cmd_option(v, "--port-base");
 	struct span digits = span_str(base);
@@ -74,7 +76,8 @@ static bool compose(const struct invocation *v, struct text *conf, struct text *
 }
 
 /* Written aside, tried, and only then given its name. 0, or the exit code, told. */
-static int write_conf(const struct invocation *v, const struct text *conf)
+static int
+write_conf(const struct invocation *v, const struct text *conf)
 {
 	char *aside = paths_join(v->paths.conf_dir, "valija.conf.new");
 	struct invocation trial = *v;
@@ -108,7 +111,8 @@ out:
 }
 
 /* The authority and the server's certificate, unless the configuration names others. */
-static int make_certificates(const struct invocation *v, const struct settings *s)
+static int
+make_certificates(const struct invocation *v, const struct settings *s)
 {
 	struct text why = TEXT_UP_TO(MOST_WHY);
 	char *hostname = must_copy(s->hostname),
@@ -133,7 +137,8 @@ static int make_certificates(const struct invocation *v, const struct settings *
 	return status;
 }
 
-static int complete(const struct invocation *v, const struct text *conf)
+static int
+complete(const struct invocation *v, const struct text *conf)
 {
 	struct settings *s;
 	int status;
@@ -151,7 +156,8 @@ static int complete(const struct invocation *v, const struct text *conf)
 	return status;
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct text conf = TEXT_UP_TO(MOST_CONF_TEXT), why = TEXT_UP_TO(MOST_WHY);
 	int status;

@@ -26,7 +26,8 @@ struct queue_listing {
 
 /* --- what master says --- */
 
-static void on_command_connected(void *me, struct channel *from, uint64_t id,
+static void
+on_command_connected(void *me, struct channel *from, uint64_t id,
 	const struct msg_command_connected *m, const int *fd)
 {
 	struct client *c = me;
@@ -39,8 +40,9 @@ static void on_command_connected(void *me, struct channel *from, uint64_t id,
 	c->over = true;
 }
 
-static void on_command_told(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_told *m, const int *fd)
+static void
+on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
+	const int *fd)
 {
 	struct client *c = me;
 
@@ -53,7 +55,8 @@ static void on_command_told(void *me, struct channel *from, uint64_t id,
 
 /* --- what queue says --- */
 
-static void end_entry(struct queue_listing *l)
+static void
+end_entry(struct queue_listing *l)
 {
 	if (l->inside) {
 		json_close(&l->json, ']');
@@ -63,7 +66,8 @@ static void end_entry(struct queue_listing *l)
 }
 
 /* Foreign text on a terminal: printable, or '?'. */
-static void show(struct span s)
+static void
+show(struct span s)
 {
 	bool utf8 = span_is_utf8(s);
 
@@ -75,7 +79,8 @@ static void show(struct span s)
 	}
 }
 
-static void show_time(uint64_t seconds)
+static void
+show_time(uint64_t seconds)
 {
 	time_t t = (time_t)seconds;
 	struct tm tm;
@@ -86,7 +91,8 @@ static void show_time(uint64_t seconds)
 	printf("%s", text);
 }
 
-static void on_queue_entry(
+static void
+on_queue_entry(
 	void *me, struct channel *from, uint64_t id, const struct msg_queue_entry *m, const int *fd)
 {
 	struct queue_listing *l = ((struct client *)me)->me;
@@ -113,7 +119,8 @@ static void on_queue_entry(
 	l->inside = true;
 }
 
-static void on_queue_entry_recipient(void *me, struct channel *from, uint64_t id,
+static void
+on_queue_entry_recipient(void *me, struct channel *from, uint64_t id,
 	const struct msg_queue_entry_recipient *m, const int *fd)
 {
 	struct queue_listing *l = ((struct client *)me)->me;
@@ -135,7 +142,8 @@ static void on_queue_entry_recipient(void *me, struct channel *from, uint64_t id
 	}
 }
 
-static void on_queue_end(
+static void
+on_queue_end(
 	void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
 {
 	struct client *c = me;
@@ -151,7 +159,8 @@ static void on_queue_end(
 /* --- */
 
 /* A channel to queue, or -1 after saying why not. */
-static int connect_queue(const struct invocation *v, struct queue_listing *l)
+static int
+connect_queue(const struct invocation *v, struct queue_listing *l)
 {
 	struct hearing h = client_hearing();
 	struct client c = { .me = l };
@@ -170,7 +179,8 @@ static int connect_queue(const struct invocation *v, struct queue_listing *l)
 	return l->fd;
 }
 
-static void list(struct queue_listing *l)
+static void
+list(struct queue_listing *l)
 {
 	struct hearing h = client_hearing();
 	struct client c = { .me = l };
@@ -194,7 +204,8 @@ static void list(struct queue_listing *l)
 	l->status = l->complete ? EX_OK : cmd_fail(EX_TEMPFAIL, "queue did not answer to the end");
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct queue_listing l = {
 		.json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL, .fd = -1

@@ -6,8 +6,9 @@
 #include "common/outcome.h"
 #include "master/client.h"
 
-static void on_command_told(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_told *m, const int *fd)
+static void
+on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
+	const int *fd)
 {
 	struct client *c = me;
 	int *status = c->me;
@@ -22,7 +23,8 @@ static void on_command_told(void *me, struct channel *from, uint64_t id,
 	c->over = true;
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct hearing h = client_hearing();
 	int status = EX_TEMPFAIL;

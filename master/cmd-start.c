@@ -21,7 +21,8 @@ static const struct option_row options[] = {
 };
 
 /* Becomes master; returns only when that fails. */
-static int become_master(const struct invocation *v, const char *ready_fd)
+static int
+become_master(const struct invocation *v, const char *ready_fd)
 {
 	char *directory = paths_libexec("valija-master"),
 	     *program = paths_join(directory, "valija-master");
@@ -48,7 +49,8 @@ static int become_master(const struct invocation *v, const char *ready_fd)
 	return EX_OSFILE;
 }
 
-static void child(const struct invocation *v, int ready)
+static void
+child(const struct invocation *v, int ready)
 {
 	char number[12];
 	int null = open("/dev/null", O_RDONLY);
@@ -62,7 +64,8 @@ static void child(const struct invocation *v, int ready)
 }
 
 /* Waits until master says ready, or ends. */
-static int in_background(const struct invocation *v)
+static int
+in_background(const struct invocation *v)
 {
 	int ends[2], status;
 	ssize_t n;
@@ -85,7 +88,8 @@ static int in_background(const struct invocation *v)
 	return WEXITSTATUS(status) == EX_OK ? EX_SOFTWARE : WEXITSTATUS(status);
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct settings *s;
 

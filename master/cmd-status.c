@@ -38,8 +38,9 @@ struct listing {
 	bool complete;
 };
 
-static void on_command_process(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_process *m, const int *fd)
+static void
+on_command_process(void *me, struct channel *from, uint64_t id, const struct msg_command_process *m,
+	const int *fd)
 {
 	struct listing *l = ((struct client *)me)->me;
 	struct row *row;
@@ -58,7 +59,8 @@ static void on_command_process(void *me, struct channel *from, uint64_t id,
 	row->there = m->pid != 0 && proc_read(m->pid, &row->kernel);
 }
 
-static void on_command_end(
+static void
+on_command_end(
 	void *me, struct channel *from, uint64_t id, const struct msg_command_end *m, const int *fd)
 {
 	struct client *c = me;
@@ -72,18 +74,21 @@ static void on_command_end(
 	l->complete = c->over = true;
 }
 
-static const char *seccomp_word(unsigned int mode)
+static const char *
+seccomp_word(unsigned int mode)
 {
 	return mode == 2 ? "filter" : mode == 1 ? "strict" : "none";
 }
 
-static bool is_chrooted(const struct row *row)
+static bool
+is_chrooted(const struct row *row)
 {
 	return row->there && row->kernel.root_known && strcmp(row->kernel.root, "/") != 0;
 }
 
 /* Days until the server's certificate ends. False when it cannot be read. */
-static bool certificate_days(const struct settings *s, int *days)
+static bool
+certificate_days(const struct settings *s, int *days)
 {
 	struct certificate_facts facts;
 	struct text why = TEXT_UP_TO(1024);
@@ -102,7 +107,8 @@ static bool certificate_days(const struct settings *s, int *days)
 
 /* --- as JSON --- */
 
-static void json_row(struct json *j, const struct row *row)
+static void
+json_row(struct json *j, const struct row *row)
 {
 	struct text names = TEXT_UP_TO(MOST_CAPABILITY_TEXT);
 	struct span left, one;
@@ -141,7 +147,8 @@ static void json_row(struct json *j, const struct row *row)
 	text_clear(&names);
 }
 
-static void tell_json(const struct listing *l, const struct settings *s)
+static void
+tell_json(const struct listing *l, const struct settings *s)
 {
 	struct json j = { .to = stdout };
 	int days;
@@ -164,7 +171,8 @@ static void tell_json(const struct listing *l, const struct settings *s)
 
 /* --- as a table --- */
 
-static void table_row(const struct row *row)
+static void
+table_row(const struct row *row)
 {
 	struct text names = TEXT_UP_TO(MOST_CAPABILITY_TEXT);
 	char name[40];
@@ -188,7 +196,8 @@ static void table_row(const struct row *row)
 	text_clear(&names);
 }
 
-static void tell_table(const struct listing *l, const struct settings *s)
+static void
+tell_table(const struct listing *l, const struct settings *s)
 {
 	long long up = (long long)time(NULL) - (long long)l->since;
 	int days;
@@ -205,7 +214,8 @@ static void tell_table(const struct listing *l, const struct settings *s)
 	       "CONN, SERVED: now, and ever.\n");
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct hearing h = client_hearing();
 	struct listing l = { 0 };

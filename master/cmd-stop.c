@@ -13,8 +13,9 @@
 #define STOP_MILLISECONDS      700000 /* stop_seconds may be 600; then the later stages */
 #define LOCK_WAIT_MILLISECONDS 5000
 
-static void on_command_told(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_told *m, const int *fd)
+static void
+on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
+	const int *fd)
 {
 	/* Accepted. The end of the connection is what we wait for. */
 	(void)me;
@@ -24,7 +25,8 @@ static void on_command_told(void *me, struct channel *from, uint64_t id,
 	(void)fd;
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct hearing h = client_hearing();
 	struct client c = { 0 };

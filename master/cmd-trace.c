@@ -20,7 +20,8 @@ struct story {
 	size_t count;
 };
 
-static bool knows(const struct story *s, size_t count, uint64_t id)
+static bool
+knows(const struct story *s, size_t count, uint64_t id)
 {
 	for (size_t i = 0; i < count; i++)
 		if (s->ids[i] == id)
@@ -29,7 +30,8 @@ static bool knows(const struct story *s, size_t count, uint64_t id)
 }
 
 /* Takes the next id of a line: a value "key=ID" of exactly an id's form. */
-static bool next_id(struct span *line, uint64_t *id)
+static bool
+next_id(struct span *line, uint64_t *id)
 {
 	struct span word;
 
@@ -47,7 +49,8 @@ static bool next_id(struct span *line, uint64_t *id)
 	return false;
 }
 
-static bool is_about(struct span line, const struct story *s, size_t count)
+static bool
+is_about(struct span line, const struct story *s, size_t count)
 {
 	uint64_t id;
 
@@ -57,7 +60,8 @@ static bool is_about(struct span line, const struct story *s, size_t count)
 	return false;
 }
 
-static void link_all(struct span line, struct story *s)
+static void
+link_all(struct span line, struct story *s)
 {
 	uint64_t id;
 
@@ -68,7 +72,8 @@ static void link_all(struct span line, struct story *s)
 
 /* Goes through the file; `tell` prints what the story is about, else links to the first id are
  * gathered. */
-static bool go_through(FILE *file, struct story *s, bool tell)
+static bool
+go_through(FILE *file, struct story *s, bool tell)
 {
 	char *text = NULL;
 	size_t room = 0;
@@ -91,7 +96,8 @@ static bool go_through(FILE *file, struct story *s, bool tell)
 	return found;
 }
 
-static int trace(const char *name, struct story *s, const char *id)
+static int
+trace(const char *name, struct story *s, const char *id)
 {
 	FILE *file = fopen(name, "re");
 	bool found;
@@ -104,7 +110,8 @@ static int trace(const char *name, struct story *s, const char *id)
 	return found ? EX_OK : cmd_fail(EX_NOINPUT, "%s: nothing about %s", name, id);
 }
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	struct story s = { .count = 1 };
 	struct settings *settings;

@@ -38,7 +38,8 @@ static const struct option_row json_options[] = {
 };
 
 /* The key of the address that was given. False after complaining. */
-static bool take_key(const struct invocation *v, struct text *key, struct span *domain)
+static bool
+take_key(const struct invocation *v, struct text *key, struct span *domain)
 {
 	struct span in = span_str(v->arguments[0]);
 	struct address a;
@@ -53,7 +54,8 @@ static bool take_key(const struct invocation *v, struct text *key, struct span *
 	return true;
 }
 
-static bool is_domain_here(const struct invocation *v, struct span domain, int *status)
+static bool
+is_domain_here(const struct invocation *v, struct span domain, int *status)
 {
 	struct settings *s = cmd_settings(v, false);
 	struct text all = TEXT_UP_TO(MOST_SENTENCE);
@@ -74,7 +76,8 @@ static bool is_domain_here(const struct invocation *v, struct span domain, int *
 
 /* In the child: become the owner, then make the Maildir and its folders. Returns the exit code.
  * */
-static int make_maildir(int root, const char *home, unsigned int uid, unsigned int gid)
+static int
+make_maildir(int root, const char *home, unsigned int uid, unsigned int gid)
 {
 	char *path = paths_join(home, "Maildir");
 	int maildir;
@@ -90,7 +93,8 @@ static int make_maildir(int root, const char *home, unsigned int uid, unsigned i
 }
 
 /* What is made in a user's place is made by that user: no link there can lead root astray. */
-static int make_maildir_as_owner(
+static int
+make_maildir_as_owner(
 	const struct invocation *v, const char *home, unsigned int uid, unsigned int gid)
 {
 	int root = open(v->paths.mail, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
@@ -110,7 +114,8 @@ static int make_maildir_as_owner(
 
 /* --- add, passwd, del --- */
 
-static bool new_hash(const struct invocation *v, const char *whose, struct text *hash)
+static bool
+new_hash(const struct invocation *v, const char *whose, struct text *hash)
 {
 	struct text password, prepared = TEXT_UP_TO(MOST_PASSWORD), why = TEXT_UP_TO(MOST_SENTENCE);
 	bool done = false;
@@ -131,7 +136,8 @@ static bool new_hash(const struct invocation *v, const char *whose, struct text 
 	return done;
 }
 
-static int add(const struct invocation *v, struct userbase *base, struct span key)
+static int
+add(const struct invocation *v, struct userbase *base, struct span key)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE), home = TEXT_UP_TO(MOST_PATH_FIELD),
 		    hash = TEXT_UP_TO(0), value = TEXT_UP_TO(MOST_USER_RECORD);
@@ -173,7 +179,8 @@ out:
 }
 
 /* What all of them begin and end with. */
-static int with_base(struct invocation *v,
+static int
+with_base(struct invocation *v,
 	int (*does)(const struct invocation *v, struct userbase *base, struct span key),
 	bool local_only)
 {
@@ -195,12 +202,14 @@ out:
 	return status;
 }
 
-static int run_add(struct invocation *v)
+static int
+run_add(struct invocation *v)
 {
 	return with_base(v, add, true);
 }
 
-static int change_password(const struct invocation *v, struct userbase *base, struct span key)
+static int
+change_password(const struct invocation *v, struct userbase *base, struct span key)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE), hash = TEXT_UP_TO(0),
 		    value = TEXT_UP_TO(MOST_USER_RECORD);
@@ -219,12 +228,14 @@ static int change_password(const struct invocation *v, struct userbase *base, st
 	return status;
 }
 
-static int run_passwd(struct invocation *v)
+static int
+run_passwd(struct invocation *v)
 {
 	return with_base(v, change_password, false);
 }
 
-static int del(const struct invocation *v, struct userbase *base, struct span key)
+static int
+del(const struct invocation *v, struct userbase *base, struct span key)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE), value = TEXT_UP_TO(MOST_USER_RECORD);
 	struct user u;
@@ -241,14 +252,16 @@ static int del(const struct invocation *v, struct userbase *base, struct span ke
 	return status;
 }
 
-static int run_del(struct invocation *v)
+static int
+run_del(struct invocation *v)
 {
 	return with_base(v, del, false);
 }
 
 /* --- list, show --- */
 
-static void json_user(struct json *j, const struct user *u)
+static void
+json_user(struct json *j, const struct user *u)
 {
 	json_open(j, NULL, '{');
 	json_text(j, "address", u->address);
@@ -261,20 +274,23 @@ static void json_user(struct json *j, const struct user *u)
 	json_close(j, '}');
 }
 
-static bool list_json(void *me, const struct user *u)
+static bool
+list_json(void *me, const struct user *u)
 {
 	json_user(me, u);
 	return true;
 }
 
-static bool list_plain(void *me, const struct user *u)
+static bool
+list_plain(void *me, const struct user *u)
 {
 	(void)me;
 	printf("%.*s\n", SPAN_ARG(u->address));
 	return true;
 }
 
-static int run_list(struct invocation *v)
+static int
+run_list(struct invocation *v)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE);
 	struct userbase *base = userbase_open(&v->paths, &why);
@@ -298,7 +314,8 @@ static int run_list(struct invocation *v)
 		      : cmd_fail(EX_NOINPUT, "the user table cannot be read: %s", strerror(errno));
 }
 
-static int show(const struct invocation *v, struct userbase *base, struct span key)
+static int
+show(const struct invocation *v, struct userbase *base, struct span key)
 {
 	struct text value = TEXT_UP_TO(MOST_USER_RECORD);
 	struct json j = { .to = stdout };
@@ -326,7 +343,8 @@ static int show(const struct invocation *v, struct userbase *base, struct span k
 	return status;
 }
 
-static int run_show(struct invocation *v)
+static int
+run_show(struct invocation *v)
 {
 	return with_base(v, show, false);
 }

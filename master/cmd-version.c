@@ -8,7 +8,8 @@
 
 #include "master/cmd.h"
 
-static int run(struct invocation *v)
+static int
+run(struct invocation *v)
 {
 	(void)v;
 	puts("valija " VALIJA_VERSION);

@@ -22,7 +22,8 @@
 #define LINE(d, field) conf_line(d, offsetof(struct settings, field))
 #define MOST_PORT      65535
 
-bool conf_service(struct span word, enum service *service)
+bool
+conf_service(struct span word, enum service *service)
 {
 	for (enum service i = 0; i < SERVICE_COUNT; i++) {
 		/* LMTP has no listener on the network: its door is a socket of the run
@@ -36,7 +37,8 @@ bool conf_service(struct span word, enum service *service)
 }
 
 /* The machine's full name; asked once, since the answer may come from DNS. */
-static const char *machine_name(void)
+static const char *
+machine_name(void)
 {
 	static char name[MOST_DOMAIN + 1];
 	struct addrinfo hints = { .ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM }, *found;
@@ -53,7 +55,8 @@ static const char *machine_name(void)
 	return name;
 }
 
-static bool is_domain(struct span s, bool utf8)
+static bool
+is_domain(struct span s, bool utf8)
 {
 	struct span in = s, domain;
 	bool literal;
@@ -61,7 +64,8 @@ static bool is_domain(struct span s, bool utf8)
 	return address_take_domain(&in, utf8, &domain, &literal) && in.len == 0 && !literal;
 }
 
-static void check_names(struct conf_draft *d)
+static void
+check_names(struct conf_draft *d)
 {
 	struct address a;
 	struct span in;
@@ -87,7 +91,8 @@ static void check_names(struct conf_draft *d)
 			SPAN_ARG(conf_printable(d, d->s.postmaster)));
 }
 
-static void check_network(struct conf_draft *d)
+static void
+check_network(struct conf_draft *d)
 {
 	char address[INET6_ADDRSTRLEN];
 	unsigned char binary[16];
@@ -111,7 +116,8 @@ static void check_network(struct conf_draft *d)
 	}
 }
 
-static void check_log(struct conf_draft *d, const struct paths *p)
+static void
+check_log(struct conf_draft *d, const struct paths *p)
 {
 	if (d->s.log.len == 0) {
 		char *file = paths_join(p->log, "valija.log");
@@ -129,7 +135,8 @@ static void check_log(struct conf_draft *d, const struct paths *p)
 			SPAN_ARG(conf_printable(d, d->s.log_level)));
 }
 
-static void check_delays(struct conf_draft *d)
+static void
+check_delays(struct conf_draft *d)
 {
 	if (d->s.auth_delay_seconds > d->s.auth_delay_most_seconds)
 		conf_complain(d, LINE(d, auth_delay_seconds),
@@ -138,7 +145,8 @@ static void check_delays(struct conf_draft *d)
 }
 
 /* A file that must be there and readable for us. */
-static void check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name)
+static void
+check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name)
 {
 	struct stat st;
 	char *path = must_copy(name);
@@ -157,7 +165,8 @@ static void check_file(struct conf_draft *d, unsigned int line, const char *what
 	free(path);
 }
 
-static void check_key_mode(struct conf_draft *d, unsigned int line, struct span name)
+static void
+check_key_mode(struct conf_draft *d, unsigned int line, struct span name)
 {
 	struct stat st;
 	char *path = must_copy(name);
@@ -168,7 +177,8 @@ static void check_key_mode(struct conf_draft *d, unsigned int line, struct span 
 	free(path);
 }
 
-static void check_files(struct conf_draft *d)
+static void
+check_files(struct conf_draft *d)
 {
 	struct stat st;
 	char *directory, *slash;
@@ -186,8 +196,8 @@ static void check_files(struct conf_draft *d)
 	free(directory);
 }
 
-static void default_file(
-	struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
+static void
+default_file(struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
 {
 	char *path;
 
@@ -198,7 +208,8 @@ static void default_file(
 	free(path);
 }
 
-void conf_check(struct conf_draft *d, const struct paths *p, bool files)
+void
+conf_check(struct conf_draft *d, const struct paths *p, bool files)
 {
 	check_names(d);
 	check_network(d);

@@ -10,7 +10,8 @@
 
 #define MOST_SHOWN 80 /* bytes of a wrong value in a complaint */
 
-struct span conf_keep(struct conf_draft *d, struct span s)
+struct span
+conf_keep(struct conf_draft *d, struct span s)
 {
 	char *copy = must_copy(s);
 
@@ -19,7 +20,8 @@ struct span conf_keep(struct conf_draft *d, struct span s)
 	return span_of(copy, s.len);
 }
 
-struct span conf_printable(struct conf_draft *d, struct span s)
+struct span
+conf_printable(struct conf_draft *d, struct span s)
 {
 	struct span kept = conf_keep(d, span_part(s, 0, MOST_SHOWN));
 	char *copy = d->kept[d->kept_count - 1];
@@ -30,7 +32,8 @@ struct span conf_printable(struct conf_draft *d, struct span s)
 	return kept;
 }
 
-static struct conf_line *line_find(const struct conf_draft *d, size_t at)
+static struct conf_line *
+line_find(const struct conf_draft *d, size_t at)
 {
 	for (size_t i = 0; i < d->line_count; i++)
 		if (d->lines[i].at == at)
@@ -38,7 +41,8 @@ static struct conf_line *line_find(const struct conf_draft *d, size_t at)
 	return NULL;
 }
 
-static struct conf_line *line_make(struct conf_draft *d, size_t at)
+static struct conf_line *
+line_make(struct conf_draft *d, size_t at)
 {
 	struct conf_line *l = line_find(d, at);
 
@@ -49,7 +53,8 @@ static struct conf_line *line_make(struct conf_draft *d, size_t at)
 	return &d->lines[d->line_count++];
 }
 
-unsigned int conf_set(struct conf_draft *d, size_t at, unsigned int line)
+unsigned int
+conf_set(struct conf_draft *d, size_t at, unsigned int line)
 {
 	struct conf_line *l = line_make(d, at);
 	unsigned int before = l->line;
@@ -59,14 +64,16 @@ unsigned int conf_set(struct conf_draft *d, size_t at, unsigned int line)
 	return before;
 }
 
-unsigned int conf_line(const struct conf_draft *d, size_t at)
+unsigned int
+conf_line(const struct conf_draft *d, size_t at)
 {
 	const struct conf_line *l = line_find(d, at);
 
 	return l ? l->line : 0;
 }
 
-void conf_complain(struct conf_draft *d, unsigned int line, const char *format, ...)
+void
+conf_complain(struct conf_draft *d, unsigned int line, const char *format, ...)
 {
 	char reason[1024];
 	va_list ap;
@@ -80,14 +87,16 @@ void conf_complain(struct conf_draft *d, unsigned int line, const char *format, 
 		(struct conf_complaint){ line, must_copy(span_str(reason)) };
 }
 
-static int by_line(const void *a, const void *b)
+static int
+by_line(const void *a, const void *b)
 {
 	const struct conf_complaint *x = a, *y = b;
 
 	return x->line < y->line ? -1 : x->line > y->line;
 }
 
-void conf_draft_tell(struct conf_draft *d, struct text *to)
+void
+conf_draft_tell(struct conf_draft *d, struct text *to)
 {
 	qsort(d->complaints, d->complaint_count, sizeof d->complaints[0], by_line);
 	for (size_t i = 0; i < d->complaint_count; i++) {
@@ -102,7 +111,8 @@ void conf_draft_tell(struct conf_draft *d, struct text *to)
 			MOST_COMPLAINTS);
 }
 
-void conf_draft_reset(struct conf_draft *d)
+void
+conf_draft_reset(struct conf_draft *d)
 {
 	for (size_t i = 0; i < d->kept_count; i++)
 		free(d->kept[i]);
@@ -119,7 +129,8 @@ void conf_draft_reset(struct conf_draft *d)
 	d->kept_count = d->line_count = d->complaint_count = 0;
 }
 
-void conf_draft_clear(struct conf_draft *d)
+void
+conf_draft_clear(struct conf_draft *d)
 {
 	conf_draft_reset(d);
 	free(d->kept);

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool conf_text_read(const char *path, struct text *text, struct text *why)
+bool
+conf_text_read(const char *path, struct text *text, struct text *why)
 {
 	unsigned char part[8192];
 	struct stat st;
@@ -37,7 +38,8 @@ bool conf_text_read(const char *path, struct text *text, struct text *why)
 
 /* Where the comment that begins at `i` ends (behind its last byte), or `i` when none begins
  * there. */
-static size_t comment_end(struct span s, size_t i)
+static size_t
+comment_end(struct span s, size_t i)
 {
 	bool slash = s.at[i] == '/' && i + 1 < s.len;
 	/* "//" in the middle of a word is part of the word: a path. */
@@ -53,7 +55,8 @@ static size_t comment_end(struct span s, size_t i)
 	return end < s.len ? end + 2 : i;
 }
 
-unsigned int conf_text_blank(struct text *text)
+unsigned int
+conf_text_blank(struct text *text)
 {
 	struct span s = text_span(text);
 	unsigned char quote = 0;

@@ -54,7 +54,8 @@ static struct reading {
 	bool again; /* another name was unknown: read once more */
 } * reading;
 
-static const struct row *row_of(const char *name)
+static const struct row *
+row_of(const char *name)
 {
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		if (strcmp(rows[i].name, name) == 0)
@@ -62,18 +63,21 @@ static const struct row *row_of(const char *name)
 	return NULL;
 }
 
-static unsigned int line_of(const cfg_t *cfg)
+static unsigned int
+line_of(const cfg_t *cfg)
 {
 	return cfg->line > 0 ? (unsigned int)cfg->line : 0;
 }
 
-static void list_add(struct conf_draft *d, setting_list *list, struct span member)
+static void
+list_add(struct conf_draft *d, setting_list *list, struct span member)
 {
 	list->at = must_realloc(list->at, (list->count + 1) * sizeof *list->at);
 	list->at[list->count++] = conf_keep(d, member);
 }
 
-static void number_came(const struct row *row, unsigned int line, struct span value)
+static void
+number_came(const struct row *row, unsigned int line, struct span value)
 {
 	setting_number number = 0;
 	struct span rest = value;
@@ -92,7 +96,8 @@ static void number_came(const struct row *row, unsigned int line, struct span va
 	*(setting_number *)(void *)((char *)&reading->draft->s + row->at) = number;
 }
 
-static void text_came(const struct row *row, unsigned int line, struct span value)
+static void
+text_came(const struct row *row, unsigned int line, struct span value)
 {
 	if (value.len < row->least || value.len > row->most) {
 		conf_complain(reading->draft, line, "%s may have %llu bytes at most", row->name,
@@ -107,7 +112,8 @@ static void text_came(const struct row *row, unsigned int line, struct span valu
 		conf_keep(reading->draft, value);
 }
 
-static void list_came(const struct row *row, unsigned int line, struct span value)
+static void
+list_came(const struct row *row, unsigned int line, struct span value)
 {
 	setting_list *list = (setting_list *)(void *)((char *)&reading->draft->s + row->at);
 	struct span part;
@@ -134,7 +140,8 @@ static void list_came(const struct row *row, unsigned int line, struct span valu
 }
 
 /* libConfuse: one value of an option has been read. Never fails: complaints are collected. */
-static int value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+static int
+value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
 	const struct row *row = row_of(opt->name);
 	struct span v = span_str(value);
@@ -172,7 +179,8 @@ static int value_came(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *resul
 	return 0;
 }
 
-static void error_came(cfg_t *cfg, const char *format, va_list ap)
+static void
+error_came(cfg_t *cfg, const char *format, va_list ap)
 {
 	char sentence[512];
 
@@ -196,7 +204,8 @@ static void error_came(cfg_t *cfg, const char *format, va_list ap)
 }
 
 /* All rows as libConfuse wants them, then the names that turned out to be unknown. */
-static cfg_opt_t *options_new(void)
+static cfg_opt_t *
+options_new(void)
 {
 	size_t n = 0;
 	cfg_opt_t *options = must_alloc((ROW_COUNT + MOST_UNKNOWN + 1) * sizeof *options);
@@ -218,7 +227,8 @@ static cfg_opt_t *options_new(void)
 	return options;
 }
 
-static void initial_values(struct conf_draft *d)
+static void
+initial_values(struct conf_draft *d)
 {
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		char *field = (char *)&d->s + rows[i].at;
@@ -233,14 +243,16 @@ static void initial_values(struct conf_draft *d)
 }
 
 /* Lists that the file does not name get their default now: one that it names begins empty. */
-static void initial_lists(struct conf_draft *d)
+static void
+initial_lists(struct conf_draft *d)
 {
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		if (rows[i].kind == KIND_list && !conf_line(d, rows[i].at))
 			list_came(&rows[i], 0, span_str(rows[i].initial));
 }
 
-static bool read_text(const char *text)
+static bool
+read_text(const char *text)
 {
 	cfg_opt_t *options = options_new();
 	cfg_t *cfg = cfg_init(options, CFGF_NONE);
@@ -258,7 +270,8 @@ static bool read_text(const char *text)
 	return result == CFG_SUCCESS;
 }
 
-static struct settings *seal(struct conf_draft *d, uint32_t generation)
+static struct settings *
+seal(struct conf_draft *d, uint32_t generation)
 {
 	struct settings *s;
 	int fd = settings_to_file(&d->s);
@@ -274,7 +287,8 @@ static struct settings *seal(struct conf_draft *d, uint32_t generation)
 
 /* Reads, and reads again as long as names turn up that are unknown. True when it got to the end.
  * */
-static bool read_all(struct conf_draft *draft, const char *text)
+static bool
+read_all(struct conf_draft *draft, const char *text)
 {
 	struct reading now = { .draft = draft };
 	bool whole;
@@ -297,8 +311,8 @@ static bool read_all(struct conf_draft *draft, const char *text)
 	return whole;
 }
 
-struct settings *conf_read(
-	const struct paths *p, uint32_t generation, bool files, struct text *errors)
+struct settings *
+conf_read(const struct paths *p, uint32_t generation, bool files, struct text *errors)
 {
 	struct conf_draft draft = { .file = p->conf };
 	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);

@@ -30,7 +30,8 @@ struct visitor {
 	bool wants_status, wants_reload;
 };
 
-static void visitor_free(struct visitor *v)
+static void
+visitor_free(struct visitor *v)
 {
 	TAILQ_REMOVE(&v->s->visitors, v, next);
 	v->s->visitor_count--;
@@ -39,14 +40,16 @@ static void visitor_free(struct visitor *v)
 	free(v);
 }
 
-static void set_timer(struct visitor *v, unsigned int milliseconds)
+static void
+set_timer(struct visitor *v, unsigned int milliseconds)
 {
 	struct timeval when = { milliseconds / 1000, (suseconds_t)(milliseconds % 1000) * 1000 };
 
 	event_add(v->timer, &when);
 }
 
-static void tell(struct visitor *v, enum outcome outcome, const char *reason)
+static void
+tell(struct visitor *v, enum outcome outcome, const char *reason)
 {
 	send_command_told(v->channel, 0,
 		&(struct msg_command_told){ .outcome = (uint8_t)outcome,
@@ -56,7 +59,8 @@ static void tell(struct visitor *v, enum outcome outcome, const char *reason)
 
 /* --- status --- */
 
-static void tell_process(struct visitor *v, const struct process *p)
+static void
+tell_process(struct visitor *v, const struct process *p)
 {
 	send_command_process(v->channel, 0,
 		&(struct msg_command_process){ .program = (uint8_t)p->row->program,
@@ -71,7 +75,8 @@ static void tell_process(struct visitor *v, const struct process *p)
 		NULL);
 }
 
-static void tell_status(struct visitor *v)
+static void
+tell_status(struct visitor *v)
 {
 	struct supervisor *s = v->s;
 	const struct process *p;
@@ -88,7 +93,8 @@ static void tell_status(struct visitor *v)
 	set_timer(v, VISITOR_SECONDS * 1000);
 }
 
-void control_load_settle(struct supervisor *s)
+void
+control_load_settle(struct supervisor *s)
 {
 	const struct process *p;
 	struct visitor *v;
@@ -101,8 +107,9 @@ void control_load_settle(struct supervisor *s)
 			tell_status(v);
 }
 
-static void on_command_status(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_status *m, const int *fd)
+static void
+on_command_status(void *me, struct channel *from, uint64_t id, const struct msg_command_status *m,
+	const int *fd)
 {
 	struct visitor *v = me;
 	struct process *p;
@@ -121,8 +128,9 @@ static void on_command_status(void *me, struct channel *from, uint64_t id,
 
 /* --- reload, stop, connect --- */
 
-static void on_command_reload(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_reload *m, const int *fd)
+static void
+on_command_reload(void *me, struct channel *from, uint64_t id, const struct msg_command_reload *m,
+	const int *fd)
 {
 	struct visitor *v = me;
 
@@ -135,7 +143,8 @@ static void on_command_reload(void *me, struct channel *from, uint64_t id,
 	offer_begin(v->s);
 }
 
-void control_reload_done(struct supervisor *s, enum outcome outcome, const char *reason)
+void
+control_reload_done(struct supervisor *s, enum outcome outcome, const char *reason)
 {
 	struct visitor *v;
 
@@ -147,8 +156,9 @@ void control_reload_done(struct supervisor *s, enum outcome outcome, const char 
 	}
 }
 
-static void on_command_stop(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_stop *m, const int *fd)
+static void
+on_command_stop(void *me, struct channel *from, uint64_t id, const struct msg_command_stop *m,
+	const int *fd)
 {
 	struct visitor *v = me;
 
@@ -162,8 +172,9 @@ static void on_command_stop(void *me, struct channel *from, uint64_t id,
 	stop_begin(v->s, EX_OK);
 }
 
-static void on_command_connect(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_connect *m, const int *fd)
+static void
+on_command_connect(void *me, struct channel *from, uint64_t id, const struct msg_command_connect *m,
+	const int *fd)
 {
 	static unsigned int index;
 	struct visitor *v = me;
@@ -192,7 +203,8 @@ static void on_command_connect(void *me, struct channel *from, uint64_t id,
 
 /* --- coming and going --- */
 
-static void gone(void *me, struct channel *from)
+static void
+gone(void *me, struct channel *from)
 {
 	struct visitor *v = me;
 
@@ -201,7 +213,8 @@ static void gone(void *me, struct channel *from)
 	visitor_free(v);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct visitor *v = arg;
 
@@ -213,7 +226,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		visitor_free(v);
 }
 
-static bool may_visit(int fd)
+static bool
+may_visit(int fd)
 {
 	struct ucred who;
 	socklen_t len = sizeof who;
@@ -222,7 +236,8 @@ static bool may_visit(int fd)
 		(who.uid == 0 || who.uid == geteuid());
 }
 
-static void on_visitor(evutil_socket_t listening, short what, void *arg)
+static void
+on_visitor(evutil_socket_t listening, short what, void *arg)
 {
 	static const struct hearing hearing = {
 		.gone = gone,
@@ -255,7 +270,8 @@ static void on_visitor(evutil_socket_t listening, short what, void *arg)
 	set_timer(v, VISITOR_SECONDS * 1000);
 }
 
-bool control_open(struct supervisor *s, struct text *why)
+bool
+control_open(struct supervisor *s, struct text *why)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	/* A long --dir does not fit into sun_path; through the descriptor of the directory it
@@ -279,7 +295,8 @@ bool control_open(struct supervisor *s, struct text *why)
 	return s->control_event && event_add(s->control_event, NULL) == 0;
 }
 
-void control_close(struct supervisor *s)
+void
+control_close(struct supervisor *s)
 {
 	while (!TAILQ_EMPTY(&s->visitors))
 		visitor_free(TAILQ_FIRST(&s->visitors));

@@ -19,7 +19,8 @@
 
 #define SECCOMP_FILTER 2 /* SECCOMP_MODE_FILTER of <linux/seccomp.h> */
 
-static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t
+hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	const struct process *p = channel_tag(from);
 
@@ -29,13 +30,15 @@ static uint32_t hour(void *me, struct channel *from, enum message m, uint64_t id
 	return p->state == PROCESS_STARTING ? HOUR_START : HOUR_SERVING;
 }
 
-static void gone(void *me, struct channel *from)
+static void
+gone(void *me, struct channel *from)
 {
 	(void)me;
 	process_control_gone(channel_tag(from));
 }
 
-static void on_confined(
+static void
+on_confined(
 	void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
@@ -60,8 +63,9 @@ static void on_confined(
 	stop_started(p->s);
 }
 
-static void on_settings_ready(void *me, struct channel *from, uint64_t id,
-	const struct msg_settings_ready *m, const int *fd)
+static void
+on_settings_ready(void *me, struct channel *from, uint64_t id, const struct msg_settings_ready *m,
+	const int *fd)
 {
 	struct process *p = channel_tag(from);
 
@@ -71,7 +75,8 @@ static void on_settings_ready(void *me, struct channel *from, uint64_t id,
 	offer_settle(me);
 }
 
-static void on_settings_refused(void *me, struct channel *from, uint64_t id,
+static void
+on_settings_refused(void *me, struct channel *from, uint64_t id,
 	const struct msg_settings_refused *m, const int *fd)
 {
 	(void)id;
@@ -79,7 +84,8 @@ static void on_settings_refused(void *me, struct channel *from, uint64_t id,
 	offer_refused(me, channel_tag(from), m->generation, m->reason);
 }
 
-static void on_load_told(
+static void
+on_load_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
@@ -92,7 +98,8 @@ static void on_load_told(
 	control_load_settle(me);
 }
 
-static void on_ticket_made(
+static void
+on_ticket_made(
 	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
 {
 	struct supervisor *s = me;
@@ -103,7 +110,8 @@ static void on_ticket_made(
 		log_warning(id, "ticket-not-kept", KEY_SPAN("user", m->user));
 }
 
-static void on_imap_open(
+static void
+on_imap_open(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
 {
 	mailbox_open(me, channel_tag(from), id, m, fd[0]);
@@ -122,7 +130,8 @@ on_imap_taken(void *me, struct channel *from, uint64_t id, const struct msg_imap
 		mailbox_session_taken(p->mailbox, id);
 }
 
-static void on_imap_ended(
+static void
+on_imap_ended(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_ended *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
@@ -134,7 +143,8 @@ static void on_imap_ended(
 		mailbox_session_ended(p->mailbox, id);
 }
 
-static void on_imap_idle(
+static void
+on_imap_idle(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_idle *m, const int *fd)
 {
 	struct process *p = channel_tag(from);
@@ -147,7 +157,8 @@ static void on_imap_idle(
 		mailbox_idle(p->mailbox);
 }
 
-const struct hearing *hears_daemons(void)
+const struct hearing *
+hears_daemons(void)
 {
 	static const struct hearing hearing = {
 		.hour = hour,

@@ -19,7 +19,8 @@
 #include "common/beneath.h"
 #include "master/offer.h"
 
-static bool make_directory(const char *name, mode_t mode, struct text *why)
+static bool
+make_directory(const char *name, mode_t mode, struct text *why)
 {
 	struct stat st;
 
@@ -34,7 +35,8 @@ static bool make_directory(const char *name, mode_t mode, struct text *why)
 	return false;
 }
 
-bool instance_lock(struct supervisor *s, struct text *why)
+bool
+instance_lock(struct supervisor *s, struct text *why)
 {
 	if (!make_directory(s->paths.run, 0755, why) || !make_directory(s->paths.empty, 0755, why))
 		return false;
@@ -56,7 +58,8 @@ bool instance_lock(struct supervisor *s, struct text *why)
 
 /* --- users --- */
 
-static bool find_users(struct supervisor *s, struct text *why)
+static bool
+find_users(struct supervisor *s, struct text *why)
 {
 	const struct program_row *row;
 	struct group *group;
@@ -87,7 +90,8 @@ static bool find_users(struct supervisor *s, struct text *why)
 
 /* --- directories --- */
 
-static bool open_directories(struct supervisor *s, struct text *why)
+static bool
+open_directories(struct supervisor *s, struct text *why)
 {
 	const struct {
 		enum directory kind;
@@ -115,7 +119,8 @@ static bool open_directories(struct supervisor *s, struct text *why)
 	return all;
 }
 
-static bool open_programs(struct supervisor *s, struct text *why)
+static bool
+open_programs(struct supervisor *s, struct text *why)
 {
 	char *directory = paths_libexec("valija-smtpd");
 	const struct program_row *row;
@@ -137,7 +142,8 @@ static bool open_programs(struct supervisor *s, struct text *why)
 	return all;
 }
 
-bool instance_open(struct supervisor *s, struct text *why)
+bool
+instance_open(struct supervisor *s, struct text *why)
 {
 	bool users = find_users(s, why), directories = open_directories(s, why),
 	     programs = open_programs(s, why);
@@ -148,7 +154,8 @@ bool instance_open(struct supervisor *s, struct text *why)
 	return users && directories && programs && s->null >= 0;
 }
 
-bool instance_write_pid(struct supervisor *s, struct text *why)
+bool
+instance_write_pid(struct supervisor *s, struct text *why)
 {
 	char text[24];
 	int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
@@ -166,7 +173,8 @@ bool instance_write_pid(struct supervisor *s, struct text *why)
 	return false;
 }
 
-void instance_close(struct supervisor *s)
+void
+instance_close(struct supervisor *s)
 {
 	if (s->lock < 0)
 		return;

@@ -3,7 +3,8 @@
  */
 #include "master/json.h"
 
-static void write_text(FILE *to, struct span s)
+static void
+write_text(FILE *to, struct span s)
 {
 	bool utf8 = span_is_utf8(s);
 
@@ -23,7 +24,8 @@ static void write_text(FILE *to, struct span s)
 	fputc('"', to);
 }
 
-static void begin(struct json *j, const char *name)
+static void
+begin(struct json *j, const char *name)
 {
 	if (j->comma)
 		fputs(", ", j->to);
@@ -34,38 +36,44 @@ static void begin(struct json *j, const char *name)
 	}
 }
 
-void json_open(struct json *j, const char *name, char bracket)
+void
+json_open(struct json *j, const char *name, char bracket)
 {
 	begin(j, name);
 	fputc(bracket, j->to);
 	j->comma = false;
 }
 
-void json_close(struct json *j, char bracket)
+void
+json_close(struct json *j, char bracket)
 {
 	fputc(bracket, j->to);
 	j->comma = true;
 }
 
-void json_text(struct json *j, const char *name, struct span value)
+void
+json_text(struct json *j, const char *name, struct span value)
 {
 	begin(j, name);
 	write_text(j->to, value);
 }
 
-void json_number(struct json *j, const char *name, int64_t value)
+void
+json_number(struct json *j, const char *name, int64_t value)
 {
 	begin(j, name);
 	fprintf(j->to, "%lld", (long long)value);
 }
 
-void json_flag(struct json *j, const char *name, bool value)
+void
+json_flag(struct json *j, const char *name, bool value)
 {
 	begin(j, name);
 	fputs(value ? "true" : "false", j->to);
 }
 
-void json_null(struct json *j, const char *name)
+void
+json_null(struct json *j, const char *name)
 {
 	begin(j, name);
 	fputs("null", j->to);

@@ -55,7 +55,8 @@ static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY,
 /* --- users --- */
 
 /* Runs a program without a shell. True when it ended with 0. */
-static bool run(char *const argv[], struct text *why)
+static bool
+run(char *const argv[], struct text *why)
 {
 	int status;
 	pid_t pid = fork();
@@ -81,7 +82,8 @@ static bool run(char *const argv[], struct text *why)
 
 #define WORD(word) ((char *)(uintptr_t)(word)) /* exec's argv is not const, and is not written */
 
-bool layout_make_users(struct text *why)
+bool
+layout_make_users(struct text *why)
 {
 	if (geteuid() != 0)
 		return true;
@@ -103,7 +105,8 @@ bool layout_make_users(struct text *why)
 	return true;
 }
 
-bool layout_mail_owner(unsigned int *uid, unsigned int *gid, struct text *why)
+bool
+layout_mail_owner(unsigned int *uid, unsigned int *gid, struct text *why)
 {
 	struct passwd *user;
 
@@ -124,7 +127,8 @@ bool layout_mail_owner(unsigned int *uid, unsigned int *gid, struct text *why)
 /* --- directories --- */
 
 /* Absolute name of a row's directory on the heap, or NULL when this instance has none. */
-static char *name_of(const struct paths *p, const struct directory_row *row)
+static char *
+name_of(const struct paths *p, const struct directory_row *row)
 {
 	const char *path = *(char *const *)(const void *)((const char *)p + row->at);
 
@@ -134,7 +138,8 @@ static char *name_of(const struct paths *p, const struct directory_row *row)
 }
 
 /* Owner and group that a row asks for: our own without root. */
-static bool owner_of(const struct directory_row *row, uid_t *uid, gid_t *gid)
+static bool
+owner_of(const struct directory_row *row, uid_t *uid, gid_t *gid)
 {
 	struct passwd *user = row->user && geteuid() == 0 ? getpwnam(row->user) : NULL;
 	struct group *group = row->group && geteuid() == 0 ? getgrnam(row->group) : NULL;
@@ -144,7 +149,8 @@ static bool owner_of(const struct directory_row *row, uid_t *uid, gid_t *gid)
 	return geteuid() != 0 || ((!row->user || user) && (!row->group || group));
 }
 
-static void explain(struct text *why, const char *name)
+static void
+explain(struct text *why, const char *name)
 {
 	text_printf(why, "%s: %s", name, strerror(errno));
 	if (errno == EACCES && geteuid() != 0)
@@ -153,7 +159,8 @@ static void explain(struct text *why, const char *name)
 }
 
 /* Makes it under a private mode first: nobody sees it with the wrong owner. */
-static bool make_one(const struct directory_row *row, const char *name, struct text *why)
+static bool
+make_one(const struct directory_row *row, const char *name, struct text *why)
 {
 	struct stat st;
 	uid_t uid;
@@ -183,7 +190,8 @@ static bool make_one(const struct directory_row *row, const char *name, struct t
 }
 
 /* The directories above, as mkdir -p does: /usr/local/var may be missing. */
-static void make_above(const char *name)
+static void
+make_above(const char *name)
 {
 	char *above = must_copy(span_str(name));
 
@@ -195,7 +203,8 @@ static void make_above(const char *name)
 	free(above);
 }
 
-bool layout_make(const struct paths *p, struct text *why)
+bool
+layout_make(const struct paths *p, struct text *why)
 {
 	mode_t before = umask(022);
 	bool made = true;
@@ -214,7 +223,8 @@ bool layout_make(const struct paths *p, struct text *why)
 	return made;
 }
 
-static void check_one(const struct directory_row *row, const char *name, struct text *complaints)
+static void
+check_one(const struct directory_row *row, const char *name, struct text *complaints)
 {
 	struct stat st;
 	uid_t uid;
@@ -249,7 +259,8 @@ static void check_one(const struct directory_row *row, const char *name, struct 
 			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode);
 }
 
-void layout_check(const struct paths *p, struct text *complaints)
+void
+layout_check(const struct paths *p, struct text *complaints)
 {
 	if (geteuid() == 0 && !getgrnam(VALIJA_GROUP))
 		text_printf(

@@ -27,8 +27,8 @@ union endpoint {
 };
 
 /* The endpoint, and how it is written; conf_read has checked the address. */
-static socklen_t endpoint_of(
-	struct span address, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
+static socklen_t
+endpoint_of(struct span address, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
 {
 	char text[INET6_ADDRSTRLEN] = "";
 
@@ -51,7 +51,8 @@ static socklen_t endpoint_of(
 }
 
 /* A listening socket, or -1 with errno. */
-static int open_socket(const union endpoint *e, socklen_t len)
+static int
+open_socket(const union endpoint *e, socklen_t len)
 {
 	int fd = socket(e->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1,
 	    error;
@@ -76,7 +77,8 @@ static int open_socket(const union endpoint *e, socklen_t len)
 }
 
 /* What to do about a failure, told once for all of its kind. */
-static void advise(struct text *errors, bool in_use, bool no_right)
+static void
+advise(struct text *errors, bool in_use, bool no_right)
 {
 	if (in_use)
 		text_add_str(errors,
@@ -90,12 +92,14 @@ static void advise(struct text *errors, bool in_use, bool no_right)
 
 /* IPv6 may be missing from the kernel or switched off; then it cannot be reached that way
  * either. */
-static bool is_no_ipv6(const union endpoint *e)
+static bool
+is_no_ipv6(const union endpoint *e)
 {
 	return e->any.sa_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
 }
 
-static struct listener *find(struct supervisor *s, enum service service, const char *name)
+static struct listener *
+find(struct supervisor *s, enum service service, const char *name)
 {
 	struct listener *l;
 
@@ -105,7 +109,8 @@ static struct listener *find(struct supervisor *s, enum service service, const c
 	return NULL;
 }
 
-static void bind_one(struct supervisor *s, const struct generation *g, struct span address,
+static void
+bind_one(struct supervisor *s, const struct generation *g, struct span address,
 	enum service service, struct text *errors, bool *in_use, bool *no_right)
 {
 	unsigned int port = service_port(service) + (unsigned int)g->settings->port_base;
@@ -140,14 +145,16 @@ static void bind_one(struct supervisor *s, const struct generation *g, struct sp
 	TAILQ_INSERT_TAIL(&s->listeners, l, next);
 }
 
-static void forget(struct supervisor *s, struct listener *l)
+static void
+forget(struct supervisor *s, struct listener *l)
 {
 	TAILQ_REMOVE(&s->listeners, l, next);
 	close(l->fd);
 	free(l);
 }
 
-bool listener_bind(struct supervisor *s, const struct generation *g, struct text *errors)
+bool
+listener_bind(struct supervisor *s, const struct generation *g, struct text *errors)
 {
 	size_t before = errors->len;
 	bool in_use = false, no_right = false;
@@ -165,7 +172,8 @@ bool listener_bind(struct supervisor *s, const struct generation *g, struct text
 	return false;
 }
 
-void listener_drop(struct supervisor *s)
+void
+listener_drop(struct supervisor *s)
 {
 	struct listener *l, *after;
 
@@ -178,7 +186,8 @@ void listener_drop(struct supervisor *s)
 	}
 }
 
-static void tell(struct process *p, const struct listener *l)
+static void
+tell(struct process *p, const struct listener *l)
 {
 	int copy;
 
@@ -191,7 +200,8 @@ static void tell(struct process *p, const struct listener *l)
 			&copy);
 }
 
-void listener_tell_all(struct process *p)
+void
+listener_tell_all(struct process *p)
 {
 	struct listener *l;
 
@@ -200,7 +210,8 @@ void listener_tell_all(struct process *p)
 			tell(p, l);
 }
 
-static void tell_gone(struct supervisor *s, const struct listener *l)
+static void
+tell_gone(struct supervisor *s, const struct listener *l)
 {
 	struct process *p;
 
@@ -212,7 +223,8 @@ static void tell_gone(struct supervisor *s, const struct listener *l)
 				NULL);
 }
 
-void listener_swap(struct supervisor *s)
+void
+listener_swap(struct supervisor *s)
 {
 	struct listener *l, *after;
 	struct process *p;
@@ -234,7 +246,8 @@ void listener_swap(struct supervisor *s)
 	}
 }
 
-void listener_close_all(struct supervisor *s)
+void
+listener_close_all(struct supervisor *s)
 {
 	while (!TAILQ_EMPTY(&s->listeners))
 		forget(s, TAILQ_FIRST(&s->listeners));

@@ -5,7 +5,8 @@
 
 #include "common/log.h"
 
-enum log_target log_setting_target(struct span log)
+enum log_target
+log_setting_target(struct span log)
 {
 	if (span_equal(log, SPAN("syslog")))
 		return LOG_TO_SYSLOG;
@@ -16,7 +17,8 @@ enum log_target log_setting_target(struct span log)
 	return LOG_TO_NOWHERE;
 }
 
-int log_setting_level(struct span word)
+int
+log_setting_level(struct span word)
 {
 	static const struct {
 		const char *word;

@@ -54,7 +54,8 @@ static const struct room log_room = {
 	.syscalls = log_calls,
 };
 
-static void on_log_line(
+static void
+on_log_line(
 	void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
 {
 	struct log *log = me;
@@ -66,7 +67,8 @@ static void on_log_line(
 	sink_write(log->sink, source->program, source->pid, (enum log_level)m->level, m->line);
 }
 
-static void source_gone(void *me, struct channel *from)
+static void
+source_gone(void *me, struct channel *from)
 {
 	struct log *log = me;
 	struct source *source = channel_tag(from);
@@ -81,7 +83,8 @@ static const struct hearing from_sources = {
 	.on_log_line = on_log_line,
 };
 
-static void on_log_source(
+static void
+on_log_source(
 	void *me, struct channel *from, uint64_t id, const struct msg_log_source *m, const int *fd)
 {
 	struct log *log = me;
@@ -103,7 +106,8 @@ static void on_log_source(
 	log->source_count++;
 }
 
-static void on_reopen(evutil_socket_t signal, short what, void *arg)
+static void
+on_reopen(evutil_socket_t signal, short what, void *arg)
 {
 	struct log *log = arg;
 
@@ -112,7 +116,8 @@ static void on_reopen(evutil_socket_t signal, short what, void *arg)
 	sink_reopen(log->sink);
 }
 
-static bool prepare(void *me)
+static bool
+prepare(void *me)
 {
 	struct log *log = me;
 	struct daemon *d = &log->daemon;
@@ -131,7 +136,8 @@ static bool prepare(void *me)
 }
 
 /* Another target takes another process: master sees to it (offer.c). */
-static void settings_changed(void *me, const struct settings *old)
+static void
+settings_changed(void *me, const struct settings *old)
 {
 	struct log *log = me;
 
@@ -141,7 +147,8 @@ static void settings_changed(void *me, const struct settings *old)
 
 /* Everyone who is stopped before us has said its last by now; we write what is still in the
  * channels. */
-static void leave(void *me, unsigned int seconds)
+static void
+leave(void *me, unsigned int seconds)
 {
 	struct log *log = me;
 	struct source *source, *after;
@@ -154,7 +161,8 @@ static void leave(void *me, unsigned int seconds)
 	daemon_exit(&log->daemon);
 }
 
-static void load(void *me, uint32_t *connections, uint64_t *served)
+static void
+load(void *me, uint32_t *connections, uint64_t *served)
 {
 	const struct log *log = me;
 
@@ -176,7 +184,8 @@ static const struct daemon_kind kind = {
 	.control = &from_master,
 };
 
-int main(void)
+int
+main(void)
 {
 	static struct log log;
 

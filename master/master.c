@@ -50,7 +50,8 @@ static const uint64_t kept = CAP(SETUID) | CAP(SETGID) | /* its children become 
 	CAP(NET_BIND_SERVICE) |		 /* ports below 1024, also after a reload */
 	CAP(SYS_RESOURCE);		 /* enough descriptors for its children */
 
-static int usage(void)
+static int
+usage(void)
 {
 	fputs("usage: valija-master [--dir DIR] [--foreground] [--ready-fd N]\n"
 	      "This program is started by `valija start`; see valija(8).\n",
@@ -58,7 +59,8 @@ static int usage(void)
 	return EX_USAGE;
 }
 
-static int fail(int status, const char *what)
+static int
+fail(int status, const char *what)
 {
 	struct span left = span_str(what), line;
 
@@ -69,7 +71,8 @@ static int fail(int status, const char *what)
 	return status;
 }
 
-static bool arguments(struct supervisor *s, int argc, char **argv, const char **dir)
+static bool
+arguments(struct supervisor *s, int argc, char **argv, const char **dir)
 {
 	struct span number;
 	uint64_t fd;
@@ -94,7 +97,8 @@ static bool arguments(struct supervisor *s, int argc, char **argv, const char **
 
 /* --- what wakes us --- */
 
-static void on_child(evutil_socket_t signal, short what, void *arg)
+static void
+on_child(evutil_socket_t signal, short what, void *arg)
 {
 	int status;
 	pid_t pid;
@@ -105,21 +109,24 @@ static void on_child(evutil_socket_t signal, short what, void *arg)
 		process_ended(arg, pid, status);
 }
 
-static void on_stop(evutil_socket_t signal, short what, void *arg)
+static void
+on_stop(evutil_socket_t signal, short what, void *arg)
 {
 	(void)signal;
 	(void)what;
 	stop_begin(arg, EX_OK);
 }
 
-static void on_reload(evutil_socket_t signal, short what, void *arg)
+static void
+on_reload(evutil_socket_t signal, short what, void *arg)
 {
 	(void)signal;
 	(void)what;
 	offer_begin(arg);
 }
 
-static bool watch_signals(struct supervisor *s)
+static bool
+watch_signals(struct supervisor *s)
 {
 	const struct {
 		int number;
@@ -139,7 +146,8 @@ static bool watch_signals(struct supervisor *s)
 /* --- beginning and end --- */
 
 /* Master's own log channel: its lines wait there until log is up to read them. */
-static bool open_own_log(struct supervisor *s)
+static bool
+open_own_log(struct supervisor *s)
 {
 	int ends[2];
 
@@ -150,7 +158,8 @@ static bool open_own_log(struct supervisor *s)
 	return true;
 }
 
-static void limit_itself(const struct supervisor *s)
+static void
+limit_itself(const struct supervisor *s)
 {
 	struct rlimit files;
 
@@ -167,7 +176,8 @@ static void limit_itself(const struct supervisor *s)
 }
 
 /* Everything up to the loop. 0, or the exit code, told. */
-static int prepare(struct supervisor *s)
+static int
+prepare(struct supervisor *s)
 {
 	struct text why = TEXT_UP_TO(MOST_CONF_ERRORS);
 	int status = EX_OK;
@@ -190,7 +200,8 @@ static int prepare(struct supervisor *s)
 	return status;
 }
 
-static void run(struct supervisor *s)
+static void
+run(struct supervisor *s)
 {
 	log_threshold((enum log_level)log_setting_level(s->now.settings->log_level));
 	secret_random(s->passport_key, sizeof s->passport_key);
@@ -201,7 +212,8 @@ static void run(struct supervisor *s)
 	event_base_dispatch(s->base);
 }
 
-static void finish(struct supervisor *s)
+static void
+finish(struct supervisor *s)
 {
 	control_close(s);
 	instance_close(s);
@@ -215,7 +227,8 @@ static void finish(struct supervisor *s)
 	paths_clear(&s->paths);
 }
 
-static void supervisor_init(struct supervisor *s)
+static void
+supervisor_init(struct supervisor *s)
 {
 	*s = (struct supervisor){ .root = geteuid() == 0,
 		.since = (uint64_t)time(NULL),
@@ -235,7 +248,8 @@ static void supervisor_init(struct supervisor *s)
 	TAILQ_INIT(&s->visitors);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	static struct supervisor s;
 	struct text why = TEXT_UP_TO(1024);

@@ -21,7 +21,8 @@ static struct {
 	socklen_t len;
 } service_manager = { .fd = -1 };
 
-void notify_open(void)
+void
+notify_open(void)
 {
 	const char *name = getenv("NOTIFY_SOCKET");
 	size_t len = name ? strlen(name) : 0;
@@ -39,7 +40,8 @@ void notify_open(void)
 	unsetenv("NOTIFY_SOCKET");
 }
 
-static void tell(const char *words)
+static void
+tell(const char *words)
 {
 	if (service_manager.fd >= 0 &&
 		sendto(service_manager.fd, words, strlen(words), MSG_NOSIGNAL,
@@ -47,7 +49,8 @@ static void tell(const char *words)
 		log_warning(0, "service-manager-not-told", KEY_ERRNO);
 }
 
-void notify_ready(const struct supervisor *s)
+void
+notify_ready(const struct supervisor *s)
 {
 	char words[120];
 
@@ -56,7 +59,8 @@ void notify_ready(const struct supervisor *s)
 	tell(words);
 }
 
-void notify_reloading(void)
+void
+notify_reloading(void)
 {
 	struct timespec now;
 	char words[80];
@@ -68,7 +72,8 @@ void notify_reloading(void)
 	tell(words);
 }
 
-void notify_stopping(void)
+void
+notify_stopping(void)
 {
 	tell("STOPPING=1\n");
 }

@@ -21,7 +21,8 @@
 
 /* Pins a file without the right to read it: that comes with each reopen(). Renamed away, it
  * stays the one that belongs to the generation. */
-static int open_file(struct span name, struct text *errors)
+static int
+open_file(struct span name, struct text *errors)
 {
 	char *path = must_copy(name);
 	int fd = open(path, O_PATH | O_CLOEXEC);
@@ -32,7 +33,8 @@ static int open_file(struct span name, struct text *errors)
 	return fd;
 }
 
-bool generation_load(
+bool
+generation_load(
 	const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors)
 {
 	struct generation loaded = { .number = number, .chain = -1, .key = -1 };
@@ -49,7 +51,8 @@ bool generation_load(
 	return true;
 }
 
-void generation_clear(struct generation *g)
+void
+generation_clear(struct generation *g)
 {
 	if (g->settings) {
 		if (g->chain >= 0)
@@ -62,7 +65,8 @@ void generation_clear(struct generation *g)
 }
 
 /* The same file with a read position of its own; each receiver reads from the start. */
-static int reopen(int fd)
+static int
+reopen(int fd)
 {
 	char name[40];
 	int again;
@@ -73,7 +77,8 @@ static int reopen(int fd)
 	return again;
 }
 
-static void send_files(struct process *p, const struct generation *g)
+static void
+send_files(struct process *p, const struct generation *g)
 {
 	int fds[2] = { -1, -1 };
 
@@ -89,7 +94,8 @@ static void send_files(struct process *p, const struct generation *g)
 		close(fds[0]);
 }
 
-void offer_generation(struct process *p, const struct generation *g)
+void
+offer_generation(struct process *p, const struct generation *g)
 {
 	int fd;
 
@@ -105,12 +111,14 @@ void offer_generation(struct process *p, const struct generation *g)
 }
 
 /* Those who must agree: all that live and are not about to leave. */
-static bool counts(const struct process *p)
+static bool
+counts(const struct process *p)
 {
 	return p->control && (p->state == PROCESS_STARTING || p->state == PROCESS_SERVING);
 }
 
-static void drop(struct supervisor *s, const char *reason)
+static void
+drop(struct supervisor *s, const char *reason)
 {
 	struct process *p;
 	uint32_t number = s->offered.number;
@@ -130,12 +138,14 @@ static void drop(struct supervisor *s, const char *reason)
 
 /* A log file in another directory, or another kind of target: log gets its directory only at its
  * start. */
-static bool log_moved(const struct settings *a, const struct settings *b)
+static bool
+log_moved(const struct settings *a, const struct settings *b)
 {
 	return !span_equal(a->log, b->log);
 }
 
-static void swap(struct supervisor *s)
+static void
+swap(struct supervisor *s)
 {
 	struct process *p, *log = process_find(s, PROGRAM_LOG, 0);
 	struct generation old = s->now;
@@ -160,7 +170,8 @@ static void swap(struct supervisor *s)
 	control_reload_done(s, DONE, "");
 }
 
-void offer_log_directory(struct supervisor *s)
+void
+offer_log_directory(struct supervisor *s)
 {
 	struct span log = s->now.settings->log;
 	char *name;
@@ -179,7 +190,8 @@ void offer_log_directory(struct supervisor *s)
 	s->directory[DIRECTORY_LOG] = fd;
 }
 
-void offer_settle(struct supervisor *s)
+void
+offer_settle(struct supervisor *s)
 {
 	struct process *p;
 
@@ -191,7 +203,8 @@ void offer_settle(struct supervisor *s)
 	swap(s);
 }
 
-void offer_refused(
+void
+offer_refused(
 	struct supervisor *s, const struct process *p, uint32_t generation, struct span reason)
 {
 	struct text why = TEXT_UP_TO(MOST_REASON * 2);
@@ -205,7 +218,8 @@ void offer_refused(
 	text_clear(&why);
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *arg)
+static void
+on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
 	struct text why = TEXT_UP_TO(MOST_REASON);
@@ -224,7 +238,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 /* The complaints of a configuration, a log line for each. */
-static void log_complaints(struct span errors)
+static void
+log_complaints(struct span errors)
 {
 	struct span line;
 
@@ -232,7 +247,8 @@ static void log_complaints(struct span errors)
 		log_error(0, "configuration", KEY_SPAN("error", line));
 }
 
-void offer_begin(struct supervisor *s)
+void
+offer_begin(struct supervisor *s)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct timeval wait = { OFFER_SECONDS, 0 };
@@ -269,7 +285,8 @@ void offer_begin(struct supervisor *s)
 	offer_settle(s);
 }
 
-void offer_cancel(struct supervisor *s)
+void
+offer_cancel(struct supervisor *s)
 {
 	if (s->offer_deadline)
 		event_free(s->offer_deadline);

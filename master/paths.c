@@ -11,7 +11,8 @@
 
 #include <config.h>
 
-char *paths_join(const char *directory, const char *name)
+char *
+paths_join(const char *directory, const char *name)
 {
 	struct text t = TEXT_UP_TO(MOST_PATH_NAME * 2);
 	char *joined;
@@ -25,7 +26,8 @@ char *paths_join(const char *directory, const char *name)
 }
 
 /* An absolute name for `dir`: resolved as far as it exists. */
-static char *absolute(const char *dir)
+static char *
+absolute(const char *dir)
 {
 	char here[PATH_MAX], *real = realpath(dir, NULL), *parent, *slash, *joined;
 
@@ -54,7 +56,8 @@ static char *absolute(const char *dir)
 	return joined;
 }
 
-bool paths_init(struct paths *p, const char *dir, struct text *why)
+bool
+paths_init(struct paths *p, const char *dir, struct text *why)
 {
 	*p = (struct paths){ 0 };
 	if (dir) {
@@ -90,7 +93,8 @@ bool paths_init(struct paths *p, const char *dir, struct text *why)
 	return true;
 }
 
-void paths_clear(struct paths *p)
+void
+paths_clear(struct paths *p)
 {
 	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->tls,
 		&p->spool, &p->mail, &p->run, &p->empty, &p->log, &p->control, &p->pid_file,
@@ -102,7 +106,8 @@ void paths_clear(struct paths *p)
 	}
 }
 
-char *paths_own_directory(void)
+char *
+paths_own_directory(void)
 {
 	char name[PATH_MAX], *slash;
 	ssize_t n = readlink("/proc/self/exe", name, sizeof name - 1);
@@ -116,7 +121,8 @@ char *paths_own_directory(void)
 	return must_copy(span_str(name));
 }
 
-char *paths_libexec(const char *program)
+char *
+paths_libexec(const char *program)
 {
 	static const char *const beside[] = { ".", "../libexec" };
 	char *own = paths_own_directory();

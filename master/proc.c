@@ -13,7 +13,8 @@
 #define MOST_CAPABILITY	 63
 
 /* Takes a number in hexadecimal. */
-static bool take_hex(struct span *in, uint64_t *number)
+static bool
+take_hex(struct span *in, uint64_t *number)
 {
 	uint64_t n = 0;
 	size_t digits = 0;
@@ -36,7 +37,8 @@ static bool take_hex(struct span *in, uint64_t *number)
 }
 
 /* "Uid:	real	effective	saved	fs" */
-static void take_effective(struct span rest, uint64_t *id)
+static void
+take_effective(struct span rest, uint64_t *id)
 {
 	struct span real;
 
@@ -45,7 +47,8 @@ static void take_effective(struct span rest, uint64_t *id)
 		span_take_number(&rest, UINT32_MAX, id);
 }
 
-static void take_line(struct span line, struct proc_facts *f)
+static void
+take_line(struct span line, struct proc_facts *f)
 {
 	struct span word;
 	uint64_t n;
@@ -65,7 +68,8 @@ static void take_line(struct span line, struct proc_facts *f)
 		f->no_new_privs = n == 1;
 }
 
-bool proc_read(uint32_t pid, struct proc_facts *f)
+bool
+proc_read(uint32_t pid, struct proc_facts *f)
 {
 	char name[40], text[MOST_STATUS_FILE];
 	struct span in, line;
@@ -90,7 +94,8 @@ bool proc_read(uint32_t pid, struct proc_facts *f)
 	return true;
 }
 
-void proc_capability_names(uint64_t capabilities, struct text *to)
+void
+proc_capability_names(uint64_t capabilities, struct text *to)
 {
 	bool first = true;
 

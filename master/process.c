@@ -27,7 +27,8 @@
 #include "master/spawn.h"
 #include "master/stop.h"
 
-uint64_t process_milliseconds(void)
+uint64_t
+process_milliseconds(void)
 {
 	struct timespec now;
 
@@ -35,12 +36,14 @@ uint64_t process_milliseconds(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-uint64_t process_seconds(void)
+uint64_t
+process_seconds(void)
 {
 	return process_milliseconds() / 1000;
 }
 
-int process_duplicate(int fd)
+int
+process_duplicate(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
@@ -49,7 +52,8 @@ int process_duplicate(int fd)
 	return copy;
 }
 
-struct process *process_find(struct supervisor *s, enum program program, unsigned int index)
+struct process *
+process_find(struct supervisor *s, enum program program, unsigned int index)
 {
 	struct process *p;
 
@@ -61,8 +65,8 @@ struct process *process_find(struct supervisor *s, enum program program, unsigne
 
 /* --- what a new process is told --- */
 
-static void tell_log_source(
-	struct process *log, enum program program, unsigned int index, pid_t pid, int end)
+static void
+tell_log_source(struct process *log, enum program program, unsigned int index, pid_t pid, int end)
 {
 	int copy = end < 0 ? -1 : process_duplicate(end);
 
@@ -74,7 +78,8 @@ static void tell_log_source(
 			&copy);
 }
 
-void process_log_sources(struct supervisor *s, struct process *log)
+void
+process_log_sources(struct supervisor *s, struct process *log)
 {
 	struct process *p;
 
@@ -84,7 +89,8 @@ void process_log_sources(struct supervisor *s, struct process *log)
 			tell_log_source(log, p->row->program, p->index, p->pid, p->log_end);
 }
 
-static void tell_directories(struct process *p)
+static void
+tell_directories(struct process *p)
 {
 	for (unsigned int kind = 1; kind < DIRECTORY_COUNT; kind++) {
 		int copy;
@@ -97,7 +103,8 @@ static void tell_directories(struct process *p)
 	}
 }
 
-static void join(struct process *p, struct process *other)
+static void
+join(struct process *p, struct process *other)
 {
 	int ends[2];
 
@@ -117,7 +124,8 @@ static void join(struct process *p, struct process *other)
 }
 
 /* A channel to each living process that the wiring table joins it with. */
-static void join_peers(struct process *p)
+static void
+join_peers(struct process *p)
 {
 	struct process *other;
 
@@ -127,7 +135,8 @@ static void join_peers(struct process *p)
 			join(p, other);
 }
 
-static void tell_all(struct process *p, int log_end)
+static void
+tell_all(struct process *p, int log_end)
 {
 	struct supervisor *s = p->s;
 	struct process *log = process_find(s, PROGRAM_LOG, 0);
@@ -155,14 +164,16 @@ static void tell_all(struct process *p, int log_end)
 
 /* --- start --- */
 
-static void set_timer(struct process *p, unsigned int milliseconds)
+static void
+set_timer(struct process *p, unsigned int milliseconds)
 {
 	struct timeval when = { milliseconds / 1000, (suseconds_t)(milliseconds % 1000) * 1000 };
 
 	event_add(p->timer, &when);
 }
 
-static void identity(const struct process *p, struct spawn *how)
+static void
+identity(const struct process *p, struct spawn *how)
 {
 	struct supervisor *s = p->s;
 
@@ -181,7 +192,8 @@ static void identity(const struct process *p, struct spawn *how)
 		how->capabilities = UINT64_C(1) << CAP_SYS_CHROOT;
 }
 
-static bool start(struct process *p)
+static bool
+start(struct process *p)
 {
 	struct supervisor *s = p->s;
 	int control[2] = { -1, -1 }, lines[2] = { -1, -1 };
@@ -227,7 +239,8 @@ fail:
 }
 
 /* How long to wait before the next start. */
-static unsigned int pause_before_start(const struct process *p)
+static unsigned int
+pause_before_start(const struct process *p)
 {
 	unsigned int pause = RETRY_FIRST_MILLISECONDS;
 
@@ -238,13 +251,15 @@ static unsigned int pause_before_start(const struct process *p)
 	return pause < RETRY_MOST_MILLISECONDS ? pause : RETRY_MOST_MILLISECONDS;
 }
 
-static void start_again(struct process *p)
+static void
+start_again(struct process *p)
 {
 	p->state = PROCESS_AWAY;
 	set_timer(p, pause_before_start(p));
 }
 
-static void start_or_later(struct process *p)
+static void
+start_or_later(struct process *p)
 {
 	if (start(p))
 		return;
@@ -252,7 +267,8 @@ static void start_or_later(struct process *p)
 	start_again(p);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct process *p = arg;
 
@@ -266,7 +282,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-struct process *process_new(struct supervisor *s, const struct program_row *row, unsigned int index,
+struct process *
+process_new(struct supervisor *s, const struct program_row *row, unsigned int index,
 	struct mailbox *mailbox)
 {
 	struct process *p = must_alloc(sizeof *p);
@@ -282,7 +299,8 @@ struct process *process_new(struct supervisor *s, const struct program_row *row,
 	return p;
 }
 
-void process_all(struct supervisor *s)
+void
+process_all(struct supervisor *s)
 {
 	const struct program_row *row;
 	struct process *p, *after;
@@ -298,7 +316,8 @@ void process_all(struct supervisor *s)
 	}
 }
 
-void process_serves(struct process *p)
+void
+process_serves(struct process *p)
 {
 	if (p->state != PROCESS_STARTING)
 		return;
@@ -310,7 +329,8 @@ void process_serves(struct process *p)
 
 /* While master starts, somebody waits at a terminal; and what log says of its own failure,
  * nobody but us will ever read. */
-static void tell_last_words(const struct process *p)
+static void
+tell_last_words(const struct process *p)
 {
 	unsigned char packet[MOST_LOG_LINE + 64];
 	const size_t header = sizeof(uint16_t) + sizeof(uint64_t);
@@ -324,14 +344,16 @@ static void tell_last_words(const struct process *p)
 			fprintf(stderr, "valija: log: %.*s\n", SPAN_ARG(m.line));
 }
 
-static void forget(struct process *p)
+static void
+forget(struct process *p)
 {
 	TAILQ_REMOVE(&p->s->processes, p, next);
 	event_free(p->timer);
 	free(p);
 }
 
-static void tell_death(const struct process *p, pid_t pid, int status)
+static void
+tell_death(const struct process *p, pid_t pid, int status)
 {
 	bool expected =
 		p->state == PROCESS_LEAVING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -345,7 +367,8 @@ static void tell_death(const struct process *p, pid_t pid, int status)
 		KEY_NUM("lived_ms", process_milliseconds() - p->started));
 }
 
-static void died(struct process *p, int status)
+static void
+died(struct process *p, int status)
 {
 	struct supervisor *s = p->s;
 	pid_t pid = p->pid;
@@ -390,7 +413,8 @@ static void died(struct process *p, int status)
 	start_again(p);
 }
 
-void process_ended(struct supervisor *s, pid_t pid, int status)
+void
+process_ended(struct supervisor *s, pid_t pid, int status)
 {
 	struct process *p;
 
@@ -402,7 +426,8 @@ void process_ended(struct supervisor *s, pid_t pid, int status)
 	}
 }
 
-void process_leave(struct process *p, unsigned int seconds)
+void
+process_leave(struct process *p, unsigned int seconds)
 {
 	p->retired = true;
 	if (p->pid == 0) {
@@ -421,20 +446,23 @@ void process_leave(struct process *p, unsigned int seconds)
 	set_timer(p, (seconds + GO_AWAY_SECONDS) * 1000);
 }
 
-void process_kill(struct process *p)
+void
+process_kill(struct process *p)
 {
 	if (p->pid > 0 && kill(p->pid, SIGKILL) < 0)
 		log_error(0, "not-killed", KEY_NUM("pid", p->pid), KEY_ERRNO);
 }
 
-void process_control_gone(struct process *p)
+void
+process_control_gone(struct process *p)
 {
 	p->control = NULL;
 	if (p->pid)
 		set_timer(p, GO_AWAY_SECONDS * 1000);
 }
 
-void process_replace(struct process *p)
+void
+process_replace(struct process *p)
 {
 	if (p->state != PROCESS_STARTING && p->state != PROCESS_SERVING)
 		return;
@@ -444,7 +472,8 @@ void process_replace(struct process *p)
 	set_timer(p, GO_AWAY_SECONDS * 1000);
 }
 
-bool process_all_serving(const struct supervisor *s)
+bool
+process_all_serving(const struct supervisor *s)
 {
 	const struct process *p;
 

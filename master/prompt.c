@@ -15,7 +15,8 @@
 
 /* One line, byte by byte, so that nothing of the next one is swallowed. False at the end of
  * input without any byte, on an error, and when it is too long. */
-static bool read_line(int fd, struct text *line)
+static bool
+read_line(int fd, struct text *line)
 {
 	unsigned char c;
 	ssize_t n;
@@ -35,7 +36,8 @@ static bool read_line(int fd, struct text *line)
 }
 
 /* Asks on the terminal; echo is back, whatever happens, before anything else does. */
-static bool ask(const char *question, const char *whose, struct text *answer)
+static bool
+ask(const char *question, const char *whose, struct text *answer)
 {
 	struct termios before, silent;
 	sigset_t interrupts, old;
@@ -60,7 +62,8 @@ static bool ask(const char *question, const char *whose, struct text *answer)
 	return answered;
 }
 
-static bool is_usable(struct span s, struct text *why)
+static bool
+is_usable(struct span s, struct text *why)
 {
 	if (s.len == 0) {
 		text_add_str(why, "the password is empty");
@@ -79,7 +82,8 @@ static bool is_usable(struct span s, struct text *why)
 	return true;
 }
 
-bool prompt_password(const char *whose, bool from_stdin, struct text *password, struct text *why)
+bool
+prompt_password(const char *whose, bool from_stdin, struct text *password, struct text *why)
 {
 	struct text again = TEXT_UP_TO(MOST_PASSWORD);
 	bool terminal = !from_stdin && isatty(STDIN_FILENO), good = false;

@@ -33,7 +33,8 @@ struct sink {
 	unsigned long lost; /* lines that could not be written */
 };
 
-static void open_file(struct sink *k)
+static void
+open_file(struct sink *k)
 {
 	if (k->fd >= 0)
 		close(k->fd);
@@ -45,7 +46,8 @@ static void open_file(struct sink *k)
 
 /* A socket for syslog, connected to nobody: each line is sent to SYSLOG_SOCKET by name, so that
  * a syslog daemon may be started again, and this process needs no right to make sockets. */
-static int open_syslog(void)
+static int
+open_syslog(void)
 {
 	const struct timeval patience = { 0, SYSLOG_WAIT_MICROSECONDS };
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -55,7 +57,8 @@ static int open_syslog(void)
 	return fd;
 }
 
-struct sink *sink_new(struct span target, int directory)
+struct sink *
+sink_new(struct span target, int directory)
 {
 	struct sink *k = must_alloc(sizeof *k);
 
@@ -87,7 +90,8 @@ struct sink *sink_new(struct span target, int directory)
 	return k;
 }
 
-void sink_free(struct sink **k)
+void
+sink_free(struct sink **k)
 {
 	if (*k && (*k)->target != LOG_TO_STDERR && (*k)->fd >= 0)
 		close((*k)->fd);
@@ -97,14 +101,16 @@ void sink_free(struct sink **k)
 	*k = NULL;
 }
 
-void sink_reopen(struct sink *k)
+void
+sink_reopen(struct sink *k)
 {
 	if (k->target == LOG_TO_FILE)
 		open_file(k);
 }
 
 /* Was the file renamed or removed? Then the lines go into a new one. */
-static void look(struct sink *k)
+static void
+look(struct sink *k)
 {
 	struct stat named, open_one;
 	time_t now = time(NULL);
@@ -118,7 +124,8 @@ static void look(struct sink *k)
 		open_file(k);
 }
 
-static void add_time(struct text *t)
+static void
+add_time(struct text *t)
 {
 	struct timespec now;
 	struct tm utc;
@@ -129,12 +136,14 @@ static void add_time(struct text *t)
 		utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000);
 }
 
-static const char *level_word(enum log_level level)
+static const char *
+level_word(enum log_level level)
 {
 	return level == LOG_LEVEL_WARNING ? "warning: " : level >= LOG_LEVEL_ERROR ? "error: " : "";
 }
 
-static void add_line(struct text *t, struct span line)
+static void
+add_line(struct text *t, struct span line)
 {
 	bool utf8 = span_is_utf8(line);
 
@@ -148,14 +157,16 @@ static void add_line(struct text *t, struct span line)
 	}
 }
 
-static int syslog_level(enum log_level level)
+static int
+syslog_level(enum log_level level)
 {
 	static const int levels[] = { LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR };
 
 	return levels[level <= LOG_LEVEL_ERROR ? level : LOG_LEVEL_ERROR];
 }
 
-static void write_line(struct sink *k, struct span line)
+static void
+write_line(struct sink *k, struct span line)
 {
 	static const struct sockaddr_un syslogd = { .sun_family = AF_UNIX,
 		.sun_path = SYSLOG_SOCKET };
@@ -172,8 +183,8 @@ static void write_line(struct sink *k, struct span line)
 		k->lost++;
 }
 
-void sink_write(
-	struct sink *k, enum program program, pid_t pid, enum log_level level, struct span line)
+void
+sink_write(struct sink *k, enum program program, pid_t pid, enum log_level level, struct span line)
 {
 	struct text t = TEXT_UP_TO(MOST_WRITTEN);
 	unsigned long lost = k->lost;

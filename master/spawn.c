@@ -25,14 +25,16 @@
 #define MOST_FILES    65536 /* each program lowers it to what its room says */
 #define LOCKED_BYTES  (256 * 1024 * 1024)
 
-static void give_up(const char *step)
+static void
+give_up(const char *step)
 {
 	log_error(0, "not-executed", KEY_STR("step", step), KEY_ERRNO);
 	_exit(EX_OSERR);
 }
 
 /* Signals as a fresh process has them: exec keeps what is ignored or blocked. */
-static void signals_afresh(void)
+static void
+signals_afresh(void)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -44,7 +46,8 @@ static void signals_afresh(void)
 }
 
 /* Puts the inherited descriptors where daemon.h says, and closes all others. */
-static void arrange_descriptors(const struct spawn *s)
+static void
+arrange_descriptors(const struct spawn *s)
 {
 	/* First out of the way of the numbers they are to have. */
 	int control = fcntl(s->control, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
@@ -70,7 +73,8 @@ static void arrange_descriptors(const struct spawn *s)
 
 /* Soft and hard limit to `wanted`; without the right to raise it, as much as the hard limit
  * lets. */
-static void limit_one(int resource, rlim_t wanted)
+static void
+limit_one(int resource, rlim_t wanted)
 {
 	struct rlimit r = { wanted, wanted };
 
@@ -81,7 +85,8 @@ static void limit_one(int resource, rlim_t wanted)
 	setrlimit((__rlimit_resource_t)resource, &r);
 }
 
-static void limit(void)
+static void
+limit(void)
 {
 	/* A core holds mail and passwords. */
 	limit_one(RLIMIT_CORE, 0);
@@ -90,7 +95,8 @@ static void limit(void)
 	limit_one(RLIMIT_MEMLOCK, LOCKED_BYTES);
 }
 
-static void child(const struct spawn *s)
+static void
+child(const struct spawn *s)
 {
 	char name[MOST_NAME];
 	char *const argv[] = { name, NULL };
@@ -114,7 +120,8 @@ static void child(const struct spawn *s)
 	give_up("execveat");
 }
 
-pid_t spawn(const struct spawn *s)
+pid_t
+spawn(const struct spawn *s)
 {
 	sigset_t all, before;
 	pid_t pid;

@@ -18,7 +18,8 @@
 #include "master/process.h"
 
 /* In the background, the terminal is let go only now: until here it shows why a start fails. */
-static void let_go_of_terminal(struct supervisor *s)
+static void
+let_go_of_terminal(struct supervisor *s)
 {
 	if (s->ready < 0)
 		return;
@@ -31,7 +32,8 @@ static void let_go_of_terminal(struct supervisor *s)
 	dup2(s->null, STDERR_FILENO);
 }
 
-void stop_started(struct supervisor *s)
+void
+stop_started(struct supervisor *s)
 {
 	if (s->phase != PHASE_STARTING || !process_all_serving(s))
 		return;
@@ -43,7 +45,8 @@ void stop_started(struct supervisor *s)
 	notify_ready(s);
 }
 
-void stop_failed_start(struct supervisor *s, const char *program)
+void
+stop_failed_start(struct supervisor *s, const char *program)
 {
 	fprintf(stderr, "valija: %s died %d times while starting; the log says why (%.*s)\n",
 		program, MOST_FAILED_STARTS, SPAN_ARG(s->now.settings->log));
@@ -51,7 +54,8 @@ void stop_failed_start(struct supervisor *s, const char *program)
 	stop_begin(s, EX_SOFTWARE);
 }
 
-static void stage_begin(struct supervisor *s)
+static void
+stage_begin(struct supervisor *s)
 {
 	unsigned int seconds = s->stopping == STAGE_FRONT
 		? (unsigned int)s->now.settings->stop_seconds
@@ -65,7 +69,8 @@ static void stage_begin(struct supervisor *s)
 	}
 }
 
-static bool stage_is_over(const struct supervisor *s)
+static bool
+stage_is_over(const struct supervisor *s)
 {
 	const struct process *p;
 
@@ -75,7 +80,8 @@ static bool stage_is_over(const struct supervisor *s)
 	return true;
 }
 
-void stop_begin(struct supervisor *s, int exit_code)
+void
+stop_begin(struct supervisor *s, int exit_code)
 {
 	if (s->phase == PHASE_STOPPING)
 		return;
@@ -90,7 +96,8 @@ void stop_begin(struct supervisor *s, int exit_code)
 	stop_settle(s);
 }
 
-void stop_settle(struct supervisor *s)
+void
+stop_settle(struct supervisor *s)
 {
 	if (s->phase != PHASE_STOPPING)
 		return;

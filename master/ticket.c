@@ -11,12 +11,14 @@
 
 #define SLOTS_AT_A_TIME 64
 
-static bool is_good(const struct ticket *k, uint64_t now)
+static bool
+is_good(const struct ticket *k, uint64_t now)
 {
 	return k->used && k->expires > now;
 }
 
-static struct ticket *slot_for_new(struct ticket_table *t, uint64_t now)
+static struct ticket *
+slot_for_new(struct ticket_table *t, uint64_t now)
 {
 	size_t more;
 
@@ -34,7 +36,8 @@ static struct ticket *slot_for_new(struct ticket_table *t, uint64_t now)
 
 /* Looks at every slot, so that the time taken tells nothing of where, or whether, it was found.
  * */
-static struct ticket *find(const struct ticket_table *t, struct span bytes, uint64_t now)
+static struct ticket *
+find(const struct ticket_table *t, struct span bytes, uint64_t now)
 {
 	struct ticket *found = NULL;
 
@@ -45,8 +48,8 @@ static struct ticket *find(const struct ticket_table *t, struct span bytes, uint
 	return found;
 }
 
-bool ticket_keep(
-	struct ticket_table *t, uint64_t session, const struct msg_ticket_made *m, uint64_t now)
+bool
+ticket_keep(struct ticket_table *t, uint64_t session, const struct msg_ticket_made *m, uint64_t now)
 {
 	struct ticket *k;
 
@@ -70,13 +73,15 @@ bool ticket_keep(
 	return true;
 }
 
-bool ticket_known(const struct ticket_table *t, struct span bytes, uint64_t now)
+bool
+ticket_known(const struct ticket_table *t, struct span bytes, uint64_t now)
 {
 	return bytes.len == TICKET_SIZE && find(t, bytes, now) != NULL;
 }
 
-enum ticket_verdict ticket_take(struct ticket_table *t, struct span bytes, uint64_t session,
-	enum program program, unsigned int index, uint64_t now, struct ticket *found)
+enum ticket_verdict
+ticket_take(struct ticket_table *t, struct span bytes, uint64_t session, enum program program,
+	unsigned int index, uint64_t now, struct ticket *found)
 {
 	struct ticket *k = bytes.len == TICKET_SIZE ? find(t, bytes, now) : NULL;
 	enum ticket_verdict verdict = TICKET_MISUSED;
@@ -92,7 +97,8 @@ enum ticket_verdict ticket_take(struct ticket_table *t, struct span bytes, uint6
 	return verdict;
 }
 
-void ticket_table_clear(struct ticket_table *t)
+void
+ticket_table_clear(struct ticket_table *t)
 {
 	if (t->slots)
 		secret_wipe(t->slots, t->count * sizeof *t->slots);

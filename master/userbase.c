@@ -32,7 +32,8 @@ struct change {
 	bool failed;
 };
 
-struct userbase *userbase_open(const struct paths *p, struct text *why)
+struct userbase *
+userbase_open(const struct paths *p, struct text *why)
 {
 	struct userbase *b = must_alloc(sizeof *b);
 
@@ -50,7 +51,8 @@ struct userbase *userbase_open(const struct paths *p, struct text *why)
 	return NULL;
 }
 
-void userbase_close(struct userbase **b)
+void
+userbase_close(struct userbase **b)
 {
 	if (!*b)
 		return;
@@ -64,7 +66,8 @@ void userbase_close(struct userbase **b)
 	*b = NULL;
 }
 
-bool userbase_find(struct userbase *b, struct span key, struct text *value, struct user *u)
+bool
+userbase_find(struct userbase *b, struct span key, struct text *value, struct user *u)
 {
 	text_reset(value);
 	return table_get(b->users, key, value) == TABLE_FOUND &&
@@ -78,7 +81,8 @@ struct each {
 	void *me;
 };
 
-static bool each_row(void *me, struct span key, struct span value)
+static bool
+each_row(void *me, struct span key, struct span value)
 {
 	const struct each *e = me;
 	struct user u;
@@ -87,7 +91,8 @@ static bool each_row(void *me, struct span key, struct span value)
 	return !user_decode(key, value, &u) || e->row(e->me, &u);
 }
 
-bool userbase_each(struct userbase *b, bool (*row)(void *me, const struct user *u), void *me)
+bool
+userbase_each(struct userbase *b, bool (*row)(void *me, const struct user *u), void *me)
 {
 	struct each e = { row, me };
 
@@ -96,7 +101,8 @@ bool userbase_each(struct userbase *b, bool (*row)(void *me, const struct user *
 
 /* --- changing --- */
 
-static bool copy_row(void *me, struct span key, struct span value)
+static bool
+copy_row(void *me, struct span key, struct span value)
 {
 	struct change *c = me;
 
@@ -108,7 +114,8 @@ static bool copy_row(void *me, struct span key, struct span value)
 }
 
 /* Fills an open build: the old rows, with the change. */
-static bool fill(struct change *c, struct table *old)
+static bool
+fill(struct change *c, struct table *old)
 {
 	if (table_each(old, copy_row, c) < 0 || c->failed)
 		return false;
@@ -116,7 +123,8 @@ static bool fill(struct change *c, struct table *old)
 }
 
 /* As root the tables belong to root, and are readable by one group each. */
-static bool commit(struct table_build **build, const char *group)
+static bool
+commit(struct table_build **build, const char *group)
 {
 	struct group *g;
 
@@ -129,12 +137,14 @@ static bool commit(struct table_build **build, const char *group)
 	return table_build_commit(build, 0640, 0, (long)g->gr_gid) == 0;
 }
 
-static bool commit_users(struct change *users)
+static bool
+commit_users(struct change *users)
 {
 	return commit(&users->build, VALIJA_GROUP);
 }
 
-static bool commit_passwords(struct change *passwords)
+static bool
+commit_passwords(struct change *passwords)
 {
 	struct passwd *auth = geteuid() == 0 ? getpwnam(VALIJA_USER_AUTH) : NULL;
 	struct group *group = auth ? getgrgid(auth->pw_gid) : NULL;
@@ -145,8 +155,9 @@ static bool commit_passwords(struct change *passwords)
 enum wanted { WANTED_NEW, WANTED_THERE };
 
 /* Changes either table or both; an empty key leaves one as it is. */
-static bool change(struct userbase *b, struct change *users, struct change *passwords,
-	enum wanted wanted, struct text *why)
+static bool
+change(struct userbase *b, struct change *users, struct change *passwords, enum wanted wanted,
+	struct text *why)
 {
 	struct text value = TEXT_UP_TO(MOST_USER_RECORD);
 	bool there, done = false, removing = users->key.len && users->value.len == 0;
@@ -178,12 +189,14 @@ out:
 	return done;
 }
 
-static void encode_hash(struct span hash, struct text *to)
+static void
+encode_hash(struct span hash, struct text *to)
 {
 	password_encode(&(struct password){ .hash = hash, .changed = (uint64_t)time(NULL) }, to);
 }
 
-bool userbase_add(struct userbase *b, const struct user *u, struct span hash, struct text *why)
+bool
+userbase_add(struct userbase *b, const struct user *u, struct span hash, struct text *why)
 {
 	struct text user = TEXT_UP_TO(MOST_USER_RECORD), password = TEXT_UP_TO(MOST_USER_RECORD);
 	struct change users = { .key = u->address }, passwords = { .key = u->address };
@@ -199,7 +212,8 @@ bool userbase_add(struct userbase *b, const struct user *u, struct span hash, st
 	return done;
 }
 
-bool userbase_password(struct userbase *b, struct span key, struct span hash, struct text *why)
+bool
+userbase_password(struct userbase *b, struct span key, struct span hash, struct text *why)
 {
 	struct text password = TEXT_UP_TO(MOST_USER_RECORD);
 	struct change users = { .key = SPAN_NONE }, passwords = { .key = key };
@@ -212,7 +226,8 @@ bool userbase_password(struct userbase *b, struct span key, struct span hash, st
 	return done;
 }
 
-bool userbase_remove(struct userbase *b, struct span key, struct text *why)
+bool
+userbase_remove(struct userbase *b, struct span key, struct text *why)
 {
 	struct change users = { .key = key }, passwords = { .key = key };
 

@@ -45,7 +45,8 @@ static const struct option_row common_options[] = {
 	{ NULL, NULL, NULL, false },
 };
 
-int cmd_fail(int status, const char *format, ...)
+int
+cmd_fail(int status, const char *format, ...)
 {
 	va_list ap;
 
@@ -57,7 +58,8 @@ int cmd_fail(int status, const char *format, ...)
 	return status;
 }
 
-void cmd_complain(struct span lines)
+void
+cmd_complain(struct span lines)
 {
 	struct span line;
 
@@ -70,7 +72,8 @@ void cmd_complain(struct span lines)
 	}
 }
 
-const char *cmd_option(const struct invocation *v, const char *name)
+const char *
+cmd_option(const struct invocation *v, const char *name)
 {
 	for (size_t i = 0; i < v->given_count; i++)
 		if (strcmp(v->given[i].row->name, name) == 0)
@@ -78,7 +81,8 @@ const char *cmd_option(const struct invocation *v, const char *name)
 	return NULL;
 }
 
-struct settings *cmd_settings(const struct invocation *v, bool files)
+struct settings *
+cmd_settings(const struct invocation *v, bool files)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct settings *s = conf_read(&v->paths, 1, files, &errors);
@@ -90,7 +94,8 @@ struct settings *cmd_settings(const struct invocation *v, bool files)
 
 /* --- usage, from the rows --- */
 
-static void tell_options(FILE *to, const struct option_row *rows)
+static void
+tell_options(FILE *to, const struct option_row *rows)
 {
 	for (; rows && rows->name; rows++)
 		fprintf(to, "    %s%s%-*s %s\n", rows->name, rows->value ? " " : "",
@@ -98,7 +103,8 @@ static void tell_options(FILE *to, const struct option_row *rows)
 			rows->value ? rows->value : "", rows->help);
 }
 
-static void tell_command(FILE *to, const struct command *c)
+static void
+tell_command(FILE *to, const struct command *c)
 {
 	fprintf(to, "usage: valija [--dir DIR] %s", c->words);
 	for (const struct option_row *o = c->options; o && o->name; o++)
@@ -112,7 +118,8 @@ static void tell_command(FILE *to, const struct command *c)
 	tell_options(to, common_options);
 }
 
-static void tell_all(FILE *to)
+static void
+tell_all(FILE *to)
 {
 	fputs("usage: valija [--dir DIR] COMMAND ...\n\n", to);
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
@@ -126,7 +133,8 @@ static void tell_all(FILE *to)
 /* --- the command line --- */
 
 /* The command whose words are the first `n` of `words`. */
-static const struct command *find(char *const *words, int n)
+static const struct command *
+find(char *const *words, int n)
 {
 	char name[64];
 
@@ -140,8 +148,8 @@ static const struct command *find(char *const *words, int n)
 	return NULL;
 }
 
-static const struct option_row *find_option(
-	const struct option_row *rows, const char *name, size_t len)
+static const struct option_row *
+find_option(const struct option_row *rows, const char *name, size_t len)
 {
 	for (; rows && rows->name; rows++)
 		if (strlen(rows->name) == len && strncmp(rows->name, name, len) == 0)
@@ -151,7 +159,8 @@ static const struct option_row *find_option(
 
 /* The command stands after the options that precede it; --dir may come before or after. Its row
  * must be known before its options can be read. */
-static const struct command *find_command(int argc, char **argv, bool *help)
+static const struct command *
+find_command(int argc, char **argv, bool *help)
 {
 	char *words[MOST_WORDS];
 	int n = 0;
@@ -174,7 +183,8 @@ static const struct command *find_command(int argc, char **argv, bool *help)
 
 /* One option and its value, as "--name value" or "--name=value". False after saying what is
  * wrong. */
-static bool take_option(struct invocation *v, int argc, char **argv, int *i)
+static bool
+take_option(struct invocation *v, int argc, char **argv, int *i)
 {
 	const char *word = argv[*i], *equals = strchr(word, '='), *value = "";
 	size_t len = equals ? (size_t)(equals - word) : strlen(word);
@@ -200,7 +210,8 @@ static bool take_option(struct invocation *v, int argc, char **argv, int *i)
 	return true;
 }
 
-static bool parse(struct invocation *v, int argc, char **argv)
+static bool
+parse(struct invocation *v, int argc, char **argv)
 {
 	int words = strchr(v->command->words, ' ') ? 2 : 1;
 
@@ -230,7 +241,8 @@ static bool parse(struct invocation *v, int argc, char **argv)
 	return true;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	struct invocation v = { 0 };
 	struct text why = TEXT_UP_TO(1024);

@@ -56,7 +56,8 @@ static const enum program wires[][2] = {
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
-const struct program_row *wiring_row(enum program program)
+const struct program_row *
+wiring_row(enum program program)
 {
 	for (size_t i = 0; i < ROWS(programs); i++)
 		if (programs[i].program == program)
@@ -64,12 +65,14 @@ const struct program_row *wiring_row(enum program program)
 	return NULL;
 }
 
-const struct program_row *wiring_row_at(size_t i)
+const struct program_row *
+wiring_row_at(size_t i)
 {
 	return i < ROWS(programs) ? &programs[i] : NULL;
 }
 
-unsigned int wiring_count(const struct program_row *row, const struct settings *s)
+unsigned int
+wiring_count(const struct program_row *row, const struct settings *s)
 {
 	if (row->per_user)
 		return 0;
@@ -79,7 +82,8 @@ unsigned int wiring_count(const struct program_row *row, const struct settings *
 		const setting_number *)(const void *)((const char *)s + row->count_at);
 }
 
-bool wiring_joined(enum program a, enum program b)
+bool
+wiring_joined(enum program a, enum program b)
 {
 	for (size_t i = 0; i < ROWS(wires); i++)
 		if ((wires[i][0] == a && wires[i][1] == b) ||
@@ -88,7 +92,8 @@ bool wiring_joined(enum program a, enum program b)
 	return false;
 }
 
-bool wiring_command_may(enum program program)
+bool
+wiring_command_may(enum program program)
 {
 	return program == PROGRAM_QUEUE;
 }

@@ -247,7 +247,8 @@ on_auth_challenge(void *me, struct channel *from, uint64_t id, const struct msg_
 	challenge(s, m->data, STAGE_AUTH_CHALLENGED);
 }
 
-static void on_auth_told(
+static void
+on_auth_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
 {
 	struct session *s = session_find(me, id);

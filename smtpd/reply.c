@@ -52,7 +52,8 @@ verdict_set(struct verdict *v, unsigned int code, const char *status, const char
 	span_copy(span_str(reason), v->reason, sizeof(v->reason));
 }
 
-void verdict_read(
+void
+verdict_read(
 	struct verdict *v, uint8_t outcome, uint16_t code, struct span status, struct span reason)
 {
 	size_t n;
@@ -254,7 +255,8 @@ replies_advance(struct session *s)
 	session_wake(s);
 }
 
-static void slot_settle(
+static void
+slot_settle(
 	struct session *s, struct slot *slot, const struct verdict *v, const struct refusal *good)
 {
 	s->verb = slot->kind == REPLY_MAIL ? "MAIL" : "RCPT";

@@ -200,7 +200,8 @@ session_detach(struct session *s)
 	return fd;
 }
 
-void session_begin(
+void
+session_begin(
 	struct server *server, enum service service, int fd, const char *ip, struct client *client)
 {
 	struct session *s = must_alloc(sizeof(*s));

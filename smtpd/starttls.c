@@ -108,7 +108,8 @@ copy_word(struct span from, char *to, size_t room)
 		span_copy(SPAN("unknown"), to, room);
 }
 
-static void on_tls_ready(
+static void
+on_tls_ready(
 	void *me, struct channel *from, uint64_t id, const struct msg_tls_ready *m, const int *fd)
 {
 	struct session *s = session_find(me, id);
@@ -134,7 +135,8 @@ static void on_tls_ready(
 		session_greet(s);
 }
 
-static void on_tls_failed(
+static void
+on_tls_failed(
 	void *me, struct channel *from, uint64_t id, const struct msg_tls_failed *m, const int *fd)
 {
 	struct session *s = session_find(me, id);

@@ -187,14 +187,16 @@ on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 	replies_settle(s, REPLY_RCPT, m->number, &v, &recipient_good);
 }
 
-static void on_mail_file(
+static void
+on_mail_file(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
 {
 	(void)from;
 	receive_begin(find(me, id)->session, fd[0], m->last_write);
 }
 
-static void on_mail_told(
+static void
+on_mail_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
 {
 	struct transaction *t = find(me, id);

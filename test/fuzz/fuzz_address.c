@@ -6,7 +6,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct text key = TEXT_UP_TO(MOST_ADDRESS), again = TEXT_UP_TO(MOST_ADDRESS);
 	struct text home = TEXT_UP_TO(MOST_PATH_FIELD);

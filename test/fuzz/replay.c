@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static unsigned int replayed;
 
 /* Hands over the input in memory of exactly its size, so that a read past its end is seen. */
-static int replay_file(int directory, const char *name)
+static int
+replay_file(int directory, const char *name)
 {
 	static uint8_t whole[MOST_INPUT];
 	uint8_t *exact;
@@ -43,7 +44,8 @@ static int replay_file(int directory, const char *name)
 	return 0;
 }
 
-static int replay_directory(const char *name)
+static int
+replay_directory(const char *name)
 {
 	struct dirent *entry;
 	int result = 0;
@@ -60,7 +62,8 @@ static int replay_directory(const char *name)
 	return result;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	struct stat st;
 	int result = 0;

@@ -94,14 +94,16 @@ rig_hour(void *me, struct channel *from, enum message m, uint64_t id)
 	return message_row(m)->hours & ~(uint32_t)OR_GONE; /* the played programs mind no hours */
 }
 
-static void rig_on_confined(
+static void
+rig_on_confined(
 	void *me, struct channel *from, uint64_t id, const struct msg_confined *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
 	rig.confined = true;
 }
 
-static void rig_on_load(
+static void
+rig_on_load(
 	void *me, struct channel *from, uint64_t id, const struct msg_load_told *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
@@ -114,7 +116,8 @@ static const struct hearing rig_master = {
 	.on_load_told = rig_on_load,
 };
 
-static void rig_on_log_line(
+static void
+rig_on_log_line(
 	void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
@@ -133,7 +136,8 @@ static const struct hearing rig_log = {
 	.outcome = NEVER, .code = (c), .status = SPAN(s), .reason = SPAN("no\r\n250 evil")
 #define RIG_LATER .outcome = LATER, .code = 451, .status = SPAN("4.3.0"), .reason = SPAN("later")
 
-static void rig_on_mail_begin(
+static void
+rig_on_mail_begin(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m, const int *fd)
 {
 	struct rig_mail *mail = &rig.mail;
@@ -155,7 +159,8 @@ static void rig_on_mail_begin(
 	}
 }
 
-static void rig_on_mail_recipient(void *me, struct channel *from, uint64_t id,
+static void
+rig_on_mail_recipient(void *me, struct channel *from, uint64_t id,
 	const struct msg_mail_recipient *m, const int *fd)
 {
 	struct msg_mail_recipient_told told = { .number = m->number, RIG_YES };
@@ -201,7 +206,8 @@ rig_lend(void)
 		&(struct msg_mail_file){.last_write = rig.last_write}, &lent);
 }
 
-static void rig_on_mail_data(
+static void
+rig_on_mail_data(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
 {
 	(void)me, (void)from, (void)m, (void)fd;
@@ -237,7 +243,8 @@ rig_on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg
 		send_mail_told(from, id, &(struct msg_mail_told){ RIG_YES }, NULL);
 }
 
-static void rig_on_mail_abort(
+static void
+rig_on_mail_abort(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_abort *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
@@ -266,7 +273,8 @@ rig_tell_auth(struct channel *to, uint64_t id, bool right)
 	send_auth_told(to, id, &told, NULL);
 }
 
-static void rig_on_auth_ask(
+static void
+rig_on_auth_ask(
 	void *me, struct channel *from, uint64_t id, const struct msg_auth_ask *m, const int *fd)
 {
 	(void)me, (void)fd;
@@ -322,7 +330,8 @@ static const struct hearing rig_auth = {
 	.on_auth_answer = rig_on_auth_answer, .on_auth_cancel = rig_on_auth_cancel,
 };
 
-static void rig_on_tls_expect(
+static void
+rig_on_tls_expect(
 	void *me, struct channel *from, uint64_t id, const struct msg_tls_expect *m, const int *fd)
 {
 	(void)me, (void)from, (void)id, (void)fd;
@@ -334,7 +343,8 @@ static const struct hearing rig_key = {
 	.hour = rig_hour, .gone = rig_gone, .on_tls_expect = rig_on_tls_expect,
 };
 
-static void rig_on_tls_start(
+static void
+rig_on_tls_start(
 	void *me, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
 {
 	int ends[2];

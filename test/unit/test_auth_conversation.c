@@ -65,14 +65,16 @@ struct world {
 
 /* The library forgets some memory when it is shown a damaged file. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+const char *
+__lsan_default_suppressions(void)
 {
 	return "leak:libdb";
 }
 
 /* --- the played ends --- */
 
-static uint32_t any_hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t
+any_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	(void)me;
 	(void)from;
@@ -81,8 +83,8 @@ static uint32_t any_hour(void *me, struct channel *from, enum message m, uint64_
 	return HOUR_WAITING;
 }
 
-static void on_told(
-	void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
+static void
+on_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told *m, const int *fd)
 {
 	struct front *f = me;
 	struct told *t = &f->told[f->count++ % MOST_TOLD];
@@ -103,8 +105,9 @@ static void on_told(
 	}
 }
 
-static void on_challenge(void *me, struct channel *from, uint64_t id,
-	const struct msg_auth_challenge *m, const int *fd)
+static void
+on_challenge(void *me, struct channel *from, uint64_t id, const struct msg_auth_challenge *m,
+	const int *fd)
 {
 	struct front *f = me;
 	struct told *t = &f->told[f->count++ % MOST_TOLD];
@@ -116,7 +119,8 @@ static void on_challenge(void *me, struct channel *from, uint64_t id,
 	span_copy(m->data, t->text, sizeof(t->text));
 }
 
-static void on_auth_gone(void *me, struct channel *from)
+static void
+on_auth_gone(void *me, struct channel *from)
 {
 	struct front *f = me;
 
@@ -130,7 +134,8 @@ static const struct hearing front_side = {.hour = any_hour,
 	.on_auth_told = on_told,
 	.on_auth_challenge = on_challenge};
 
-static void on_ticket(
+static void
+on_ticket(
 	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
 {
 	struct world *w = me;
@@ -149,7 +154,8 @@ static void on_ticket(
 static const struct hearing master_side = {.on_ticket_made = on_ticket};
 
 /* A hash of "X" is "hash of X" here: what crypt(3) makes is tested elsewhere. */
-static void on_hash_ask(
+static void
+on_hash_ask(
 	void *me, struct channel *from, uint64_t id, const struct msg_hash_ask *m, const int *fd)
 {
 	struct world *w = me;
@@ -178,7 +184,8 @@ static const struct hearing worker_side = {.on_hash_ask = on_hash_ask};
 
 /* --- auth's ends --- */
 
-static uint32_t hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
+static uint32_t
+hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct auth *a = me;
 
@@ -186,14 +193,16 @@ static uint32_t hash_hour(void *me, struct channel *from, enum message m, uint64
 	return hash_pool_hour(a->pool, from, id);
 }
 
-static void hash_gone(void *me, struct channel *from)
+static void
+hash_gone(void *me, struct channel *from)
 {
 	struct auth *a = me;
 
 	hash_pool_gone(a->pool, from);
 }
 
-static void on_hash_told(
+static void
+on_hash_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
 {
 	struct auth *a = me;
@@ -208,12 +217,14 @@ static const struct hearing hash_hearing = {
 
 static const struct hearing no_hearing;
 
-static void pair(int ends[2])
+static void
+pair(int ends[2])
 {
 	assert_int_equal(channel_pair(ends), 0);
 }
 
-static struct front *front_new(struct world *w, enum program program, unsigned int index, bool raw)
+static struct front *
+front_new(struct world *w, enum program program, unsigned int index, bool raw)
 {
 	struct front *f = calloc(1, sizeof(*f));
 	int ends[2];
@@ -231,7 +242,8 @@ static struct front *front_new(struct world *w, enum program program, unsigned i
 	return f;
 }
 
-static void worker_new(struct world *w, unsigned int i)
+static void
+worker_new(struct world *w, unsigned int i)
 {
 	int ends[2];
 
@@ -243,7 +255,8 @@ static void worker_new(struct world *w, unsigned int i)
 	hash_pool_came(w->auth.pool, w->worker_auth_side[i]);
 }
 
-static void write_tables(struct world *w, const char *password)
+static void
+write_tables(struct world *w, const char *password)
 {
 	static const struct {
 		const char *key;
@@ -284,7 +297,8 @@ static void write_tables(struct world *w, const char *password)
 	assert_int_equal(table_build_commit(&p, 0600, -1, -1), 0);
 }
 
-static int enter(void **state)
+static int
+enter(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	int ends[2];
@@ -318,7 +332,8 @@ static int enter(void **state)
 	return 0;
 }
 
-static void front_free(struct front **f)
+static void
+front_free(struct front **f)
 {
 	if (*f == NULL)
 		return;
@@ -329,13 +344,15 @@ static void front_free(struct front **f)
 	*f = NULL;
 }
 
-static void turn(struct world *w)
+static void
+turn(struct world *w)
 {
 	for (int i = 0; i < 50; i++)
 		event_base_loop(w->base, EVLOOP_NONBLOCK);
 }
 
-static int leave_world(void **state)
+static int
+leave_world(void **state)
 {
 	struct world *w = *state;
 
@@ -367,7 +384,8 @@ static int leave_world(void **state)
 
 /* --- asking --- */
 
-static struct passport good_passport(uint64_t session, enum service service)
+static struct passport
+good_passport(uint64_t session, enum service service)
 {
 	return (struct passport){.session = session,
 		.issued = (uint64_t)time(NULL),
@@ -378,7 +396,8 @@ static struct passport good_passport(uint64_t session, enum service service)
 		.cipher = SPAN("X")};
 }
 
-static void ask_with(struct front *f, uint64_t session, enum service service, const char *mechanism,
+static void
+ask_with(struct front *f, uint64_t session, enum service service, const char *mechanism,
 	struct span initial, bool has_initial, const struct passport *p)
 {
 	struct text sealed = TEXT_UP_TO(MOST_PASSPORT);
@@ -396,7 +415,8 @@ static void ask_with(struct front *f, uint64_t session, enum service service, co
 	text_clear(&sealed);
 }
 
-static void ask(struct front *f, uint64_t session, enum service service, const char *mechanism,
+static void
+ask(struct front *f, uint64_t session, enum service service, const char *mechanism,
 	struct span initial)
 {
 	struct passport p = good_passport(session, service);
@@ -404,13 +424,15 @@ static void ask(struct front *f, uint64_t session, enum service service, const c
 	ask_with(f, session, service, mechanism, initial, initial.at != NULL, &p);
 }
 
-static void answer(struct front *f, uint64_t session, struct span data)
+static void
+answer(struct front *f, uint64_t session, struct span data)
 {
 	send_auth_answer(f->own_side, session, &(struct msg_auth_answer){.data = data}, NULL);
 }
 
 /* The next thing that f hears, within some seconds. */
-static struct told *hear(struct front *f)
+static struct told *
+hear(struct front *f)
 {
 	time_t limit = time(NULL) + 20;
 
@@ -422,8 +444,9 @@ static struct told *hear(struct front *f)
 	return &f->told[f->heard++ % MOST_TOLD];
 }
 
-static int verdict_of(struct front *f, uint64_t session, enum service service,
-	const char *mechanism, struct span initial)
+static int
+verdict_of(struct front *f, uint64_t session, enum service service, const char *mechanism,
+	struct span initial)
 {
 	turn(f->world);
 	f->heard = f->count;
@@ -435,7 +458,8 @@ static int verdict_of(struct front *f, uint64_t session, enum service service,
 
 /* --- tests --- */
 
-static void right_passwords(void **state)
+static void
+right_passwords(void **state)
 {
 	struct world *w = *state;
 	struct told *t;
@@ -466,7 +490,8 @@ static void right_passwords(void **state)
 
 /* HARDENING L5: master knows of the ticket before the front end does, for that session and front
  * end. */
-static void l5_ticket_for_master_first(void **state)
+static void
+l5_ticket_for_master_first(void **state)
 {
 	struct world *w = *state;
 	struct told *t;
@@ -495,7 +520,8 @@ static void l5_ticket_for_master_first(void **state)
 		AUTH_LATER);
 }
 
-static void wrong_passwords(void **state)
+static void
+wrong_passwords(void **state)
 {
 	struct world *w = *state;
 	static const struct {
@@ -546,7 +572,8 @@ static void wrong_passwords(void **state)
 }
 
 /* HARDENING A7: who does not exist is hashed too, against a hash of the same cost. */
-static void a7_unknown_users_are_hashed(void **state)
+static void
+a7_unknown_users_are_hashed(void **state)
 {
 	struct world *w = *state;
 
@@ -562,7 +589,8 @@ static void a7_unknown_users_are_hashed(void **state)
 	assert_string_equal(w->last_hash, password_of_nobody);
 }
 
-static void remembered_until_the_password_changes(void **state)
+static void
+remembered_until_the_password_changes(void **state)
 {
 	struct world *w = *state;
 
@@ -587,7 +615,8 @@ static void remembered_until_the_password_changes(void **state)
 	assert_int_equal(w->asked[0], 4);
 }
 
-static void passports(void **state)
+static void
+passports(void **state)
 {
 	struct world *w = *state;
 	struct span initial = SPAN("\0ana@example.org\0secret");
@@ -631,7 +660,8 @@ static void passports(void **state)
 	text_clear(&sealed);
 }
 
-static double now(void)
+static double
+now(void)
 {
 	struct timespec t;
 
@@ -639,7 +669,8 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void failures_wait_and_successes_do_not(void **state)
+static void
+failures_wait_and_successes_do_not(void **state)
 {
 	struct world *w = *state;
 	double start = now();
@@ -667,7 +698,8 @@ static void failures_wait_and_successes_do_not(void **state)
 }
 
 /* HARDENING A1: bad ones do not disturb a login that is half done. */
-static void a1_bad_ones_disturb_nobody(void **state)
+static void
+a1_bad_ones_disturb_nobody(void **state)
 {
 	struct world *w = *state;
 
@@ -684,7 +716,8 @@ static void a1_bad_ones_disturb_nobody(void **state)
 }
 
 /* HARDENING A4: aborted in each state, a thousand times. */
-static void a4_aborts_leave_nothing(void **state)
+static void
+a4_aborts_leave_nothing(void **state)
 {
 	struct world *w = *state;
 
@@ -716,7 +749,8 @@ static void a4_aborts_leave_nothing(void **state)
 	assert_int_equal(w->auth.conversations.count, 30);
 }
 
-static void workers_die(void **state)
+static void
+workers_die(void **state)
 {
 	struct world *w = *state;
 
@@ -745,7 +779,8 @@ static void workers_die(void **state)
 		AUTH_RIGHT);
 }
 
-static void too_many_wait(void **state)
+static void
+too_many_wait(void **state)
 {
 	struct world *w = *state;
 	unsigned int later = 0;
@@ -761,7 +796,8 @@ static void too_many_wait(void **state)
 	assert_int_equal(w->auth.conversations.count, HASH_MOST_WAITING + 1);
 }
 
-static void too_many_conversations(void **state)
+static void
+too_many_conversations(void **state)
 {
 	struct world *w = *state;
 
@@ -781,7 +817,8 @@ static void too_many_conversations(void **state)
 }
 
 /* A front end that belongs to an enemy: whatever it says ends itself at most. */
-static void broken_front_ends_end_themselves(void **state)
+static void
+broken_front_ends_end_themselves(void **state)
 {
 	struct world *w = *state;
 	unsigned char packet[MOST_PACKET];
@@ -844,7 +881,8 @@ static void broken_front_ends_end_themselves(void **state)
 }
 
 /* Tables that cannot be read are nobody's fault but ours. */
-static void damaged_tables_mean_later(void **state)
+static void
+damaged_tables_mean_later(void **state)
 {
 	struct world *w = *state;
 	int fd = openat(w->directory, PASSWD_TABLE, O_RDWR | O_TRUNC);
@@ -865,7 +903,8 @@ static void damaged_tables_mean_later(void **state)
 		AUTH_RIGHT);
 }
 
-int main(void)
+int
+main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, enter, leave_world)
 	const struct CMUnitTest tests[] = {

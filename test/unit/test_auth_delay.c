@@ -12,7 +12,8 @@
 #include "auth/remember.h"
 #include "common/password.h"
 
-static void failures_double(void **state)
+static void
+failures_double(void **state)
 {
 	struct delays *d = delays_new();
 	static const uint32_t wanted[] = {2, 4, 8, 16, 16, 16};
@@ -42,7 +43,8 @@ static void failures_double(void **state)
 	assert_null(d);
 }
 
-static void a_prefix_is_one_client(void **state)
+static void
+a_prefix_is_one_client(void **state)
 {
 	struct delays *d = delays_new();
 
@@ -55,7 +57,8 @@ static void a_prefix_is_one_client(void **state)
 	delays_free(&d);
 }
 
-static void settings_at_their_edges(void **state)
+static void
+settings_at_their_edges(void **state)
 {
 	struct delays *d = delays_new();
 
@@ -68,7 +71,8 @@ static void settings_at_their_edges(void **state)
 	delays_free(&d);
 }
 
-static void memory_is_bounded(void **state)
+static void
+memory_is_bounded(void **state)
 {
 	struct recent *r = recent_new(100);
 	struct digest_key key;
@@ -97,7 +101,8 @@ static void memory_is_bounded(void **state)
 }
 
 /* HARDENING A2: the same password of two users, and the same user with a new hash. */
-static void a2_remembered_is_this_login(void **state)
+static void
+a2_remembered_is_this_login(void **state)
 {
 	struct remember *r = remember_new();
 	struct span h = SPAN("$y$1"), other = SPAN("$y$2");
@@ -117,7 +122,8 @@ static void a2_remembered_is_this_login(void **state)
 	remember_free(&r);
 }
 
-static void passwords_are_prepared(void **state)
+static void
+passwords_are_prepared(void **state)
 {
 	static const struct {
 		const char *raw, *prepared; /* NULL: refused */
@@ -162,7 +168,8 @@ static void passwords_are_prepared(void **state)
 	text_wipe(&t);
 }
 
-static void hashes_verify(void **state)
+static void
+hashes_verify(void **state)
 {
 	struct text hash = TEXT_UP_TO(MOST_HASH), again = TEXT_UP_TO(MOST_HASH);
 
@@ -187,7 +194,8 @@ static void hashes_verify(void **state)
 	text_clear(&again);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(failures_double),

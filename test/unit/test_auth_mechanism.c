@@ -12,14 +12,16 @@
 
 static Gsasl *library;
 
-static int open_library(void **state)
+static int
+open_library(void **state)
 {
 	(void)state;
 	library = mechanisms_open();
 	return library == NULL;
 }
 
-static int close_library(void **state)
+static int
+close_library(void **state)
 {
 	(void)state;
 	gsasl_done(library);
@@ -58,7 +60,8 @@ static const struct {
 	{"all empty", S("\0\0"), SASL_WRONG, S(""), S(""), S("")},
 };
 
-static void plain_messages(void **state)
+static void
+plain_messages(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
@@ -90,7 +93,8 @@ static void plain_messages(void **state)
 		}
 }
 
-static enum sasl_result login(struct span name, struct span password, bool initial, struct sasl *s)
+static enum sasl_result
+login(struct span name, struct span password, bool initial, struct sasl *s)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 	enum sasl_result r;
@@ -109,7 +113,8 @@ static enum sasl_result login(struct span name, struct span password, bool initi
 	return r;
 }
 
-static void login_messages(void **state)
+static void
+login_messages(void **state)
 {
 	struct sasl s;
 
@@ -132,7 +137,8 @@ static void login_messages(void **state)
 }
 
 /* HARDENING A4: one step too many, or an end at each step, leaves nothing. */
-static void steps_are_counted(void **state)
+static void
+steps_are_counted(void **state)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 	struct sasl s;
@@ -155,7 +161,8 @@ static void steps_are_counted(void **state)
 }
 
 /* HARDENING A6: every length around the edges, and random bytes. */
-static void a6_any_bytes(void **state)
+static void
+a6_any_bytes(void **state)
 {
 	static unsigned char bytes[MOST_SASL + 4];
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
@@ -182,7 +189,8 @@ static void a6_any_bytes(void **state)
 	text_clear(&challenge);
 }
 
-static void only_what_is_offered(void **state)
+static void
+only_what_is_offered(void **state)
 {
 	(void)state;
 	assert_non_null(mechanism_find(SPAN("PLAIN")));
@@ -195,7 +203,8 @@ static void only_what_is_offered(void **state)
 	assert_null(mechanism_find(SPAN("")));
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_messages),

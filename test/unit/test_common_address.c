@@ -71,7 +71,8 @@ static const struct {
 	{"<a@exam\x7fple.org>", false, false, ADDRESS_CONTROL, NULL, NULL, NULL},
 };
 
-static void paths_are_exact(void **state)
+static void
+paths_are_exact(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -93,7 +94,8 @@ static void paths_are_exact(void **state)
 }
 
 /* Every way to cut a path short is refused, with the next page unreadable under ASan. */
-static void truncated_paths_are_refused(void **state)
+static void
+truncated_paths_are_refused(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -135,7 +137,8 @@ static const struct {
 	{"a@M\xc3\x9cNCHEN.example", "a@m\xc3\xbcnchen.example"},
 };
 
-static void keys_are_canonical(void **state)
+static void
+keys_are_canonical(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -150,7 +153,8 @@ static void keys_are_canonical(void **state)
 	}
 }
 
-static void a_key_of_a_key_is_the_key(void **state)
+static void
+a_key_of_a_key_is_the_key(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -165,7 +169,8 @@ static void a_key_of_a_key_is_the_key(void **state)
 	}
 }
 
-static void key_over_its_ceiling_fails(void **state)
+static void
+key_over_its_ceiling_fails(void **state)
 {
 	struct text key = TEXT_UP_TO(10);
 	struct address a;
@@ -177,7 +182,8 @@ static void key_over_its_ceiling_fails(void **state)
 	text_clear(&key);
 }
 
-static void domains(void **state)
+static void
+domains(void **state)
 {
 	struct span in = SPAN("example.org rest"), domain;
 	bool literal;
@@ -196,7 +202,8 @@ static void domains(void **state)
 	assert_false(address_take_domain(&in, false, &domain, &literal));
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths_are_exact),

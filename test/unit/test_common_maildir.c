@@ -23,7 +23,8 @@ struct place {
 	int fd;
 };
 
-static int enter(void **state)
+static int
+enter(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
@@ -35,7 +36,8 @@ static int enter(void **state)
 	return 0;
 }
 
-static int leave(void **state)
+static int
+leave(void **state)
 {
 	struct place *p = *state;
 
@@ -49,7 +51,8 @@ static int leave(void **state)
 	return 0;
 }
 
-static unsigned int entries(int at, const char *name)
+static unsigned int
+entries(int at, const char *name)
 {
 	int fd = openat(at, name, O_RDONLY | O_DIRECTORY);
 	DIR *d = fdopendir(fd);
@@ -63,14 +66,16 @@ static unsigned int entries(int at, const char *name)
 	return n;
 }
 
-static mode_t mode_of(int at, const char *name)
+static mode_t
+mode_of(int at, const char *name)
 {
 	struct stat st;
 
 	return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mode : 0;
 }
 
-static void names_are_unique_and_safe(void **state)
+static void
+names_are_unique_and_safe(void **state)
 {
 	struct maildir_name a = maildir_name_new("mail.example.org", 1234, 1250);
 	struct maildir_name b = maildir_name_new("mail.example.org", 1234, 1250);
@@ -89,7 +94,8 @@ static void names_are_unique_and_safe(void **state)
 	assert_non_null(strstr(a.str, ",S=18446744073709551615,W=18446744073709551615"));
 }
 
-static void a_message_gets_its_name_last(void **state)
+static void
+a_message_gets_its_name_last(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "example.org/ana/Maildir", true);
@@ -122,7 +128,8 @@ static void a_message_gets_its_name_last(void **state)
 	close(maildir);
 }
 
-static void given_up_leaves_nothing(void **state)
+static void
+given_up_leaves_nothing(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true);
@@ -136,7 +143,8 @@ static void given_up_leaves_nothing(void **state)
 	close(maildir);
 }
 
-static void bad_names_are_refused(void **state)
+static void
+bad_names_are_refused(void **state)
 {
 	struct place *p = *state;
 	static const char *const paths[] = {
@@ -159,7 +167,8 @@ static void bad_names_are_refused(void **state)
 	close(maildir);
 }
 
-static void a_new_user_gets_folders(void **state)
+static void
+a_new_user_gets_folders(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true);
@@ -180,7 +189,8 @@ static void a_new_user_gets_folders(void **state)
 }
 
 /* HARDENING F1: the owner plants links and pipes; nothing outside is touched, nothing hangs. */
-static void f1_links_and_pipes_in_the_way(void **state)
+static void
+f1_links_and_pipes_in_the_way(void **state)
 {
 	static const char *const places[] = {"new", "tmp", "cur"};
 	struct place *p = *state;
@@ -237,7 +247,8 @@ static void f1_links_and_pipes_in_the_way(void **state)
 	alarm(0);
 }
 
-static void open_only_beneath(const struct place *p)
+static void
+open_only_beneath(const struct place *p)
 {
 	int fd = openat(p->fd, "file", O_WRONLY | O_CREAT, 0600);
 
@@ -267,13 +278,15 @@ static void open_only_beneath(const struct place *p)
 	close(fd);
 }
 
-static void beneath_opens_nothing_else(void **state)
+static void
+beneath_opens_nothing_else(void **state)
 {
 	open_only_beneath(*state);
 }
 
 /* Kernels before 5.6 have no openat2: the same by walking. */
-static void without_openat2_too(void **state)
+static void
+without_openat2_too(void **state)
 {
 	int status;
 	pid_t child = fork();
@@ -292,7 +305,8 @@ static void without_openat2_too(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void old_files_in_tmp_are_swept(void **state)
+static void
+old_files_in_tmp_are_swept(void **state)
 {
 	struct place *p = *state;
 	int maildir = maildir_open(p->fd, "d/u/Maildir", true);
@@ -304,7 +318,8 @@ static void old_files_in_tmp_are_swept(void **state)
 	close(maildir);
 }
 
-int main(void)
+int
+main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, enter, leave)
 	const struct CMUnitTest tests[] = {

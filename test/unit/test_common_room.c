@@ -31,7 +31,8 @@
 
 #define NOBODY 65534
 
-static bool landlocked(void)
+static bool
+landlocked(void)
 {
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
 }
@@ -40,7 +41,8 @@ static const int no_calls[] = {-1};
 static const struct room bare = {.name = "bare", .chrooted = true, .syscalls = no_calls};
 
 /* Runs `act` in a child and returns how the child ended (waitpid's status). */
-static int in_child(void (*act)(void))
+static int
+in_child(void (*act)(void))
 {
 	int status;
 	pid_t child = fork();
@@ -62,14 +64,16 @@ static int in_child(void (*act)(void))
 		}                                                                                  \
 	} while (0)
 
-static void assert_fine(int status)
+static void
+assert_fine(int status)
 {
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* A sanitizer's build lets more calls through; it is never released. */
-static void assert_killed(int status)
+static void
+assert_killed(int status)
 {
 #ifndef ROOM_SANITIZED
 	assert_true(WIFSIGNALED(status));
@@ -79,14 +83,16 @@ static void assert_killed(int status)
 #endif
 }
 
-static void enter_bare(struct room_facts *facts)
+static void
+enter_bare(struct room_facts *facts)
 {
 	room_enter(&bare, -1, NULL, 0, facts);
 }
 
 /* --- what goes on working --- */
 
-static void act_ordinary(void)
+static void
+act_ordinary(void)
 {
 	struct room_facts facts;
 	int ends[2];
@@ -107,7 +113,8 @@ static void act_ordinary(void)
 	CHECK(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
 }
 
-static void ordinary_work_goes_on(void **state)
+static void
+ordinary_work_goes_on(void **state)
 {
 	(void)state;
 	assert_fine(in_child(act_ordinary));
@@ -115,7 +122,8 @@ static void ordinary_work_goes_on(void **state)
 
 /* --- what is refused or deadly --- */
 
-static void act_refused(void)
+static void
+act_refused(void)
 {
 	struct room_facts facts;
 
@@ -130,28 +138,32 @@ static void act_refused(void)
 #endif
 }
 
-static void act_fork(void)
+static void
+act_fork(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)fork();
 }
 
-static void act_exec(void)
+static void
+act_exec(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	execl("/bin/true", "true", (char *)NULL);
 }
 
-static void act_ptrace(void)
+static void
+act_ptrace(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)syscall(SYS_pidfd_open, getppid(), 0);
 }
 
-static void act_kill(void)
+static void
+act_kill(void)
 {
 	struct room_facts facts;
 	pid_t parent = getppid();
@@ -159,21 +171,24 @@ static void act_kill(void)
 	kill(parent, 0);
 }
 
-static void act_setuid(void)
+static void
+act_setuid(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)!setuid(0);
 }
 
-static void act_code(void)
+static void
+act_code(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	(void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
-static void act_mprotect(void)
+static void
+act_mprotect(void)
 {
 	struct room_facts facts;
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -181,14 +196,16 @@ static void act_mprotect(void)
 	(void)mprotect(p, 4096, PROT_READ | PROT_EXEC);
 }
 
-static void act_abort(void)
+static void
+act_abort(void)
 {
 	struct room_facts facts;
 	enter_bare(&facts);
 	abort();
 }
 
-static void forbidden_calls_kill(void **state)
+static void
+forbidden_calls_kill(void **state)
 {
 	static void (*const acts[])(void) = {
 		act_fork, act_exec, act_ptrace, act_kill, act_setuid, act_code, act_mprotect};
@@ -199,7 +216,8 @@ static void forbidden_calls_kill(void **state)
 		assert_killed(in_child(acts[i]));
 }
 
-static void abort_is_abort(void **state)
+static void
+abort_is_abort(void **state)
 {
 	int status;
 
@@ -211,7 +229,8 @@ static void abort_is_abort(void **state)
 
 /* --- limits and memory --- */
 
-static void act_limits(void)
+static void
+act_limits(void)
 {
 	static const struct room room = {.name = "limits",
 		.secret_memory = true,
@@ -228,7 +247,8 @@ static void act_limits(void)
 #endif
 }
 
-static void limits_are_set(void **state)
+static void
+limits_are_set(void **state)
 {
 	(void)state;
 	assert_fine(in_child(act_limits));
@@ -238,7 +258,8 @@ static void limits_are_set(void **state)
 
 static char place[] = "/tmp/valija-room-XXXXXX";
 
-static void act_files(void)
+static void
+act_files(void)
 {
 	static const int calls[] = {SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(openat2),
 		SCMP_SYS(linkat), SCMP_SYS(renameat2), SCMP_SYS(renameat), SCMP_SYS(rename),
@@ -276,7 +297,8 @@ static void act_files(void)
 	CHECK(write(fd, "x", 1) == 1);
 }
 
-static void only_the_rooms_files(void **state)
+static void
+only_the_rooms_files(void **state)
 {
 	int fd, at;
 
@@ -306,7 +328,8 @@ static void only_the_rooms_files(void **state)
 
 static int listener, port;
 
-static void act_network(void)
+static void
+act_network(void)
 {
 	static const int calls[] = {
 		SCMP_SYS(socket), SCMP_SYS(bind), SCMP_SYS(connect), SCMP_SYS(listen), -1};
@@ -329,7 +352,8 @@ static void act_network(void)
 	CHECK(accept4(listener, NULL, NULL, SOCK_CLOEXEC) >= 0);
 }
 
-static void no_new_connections_but_accepted_ones(void **state)
+static void
+no_new_connections_but_accepted_ones(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t len = sizeof(at);
@@ -350,7 +374,8 @@ static void no_new_connections_but_accepted_ones(void **state)
 
 /* --- users and capabilities (as root only) --- */
 
-static void act_become(void)
+static void
+act_become(void)
 {
 	static const uint32_t groups[] = {8, 12};
 	gid_t now[8];
@@ -364,7 +389,8 @@ static void act_become(void)
 		CHECK(prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 0);
 }
 
-static void act_become_and_chroot(void)
+static void
+act_become_and_chroot(void)
 {
 	static const struct room room = {
 		.name = "chrooted", .chrooted = true, .syscalls = no_calls};
@@ -384,7 +410,8 @@ static void act_become_and_chroot(void)
 }
 
 /* HARDENING F4: a change of user that fails is a failure. */
-static void act_become_fails(void)
+static void
+act_become_fails(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAGAIN), SCMP_SYS(setresuid), 0);
@@ -392,7 +419,8 @@ static void act_become_fails(void)
 	CHECK(room_become(NOBODY, NOBODY, NULL, 0, 0) == -1);
 }
 
-static void act_become_pretends(void)
+static void
+act_become_pretends(void)
 {
 	/* A kernel (or a filter) that says yes and does nothing. */
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -401,7 +429,8 @@ static void act_become_pretends(void)
 	CHECK(room_become(NOBODY, NOBODY, NULL, 0, 0) == -1);
 }
 
-static void act_groups_pretend(void)
+static void
+act_groups_pretend(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	static const uint32_t more[] = {8, 12};
@@ -412,7 +441,8 @@ static void act_groups_pretend(void)
 	CHECK(room_become(NOBODY, NOBODY, NULL, 0, 0) == -1);
 }
 
-static void act_limited(void)
+static void
+act_limited(void)
 {
 	uint64_t keeps = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETPCAP;
 	cap_t now;
@@ -426,7 +456,8 @@ static void act_limited(void)
 	cap_free(now);
 }
 
-static void users_change_for_good(void **state)
+static void
+users_change_for_good(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
@@ -436,7 +467,8 @@ static void users_change_for_good(void **state)
 	assert_fine(in_child(act_limited));
 }
 
-static void f4_failed_change_of_user_is_noticed(void **state)
+static void
+f4_failed_change_of_user_is_noticed(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
@@ -446,20 +478,23 @@ static void f4_failed_change_of_user_is_noticed(void **state)
 	assert_fine(in_child(act_groups_pretend));
 }
 
-static void act_become_self(void)
+static void
+act_become_self(void)
 {
 	CHECK(geteuid() != 0 || setresuid(NOBODY, NOBODY, NOBODY) == 0);
 	CHECK(room_become(geteuid(), getegid(), NULL, 0, (uint64_t)1 << CAP_SYS_CHROOT) == 0);
 	CHECK(room_become(0, 0, NULL, 0, 0) == -1);
 }
 
-static void without_root_there_is_one_user(void **state)
+static void
+without_root_there_is_one_user(void **state)
 {
 	(void)state;
 	assert_fine(in_child(act_become_self));
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ordinary_work_goes_on),

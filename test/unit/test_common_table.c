@@ -17,7 +17,8 @@
 
 /* The library forgets some memory when it is shown a damaged file. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+const char *
+__lsan_default_suppressions(void)
 {
 	return "leak:libdb";
 }
@@ -27,7 +28,8 @@ struct place {
 	int fd;
 };
 
-static int enter(void **state)
+static int
+enter(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
@@ -39,7 +41,8 @@ static int enter(void **state)
 	return 0;
 }
 
-static int leave(void **state)
+static int
+leave(void **state)
 {
 	struct place *p = *state;
 	char command[128];
@@ -55,7 +58,8 @@ static int leave(void **state)
 	return 0;
 }
 
-static void build(int fd, const char *const *pairs)
+static void
+build(int fd, const char *const *pairs)
 {
 	struct table_build *b = table_build_begin(fd, "t.db");
 
@@ -66,7 +70,8 @@ static void build(int fd, const char *const *pairs)
 	assert_null(b);
 }
 
-static enum table_result look(struct table *t, const char *key, char *to, size_t room)
+static enum table_result
+look(struct table *t, const char *key, char *to, size_t room)
 {
 	struct text value = TEXT_UP_TO(TABLE_MOST_VALUE);
 	enum table_result found = table_get(t, span_str(key), &value);
@@ -77,7 +82,8 @@ static enum table_result look(struct table *t, const char *key, char *to, size_t
 	return found;
 }
 
-static void built_is_found_and_replaced(void **state)
+static void
+built_is_found_and_replaced(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_reader(p->fd, "t.db");
@@ -103,7 +109,8 @@ static void built_is_found_and_replaced(void **state)
 	assert_null(t);
 }
 
-static void aborted_build_leaves_nothing(void **state)
+static void
+aborted_build_leaves_nothing(void **state)
 {
 	struct place *p = *state;
 	struct table_build *b;
@@ -126,7 +133,8 @@ struct seen {
 	char keys[64];
 };
 
-static bool see(void *me, struct span key, struct span value)
+static bool
+see(void *me, struct span key, struct span value)
 {
 	struct seen *s = me;
 
@@ -136,7 +144,8 @@ static bool see(void *me, struct span key, struct span value)
 	return s->rows < 3;
 }
 
-static void rows_come_in_order(void **state)
+static void
+rows_come_in_order(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_reader(p->fd, "t.db");
@@ -151,7 +160,8 @@ static void rows_come_in_order(void **state)
 	table_free(&t);
 }
 
-static void private_table_remembers(void **state)
+static void
+private_table_remembers(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_private(p->fd, "mine.db", 0600);
@@ -173,7 +183,8 @@ static void private_table_remembers(void **state)
 	table_free(&t);
 }
 
-static void spoil(int directory, const char *name, off_t at, unsigned char with, off_t cut)
+static void
+spoil(int directory, const char *name, off_t at, unsigned char with, off_t cut)
 {
 	int fd = openat(directory, name, O_RDWR);
 
@@ -185,7 +196,8 @@ static void spoil(int directory, const char *name, off_t at, unsigned char with,
 }
 
 /* HARDENING I4: whatever is in the file, an error or the row, never a crash. */
-static void damaged_files_are_errors(void **state)
+static void
+damaged_files_are_errors(void **state)
 {
 	struct place *p = *state;
 	struct stat st;
@@ -221,7 +233,8 @@ static void damaged_files_are_errors(void **state)
 	assert_true(errors > 60);
 }
 
-static void damaged_private_table_is_remade(void **state)
+static void
+damaged_private_table_is_remade(void **state)
 {
 	struct place *p = *state;
 	struct table *t = table_private(p->fd, "mine.db", 0600);
@@ -241,7 +254,8 @@ static void damaged_private_table_is_remade(void **state)
 	table_free(&t);
 }
 
-static void links_and_pipes_are_refused(void **state)
+static void
+links_and_pipes_are_refused(void **state)
 {
 	struct place *p = *state;
 	struct table *t;
@@ -262,7 +276,8 @@ static void links_and_pipes_are_refused(void **state)
 }
 
 /* HARDENING F6: a DB_CONFIG in the working directory or beside the table moves nothing. */
-static void f6_db_config_is_not_read(void **state)
+static void
+f6_db_config_is_not_read(void **state)
 {
 	struct place *p = *state;
 	static const char config[] =
@@ -283,7 +298,8 @@ static void f6_db_config_is_not_read(void **state)
 	assert_int_equal(chdir(back), 0);
 }
 
-static void one_builder_at_a_time(void **state)
+static void
+one_builder_at_a_time(void **state)
 {
 	struct place *p = *state;
 	struct table_build *b = table_build_begin(p->fd, "t.db");
@@ -309,7 +325,8 @@ static void one_builder_at_a_time(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void ceilings(void **state)
+static void
+ceilings(void **state)
 {
 	struct place *p = *state;
 	static unsigned char big[TABLE_MOST_VALUE + 1];
@@ -334,7 +351,8 @@ static void ceilings(void **state)
 	table_free(&t);
 }
 
-int main(void)
+int
+main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, enter, leave)
 	const struct CMUnitTest tests[] = {

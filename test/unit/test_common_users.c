@@ -9,7 +9,8 @@
 
 #include "common/users.h"
 
-static void a_user_survives(void **state)
+static void
+a_user_survives(void **state)
 {
 	struct user u = {SPAN("ana@example.org"), SPAN("example.org/ana"), 1000, 8, 1ull << 40,
 			    1700000000, true},
@@ -28,7 +29,8 @@ static void a_user_survives(void **state)
 }
 
 /* HARDENING I4: what is read back is not believed. */
-static void every_cut_and_every_addition_is_refused(void **state)
+static void
+every_cut_and_every_addition_is_refused(void **state)
 {
 	struct user u = {SPAN("ana@example.org"), SPAN("example.org/ana"), 1000, 8, 0, 1, false}, v;
 	struct password p = {SPAN("$y$j9T$abc"), 7}, q;
@@ -64,7 +66,8 @@ static void every_cut_and_every_addition_is_refused(void **state)
 	text_clear(&secret);
 }
 
-static void over_a_ceiling_fails(void **state)
+static void
+over_a_ceiling_fails(void **state)
 {
 	static unsigned char big[MOST_PATH_FIELD + 1];
 	struct user u = {SPAN("a@b"), span_of(big, sizeof(big)), 1, 1, 0, 1, false};
@@ -82,7 +85,8 @@ static void over_a_ceiling_fails(void **state)
 }
 
 /* HARDENING F2, F3: no address leads out of the mail root or onto another's home. */
-static void homes_are_safe(void **state)
+static void
+homes_are_safe(void **state)
 {
 	static const struct {
 		const char *key, *home; /* NULL: none */
@@ -115,7 +119,8 @@ static void homes_are_safe(void **state)
 	}
 }
 
-static void a_home_that_no_file_system_takes_is_refused(void **state)
+static void
+a_home_that_no_file_system_takes_is_refused(void **state)
 {
 	char key[400];
 	struct text home = TEXT_UP_TO(MOST_PATH_FIELD);
@@ -130,7 +135,8 @@ static void a_home_that_no_file_system_takes_is_refused(void **state)
 	text_clear(&home);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_user_survives),

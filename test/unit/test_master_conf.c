@@ -22,7 +22,8 @@ static char directory[] = "/tmp/valija-conf-XXXXXX";
 static struct paths paths;
 
 /* Reads `text` as the configuration; complaints, without the name of the file, go to *errors. */
-static struct settings *read_conf(const char *text, bool files, struct text *errors)
+static struct settings *
+read_conf(const char *text, bool files, struct text *errors)
 {
 	struct text raw = TEXT_UP_TO(MOST_CONF_ERRORS);
 	FILE *file = fopen(paths.conf, "w");
@@ -45,7 +46,8 @@ static struct settings *read_conf(const char *text, bool files, struct text *err
 	return s;
 }
 
-static void expect_errors(const char *text, const char *expected)
+static void
+expect_errors(const char *text, const char *expected)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct settings *s = read_conf(text, false, &errors);
@@ -55,7 +57,8 @@ static void expect_errors(const char *text, const char *expected)
 	text_clear(&errors);
 }
 
-static struct settings *expect_good(const char *text)
+static struct settings *
+expect_good(const char *text)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct settings *s = read_conf(text, false, &errors);
@@ -68,7 +71,8 @@ static struct settings *expect_good(const char *text)
 
 #define EXPECT_SPAN(s, literal) assert_true(span_equal((s), SPAN(literal)))
 
-static void test_three_lines(void **state)
+static void
+test_three_lines(void **state)
 {
 	struct settings *s =
 		expect_good("hostname = mail.example.org\n"
@@ -88,7 +92,8 @@ static void test_three_lines(void **state)
 	settings_free(&s);
 }
 
-static void test_forms_of_lists(void **state)
+static void
+test_forms_of_lists(void **state)
 {
 	static const char *const forms[] = {
 		"listen = {\"127.0.0.1\", \"::1\"}",
@@ -112,7 +117,8 @@ static void test_forms_of_lists(void **state)
 	}
 }
 
-static void test_own_name(void **state)
+static void
+test_own_name(void **state)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct settings *s = read_conf("", false, &errors);
@@ -127,7 +133,8 @@ static void test_own_name(void **state)
 	text_clear(&errors);
 }
 
-static void test_lines_are_right_behind_comments(void **state)
+static void
+test_lines_are_right_behind_comments(void **state)
 {
 	(void)state;
 	expect_errors(
@@ -138,7 +145,8 @@ static void test_lines_are_right_behind_comments(void **state)
 		"3: smtp_errors = 0 is out of range: from 1 to 1000\n");
 }
 
-static void test_all_errors_at_once(void **state)
+static void
+test_all_errors_at_once(void **state)
 {
 	(void)state;
 	expect_errors(
@@ -158,7 +166,8 @@ static void test_all_errors_at_once(void **state)
 		"10: log must be syslog, stderr, or the absolute name of a file, not \"relative/name\"\n");
 }
 
-static void test_numbers(void **state)
+static void
+test_numbers(void **state)
 {
 	static const char *const wrong[] = { "-1", "99999999999999999999", "1e3", "0x10", "\"\"",
 		"\"1 \"", "yes" };
@@ -175,7 +184,8 @@ static void test_numbers(void **state)
 	}
 }
 
-static void test_set_twice(void **state)
+static void
+test_set_twice(void **state)
 {
 	(void)state;
 	expect_errors(
@@ -183,7 +193,8 @@ static void test_set_twice(void **state)
 		"3: hostname is set twice: first in line 1\n4: domains is set twice: first in line 2\n");
 }
 
-static void test_syntax(void **state)
+static void
+test_syntax(void **state)
 {
 	static const char *const wrong[] = { "hostname hostname\n", "hostname = \"open\n",
 		"domains = {a, b\n", "= 5\n", "hostname = {a}\n", "section { a = 5 }\n" };
@@ -202,14 +213,16 @@ static void test_syntax(void **state)
 		"4: the quotation mark that opens here is not closed\n");
 }
 
-static void test_delays_fit(void **state)
+static void
+test_delays_fit(void **state)
 {
 	(void)state;
 	expect_errors("hostname = h.example\nauth_delay_seconds = 20\n",
 		"2: auth_delay_seconds is above auth_delay_most_seconds (16)\n");
 }
 
-static void test_files(void **state)
+static void
+test_files(void **state)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 
@@ -224,7 +237,8 @@ static void test_files(void **state)
 	text_clear(&errors);
 }
 
-static void test_not_a_file(void **state)
+static void
+test_not_a_file(void **state)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 
@@ -240,7 +254,8 @@ static void test_not_a_file(void **state)
 	text_clear(&errors);
 }
 
-static void test_blanking(void **state)
+static void
+test_blanking(void **state)
 {
 	static const struct {
 		const char *before, *after;
@@ -270,7 +285,8 @@ static void test_blanking(void **state)
 	}
 }
 
-static void test_log_words(void **state)
+static void
+test_log_words(void **state)
 {
 	(void)state;
 	assert_int_equal(log_setting_target(SPAN("syslog")), LOG_TO_SYSLOG);
@@ -283,7 +299,8 @@ static void test_log_words(void **state)
 	assert_int_equal(log_setting_level(SPAN("Warning")), -1);
 }
 
-static int set_up(void **state)
+static int
+set_up(void **state)
 {
 	struct text why = TEXT_UP_TO(1000);
 
@@ -293,7 +310,8 @@ static int set_up(void **state)
 	return mkdir(paths.conf_dir, 0700);
 }
 
-static int tear_down(void **state)
+static int
+tear_down(void **state)
 {
 	(void)state;
 	unlink(paths.conf);
@@ -303,7 +321,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_three_lines),

@@ -19,7 +19,8 @@
 static struct text page = { NULL, 0, 0, MOST_PAGE, false };
 
 /* The page with newlines as blanks: where a sentence is broken does not matter. */
-static int read_page(void **state)
+static int
+read_page(void **state)
 {
 	FILE *file = fopen(PAGE, "r");
 	int c;
@@ -33,13 +34,15 @@ static int read_page(void **state)
 	return page.failed ? -1 : 0;
 }
 
-static void expect(const char *name, const char *sentence)
+static void
+expect(const char *name, const char *sentence)
 {
 	if (!strstr(text_str(&page), sentence))
 		fail_msg("%s does not say of %s: %s", PAGE, name, sentence);
 }
 
-static void expect_option(const char *kind, const char *name, const char *help, const char *initial,
+static void
+expect_option(const char *kind, const char *name, const char *help, const char *initial,
 	unsigned long long number, unsigned long long least, unsigned long long most)
 {
 	char sentence[200];
@@ -58,7 +61,8 @@ static void expect_option(const char *kind, const char *name, const char *help, 
 	}
 }
 
-static void test_every_option(void **state)
+static void
+test_every_option(void **state)
 {
 	(void)state;
 #define INITIAL_text(i)	  i, 0
@@ -71,7 +75,8 @@ static void test_every_option(void **state)
 #undef O
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_option) };
 

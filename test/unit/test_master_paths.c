@@ -15,7 +15,8 @@
 
 #include "master/paths.h"
 
-static void test_system(void **state)
+static void
+test_system(void **state)
 {
 	struct text why = TEXT_UP_TO(1000);
 	struct paths p;
@@ -30,7 +31,8 @@ static void test_system(void **state)
 	assert_null(p.conf);
 }
 
-static void test_below_a_directory(void **state)
+static void
+test_below_a_directory(void **state)
 {
 	struct text why = TEXT_UP_TO(1000);
 	struct paths p;
@@ -54,7 +56,8 @@ static void test_below_a_directory(void **state)
 	paths_clear(&p);
 }
 
-static void test_refused(void **state)
+static void
+test_refused(void **state)
 {
 	static const char *const wrong[] = { "", "/valija-not-there/below", "/etc/passwd/x",
 		"/valija-not-there/.." };
@@ -71,7 +74,8 @@ static void test_refused(void **state)
 	}
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_system),

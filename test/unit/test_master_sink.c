@@ -21,7 +21,8 @@ static char directory[] = "/tmp/valija-sink-XXXXXX";
 static char name[64], aside[64];
 static int directory_fd;
 
-static char *whole_file(const char *path)
+static char *
+whole_file(const char *path)
 {
 	static char text[20000];
 	FILE *file = fopen(path, "r");
@@ -35,7 +36,8 @@ static char *whole_file(const char *path)
 }
 
 /* What one line becomes, behind the time. */
-static const char *written(enum log_level level, const char *line, size_t len)
+static const char *
+written(enum log_level level, const char *line, size_t len)
 {
 	struct sink *k;
 	char *text;
@@ -53,7 +55,8 @@ static const char *written(enum log_level level, const char *line, size_t len)
 
 #define WRITTEN(level, literal) written(level, literal, sizeof(literal) - 1)
 
-static void test_form(void **state)
+static void
+test_form(void **state)
 {
 	(void)state;
 	assert_string_equal(
@@ -66,7 +69,8 @@ static void test_form(void **state)
 	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, ""), "smtpd[4711]: \n");
 }
 
-static void test_hostile(void **state)
+static void
+test_hostile(void **state)
 {
 	(void)state;
 	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "a\n2026 auth[1]: login"),
@@ -79,7 +83,8 @@ static void test_hostile(void **state)
 	assert_string_equal(WRITTEN(LOG_LEVEL_INFO, "a\0b"), "smtpd[4711]: a\\x00b\n");
 }
 
-static void test_longest(void **state)
+static void
+test_longest(void **state)
 {
 	char line[MOST_LOG_LINE];
 
@@ -90,7 +95,8 @@ static void test_longest(void **state)
 		strlen("smtpd[4711]: \n") + 4 * MOST_LOG_LINE);
 }
 
-static void test_renamed(void **state)
+static void
+test_renamed(void **state)
 {
 	struct sink *k;
 
@@ -112,7 +118,8 @@ static void test_renamed(void **state)
 	unlink(aside);
 }
 
-static void test_no_link(void **state)
+static void
+test_no_link(void **state)
 {
 	(void)state;
 	unlink(name);
@@ -121,7 +128,8 @@ static void test_no_link(void **state)
 	unlink(name);
 }
 
-static int set_up(void **state)
+static int
+set_up(void **state)
 {
 	(void)state;
 	if (!mkdtemp(directory))
@@ -132,7 +140,8 @@ static int set_up(void **state)
 	return directory_fd < 0 ? -1 : 0;
 }
 
-static int tear_down(void **state)
+static int
+tear_down(void **state)
 {
 	(void)state;
 	unlink(name);
@@ -140,7 +149,8 @@ static int tear_down(void **state)
 	return rmdir(directory);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_form),

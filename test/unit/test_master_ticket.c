@@ -26,13 +26,15 @@ static const struct msg_ticket_made made = {
 
 static struct ticket_table table;
 
-static enum ticket_verdict take(const char *bytes, uint64_t session, enum program program,
-	unsigned int index, uint64_t now, struct ticket *k)
+static enum ticket_verdict
+take(const char *bytes, uint64_t session, enum program program, unsigned int index, uint64_t now,
+	struct ticket *k)
 {
 	return ticket_take(&table, span_str(bytes), session, program, index, now, k);
 }
 
-static void test_good_once(void **state)
+static void
+test_good_once(void **state)
 {
 	struct ticket k;
 
@@ -51,7 +53,8 @@ static void test_good_once(void **state)
 	assert_false(ticket_known(&table, made.ticket, NOW));
 }
 
-static void test_forged(void **state)
+static void
+test_forged(void **state)
 {
 	static const char *const forged[] = { "0123456789abcdeg", "1123456789abcdef",
 		"0123456789abcde", "0123456789abcdef0", "" };
@@ -69,7 +72,8 @@ static void test_forged(void **state)
 	assert_false(k.used);
 }
 
-static void test_expired(void **state)
+static void
+test_expired(void **state)
 {
 	struct ticket k;
 
@@ -81,7 +85,8 @@ static void test_expired(void **state)
 }
 
 /* Brought by the wrong one it is refused, and good for nobody any more. */
-static void test_misused(void **state)
+static void
+test_misused(void **state)
 {
 	static const struct {
 		uint64_t session;
@@ -107,7 +112,8 @@ static void test_misused(void **state)
 	}
 }
 
-static void test_malformed(void **state)
+static void
+test_malformed(void **state)
 {
 	struct msg_ticket_made m = made;
 
@@ -123,7 +129,8 @@ static void test_malformed(void **state)
 	assert_false(ticket_keep(&table, SESSION + 1, &made, NOW));
 }
 
-static void test_full(void **state)
+static void
+test_full(void **state)
 {
 	struct msg_ticket_made m = made;
 	unsigned char bytes[TICKET_SIZE] = { 0 };
@@ -146,14 +153,16 @@ static void test_full(void **state)
 	assert_true(ticket_keep(&table, SESSION, &m, NOW + TICKET_SECONDS));
 }
 
-static int clear(void **state)
+static int
+clear(void **state)
 {
 	(void)state;
 	ticket_table_clear(&table);
 	return 0;
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_good_once, clear),

@@ -13,13 +13,15 @@
 #include "common/message.h"
 #include "master/wiring.h"
 
-static bool is_daemon(enum program p)
+static bool
+is_daemon(enum program p)
 {
 	return wiring_row(p) != NULL;
 }
 
 /* Is there any way for a message from `a` to `b`? */
-static bool has_way(enum program a, enum program b)
+static bool
+has_way(enum program a, enum program b)
 {
 	if (a == PROGRAM_MASTER)
 		return is_daemon(b) || b == PROGRAM_COMMAND; /* control; the control socket */
@@ -46,7 +48,8 @@ static const struct message_row *const *all_rows(size_t *count)
 	return rows;
 }
 
-static void test_every_message_has_a_way(void **state)
+static void
+test_every_message_has_a_way(void **state)
 {
 	size_t count;
 	const struct message_row *const *rows = all_rows(&count);
@@ -86,7 +89,8 @@ static void test_every_message_has_a_way(void **state)
 	}
 }
 
-static void test_every_wire_has_messages(void **state)
+static void
+test_every_wire_has_messages(void **state)
 {
 	size_t count;
 	const struct message_row *const *rows = all_rows(&count);
@@ -110,7 +114,8 @@ static void test_every_wire_has_messages(void **state)
 }
 
 /* What must never be joined, whatever becomes of the tables. */
-static void test_what_may_not_be_joined(void **state)
+static void
+test_what_may_not_be_joined(void **state)
 {
 	static const enum program apart[][2] = {
 		{ PROGRAM_SMTPD, PROGRAM_SMTPD },
@@ -133,7 +138,8 @@ static void test_what_may_not_be_joined(void **state)
 		assert_false(wiring_joined(PROGRAM_IMAP, p));
 }
 
-static void test_rows(void **state)
+static void
+test_rows(void **state)
 {
 	const struct program_row *row;
 	unsigned int keys = 0, certificates = 0;
@@ -162,7 +168,8 @@ static void test_rows(void **state)
 	assert_int_equal(wiring_row(PROGRAM_LOG)->stage, STAGE_LOG);
 }
 
-int main(void)
+int
+main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_message_has_a_way),
