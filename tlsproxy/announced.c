@@ -76,8 +76,13 @@ entry_recycle(struct announced *a)
 void
 announced_add(struct announced *a, uint64_t session, unsigned int worker, uint32_t now)
 {
-	struct entry *e = (struct entry *)(uintptr_t)entry_find(a, session);
+	struct entry *e;
 
+	/* 0 marks an entry that is in no bucket: put into one, it would never leave it, and reuse
+	 * would close the bucket's list to a circle. */
+	if (session == 0)
+		return;
+	e = (struct entry *)(uintptr_t)entry_find(a, session);
 	if (e == NULL) {
 		uint16_t i = entry_recycle(a);
 		uint16_t *bucket = bucket_of(a, session);

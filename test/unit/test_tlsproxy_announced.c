@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "tlsproxy/announced.h"
@@ -63,12 +64,32 @@ oldest_gives_way(void **state)
 	announced_free(&a);
 }
 
+/* No session has id 0, but a captured front end may say it: it must not bend the lists, which would
+ * turn every search into a circle, or leave the ring. */
+static void
+no_session_has_id_zero(void **state)
+{
+	struct announced *a = announced_new();
+
+	(void)state;
+	alarm(20);
+	announced_add(a, 0, 1, 100);
+	for (uint64_t i = 1; i <= 3 * MOST_ANNOUNCED; i++)
+		announced_add(a, i << 32, 1, 100);
+	assert_int_equal(announced_look(a, 0, 1, 100), ANNOUNCED_UNKNOWN);
+	assert_int_equal(announced_look(a, 1, 1, 100), ANNOUNCED_UNKNOWN);
+	for (uint64_t i = 2 * MOST_ANNOUNCED + 1; i <= 3 * MOST_ANNOUNCED; i++)
+		assert_int_equal(announced_look(a, i << 32, 1, 100), ANNOUNCED_OPEN);
+	alarm(0);
+	announced_free(&a);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_worker_one_signature), cmocka_unit_test(expires),
-		cmocka_unit_test(oldest_gives_way),
+		cmocka_unit_test(oldest_gives_way), cmocka_unit_test(no_session_has_id_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
