@@ -18,6 +18,9 @@
 
 /* Packets handled in one turn of the event loop, so that one peer does not keep others waiting. */
 #define PACKETS_A_TURN 64
+/* More than fit into the socket of an honest peer (channel_new), so that a drain hears all that had
+ * arrived; a peer that goes on talking meanwhile does not hold us for ever. */
+#define PACKETS_A_DRAIN 1024
 #define HEADER_SIZE (sizeof(uint16_t) + sizeof(uint64_t))
 
 struct packet {
@@ -229,6 +232,9 @@ receive_one(struct channel *c)
 	if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
 	if (len <= 0) {
+		/* The end; or an empty packet, which may have brought descriptors. */
+		if (len == 0 && (fds = take_descriptors(&message, fd)) > 0)
+			close_all(fd, fds);
 		channel_end(c);
 		return 0;
 	}
@@ -466,7 +472,7 @@ channel_drain(struct channel *c)
 	bool alive;
 
 	c->busy++;
-	while (!c->dead && receive_one(c) > 0)
+	for (int i = 0; i < PACKETS_A_DRAIN && !c->dead && receive_one(c) > 0; i++)
 		;
 	alive = !c->dead;
 	c->busy--;

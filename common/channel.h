@@ -60,8 +60,8 @@ MESSAGES(M)
 #undef M
 
 /* Handles at once what has already arrived, without waiting. Where the order between two channels
- * matters (a ticket, an announcement), the hearer drains the one that must come first. False when
- * the peer is gone (the channel is freed then, after gone()). */
+ * matters (a ticket, an announcement), the hearer drains the one that must come first. It ends, also
+ * when the peer talks without pause. False when the peer is gone (the channel is freed then, after gone()). */
 bool channel_drain(struct channel *c);
 /* Waits up to `milliseconds` for messages on this channel alone and handles them until *done is
  * true. Only for programs whose library leaves no other way (the signature in a TLS handshake).

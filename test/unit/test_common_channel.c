@@ -246,6 +246,58 @@ test_unasked_descriptors_are_closed(void **state)
 	}
 }
 
+/* An empty packet looks like the end of the peer, yet descriptors may have come with it. */
+static void
+test_descriptors_of_an_empty_packet_are_closed(void **state)
+{
+	(void)state;
+	for (int count = 1; count <= 40; count += 13) {
+		int before = open_descriptors(), raw;
+		struct channel *c = queue_side(&raw);
+
+		send_with_descriptors(raw, (const unsigned char *)"", 0, count);
+		assert_false(channel_drain(c));
+		assert_int_equal(heard.gone, 1);
+		close(raw);
+		assert_int_equal(open_descriptors(), before);
+	}
+}
+
+/* Says the next packet whenever one is handled: a peer that is faster than we are. */
+static void
+on_mail_begin_again(void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m,
+	const int *fd)
+{
+	unsigned char packet[MOST_PACKET];
+	size_t len = encode_begin(packet);
+
+	(void)from, (void)id, (void)m, (void)fd;
+	if (++heard.begins < 100000)
+		assert_int_equal(write(*(int *)me, packet, len), len);
+}
+
+static void
+test_draining_ends_though_the_peer_does_not(void **state)
+{
+	static const struct hearing endless = { .hour = hour, .gone = gone,
+		.on_mail_begin = on_mail_begin_again };
+	unsigned char packet[MOST_PACKET];
+	size_t len = encode_begin(packet);
+	struct channel *c;
+	int ends[2];
+
+	(void)state;
+	memset(&heard, 0, sizeof(heard));
+	heard.hour = HOUR_NONE;
+	assert_int_equal(channel_pair(ends), 0);
+	c = channel_new(NULL, ends[0], PROGRAM_QUEUE, PROGRAM_SMTPD, 0, &endless, &ends[1]);
+	assert_int_equal(write(ends[1], packet, len), len);
+	assert_true(channel_drain(c));
+	assert_true(heard.begins < 100000);
+	channel_free(&c);
+	close(ends[1]);
+}
+
 static void
 test_descriptor_arrives(void **state)
 {
@@ -332,6 +384,8 @@ main(void)
 		cmocka_unit_test(test_not_its_to_say),
 		cmocka_unit_test(test_huge_length_field),
 		cmocka_unit_test(test_unasked_descriptors_are_closed),
+		cmocka_unit_test(test_descriptors_of_an_empty_packet_are_closed),
+		cmocka_unit_test(test_draining_ends_though_the_peer_does_not),
 		cmocka_unit_test(test_descriptor_arrives),
 		cmocka_unit_test(test_sender_checks_too),
 		cmocka_unit_test(test_waits_when_the_peer_does_not_read),
