@@ -1,8 +1,8 @@
 /* envelope - see envelope.h. */
 #include "envelope.h"
 
+#include "common/crc32c.h"
 #include "common/wire.h"
-#include "crc32c.h"
 #include "idmap.h"
 
 #include <stdlib.h>

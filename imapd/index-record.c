@@ -1,9 +1,9 @@
 /* index-record - see index-record.h. */
 #include "imapd/index-record.h"
 
+#include "common/crc32c.h"
 #include "common/maildir.h"
 #include "common/wire.h"
-#include "imapd/crc32c.h"
 #include "imapd/flags.h"
 
 #include <string.h>

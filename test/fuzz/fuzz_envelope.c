@@ -4,8 +4,8 @@
  * length each, times 16), which get their right length and checksum here, so that fuzzing comes
  * past them.
  */
+#include "common/crc32c.h"
 #include "common/wire.h"
-#include "delivery/crc32c.h"
 #include "delivery/envelope.h"
 
 #include <stdlib.h>

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "delivery/crc32c.h"
 #include "delivery/envelope.h"
 
 #include <stdlib.h>
@@ -187,24 +186,10 @@ ceilings_hold(void **state)
 	text_clear(&small);
 }
 
-/* RFC 3720 appendix B.4. */
-static void
-crc32c_is_castagnoli(void **state)
-{
-	unsigned char zeros[32] = { 0 }, ones[32];
-
-	(void)state;
-	memset(ones, 0xff, sizeof(ones));
-	assert_int_equal(crc32c(span_of(zeros, 32)), 0x8a9136aa);
-	assert_int_equal(crc32c(span_of(ones, 32)), 0x62a8ab43);
-	assert_int_equal(crc32c(SPAN("123456789")), 0xe3069283);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(crc32c_is_castagnoli),
 		cmocka_unit_test(i1_any_bytes_survive),
 		cmocka_unit_test(a_torn_tail_is_cut_at_the_last_whole_record),
 		cmocka_unit_test(every_damage_is_noticed),

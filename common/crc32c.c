@@ -1,5 +1,5 @@
 /* crc32c - see crc32c.h. Eight bytes a step, by tables that are made at the first call. */
-#include "imapd/crc32c.h"
+#include "crc32c.h"
 
 #define POLYNOMIAL 0x82f63b78u
 
