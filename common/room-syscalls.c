@@ -130,24 +130,6 @@ allow_some(const struct room *room, scmp_filter_ctx filter)
 	allow_if(room, filter, SCMP_SYS(tgkill), 0, all, (scmp_datum_t)getpid());
 }
 
-/* A socket to the system's log, and none to the network. */
-static void
-allow_syslog(const struct room *room, scmp_filter_ctx filter)
-{
-	struct scmp_arg_cmp local = {0, SCMP_CMP_EQ, AF_UNIX, 0},
-			    other = {0, SCMP_CMP_NE, AF_UNIX, 0};
-
-	if (!room->syslog)
-		return;
-	check(room, seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, &local),
-		"filter of sockets");
-	check(room,
-		seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, &other),
-		"filter of sockets");
-	check(room, seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0),
-		"filter of sockets");
-}
-
 static void
 refuse(const struct room *room, scmp_filter_ctx filter)
 {
@@ -156,9 +138,6 @@ refuse(const struct room *room, scmp_filter_ctx filter)
 		if (lists(sanitizers, *call))
 			continue;
 #endif
-		/* Which sockets syslog(3) may have is below. */
-		if (*call == SCMP_SYS(socket) && room->syslog)
-			continue;
 		if (!lists(room->syscalls, *call))
 			check(room, seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), *call, 0),
 				"system call filter");
@@ -225,7 +204,6 @@ room_forbid_syscalls(const struct room *room)
 	allow(room, filter, sanitizers);
 #endif
 	allow_some(room, filter);
-	allow_syslog(room, filter);
 	refuse(room, filter);
 	check(room, seccomp_load(filter), "system call filter");
 	seccomp_release(filter);

@@ -24,7 +24,6 @@ struct room {
 	bool chrooted;               /* into DIRECTORY_EMPTY, when started by root */
 	bool files;                  /* false: Landlock forbids every path */
 	bool secret_memory;          /* locked memory, not dumpable */
-	bool syslog;                 /* may make and connect AF_UNIX sockets, for syslog(3); no others */
 	const int *syscalls;         /* allowed beside the common set; ends with -1. Others kill the process. */
 	uint64_t keeps;              /* capabilities kept, as bits 1 << CAP_x; only when started by root */
 	uint32_t most_descriptors;   /* RLIMIT_NOFILE; 0 leaves it */
