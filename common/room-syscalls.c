@@ -19,7 +19,7 @@
 static const int common[] = {
 	/* descriptors */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close),
-	SCMP_SYS(pread64), SCMP_SYS(lseek), SCMP_SYS(_llseek), SCMP_SYS(dup), SCMP_SYS(fcntl), SCMP_SYS(fcntl64),
+	SCMP_SYS(pread64), SCMP_SYS(lseek), SCMP_SYS(_llseek), SCMP_SYS(dup),
 	SCMP_SYS(fstat), SCMP_SYS(fstat64), SCMP_SYS(newfstatat), SCMP_SYS(fstatat64),
 	SCMP_SYS(statx),
 	/* sockets that are there */
@@ -40,7 +40,7 @@ static const int common[] = {
 	SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getuid32),
 	SCMP_SYS(geteuid32), SCMP_SYS(getgid32), SCMP_SYS(getegid32), SCMP_SYS(uname),
 	SCMP_SYS(sysinfo), SCMP_SYS(getrusage), SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
-	/* memory; mmap and mprotect follow below */
+	/* memory; mmap and mprotect follow below, as fcntl does */
 	SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(madvise), SCMP_SYS(mlock),
 	SCMP_SYS(munlock),
 	/* signals and the end */
@@ -110,6 +110,22 @@ allow_if(const struct room *room, scmp_filter_ctx filter, int call, unsigned int
 			"filter of arguments");
 }
 
+/* What stays within the own descriptors. Not F_SETOWN, F_SETOWN_EX, F_SETSIG and F_NOTIFY: the
+ * kernel would send signals in our name, SIGKILL too, to every process of the same uid, and only
+ * newer kernels' Landlock (ABI 6) forbids that. */
+static void
+allow_fcntl(const struct room *room, scmp_filter_ctx filter)
+{
+	static const int commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL,
+		F_GETLK, F_SETLK, F_SETLKW, F_SETLEASE, F_GETLEASE, F_ADD_SEALS, F_GET_SEALS};
+	const scmp_datum_t whole = UINT32_MAX; /* the kernel sees an int */
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		allow_if(room, filter, SCMP_SYS(fcntl), 1, whole, (scmp_datum_t)commands[i]);
+		allow_if(room, filter, SCMP_SYS(fcntl64), 1, whole, (scmp_datum_t)commands[i]);
+	}
+}
+
 /* Calls that are harmless with some arguments only. */
 static void
 allow_some(const struct room *room, scmp_filter_ctx filter)
@@ -128,6 +144,13 @@ allow_some(const struct room *room, scmp_filter_ctx filter)
 	allow_if(room, filter, SCMP_SYS(prctl), 0, all, PR_GET_SECCOMP);
 	/* abort() sends its signal to the own process only. */
 	allow_if(room, filter, SCMP_SYS(tgkill), 0, all, (scmp_datum_t)getpid());
+	/* futimens(): the times of an open file. With a name they would be those of any file of the
+	 * same owner, for Landlock does not look at times. */
+	if (room->file_times) {
+		allow_if(room, filter, SCMP_SYS(utimensat), 1, all, 0);
+		allow_if(room, filter, SCMP_SYS(utimensat_time64), 1, all, 0);
+	}
+	allow_fcntl(room, filter);
 }
 
 static void

@@ -24,6 +24,7 @@ struct room {
 	bool chrooted;               /* into DIRECTORY_EMPTY, when started by root */
 	bool files;                  /* false: Landlock forbids every path */
 	bool secret_memory;          /* locked memory, not dumpable */
+	bool file_times;             /* may set the times of files that it has open */
 	const int *syscalls;         /* allowed beside the common set; ends with -1. Others kill the process. */
 	uint64_t keeps;              /* capabilities kept, as bits 1 << CAP_x; only when started by root */
 	uint32_t most_descriptors;   /* RLIMIT_NOFILE; 0 leaves it */

@@ -39,7 +39,7 @@ static const int imap_syscalls[] = {
 	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(pwrite64),
 	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
 	SCMP_SYS(linkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat),
-	SCMP_SYS(mkdirat), SCMP_SYS(utimensat), SCMP_SYS(utimensat_time64), SCMP_SYS(fchdir),
+	SCMP_SYS(mkdirat), SCMP_SYS(fchdir),
 	SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch),
 	SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), -1,
 };
@@ -48,6 +48,7 @@ static const struct room imap_room = {
 	.name = "imap",
 	.chrooted = false,
 	.files = true,
+	.file_times = true,          /* INTERNALDATE */
 	.secret_memory = false,
 	.syscalls = imap_syscalls,
 	.keeps = 0,

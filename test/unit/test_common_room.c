@@ -197,6 +197,53 @@ act_mprotect(void)
 }
 
 static void
+act_signal_of_a_descriptor(void)
+{
+	struct room_facts facts;
+	int ends[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	enter_bare(&facts);
+	(void)fcntl(ends[0], F_SETSIG, SIGKILL);
+}
+
+static void
+act_owner_of_a_descriptor(void)
+{
+	struct room_facts facts;
+	pid_t parent = getppid();
+	int ends[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	enter_bare(&facts);
+	(void)fcntl(ends[0], F_SETOWN, parent);
+}
+
+static const struct room times = {.name = "times", .file_times = true, .syscalls = no_calls};
+
+static void
+act_times_of_a_name(void)
+{
+	struct room_facts facts;
+
+	room_enter(&times, -1, NULL, 0, &facts);
+	(void)utimensat(AT_FDCWD, "/tmp", NULL, 0);
+}
+
+static void
+act_times_of_a_descriptor(void)
+{
+	struct room_facts facts;
+	FILE *file = tmpfile();
+
+	CHECK(file != NULL);
+	room_enter(&times, -1, NULL, 0, &facts);
+	CHECK(futimens(fileno(file), NULL) == 0);
+	CHECK(fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) >= 0);
+	CHECK(fcntl(fileno(file), F_SETLEASE, F_UNLCK) <= 0);
+}
+
+static void
 act_abort(void)
 {
 	struct room_facts facts;
@@ -208,10 +255,12 @@ static void
 forbidden_calls_kill(void **state)
 {
 	static void (*const acts[])(void) = {
-		act_fork, act_exec, act_ptrace, act_kill, act_setuid, act_code, act_mprotect};
+		act_fork, act_exec, act_ptrace, act_kill, act_setuid, act_code, act_mprotect,
+		act_signal_of_a_descriptor, act_owner_of_a_descriptor, act_times_of_a_name};
 
 	(void)state;
 	assert_fine(in_child(act_refused));
+	assert_fine(in_child(act_times_of_a_descriptor));
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
 		assert_killed(in_child(acts[i]));
 }
