@@ -22,18 +22,19 @@ MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c imapd/imap-l
 
 # ---- What configure found ------------------------------------------------------------------------
 
-# These goals do not need (or cannot yet have) a configured tree; run and check first see to it that
-# the packages are there, then call this file again.
-UNCONFIGURED := clean distclean help run check check-long bootstrap stop
+# These goals do not need (or cannot yet have) a configured tree; run, check and the packages first see
+# to it that what they need is installed, then call this file again.
+UNCONFIGURED := clean distclean help run check check-long bootstrap stop deb rpm configure config.h.in
 ifneq ($(filter-out $(UNCONFIGURED),$(or $(MAKECMDGOALS),all)),)
 include config.mk
 endif
 
-configure: configure.ac
+# A clone has neither of the two; the tar file of `make dist` has.
+configure config.h.in &: configure.ac
+	@command -v autoconf >/dev/null || { echo "autoconf is missing: 'make bootstrap' installs it" >&2; exit 1; }
 	autoconf
-config.h.in: configure.ac
 	autoheader
-	@touch $@
+	@touch configure config.h.in
 config.status: configure config.h.in
 	@if test -x config.status; then ./config.status --recheck; else ./configure; fi
 	@touch $@
@@ -199,7 +200,7 @@ fuzz:
 # ---- Proof ---------------------------------------------------------------------------------------
 
 .PHONY: all unit fuzz fuzz-targets benches check check-long check-built bench run stop bootstrap help \
-	install uninstall dist clean distclean deb rpm FORCE
+	install uninstall dist clean distclean deb rpm package-deb package-rpm FORCE
 
 bootstrap:
 	@sh contrib/bootstrap.sh build
@@ -239,6 +240,8 @@ help:
 	@echo 'make             build into build/'
 	@echo 'make run         install what is missing, build, start a suite in run/ and say how to use it'
 	@echo 'make stop        stop that suite'
+	@echo 'make bootstrap   install what is missing to build'
+	@echo 'make configure   make ./configure, which a clone does not have'
 	@echo 'make check       unit, fuzz-regression and end-to-end tests (check-long: all, for longer)'
 	@echo 'make bench       measurements'
 	@echo 'make fuzz        fuzz targets, in build/fuzz/test/fuzz/'
@@ -289,16 +292,19 @@ dist: configure config.h.in
 	tar --append -f $(DIST).tar --owner=0 --group=0 --transform='s|^|$(DIST)/|' configure config.h.in
 	gzip -9nf $(DIST).tar
 
-deb: dist
-	@sh contrib/bootstrap.sh deb
+# The packages first; then, configured, the work.
+deb rpm:
+	@sh contrib/bootstrap.sh $@
+	+$(Q)$(MAKE) --no-print-directory package-$@
+
+package-deb: dist
 	rm -rf build/deb
 	mkdir -p build/deb
 	tar -xzf $(DIST).tar.gz -C build/deb
 	cd build/deb/$(DIST) && dpkg-buildpackage -b -us -uc
 	mv build/deb/*.deb build/
 
-rpm: dist
-	@sh contrib/bootstrap.sh rpm
+package-rpm: dist
 	rm -rf build/rpm
 	mkdir -p build/rpm/SOURCES
 	cp $(DIST).tar.gz build/rpm/SOURCES/

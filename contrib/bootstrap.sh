@@ -15,7 +15,7 @@ deb_run='curl ca-certificates procps'
 deb_check='clang libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev|clang
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt openssl gnutls-bin strace
 	libcap2-bin mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl'
-deb_deb='debhelper dpkg-dev fakeroot'
+deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
 
 rpm_build='make gcc glibc-devel autoconf pkgconf-pkg-config gnutls-devel nettle-devel libevent-devel
