@@ -37,6 +37,19 @@ static const struct peer_kind login_peers[] = {
 };
 
 static void
+welcome(void *me, enum service service, int fd, const char *ip, struct guest *guest)
+{
+	login_new(me, service, fd, ip, guest);
+}
+
+static const struct door_kind login_door = {
+	.services = 1u << SERVICE_IMAP | 1u << SERVICE_IMAPS,
+	.full = "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n",
+	.crowded = "* BYE [UNAVAILABLE] Too many connections from your address.\r\n",
+	.welcome = welcome,
+};
+
+static void
 peer_came(void *me, struct channel *peer)
 {
 	if (channel_peer(peer) == PROGRAM_TLS_KEY)
@@ -46,13 +59,17 @@ peer_came(void *me, struct channel *peer)
 static void
 listener(void *me, enum service service, struct span address, int fd)
 {
-	login_listen(me, service, address, fd);
+	struct front *front = me;
+
+	door_listen(&front->door, service, address, fd);
 }
 
 static void
 listener_gone(void *me, enum service service, struct span address)
 {
-	login_listen_no_more(me, service, address);
+	struct front *front = me;
+
+	door_unlisten(&front->door, service, address);
 }
 
 /* Nobody new. Who is about to be handed over may still go; the others hear BYE. */
@@ -63,7 +80,7 @@ leave(void *me, unsigned int seconds)
 	struct login *l;
 
 	(void)seconds;
-	login_listen_none(front);
+	door_close(&front->door);
 	LIST_FOREACH(l, &front->logins, in_all) {
 		if (l->state != LOGIN_HANDED && l->state != LOGIN_TLS)
 			login_bye(l, "[UNAVAILABLE] The server is going down.");
@@ -77,7 +94,7 @@ load(void *me, uint32_t *connections, uint64_t *served)
 {
 	const struct front *front = me;
 
-	*connections = front->connections;
+	*connections = front->door.connections;
 	*served = front->served;
 }
 
@@ -105,5 +122,6 @@ main(void)
 {
 	static struct front front;
 
+	door_open(&front.door, &front.daemon, &login_door);
 	return daemon_run(&front.daemon, &imap_login, &front);
 }

@@ -52,8 +52,7 @@ login_free(struct login *l)
 	imap_input_clear(&l->input);
 	text_clear(&l->out);
 	text_clear(&l->passport);
-	login_client_leave(l->front, &l->client);
-	l->front->connections--;
+	door_left(&l->front->door, &l->guest);
 	free(l);
 }
 
@@ -67,8 +66,6 @@ logins_bury(struct front *front)
 		if (l->dead)
 			login_free(l);
 	}
-	if (front->daemon.leaving && LIST_EMPTY(&front->logins))
-		daemon_exit(&front->daemon);
 }
 
 /* --- writing --- */
@@ -388,7 +385,8 @@ login_detach(struct login *l)
 }
 
 void
-login_new(struct front *front, enum service service, int fd, const char *ip, struct client *client)
+login_new(struct front *front, enum service service, int fd, const char *ip,
+	struct guest *guest)
 {
 	const struct timeval limit = { (time_t)front->daemon.settings->login_seconds, 0 };
 	struct login *l = must_alloc(sizeof(*l));
@@ -396,7 +394,7 @@ login_new(struct front *front, enum service service, int fd, const char *ip, str
 	l->front = front;
 	l->id = id_new();
 	l->service = service;
-	l->client = client;
+	l->guest = guest;
 	(void)span_copy(span_str(ip), l->ip, sizeof(l->ip));
 	imap_input_init(&l->input, MOST_LOGIN_LINE, MOST_LOGIN_LITERALS);
 	l->out = TEXT_UP_TO(MOST_LOGIN_OUT);
@@ -407,7 +405,6 @@ login_new(struct front *front, enum service service, int fd, const char *ip, str
 	(void)event_add(l->timeout, &limit);
 	LIST_INSERT_HEAD(&front->logins, l, in_all);
 	LIST_INSERT_HEAD(&front->buckets[l->id % LOGIN_BUCKETS], l, in_bucket);
-	front->connections++;
 	front->served++;
 	login_attach(l, fd);
 	log_info(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(service)));

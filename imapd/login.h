@@ -12,6 +12,7 @@
 #define VALIJA_IMAPD_LOGIN_H
 
 #include "common/daemon.h"
+#include "common/door.h"
 #include "common/text.h"
 #include "imapd/arena.h"
 #include "imapd/imap-input.h"
@@ -29,7 +30,6 @@
 enum login_state { LOGIN_COMMAND, LOGIN_TLS, LOGIN_ASKED, LOGIN_CHALLENGED, LOGIN_HANDED,
 	LOGIN_CLOSING };
 
-struct client;
 struct event;
 struct front;
 
@@ -39,7 +39,7 @@ struct login {
 	uint64_t id;
 	enum service service;
 	char ip[MOST_IP + 1];
-	struct client *client;       /* counts the connections of its address */
+	struct guest *guest;     /* counts the connections of its address */
 	int fd;                      /* -1 while a TLS worker has it */
 	enum login_state state;
 	struct event *readable, *writable, *timeout;
@@ -62,10 +62,7 @@ struct front {
 	struct daemon daemon;
 	LIST_HEAD(, login) logins;
 	LIST_HEAD(, login) buckets[LOGIN_BUCKETS];
-	LIST_HEAD(, listener) listeners;
-	void *clients;               /* by address: a tree (search.h) */
-	struct event *accept_again;
-	uint32_t connections;
+	struct door door;
 	uint64_t served;
 };
 
@@ -73,7 +70,7 @@ struct front {
 
 /* Takes `fd`. Greets, or begins TLS. */
 void login_new(struct front *front, enum service service, int fd, const char *ip,
-	struct client *client);
+	struct guest *guest);
 struct login *login_find(struct front *front, uint64_t id);
 /* Frees it at the end of the round. */
 void login_drop(struct login *l, const char *why);
@@ -117,12 +114,5 @@ bool login_tls_available(struct front *front);
 void login_tls_start(struct login *l);
 void login_tls_announce(struct front *front, struct channel *tls_key);
 extern const struct hearing login_hears_tls, login_hears_tls_key;
-
-/* --- login-listen.c --- */
-
-void login_listen(struct front *front, enum service service, struct span address, int fd);
-void login_listen_no_more(struct front *front, enum service service, struct span address);
-void login_listen_none(struct front *front);
-void login_client_leave(struct front *front, struct client **client);
 
 #endif

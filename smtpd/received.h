@@ -13,7 +13,7 @@
 
 struct received {
 	struct span helo;            /* only what hello.c let through */
-	struct span ip;              /* as client.h writes it */
+	struct span ip;              /* as common/guest.h writes it */
 	struct span hostname;        /* ours */
 	struct span tls_version, tls_cipher;
 	bool extended, tls, login, utf8;

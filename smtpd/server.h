@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "common/daemon.h"
+#include "common/door.h"
 #include "smtpd/data.h"
 
 #define READ_MOST 65536          /* octets taken from a socket at once */
@@ -14,22 +15,16 @@
 
 struct session;
 struct transaction;
-struct listener;
 
 LIST_HEAD(session_list, session);
 LIST_HEAD(transaction_list, transaction);
-LIST_HEAD(listener_list, listener);
 
 struct server {
 	struct daemon daemon;
-	struct listener_list listeners;
-	struct event *accept_again;      /* after a pause: too many connections or descriptors */
-	bool accept_paused, accept_refuses;
-	void *clients;                   /* client.h */
+	struct door door;
 	struct session_list sessions;
 	struct session_list by_id[ID_BUCKETS];
 	struct transaction_list by_message[ID_BUCKETS];
-	uint32_t connections;
 	uint64_t served;
 	/* Scratch for the one session whose turn it is; nothing stays here between turns. */
 	unsigned char incoming[READ_MOST];

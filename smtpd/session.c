@@ -10,8 +10,6 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "smtpd/auth.h"
-#include "smtpd/client.h"
-#include "smtpd/listen.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/transaction.h"
@@ -202,14 +200,14 @@ session_detach(struct session *s)
 
 void
 session_begin(
-	struct server *server, enum service service, int fd, const char *ip, struct client *client)
+	struct server *server, enum service service, int fd, const char *ip, struct guest *guest)
 {
 	struct session *s = must_alloc(sizeof(*s));
 
 	s->server = server;
 	s->id = id_new();
 	s->service = service;
-	s->client = client;
+	s->guest = guest;
 	span_copy(span_str(ip), s->ip, sizeof(s->ip));
 	s->input = TEXT_UP_TO(READ_MOST);
 	s->output = TEXT_UP_TO(OUTPUT_MOST);
@@ -217,7 +215,6 @@ session_begin(
 	event_assign(&s->turn, server->daemon.base, -1, 0, on_turn, s);
 	LIST_INSERT_HEAD(&server->sessions, s, in_all);
 	LIST_INSERT_HEAD(&server->by_id[s->id % ID_BUCKETS], s, in_bucket);
-	server->connections++;
 	server->served++;
 	log_info(s->id, "connect", KEY_STR("ip", s->ip), KEY_STR("service", service_name(service)));
 	session_attach(s, fd);
@@ -276,12 +273,10 @@ session_free(struct session *s)
 	free(s->tls);
 	free(s->login);
 	free(s->helo);
-	client_leave(&server->clients, &s->client);
 	LIST_REMOVE(s, in_all);
 	LIST_REMOVE(s, in_bucket);
+	door_left(&server->door, &s->guest);
 	free(s);
-	server->connections--;
-	listen_session_ended(server);
 }
 
 static void

@@ -58,7 +58,7 @@ struct session {
 	enum service service;
 	enum stage stage;
 	char ip[MOST_IP];
-	struct client *client;
+	struct guest *guest;
 	struct event readable, writable, clock, turn;
 	struct text input;             /* arrived, not yet worked on */
 	struct text output;            /* said, not yet sent */
@@ -81,9 +81,9 @@ struct session {
 	uint32_t errors;
 };
 
-/* Takes the accepted socket `fd` and the count in `client`. */
+/* Takes the accepted socket `fd` and the count in `guest`. */
 void session_begin(struct server *server, enum service service, int fd, const char *ip,
-	struct client *client);
+	struct guest *guest);
 /* Closes everything and frees: only for the end of a turn. */
 void session_free(struct session *s);
 /* Gives the session the time that belongs to its stage, from now on. */

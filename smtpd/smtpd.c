@@ -15,7 +15,6 @@
 
 #include "common/log.h"
 #include "smtpd/auth.h"
-#include "smtpd/listen.h"
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"
 #include "smtpd/transaction.h"
@@ -41,6 +40,19 @@ static const struct peer_kind smtpd_peers[] = {
 	{ 0, NULL },
 };
 
+static void
+welcome(void *me, enum service service, int fd, const char *ip, struct guest *guest)
+{
+	session_begin(me, service, fd, ip, guest);
+}
+
+static const struct door_kind smtpd_door = {
+	.services = 1u << SERVICE_SMTP | 1u << SERVICE_SUBMISSION | 1u << SERVICE_SUBMISSIONS,
+	.full = "421 4.3.2 too many connections, try again later\r\n",
+	.crowded = "421 4.7.0 too many connections from your address\r\n",
+	.welcome = welcome,
+};
+
 static bool
 prepare(void *me)
 {
@@ -60,13 +72,17 @@ peer_came(void *me, struct channel *peer)
 static void
 listener(void *me, enum service service, struct span address, int fd)
 {
-	listen_add(me, service, address, fd);
+	struct server *server = me;
+
+	door_listen(&server->door, service, address, fd);
 }
 
 static void
 listener_gone(void *me, enum service service, struct span address)
 {
-	listen_remove(me, service, address);
+	struct server *server = me;
+
+	door_unlisten(&server->door, service, address);
 }
 
 /* Nobody new; who is in the middle of a message may finish it; the others hear 421. */
@@ -77,10 +93,10 @@ leave(void *me, unsigned int seconds)
 	struct session *s;
 
 	(void)seconds;
-	listen_remove_all(server);
+	door_close(&server->door);
 	LIST_FOREACH(s, &server->sessions, in_all)
 		session_leave(s);
-	if (server->connections == 0)
+	if (server->door.connections == 0)
 		daemon_exit(&server->daemon);
 }
 
@@ -89,7 +105,7 @@ load(void *me, uint32_t *connections, uint64_t *served)
 {
 	const struct server *server = me;
 
-	*connections = server->connections;
+	*connections = server->door.connections;
 	*served = server->served;
 }
 
@@ -110,5 +126,6 @@ main(void)
 {
 	static struct server server;
 
+	door_open(&server.door, &server.daemon, &smtpd_door);
 	return daemon_run(&server.daemon, &smtpd, &server);
 }

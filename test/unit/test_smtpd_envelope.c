@@ -8,12 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "smtpd/client.h"
 #include "smtpd/envelope.h"
 #include "smtpd/parameters.h"
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
 
 #define X64 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 #define L63 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -99,48 +95,10 @@ rcpt(void **state)
 	}
 }
 
-/* r4: one customer's IPv6 addresses are one client; IPv4 in IPv6 is IPv4. */
-static void
-clients(void **state)
-{
-	struct sockaddr_in6 a = { .sin6_family = AF_INET6 };
-	struct sockaddr_in b = { .sin_family = AF_INET };
-	struct client_key one, two;
-	struct client *c[3];
-	char ip[MOST_IP];
-	void *root = NULL;
-
-	(void)state;
-	inet_pton(AF_INET6, "2001:db8:1:2::1", &a.sin6_addr);
-	client_name((struct sockaddr *)&a, ip, &one);
-	assert_string_equal(ip, "2001:db8:1:2::1");
-	inet_pton(AF_INET6, "2001:db8:1:2:ffff::2", &a.sin6_addr);
-	client_name((struct sockaddr *)&a, ip, &two);
-	assert_memory_equal(&one, &two, sizeof(one));
-	inet_pton(AF_INET6, "::ffff:192.0.2.1", &a.sin6_addr);
-	client_name((struct sockaddr *)&a, ip, &one);
-	assert_string_equal(ip, "192.0.2.1");
-	inet_pton(AF_INET, "192.0.2.1", &b.sin_addr);
-	client_name((struct sockaddr *)&b, ip, &two);
-	assert_memory_equal(&one, &two, sizeof(one));
-
-	assert_non_null(c[0] = client_enter(&root, &one, 2));
-	assert_non_null(c[1] = client_enter(&root, &one, 2));
-	assert_null(client_enter(&root, &one, 2));
-	two.at[15]++;
-	assert_non_null(c[2] = client_enter(&root, &two, 2));
-	client_leave(&root, &c[0]);
-	assert_non_null(c[0] = client_enter(&root, &one, 2));
-	for (int i = 0; i < 3; i++)
-		client_leave(&root, &c[i]);
-	assert_null(root);
-}
-
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(mail), cmocka_unit_test(rcpt),
-		cmocka_unit_test(clients) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(mail), cmocka_unit_test(rcpt) };
 
 	return cmocka_run_group_tests_name("smtpd_envelope", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
- * client - see client.h.
+ * guest - see guest.h.
  */
-#include "smtpd/client.h"
+#include "guest.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -10,23 +10,23 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "common/text.h"
+#include "text.h"
 
-struct client {
-	struct client_key key;
+struct guest {
+	struct guest_key key;
 	uint64_t connections;
 };
 
 static int
-client_compare(const void *a, const void *b)
+guest_compare(const void *a, const void *b)
 {
-	const struct client *left = a, *right = b;
+	const struct guest *left = a, *right = b;
 
 	return memcmp(left->key.at, right->key.at, sizeof(left->key.at));
 }
 
 static void
-name_ipv4(const void *address, char ip[MOST_IP], struct client_key *key)
+name_ipv4(const void *address, char ip[MOST_IP], struct guest_key *key)
 {
 	inet_ntop(AF_INET, address, ip, MOST_IP);
 	memset(key->at + 10, 0xff, 2);
@@ -34,7 +34,7 @@ name_ipv4(const void *address, char ip[MOST_IP], struct client_key *key)
 }
 
 void
-client_name(const struct sockaddr *from, char ip[MOST_IP], struct client_key *key)
+guest_name(const struct sockaddr *from, char ip[MOST_IP], struct guest_key *key)
 {
 	memset(key, 0, sizeof(*key));
 	if (from->sa_family == AF_INET) {
@@ -56,17 +56,17 @@ client_name(const struct sockaddr *from, char ip[MOST_IP], struct client_key *ke
 	span_copy(SPAN("unknown"), ip, MOST_IP);
 }
 
-struct client *
-client_enter(void **root, const struct client_key *key, uint64_t most)
+struct guest *
+guest_enter(void **root, const struct guest_key *key, uint64_t most)
 {
-	struct client wanted = { *key, 0 };
-	struct client **node = tfind(&wanted, root, client_compare);
-	struct client *c;
+	struct guest wanted = { *key, 0 };
+	struct guest **node = tfind(&wanted, root, guest_compare);
+	struct guest *c;
 
 	if (!node) {
 		c = must_alloc(sizeof(*c));
 		c->key = *key;
-		node = tsearch(c, root, client_compare);
+		node = tsearch(c, root, guest_compare);
 		if (!node) {
 			free(c);
 			return NULL;
@@ -80,12 +80,12 @@ client_enter(void **root, const struct client_key *key, uint64_t most)
 }
 
 void
-client_leave(void **root, struct client **c)
+guest_leave(void **root, struct guest **c)
 {
 	if (!*c)
 		return;
 	if (--(*c)->connections == 0) {
-		tdelete(*c, root, client_compare);
+		tdelete(*c, root, guest_compare);
 		free(*c);
 	}
 	*c = NULL;

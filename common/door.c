@@ -1,7 +1,7 @@
 /*
- * listen - see listen.h.
+ * door - see door.h.
  */
-#include "smtpd/listen.h"
+#include "door.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -13,14 +13,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "common/text.h"
-#include "smtpd/client.h"
-#include "smtpd/session.h"
+#include "log.h"
+#include "text.h"
 
 struct listener {
 	LIST_ENTRY(listener) in_all;
-	struct server *server;
+	struct door *door;
 	enum service service;
 	char *address;
 	int fd;
@@ -28,11 +26,11 @@ struct listener {
 };
 
 static void
-listeners_watch(struct server *server, bool on)
+listeners_watch(struct door *door, bool on)
 {
 	struct listener *l;
 
-	LIST_FOREACH(l, &server->listeners, in_all) {
+	LIST_FOREACH(l, &door->listeners, in_all) {
 		if (on)
 			event_add(l->acceptable, NULL);
 		else
@@ -43,27 +41,27 @@ listeners_watch(struct server *server, bool on)
 static void
 on_accept_again(evutil_socket_t fd, short what, void *arg)
 {
-	struct server *server = arg;
+	struct door *door = arg;
 
 	(void)fd;
 	(void)what;
-	server->accept_paused = false;
-	listeners_watch(server, true);
+	door->paused = false;
+	listeners_watch(door, true);
 }
 
 /* Leaves what comes to the others for a while. */
 static void
-accept_pause(struct server *server)
+accept_pause(struct door *door)
 {
 	struct timeval pause = { .tv_usec = ACCEPT_PAUSE_MILLISECONDS * 1000 };
 
-	if (!server->accept_again)
-		server->accept_again = evtimer_new(server->daemon.base, on_accept_again, server);
-	if (!server->accept_again || server->accept_paused)
+	if (!door->accept_again)
+		door->accept_again = evtimer_new(door->daemon->base, on_accept_again, door);
+	if (!door->accept_again || door->paused)
 		return;
-	server->accept_paused = true;
-	listeners_watch(server, false);
-	event_add(server->accept_again, &pause);
+	door->paused = true;
+	listeners_watch(door, false);
+	event_add(door->accept_again, &pause);
 }
 
 /* A last word for somebody who is not let in; where TLS comes first there is none. */
@@ -78,45 +76,44 @@ turn_away(enum service service, int fd, const char *ip, const char *line, const 
 }
 
 static bool
-is_full(const struct server *server)
+is_full(const struct door *door)
 {
-	return server->connections >= server->daemon.settings->connections;
+	return door->connections >= door->daemon->settings->connections;
 }
 
 static void
 welcome(struct listener *l, int fd, const struct sockaddr *from)
 {
-	struct server *server = l->server;
+	struct door *door = l->door;
 	char ip[MOST_IP];
-	struct client_key key;
-	struct client *client;
+	struct guest_key key;
+	struct guest *guest;
 	int on = 1;
 
-	client_name(from, ip, &key);
-	if (is_full(server)) {
-		turn_away(l->service, fd, ip, "421 4.3.2 too many connections, try again later\r\n",
-			"too many connections");
+	guest_name(from, ip, &key);
+	if (is_full(door)) {
+		turn_away(l->service, fd, ip, door->kind->full, "too many connections");
 		return;
 	}
-	client = client_enter(
-		&server->clients, &key, server->daemon.settings->connections_per_address);
-	if (!client) {
-		turn_away(l->service, fd, ip,
-			"421 4.7.0 too many connections from your address\r\n",
+	guest = guest_enter(
+		&door->guests, &key, door->daemon->settings->connections_per_address);
+	if (!guest) {
+		turn_away(l->service, fd, ip, door->kind->crowded,
 			"too many connections from this address");
 		return;
 	}
 	/* Answers are written whole: waiting for more of them only costs time. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	session_begin(server, l->service, fd, ip, client);
+	door->connections++;
+	door->kind->welcome(door->daemon->me, l->service, fd, ip, guest);
 }
 
 static void
 on_acceptable(evutil_socket_t listening, short what, void *arg)
 {
 	struct listener *l = arg;
-	struct server *server = l->server;
+	struct door *door = l->door;
 	struct sockaddr_storage from;
 
 	(void)what;
@@ -124,13 +121,13 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 		socklen_t len = sizeof(from);
 		int fd;
 
-		/* Full: first the others may take it; who still waits then hears 421. */
-		if (is_full(server) && !server->accept_refuses) {
-			server->accept_refuses = true;
-			accept_pause(server);
+		/* Full: first the others may take it; who still waits then is turned away. */
+		if (is_full(door) && !door->refuses) {
+			door->refuses = true;
+			accept_pause(door);
 			return;
 		}
-		server->accept_refuses = server->accept_refuses && is_full(server);
+		door->refuses = door->refuses && is_full(door);
 		memset(&from, 0, sizeof(from));
 		fd = accept4(
 			listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -140,37 +137,44 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			log_error(0, "cannot-accept", KEY_ERRNO);
-			accept_pause(server);
+			accept_pause(door);
 		}
 		if (errno != ECONNABORTED && errno != EINTR)
 			break;
 	}
 	/* The next burst of refusals only after the next pause. */
-	server->accept_refuses = false;
+	door->refuses = false;
 }
 
 void
-listen_add(struct server *server, enum service service, struct span address, int fd)
+door_open(struct door *door, struct daemon *daemon, const struct door_kind *kind)
+{
+	door->kind = kind;
+	door->daemon = daemon;
+	LIST_INIT(&door->listeners);
+}
+
+void
+door_listen(struct door *door, enum service service, struct span address, int fd)
 {
 	struct listener *l;
 
-	if (service != SERVICE_SMTP && service != SERVICE_SUBMISSION &&
-		service != SERVICE_SUBMISSIONS) {
+	if (!(door->kind->services & 1u << service)) {
 		log_error(0, "listener-refused", KEY_STR("service", service_name(service)),
-			KEY_SPAN("address", address), KEY_STR("reason", "not a service of smtpd"));
+			KEY_SPAN("address", address), KEY_STR("reason", "not a service of ours"));
 		close(fd);
 		return;
 	}
 	evutil_make_socket_nonblocking(fd);
 	evutil_make_socket_closeonexec(fd);
 	l = must_alloc(sizeof(*l));
-	l->server = server;
+	l->door = door;
 	l->service = service;
 	l->address = must_copy(address);
 	l->fd = fd;
-	l->acceptable = event_new(server->daemon.base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
-	LIST_INSERT_HEAD(&server->listeners, l, in_all);
-	if (!server->accept_paused)
+	l->acceptable = event_new(door->daemon->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
+	LIST_INSERT_HEAD(&door->listeners, l, in_all);
+	if (!door->paused)
 		event_add(l->acceptable, NULL);
 }
 
@@ -185,11 +189,11 @@ listener_free(struct listener *l)
 }
 
 void
-listen_remove(struct server *server, enum service service, struct span address)
+door_unlisten(struct door *door, enum service service, struct span address)
 {
 	struct listener *l;
 
-	LIST_FOREACH(l, &server->listeners, in_all)
+	LIST_FOREACH(l, &door->listeners, in_all)
 		if (l->service == service && span_equal(span_str(l->address), address))
 			break;
 	if (l)
@@ -197,15 +201,17 @@ listen_remove(struct server *server, enum service service, struct span address)
 }
 
 void
-listen_remove_all(struct server *server)
+door_close(struct door *door)
 {
-	while (!LIST_EMPTY(&server->listeners))
-		listener_free(LIST_FIRST(&server->listeners));
+	while (!LIST_EMPTY(&door->listeners))
+		listener_free(LIST_FIRST(&door->listeners));
 }
 
 void
-listen_session_ended(struct server *server)
+door_left(struct door *door, struct guest **guest)
 {
-	if (server->daemon.leaving && server->connections == 0)
-		daemon_exit(&server->daemon);
+	guest_leave(&door->guests, guest);
+	door->connections--;
+	if (door->daemon->leaving && door->connections == 0)
+		daemon_exit(door->daemon);
 }

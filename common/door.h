@@ -1,0 +1,56 @@
+/*
+ * door - the listeners of a front end (smtpd, imap-login), and who is let in.
+ *
+ * All processes of a kind share the listening sockets. One that serves as many connections as it
+ * may, or has no descriptor left, leaves what comes to the others for ACCEPT_PAUSE_MILLISECONDS;
+ * who still waits then is turned away with a last word of the protocol and one line in the log, and
+ * so is who has too many connections from one address (guest.h).
+ */
+#ifndef VALIJA_DOOR_H
+#define VALIJA_DOOR_H
+
+#include <sys/queue.h>
+
+#include "daemon.h"
+#include "guest.h"
+
+#define ACCEPT_BURST 16                 /* connections taken at once; the others want some too */
+#define ACCEPT_PAUSE_MILLISECONDS 500
+
+struct event;
+struct listener;
+
+struct door_kind {
+	uint32_t services;               /* which it serves: 1u << SERVICE_x */
+	/* The last word, with its line end, when the process is full; and when the address has too many
+	 * connections. Not said where TLS comes first. */
+	const char *full, *crowded;
+	/* Somebody is let in: `me` is daemon->me; `fd` (non-blocking) is taken; `ip` is valid until the
+	 * return; `guest` goes back by door_left() when the connection ends. */
+	void (*welcome)(
+		void *me, enum service service, int fd, const char *ip, struct guest *guest);
+};
+
+/* Inside the program's own state, zero at first; door_open() before daemon_run(). Read
+ * `connections`, touch nothing else. */
+struct door {
+	const struct door_kind *kind;
+	struct daemon *daemon;           /* its loop and its settings */
+	LIST_HEAD(, listener) listeners;
+	struct event *accept_again;      /* after a pause: too many connections or descriptors */
+	bool paused, refuses;
+	void *guests;                  /* the tree of guest.h */
+	uint32_t connections;
+};
+
+/* `kind` and `daemon` are borrowed for as long as the process lives. */
+void door_open(struct door *door, struct daemon *daemon, const struct door_kind *kind);
+/* Serves `fd`, which is taken; one that is not of kind->services is logged and `fd` closed. */
+void door_listen(struct door *door, enum service service, struct span address, int fd);
+/* Closes that listener, if there is one; all of them. Who is inside stays. */
+void door_unlisten(struct door *door, enum service service, struct span address);
+void door_close(struct door *door);
+/* A connection has ended. Sets *guest to NULL; ends a process that is leaving with its last one. */
+void door_left(struct door *door, struct guest **guest);
+
+#endif

@@ -1,0 +1,275 @@
+/* Who is let in at a listener, who is turned away with which word, and who is left to others. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/door.h"
+
+#define MOST_INSIDE 32
+#define WAIT_MILLISECONDS 5000
+
+/* One customer's IPv6 addresses are one; IPv4 in IPv6 is IPv4. */
+static void
+customers(void **state)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6 };
+	struct sockaddr_in b = { .sin_family = AF_INET };
+	struct guest_key one, two;
+	struct guest *v[3];
+	char ip[MOST_IP];
+	void *root = NULL;
+
+	(void)state;
+	inet_pton(AF_INET6, "2001:db8:1:2::1", &a.sin6_addr);
+	guest_name((struct sockaddr *)&a, ip, &one);
+	assert_string_equal(ip, "2001:db8:1:2::1");
+	inet_pton(AF_INET6, "2001:db8:1:2:ffff::2", &a.sin6_addr);
+	guest_name((struct sockaddr *)&a, ip, &two);
+	assert_memory_equal(&one, &two, sizeof(one));
+	inet_pton(AF_INET6, "::ffff:192.0.2.1", &a.sin6_addr);
+	guest_name((struct sockaddr *)&a, ip, &one);
+	assert_string_equal(ip, "192.0.2.1");
+	inet_pton(AF_INET, "192.0.2.1", &b.sin_addr);
+	guest_name((struct sockaddr *)&b, ip, &two);
+	assert_memory_equal(&one, &two, sizeof(one));
+
+	assert_non_null(v[0] = guest_enter(&root, &one, 2));
+	assert_non_null(v[1] = guest_enter(&root, &one, 2));
+	assert_null(guest_enter(&root, &one, 2));
+	two.at[15]++;
+	assert_non_null(v[2] = guest_enter(&root, &two, 2));
+	guest_leave(&root, &v[0]);
+	assert_non_null(v[0] = guest_enter(&root, &one, 2));
+	for (int i = 0; i < 3; i++)
+		guest_leave(&root, &v[i]);
+	assert_null(root);
+}
+
+static struct {
+	struct daemon daemon;
+	struct settings settings;
+	struct door door;
+	struct {
+		int fd;
+		struct guest *guest;
+		enum service service;
+	} inside[MOST_INSIDE];
+	size_t count;
+	struct sockaddr_in address;
+} house;
+
+static void
+welcome(void *me, enum service service, int fd, const char *ip, struct guest *guest)
+{
+	assert_ptr_equal(me, &house);
+	assert_string_equal(ip, "127.0.0.1");
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_true(house.count < MOST_INSIDE);
+	house.inside[house.count].fd = fd;
+	house.inside[house.count].service = service;
+	house.inside[house.count++].guest = guest;
+}
+
+static const struct door_kind kind = {
+	.services = 1u << SERVICE_IMAP | 1u << SERVICE_IMAPS,
+	.full = "full\r\n",
+	.crowded = "crowded\r\n",
+	.welcome = welcome,
+};
+
+static int
+listening(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(house.address);
+
+	house.address = (struct sockaddr_in){ .sin_family = AF_INET };
+	house.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&house.address, len), 0);
+	assert_int_equal(listen(fd, 64), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&house.address, &len), 0);
+	return fd;
+}
+
+static int
+build_house(void **state)
+{
+	(void)state;
+	memset(&house, 0, sizeof(house));
+	house.daemon.base = event_base_new();
+	house.daemon.settings = &house.settings;
+	house.daemon.me = &house;
+	house.settings.connections = 4;
+	house.settings.connections_per_address = 3;
+	door_open(&house.door, &house.daemon, &kind);
+	return 0;
+}
+
+static void
+see_out(void)
+{
+	house.count--;
+	close(house.inside[house.count].fd);
+	door_left(&house.door, &house.inside[house.count].guest);
+	assert_null(house.inside[house.count].guest);
+}
+
+static int
+pull_down(void **state)
+{
+	(void)state;
+	while (house.count > 0)
+		see_out();
+	door_close(&house.door);
+	if (house.door.accept_again)
+		event_free(house.door.accept_again);
+	event_base_free(house.daemon.base);
+	return 0;
+}
+
+static int
+knock(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&house.address, sizeof(house.address)), 0);
+	event_base_loop(house.daemon.base, EVLOOP_NONBLOCK);
+	return fd;
+}
+
+/* What the client at `fd` hears before the end, while the loop turns. */
+static void
+hears(int fd, const char *words)
+{
+	char line[64];
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	size_t len = 0;
+
+	for (int waited = 0; waited < WAIT_MILLISECONDS; waited += 10) {
+		ssize_t n;
+
+		event_base_loop(house.daemon.base, EVLOOP_NONBLOCK);
+		if (poll(&p, 1, 10) == 0)
+			continue;
+		n = recv(fd, line + len, sizeof(line) - len, 0);
+		if (n <= 0) {
+			assert_int_equal(len, strlen(words));
+			assert_memory_equal(line, words, len);
+			close(fd);
+			return;
+		}
+		len += (size_t)n;
+	}
+	fail_msg("nobody closed; %s was awaited", words);
+}
+
+static void
+an_address_has_its_share(void **state)
+{
+	int fd[3];
+
+	(void)state;
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), listening());
+	for (size_t i = 0; i < 3; i++) {
+		fd[i] = knock();
+		assert_int_equal(house.count, i + 1);
+		assert_int_equal(house.door.connections, i + 1);
+	}
+	hears(knock(), "crowded\r\n");
+	assert_int_equal(house.door.connections, 3);
+	/* who leaves makes room */
+	see_out();
+	close(fd[2]);
+	fd[2] = knock();
+	assert_int_equal(house.count, 3);
+	assert_int_equal(house.inside[2].service, SERVICE_IMAP);
+	for (size_t i = 0; i < 3; i++)
+		close(fd[i]);
+}
+
+/* Where TLS comes first a word in clear would be an error of its own: only the end. */
+static void
+no_word_in_clear_where_tls_comes_first(void **state)
+{
+	int fd;
+
+	(void)state;
+	house.settings.connections_per_address = 1;
+	door_listen(&house.door, SERVICE_IMAPS, SPAN("a"), listening());
+	fd = knock();
+	assert_int_equal(house.count, 1);
+	hears(knock(), "");
+	close(fd);
+}
+
+/* Full: for one pause it is left to the others of the kind, which share the listener. */
+static void
+the_full_house_leaves_it_to_others_first(void **state)
+{
+	int shared = listening(), fd[2], taken;
+
+	(void)state;
+	house.settings.connections = 1;
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), fcntl(shared, F_DUPFD_CLOEXEC, 0));
+	fd[0] = knock();
+	assert_int_equal(house.count, 1);
+	fd[1] = knock();
+	assert_true(house.door.paused);
+	taken = accept(shared, NULL, NULL);
+	assert_true(taken >= 0);
+	close(taken);
+	close(fd[1]);
+	/* nobody else takes this one: after the pause it hears the word */
+	hears(knock(), "full\r\n");
+	assert_int_equal(house.door.connections, 1);
+	close(fd[0]);
+	close(shared);
+}
+
+static void
+what_is_not_ours_is_closed(void **state)
+{
+	int fd = listening();
+
+	(void)state;
+	door_listen(&house.door, SERVICE_SMTP, SPAN("a"), fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_int_equal(errno, EBADF);
+	/* one that is not there: nothing happens */
+	fd = listening();
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), fd);
+	door_unlisten(&house.door, SERVICE_IMAP, SPAN("b"));
+	door_unlisten(&house.door, SERVICE_IMAPS, SPAN("a"));
+	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
+	door_unlisten(&house.door, SERVICE_IMAP, SPAN("a"));
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(customers),
+		cmocka_unit_test_setup_teardown(an_address_has_its_share, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(
+			no_word_in_clear_where_tls_comes_first, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(
+			the_full_house_leaves_it_to_others_first, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(what_is_not_ours_is_closed, build_house, pull_down),
+	};
+
+	return cmocka_run_group_tests_name("common_door", tests, NULL, NULL);
+}
