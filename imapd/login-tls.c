@@ -3,46 +3,19 @@
 #include "imapd/login.h"
 
 #include "common/log.h"
-
-#include <unistd.h>
-
-bool
-login_tls_available(struct front *front)
-{
-	if (daemon_peer(&front->daemon, PROGRAM_TLS_KEY, 0) == NULL)
-		return false;
-	for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
-		if (daemon_peer(&front->daemon, PROGRAM_TLS, i) != NULL)
-			return true;
-	}
-	return false;
-}
+#include "common/tls-ask.h"
 
 void
 login_tls_start(struct login *l)
 {
-	struct daemon *d = &l->front->daemon;
-	struct channel *worker = daemon_any_peer(d, PROGRAM_TLS);
-	struct channel *key = daemon_peer(d, PROGRAM_TLS_KEY, 0);
-	int fd;
+	const char *why;
 
-	if (worker == NULL || key == NULL) {
-		login_drop(l, "TLS is not available");
-		return;
-	}
-	/* Whatever was read in clear ends here (HARDENING T1). */
+	/* Whatever was read in clear ends here. */
 	imap_input_clear(&l->input);
 	l->state = LOGIN_TLS;
-	l->worker = worker;
-	fd = login_detach(l);
-	if (!send_tls_expect(key, l->id, &(struct msg_tls_expect){
-		.worker = (uint16_t)channel_peer_index(worker) }, NULL)) {
-		close(fd);
-		login_drop(l, "tls-key cannot be reached");
-	} else if (!send_tls_start(worker, l->id,
-		&(struct msg_tls_start){ .service = (uint8_t)l->service }, &fd)) {
-		login_drop(l, "the TLS worker cannot be reached");
-	}
+	l->worker = tls_ask(&l->front->daemon, l->id, l->service, login_detach(l), &why);
+	if (l->worker == NULL)
+		login_drop(l, why);
 }
 
 /* A tls-key that was started anew knows of no session. */
@@ -53,9 +26,7 @@ login_tls_announce(struct front *front, struct channel *tls_key)
 
 	LIST_FOREACH(l, &front->logins, in_all) {
 		if (l->state == LOGIN_TLS && !l->dead)
-			(void)send_tls_expect(tls_key, l->id,
-				&(struct msg_tls_expect){
-				.worker = (uint16_t)channel_peer_index(l->worker) }, NULL);
+			tls_announce(tls_key, l->id, l->worker);
 	}
 }
 

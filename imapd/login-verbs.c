@@ -2,6 +2,7 @@
 #include "imapd/login.h"
 
 #include "common/log.h"
+#include "common/tls-ask.h"
 #include "imapd/imap-parse.h"
 
 struct words {
@@ -83,7 +84,7 @@ do_starttls(struct words *w)
 		login_bad(l, "no second TLS");
 		return;
 	}
-	if (!login_tls_available(l->front)) {
+	if (!tls_is_offered(&l->front->daemon)) {
 		login_no(l, "UNAVAILABLE", "TLS is not available now.");
 		return;
 	}

@@ -3,6 +3,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "common/tls-ask.h"
 #include "imapd/imap-parse.h"
 
 #include <errno.h>
@@ -197,7 +198,7 @@ login_write_capabilities(const struct login *l, struct text *out)
 	/* A password never goes in clear (RFC 3501 6.2.1, 11.1; RFC 8314). */
 	if (l->tls)
 		text_add(out, SPAN(" AUTH=PLAIN AUTH=LOGIN"));
-	else if (login_tls_available(l->front))
+	else if (tls_is_offered(&l->front->daemon))
 		text_add(out, SPAN(" STARTTLS LOGINDISABLED"));
 	else
 		text_add(out, SPAN(" LOGINDISABLED"));

@@ -109,7 +109,6 @@ extern const struct hearing login_hears_auth, login_hears_master;
 
 /* --- login-tls.c --- */
 
-bool login_tls_available(struct front *front);
 /* The socket goes to a TLS worker. */
 void login_tls_start(struct login *l);
 void login_tls_announce(struct front *front, struct channel *tls_key);

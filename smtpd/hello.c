@@ -4,10 +4,10 @@
 #include <stdlib.h>
 
 #include "common/address.h"
+#include "common/tls-ask.h"
 #include "smtpd/commands.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
-#include "smtpd/starttls.h"
 #include "smtpd/transaction.h"
 
 /* A host name by the rules, or an address literal; or what many machines of Windows and of home
@@ -72,7 +72,7 @@ do_ehlo(struct session *s, struct span arguments)
 		"250-SIZE ");                   /* RFC 1870 */
 	text_add_number(&lines, s->server->daemon.settings->message_size_bytes);
 	text_add_str(&lines, "\r\n");
-	if (!s->tls && starttls_is_offered(s->server))
+	if (!s->tls && tls_is_offered(&s->server->daemon))
 		text_add_str(&lines, "250-STARTTLS\r\n");
 	/* A password never travels in clear, so nobody is invited to (RFC 4954 section 4). */
 	if (s->tls && !s->login)

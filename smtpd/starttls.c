@@ -4,9 +4,9 @@
 #include "smtpd/starttls.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "common/log.h"
+#include "common/tls-ask.h"
 #include "smtpd/commands.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -16,20 +16,6 @@ static const struct refusal twice = { 503, "5.5.1", "TLS is on already" };
 static const struct refusal no_argument = { 501, "5.5.4", "STARTTLS takes no argument" };
 static const struct refusal away = { 454, "4.7.0", "TLS is not available, try again later" };
 
-/* Not daemon_any_peer(): asking must not use up a worker's turn. */
-bool
-starttls_is_offered(struct server *server)
-{
-	struct daemon *d = &server->daemon;
-
-	if (!daemon_peer(d, PROGRAM_TLS_KEY, 0))
-		return false;
-	for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++)
-		if (daemon_peer(d, PROGRAM_TLS, i))
-			return true;
-	return false;
-}
-
 void
 do_starttls(struct session *s, struct span arguments)
 {
@@ -37,7 +23,7 @@ do_starttls(struct session *s, struct span arguments)
 		refuse_for(s, &no_argument, SPAN_NONE);
 	} else if (s->tls) {
 		refuse_for(s, &twice, SPAN_NONE);
-	} else if (!starttls_is_offered(s->server)) {
+	} else if (!tls_is_offered(&s->server->daemon)) {
 		refuse_for(s, &away, SPAN_NONE);
 	} else if (session_talks_early(s)) {
 		/* The injection of 2011: commands in clear that would be taken for the client's
@@ -53,30 +39,15 @@ do_starttls(struct session *s, struct span arguments)
 void
 starttls_hand_over(struct session *s)
 {
-	struct daemon *d = &s->server->daemon;
-	struct channel *worker = daemon_any_peer(d, PROGRAM_TLS);
-	struct channel *key = daemon_peer(d, PROGRAM_TLS_KEY, 0);
-	int fd;
+	const char *why;
 
-	if (!worker || !key) {
-		session_drop(s, "TLS is not available");
-		return;
-	}
 	s->stage = STAGE_TLS;
-	s->tls_worker = worker;
 	/* Everything that was read in clear ends here. */
 	text_wipe(&s->input);
 	s->ahead = 0;
-	fd = session_detach(s);
-	if (!send_tls_expect(key, s->id,
-		&(struct msg_tls_expect){ .worker = (uint16_t)channel_peer_index(worker) }, NULL)) {
-		close(fd);
-		session_drop(s, "tls-key cannot be reached");
-		return;
-	}
-	if (!send_tls_start(
-		    worker, s->id, &(struct msg_tls_start){.service = (uint8_t)s->service}, &fd))
-		session_drop(s, "the TLS worker cannot be reached");
+	s->tls_worker = tls_ask(&s->server->daemon, s->id, s->service, session_detach(s), &why);
+	if (!s->tls_worker)
+		session_drop(s, why);
 }
 
 void
@@ -86,8 +57,7 @@ starttls_announce_again(struct server *server, struct channel *tls_key)
 
 	LIST_FOREACH(s, &server->sessions, in_all)
 		if (s->stage == STAGE_TLS)
-			send_tls_expect(tls_key, s->id, &(struct msg_tls_expect){
-				.worker = (uint16_t)channel_peer_index(s->tls_worker) }, NULL);
+			tls_announce(tls_key, s->id, s->tls_worker);
 }
 
 /* --- what a TLS worker says --- */

@@ -13,8 +13,6 @@
 extern const struct hearing hearing_tls;
 extern const struct hearing hearing_tls_key;
 
-/* Are a TLS worker and tls-key there? */
-bool starttls_is_offered(struct server *server);
 /* Everything was said: gives the socket away. */
 void starttls_hand_over(struct session *s);
 /* A new tls-key must hear of the handshakes that are under way. */
