@@ -45,6 +45,7 @@
 #define MOST_SIGNED_DATA 4096
 #define MOST_SIGNATURE 1024
 #define MOST_PACKET 65536
+#define MOST_TRACE 8192         /* what smtpd puts on top of a client's message */
 
 /* Hours. */
 #define HOUR_NONE      (1u << 0)   /* the id is not known: a conversation may begin */

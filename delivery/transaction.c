@@ -405,7 +405,9 @@ on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg_mai
 
 	(void)from;
 	(void)fd;
-	if (m->size > q->daemon.settings->message_size_bytes || m->digest.len != DIGEST_SIZE) {
+	/* The limit is the client's (RFC 1870 5): what smtpd put on top does not count. */
+	if (m->size > q->daemon.settings->message_size_bytes + MOST_TRACE ||
+		m->digest.len != DIGEST_SIZE) {
 		give_back(q, t);
 		tell(q, t, m->digest.len != DIGEST_SIZE ? V_IN_DOUBT : V_TOO_BIG);
 		return;

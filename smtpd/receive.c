@@ -207,7 +207,7 @@ static void
 header_flush(struct session *s, bool ended)
 {
 	struct receipt *r = s->mail->receipt;
-	struct text top = TEXT_UP_TO(TRACE_MOST + HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
+	struct text top = TEXT_UP_TO(MOST_TRACE + HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
 
 	if (r->failed || (session_submits(s) && !ended))
 		return;

@@ -9,8 +9,6 @@
 
 #include "common/text.h"
 
-#define TRACE_MOST 8192
-
 struct received {
 	struct span helo;            /* only what hello.c let through */
 	struct span ip;              /* as common/guest.h writes it */

@@ -181,6 +181,20 @@ def test_dialogue(server, dialogue):
         client.socket.close()
 
 
+@pytest.mark.parametrize("octets, code", [(99999, 250), (100000, 250), (100001, 552)])
+def test_limit_of_size(octets, code):
+    """RFC 1870 section 5: exactly what SIZE announces is taken; the trace lines are not the client's."""
+    with valija.Instance(settings={"message_size_bytes": 100000}) as suite:
+        user = suite.user_add("ana")
+        head = b"Subject: size\r\n\r\n"
+        message = head + b"x" * (octets - len(head) - 2) + b"\r\n"
+        with suite.smtp(service="smtp") as smtp:
+            assert smtp.ehlo()[0] == 250 and smtp.esmtp_features["size"] == "100000"
+            assert smtp.mail("a@client.example")[0] == 250 and smtp.rcpt(user)[0] == 250
+            assert smtp.data(message)[0] == code
+        assert len(suite.delivered(user)) == (code == 250)
+
+
 def test_s5_endless_line_costs_no_memory(server):
     suite, _ = server
 

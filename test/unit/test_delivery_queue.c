@@ -462,6 +462,38 @@ ceilings_hold(void **state)
 	assert_int_equal(w->q.pending_recipients, 0);
 }
 
+/* The trace lines are not the client's: a message of exactly the limit is taken. */
+static void
+size_limit_is_the_clients(void **state)
+{
+	static const struct {
+		uint64_t size;
+		uint16_t code;
+	} cases[] = {
+		{100000, 451}, /* not of that size in truth: the worker found out */
+		{100000 + MOST_TRACE, 451},
+		{100000 + MOST_TRACE + 1, 552},
+		{UINT32_MAX + (uint64_t)1, 552},
+		{UINT64_MAX, 552},
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		begin(w, i + 1, "");
+		recipient(w, i + 1, 0, "ana@example.org");
+		data(w, i + 1);
+		wait_for(w, &w->files, 1);
+		close(w->file_fd);
+		w->files = w->told = 0;
+		w->file_fd = -1;
+		send_mail_commit(w->smtpd, i + 1, &(struct msg_mail_commit){
+			.size = cases[i].size, .digest = SPAN("0123456789abcdef0123456789abcdef")
+		}, NULL);
+		wait_for(w, &w->told, 1);
+		assert_int_equal(w->code, cases[i].code);
+	}
+}
+
 /* S3, L1: words outside their hour end smtpd, and only smtpd. */
 static void
 words_out_of_hour_end_the_peer(void **state)
@@ -734,6 +766,7 @@ main(void)
 		ROW(mixed_mail_is_queued_and_delivered),
 		ROW(no_recipients_no_data),
 		ROW(ceilings_hold),
+		ROW(size_limit_is_the_clients),
 		ROW(words_out_of_hour_end_the_peer),
 		ROW(abort_at_every_hour),
 		ROW(smtpd_dies),
