@@ -163,6 +163,16 @@ span_is_utf8(struct span s)
 	return true;
 }
 
+int
+span_hex_value(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 bool
 span_take(struct span *in, unsigned char c)
 {

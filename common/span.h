@@ -48,6 +48,9 @@ bool span_is_printable(struct span s);
 /* Well-formed UTF-8 (RFC 3629), no NUL. */
 bool span_is_utf8(struct span s);
 
+/* The value of a hexadecimal digit in either case, or -1. */
+int span_hex_value(unsigned char c);
+
 /* Takes one byte if it is `c`. */
 bool span_take(struct span *in, unsigned char c);
 /* Takes `word` if it stands at the front, in any ASCII case. */

@@ -42,15 +42,6 @@ word_take(struct span *in, struct word *word)
 	return true;
 }
 
-static int
-hex_value(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The Q encoding (RFC 2047 4.2). */
 static void
 q_add(struct text *out, struct span in)
@@ -59,8 +50,8 @@ q_add(struct text *out, struct span in)
 		int high = -1, low = -1;
 
 		if (in.at[i] == '=' && in.len - i > 2) {
-			high = hex_value(in.at[i + 1]);
-			low = hex_value(in.at[i + 2]);
+			high = span_hex_value(in.at[i + 1]);
+			low = span_hex_value(in.at[i + 2]);
 		}
 		if (high >= 0 && low >= 0) {
 			text_add_byte(out, (unsigned char)(high << 4 | low));

@@ -107,15 +107,6 @@ parameter_take(struct span *in, struct parameter *parameter)
 	return false;
 }
 
-static int
-hex_value(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Appends with %XX undone (RFC 2231 section 4). */
 static void
 percent_add(struct text *out, struct span value)
@@ -124,8 +115,8 @@ percent_add(struct text *out, struct span value)
 		int high = -1, low = -1;
 
 		if (value.at[i] == '%' && value.len - i > 2) {
-			high = hex_value(value.at[i + 1]);
-			low = hex_value(value.at[i + 2]);
+			high = span_hex_value(value.at[i + 1]);
+			low = span_hex_value(value.at[i + 2]);
 		}
 		if (high < 0 || low < 0) {
 			text_add_byte(out, value.at[i]);

@@ -167,17 +167,7 @@ base64_feed(struct transfer_stream *stream, struct span in, struct text *out)
 	text_add(out, span_of(piece, len));
 }
 
-/* quoted-printable (RFC 2045 6.7) */
-
-static int
-hex_value(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; /* lower case is not legal, but common */
-}
+/* quoted-printable (RFC 2045 6.7); lower case is not legal, but common */
 
 static void
 blanks_flush(struct transfer_stream *stream, struct text *out)
@@ -207,7 +197,7 @@ escape_feed(struct transfer_stream *stream, unsigned char c, struct text *out)
 		} else if (c == '\r' || c == ' ' || c == '\t') {
 			if (stream->held[1] == 0 || c == '\r')
 				stream->held[1] = c;            /* padding before the line end */
-		} else if (stream->held[1] == 0 && hex_value(c) >= 0) {
+		} else if (stream->held[1] == 0 && span_hex_value(c) >= 0) {
 			stream->held[stream->have++] = c;
 		} else {
 			held_flush(stream, out);
@@ -215,8 +205,8 @@ escape_feed(struct transfer_stream *stream, unsigned char c, struct text *out)
 		}
 		return true;
 	}
-	high = hex_value(stream->held[1]);
-	low = hex_value(c);
+	high = span_hex_value(stream->held[1]);
+	low = span_hex_value(c);
 	if (low < 0) {
 		held_flush(stream, out);
 		return false;

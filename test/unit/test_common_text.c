@@ -47,6 +47,20 @@ test_numbers(void **state)
 }
 
 static void
+test_hex_value(void **state)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	int right = 0;
+
+	(void)state;
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(span_hex_value((unsigned char)digits[i]), i % 16);
+	for (int c = 0; c < 256; c++)
+		right += span_hex_value((unsigned char)c) >= 0;
+	assert_int_equal(right, 22);
+}
+
+static void
 test_utf8(void **state)
 {
 	(void)state;
@@ -192,6 +206,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_hex_value),
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_ceiling_sticks),
 		cmocka_unit_test(test_base64),
