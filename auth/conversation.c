@@ -445,20 +445,16 @@ hour(void *me, struct channel *from, enum message m, uint64_t session)
 	return c->state == CHALLENGED ? HOUR_CHALLENGED : HOUR_WAITING;
 }
 
+/* All of a front end that is no more. */
 static void
 on_gone(void *me, struct channel *from)
 {
-	conversations_drop(me, from);
-}
-
-void
-conversations_drop(struct auth *a, const struct channel *front_end)
-{
+	struct auth *a = me;
 	struct conversation *c = TAILQ_FIRST(&a->conversations.all), *after;
 
 	for (; c != NULL; c = after) {
 		after = TAILQ_NEXT(c, next);
-		if (c->from == front_end)
+		if (c->from == from)
 			conversation_free(c);
 	}
 }

@@ -37,8 +37,6 @@ struct conversations {
 };
 
 void conversations_init(struct conversations *c);
-/* Frees all of a front end that is gone. */
-void conversations_drop(struct auth *a, const struct channel *front_end);
 /* Answers what is delayed now: the program leaves. */
 void conversations_hurry(struct auth *a);
 

@@ -442,12 +442,6 @@ channel_peer_index(const struct channel *c)
 	return c->peer_index;
 }
 
-int
-channel_fd(const struct channel *c)
-{
-	return c->fd;
-}
-
 size_t
 channel_waiting(const struct channel *c)
 {

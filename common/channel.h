@@ -40,7 +40,6 @@ void channel_free(struct channel **c);
 
 enum program channel_peer(const struct channel *c);
 unsigned int channel_peer_index(const struct channel *c);
-int channel_fd(const struct channel *c);
 /* Packets that wait because the peer does not read fast enough: who says much at a time paces itself
  * by it. */
 size_t channel_waiting(const struct channel *c);

@@ -14,20 +14,6 @@ schedule_init(struct schedule *s)
 	idmap_init(&s->messages);
 }
 
-void
-schedule_clear(struct schedule *s)
-{
-	size_t place = 0;
-	struct queued *m;
-
-	while ((m = idmap_next(&s->messages, &place)) != NULL)
-		free(m);
-	idmap_clear(&s->messages);
-	free(s->heap);
-	s->heap = NULL;
-	s->count = s->room = 0;
-}
-
 struct queued *
 schedule_find(const struct schedule *s, uint64_t id)
 {

@@ -30,7 +30,6 @@ struct schedule {
 };
 
 void schedule_init(struct schedule *s);
-void schedule_clear(struct schedule *s);
 struct queued *schedule_find(const struct schedule *s, uint64_t id);
 /* A message that is not there yet; parked. */
 struct queued *schedule_add(struct schedule *s, uint64_t id);

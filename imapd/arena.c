@@ -45,16 +45,6 @@ arena_copy(struct arena *arena, struct span s)
 	return span_of(at, s.len);
 }
 
-char *
-arena_string(struct arena *arena, struct span s)
-{
-	char *at = arena_alloc(arena, s.len + 1);
-
-	if (s.len > 0)
-		memcpy(at, s.at, s.len);
-	return at;
-}
-
 void
 arena_clear(struct arena *arena)
 {

@@ -17,8 +17,6 @@ struct arena {
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
 /* A copy of `s` in the arena. */
 struct span arena_copy(struct arena *arena, struct span s);
-/* The same with a NUL behind it, for system calls. `s` holds no NUL (checked by the caller). */
-char *arena_string(struct arena *arena, struct span s) __attribute__((returns_nonnull));
 void arena_clear(struct arena *arena);
 
 #endif

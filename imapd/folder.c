@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUBSCRIPTIONS "subscriptions"
-
 static const char *
 part_is_wrong(struct span part, bool first)
 {
@@ -278,7 +276,7 @@ mark_children(struct folder_list *list)
 static bool
 read_subscriptions(const struct store *store, struct text *content)
 {
-	int fd = open_in(store->maildir, SUBSCRIPTIONS, O_RDONLY, 0);
+	int fd = open_in(store->maildir, MAILDIR_SUBSCRIPTIONS, O_RDONLY, 0);
 	unsigned char piece[8192];
 	off_t at = 0;
 	ssize_t got;
@@ -427,7 +425,7 @@ folder_subscribe(struct store *store, const char *folder, bool subscribed)
 	if (found == subscribed)
 		result = 0;
 	else if (!after.failed)
-		result = store_write_file(store, store->maildir, SUBSCRIPTIONS, text_span(&after),
+		result = store_write_file(store, store->maildir, MAILDIR_SUBSCRIPTIONS, text_span(&after),
 			true);
 out:
 	text_clear(&content);

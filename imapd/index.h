@@ -4,7 +4,7 @@
  *
  * In memory: an array of fixed-size records in ascending order of UID. On disk:
  * Maildir/valija/ID/journal, a header and records that are only ever appended, each with its length
- * and CRC32C (index-journal.c describes them). Memory is always the journal replayed: a change is
+ * and CRC32C (index-record.c describes them). Memory is always the journal replayed: a change is
  * first written, then applied by the function that replays it. index_sync makes what was written
  * durable; nothing is acknowledged to a client before that.
  *

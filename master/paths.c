@@ -106,8 +106,9 @@ paths_clear(struct paths *p)
 	}
 }
 
-char *
-paths_own_directory(void)
+/* The directory of the program that runs, or NULL. The caller frees it. */
+static char *
+own_directory(void)
 {
 	char name[PATH_MAX], *slash;
 	ssize_t n = readlink("/proc/self/exe", name, sizeof name - 1);
@@ -125,7 +126,7 @@ char *
 paths_libexec(const char *program)
 {
 	static const char *const beside[] = { ".", "../libexec" };
-	char *own = paths_own_directory();
+	char *own = own_directory();
 
 	for (size_t i = 0; own && i < sizeof beside / sizeof beside[0]; i++) {
 		char *directory = paths_join(own, beside[i]);

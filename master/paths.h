@@ -34,8 +34,6 @@ struct paths {
 bool paths_init(struct paths *p, const char *dir, struct text *why);
 void paths_clear(struct paths *p);
 
-/* The directory of the program that runs (from /proc/self/exe), or NULL. The caller frees it. */
-char *paths_own_directory(void);
 /* Where the daemons are: "../libexec" or "." as seen from the running program, when `program` is
  * there, else the directory given to configure. The caller frees it. */
 char *paths_libexec(const char *program);

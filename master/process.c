@@ -268,6 +268,13 @@ start_or_later(struct process *p)
 }
 
 static void
+kill_now(struct process *p)
+{
+	if (p->pid > 0 && kill(p->pid, SIGKILL) < 0)
+		log_error(0, "not-killed", KEY_NUM("pid", p->pid), KEY_ERRNO);
+}
+
+static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct process *p = arg;
@@ -275,7 +282,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (p->pid) {
-		process_kill(p);
+		kill_now(p);
 	} else if (p->s->phase != PHASE_STOPPING && !p->retired) {
 		p->restarts++;
 		start_or_later(p);
@@ -444,13 +451,6 @@ process_leave(struct process *p, unsigned int seconds)
 	if (p->control)
 		send_leave(p->control, 0, &(struct msg_leave){ .seconds = seconds }, NULL);
 	set_timer(p, (seconds + GO_AWAY_SECONDS) * 1000);
-}
-
-void
-process_kill(struct process *p)
-{
-	if (p->pid > 0 && kill(p->pid, SIGKILL) < 0)
-		log_error(0, "not-killed", KEY_NUM("pid", p->pid), KEY_ERRNO);
 }
 
 void

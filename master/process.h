@@ -60,7 +60,6 @@ void process_serves(struct process *p);
 void process_replace(struct process *p);
 /* Its control channel is no more: it goes by itself, or is killed. */
 void process_control_gone(struct process *p);
-void process_kill(struct process *p);
 struct process *process_find(struct supervisor *s, enum program program, unsigned int index);
 /* Are all that should be there confined and serving? */
 bool process_all_serving(const struct supervisor *s);
