@@ -158,11 +158,11 @@ find_option(const struct option_row *rows, const char *name, size_t len)
 }
 
 /* The command stands after the options that precede it; --dir may come before or after. Its row
- * must be known before its options can be read. */
+ * must be known before its options can be read. `words`: what was taken for the command's name, the
+ * rest NULL. */
 static const struct command *
-find_command(int argc, char **argv, bool *help)
+find_command(int argc, char **argv, bool *help, char *words[MOST_WORDS])
 {
-	char *words[MOST_WORDS];
 	int n = 0;
 	const struct command *two;
 
@@ -186,7 +186,8 @@ find_command(int argc, char **argv, bool *help)
 static bool
 take_option(struct invocation *v, int argc, char **argv, int *i)
 {
-	const char *word = argv[*i], *equals = strchr(word, '='), *value = "";
+	const char *word = strcmp(argv[*i], "-h") == 0 ? "--help" : argv[*i],
+		   *equals = strchr(word, '='), *value = "";
 	size_t len = equals ? (size_t)(equals - word) : strlen(word);
 	const struct option_row *row = find_option(v->command->options, word, len);
 
@@ -217,7 +218,7 @@ parse(struct invocation *v, int argc, char **argv)
 
 	v->arguments = must_alloc(sizeof *v->arguments * (size_t)argc);
 	for (int i = 1; i < argc; i++) {
-		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
+		if ((strncmp(argv[i], "--", 2) == 0 && argv[i][2]) || strcmp(argv[i], "-h") == 0) {
 			if (!take_option(v, argc, argv, &i))
 				return false;
 		} else if (words > 0) {
@@ -226,6 +227,8 @@ parse(struct invocation *v, int argc, char **argv)
 			v->arguments[v->argument_count++] = argv[i];
 		}
 	}
+	if (cmd_option(v, "--help"))
+		return true; /* whatever else is missing */
 	if (v->argument_count < v->command->least || v->argument_count > v->command->most) {
 		cmd_fail(0,
 			v->argument_count > v->command->most ? "%s: too many arguments"
@@ -246,11 +249,17 @@ main(int argc, char **argv)
 {
 	struct invocation v = { 0 };
 	struct text why = TEXT_UP_TO(1024);
+	char *words[MOST_WORDS] = { NULL };
 	bool help = false;
 	int status;
 
 	log_open("valija", -1);
-	if (!(v.command = find_command(argc, argv, &help))) {
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		argv[1] += 2;
+	if (!(v.command = find_command(argc, argv, &help, words))) {
+		if (!help && words[0])
+			cmd_fail(0, "there is no command %s%s%s", words[0], words[1] ? " " : "",
+				words[1] ? words[1] : "");
 		tell_all(help ? stdout : stderr);
 		return help ? EX_OK : EX_USAGE;
 	}
