@@ -9,10 +9,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/address.h"
 #include "common/settings.h"
 #include "master/cmd.h"
 #include "master/conf.h"
 #include "master/layout.h"
+#include "master/userbase.h"
+#include "tlsproxy/ca.h"
 #include "tlsproxy/certificate.h"
 
 static int
@@ -25,11 +28,36 @@ open_named(struct span name)
 	return fd;
 }
 
+/* queue gives their mail to the first user then, and complains in the log each time. */
+static void
+check_postmaster(const struct invocation *v, const struct settings *s)
+{
+	struct text why = TEXT_UP_TO(1024), key = TEXT_UP_TO(MOST_ADDRESS),
+		    value = TEXT_UP_TO(MOST_USER_RECORD);
+	struct userbase *base = s->postmaster.len ? userbase_open(&v->paths, &why) : NULL;
+	struct span in = s->postmaster;
+	struct address a;
+	struct user u;
+
+	if (base && address_take_mailbox(&in, true, &a) == ADDRESS_OK &&
+		!(address_key(&a, &key) && userbase_find(base, text_span(&key), &value, &u)))
+		printf("warning: postmaster %.*s is not a user: the first user gets that mail\n",
+			SPAN_ARG(s->postmaster));
+	userbase_close(&base);
+	text_clear(&value);
+	text_clear(&key);
+	text_clear(&why);
+}
+
 /* What tls-key would refuse is an error; what clients would mind, a warning. */
 static void
-check_certificate(const struct settings *s, struct text *complaints)
+check_certificate(const struct invocation *v, const struct settings *s, struct text *complaints)
 {
 	struct certificate_facts facts;
+	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
+	const char *renew = span_equal(s->tls_certificate, span_str(own))
+		? "; `valija init` makes a new one"
+		: "";
 	struct text why = TEXT_UP_TO(1024);
 	char *hostname = must_copy(s->hostname);
 	int chain = open_named(s->tls_certificate), key = open_named(s->tls_key);
@@ -40,15 +68,16 @@ check_certificate(const struct settings *s, struct text *complaints)
 		text_printf(complaints, "%.*s: %s\n", SPAN_ARG(s->tls_certificate), text_str(&why));
 	} else {
 		if (facts.days_left < 0)
-			printf("warning: %.*s has expired\n", SPAN_ARG(s->tls_certificate));
+			printf("warning: %.*s has expired%s\n", SPAN_ARG(s->tls_certificate),
+				renew);
 		else if (facts.days_left < WARN_DAYS)
-			printf("warning: %.*s ends in %d days\n", SPAN_ARG(s->tls_certificate),
-				facts.days_left);
+			printf("warning: %.*s ends in %d days%s\n", SPAN_ARG(s->tls_certificate),
+				facts.days_left, renew);
 		if (facts.not_yet)
 			printf("warning: %.*s is not valid yet\n", SPAN_ARG(s->tls_certificate));
 		if (!facts.names_host)
-			printf("warning: %.*s is not for %s but for %s\n",
-				SPAN_ARG(s->tls_certificate), hostname, facts.names);
+			printf("warning: %.*s is not for %s but for %s%s\n",
+				SPAN_ARG(s->tls_certificate), hostname, facts.names, renew);
 	}
 	if (chain >= 0)
 		close(chain);
@@ -56,6 +85,7 @@ check_certificate(const struct settings *s, struct text *complaints)
 		close(key);
 	text_clear(&why);
 	free(hostname);
+	free(own);
 }
 
 /* The first port that needs no root. */
@@ -98,8 +128,9 @@ run(struct invocation *v)
 
 	s = conf_read(&v->paths, 1, true, &complaints);
 	if (s) {
-		check_certificate(s, &complaints);
+		check_certificate(v, s, &complaints);
 		check_ports(s, &complaints);
+		check_postmaster(v, s);
 	}
 	layout_check(&v->paths, &complaints);
 	if (complaints.len) {
