@@ -14,6 +14,8 @@
 #include "common/settings.h"
 #include "master/client.h"
 #include "master/cmd.h"
+#include "master/conf.h"
+#include "master/layout.h"
 
 static const struct option_row options[] = {
 	{ "--foreground", NULL, "do not go to the background; systemd wants it so", false },
@@ -88,6 +90,20 @@ in_background(const struct invocation *v)
 	return WEXITSTATUS(status) == EX_OK ? EX_SOFTWARE : WEXITSTATUS(status);
 }
 
+/* Daemons that cannot use their directories would only die; the reason is better told here. */
+static bool
+directories_will_do(const struct invocation *v)
+{
+	struct text complaints = TEXT_UP_TO(MOST_CONF_ERRORS);
+	bool good;
+
+	layout_check(&v->paths, &complaints);
+	good = complaints.len == 0;
+	cmd_complain(text_span(&complaints));
+	text_clear(&complaints);
+	return good;
+}
+
 static int
 run(struct invocation *v)
 {
@@ -99,6 +115,8 @@ run(struct invocation *v)
 	if (!(s = cmd_settings(v, true)))
 		return EX_CONFIG;
 	settings_free(&s);
+	if (!directories_will_do(v))
+		return EX_CONFIG;
 	return cmd_option(v, "--foreground") ? become_master(v, NULL) : in_background(v);
 }
 

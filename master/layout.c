@@ -230,6 +230,7 @@ check_one(const struct directory_row *row, const char *name, struct text *compla
 	uid_t uid;
 	gid_t gid;
 	bool known = owner_of(row, &uid, &gid);
+	mode_t needed;
 
 	if (lstat(name, &st) < 0) {
 		text_printf(complaints, "%s: %s; `valija init` makes it\n", name, strerror(errno));
@@ -253,10 +254,14 @@ check_one(const struct directory_row *row, const char *name, struct text *compla
 		text_printf(complaints, "%s: has mode %04o, more than %04o: chmod %04o it\n", name,
 			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode,
 			(unsigned int)row->mode);
-	if ((st.st_mode & 0700) != 0700)
+	/* The group is there for those who read tables; without root all is the owner's. */
+	needed = row->group && geteuid() == 0 ? 0750 : 0700;
+	if ((st.st_mode & needed) != needed)
 		text_printf(complaints,
-			"%s: has mode %04o; its owner cannot use it: chmod %04o it\n", name,
-			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode);
+			"%s: has mode %04o; its %s cannot use it: chmod %04o it\n", name,
+			(unsigned int)(st.st_mode & 07777),
+			(st.st_mode & 0700) != 0700 ? "owner" : "group",
+			(unsigned int)row->mode);
 }
 
 void

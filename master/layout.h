@@ -1,6 +1,6 @@
 /*
  * layout - the directories of an instance, with owner and mode: made by `valija init`, looked
- * over by `valija check`.
+ * over by `valija check` and each start.
  */
 #ifndef VALIJA_LAYOUT_H
 #define VALIJA_LAYOUT_H
@@ -14,7 +14,7 @@ bool layout_make_users(struct text *why);
 /* Makes the directories that are missing; those that are there keep owner and mode. False with a
  * sentence. */
 bool layout_make(const struct paths *p, struct text *why);
-/* Every directory that is missing or has another owner or more rights than it should: a line
+/* Every directory that is missing, has another owner, or more or fewer rights than it should: a line
  * each. */
 void layout_check(const struct paths *p, struct text *complaints);
 /* The user and group of virtual mailboxes: VALIJA_USER_MAIL as root, else our own. False with a
