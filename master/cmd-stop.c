@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,11 +32,17 @@ run(struct invocation *v)
 	struct hearing h = client_hearing();
 	struct client c = { 0 };
 	const struct timespec pause = { 0, 10000000 };
+	int error;
 
 	h.on_command_told = on_command_told;
 	if (!client_open(&c, &v->paths, &h)) {
-		if (errno == EACCES)
+		error = errno;
+		if (error == EACCES)
 			return client_absent(v);
+		if (client_is_locked(&v->paths))
+			return cmd_fail(EX_TEMPFAIL,
+				"it runs (pid %ld), but cannot be asked: %s: %s; `kill -TERM` stops it in order too",
+				client_master_pid(&v->paths), v->paths.control, strerror(error));
 		puts("not running");
 		return EX_OK;
 	}
