@@ -298,9 +298,11 @@ run_list(struct invocation *v)
 	bool as_json = cmd_option(v, "--json") != NULL, listed;
 
 	if (!base) {
+		int status = errno == EACCES ? EX_NOPERM : EX_NOINPUT;
+
 		cmd_fail(0, "%s", text_str(&why));
 		text_clear(&why);
-		return EX_NOINPUT;
+		return status;
 	}
 	if (as_json)
 		json_open(&j, NULL, '[');

@@ -36,6 +36,7 @@ struct userbase *
 userbase_open(const struct paths *p, struct text *why)
 {
 	struct userbase *b = must_alloc(sizeof *b);
+	int error;
 
 	b->users_directory = open(p->tables, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	b->passwords_directory = open(p->passwords, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -45,9 +46,11 @@ userbase_open(const struct paths *p, struct text *why)
 	}
 	if (b->users && b->passwords)
 		return b;
+	error = errno;
 	text_printf(why, "%s: %s", b->users_directory < 0 ? p->tables : p->passwords,
-		strerror(errno));
+		strerror(error));
 	userbase_close(&b);
+	errno = error;
 	return NULL;
 }
 

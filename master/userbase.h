@@ -15,7 +15,7 @@
 
 struct userbase;
 
-/* Opens both tables in p->tables. NULL with a sentence in *why. */
+/* Opens both tables, in p->tables and p->passwords. NULL with a sentence in *why, and errno. */
 struct userbase *userbase_open(const struct paths *p, struct text *why);
 void userbase_close(struct userbase **b);
 
