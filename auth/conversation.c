@@ -107,7 +107,7 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	return c;
 }
 
-/* HARDENING A4: one place frees the state, whatever ended it. */
+/* One place frees the state, whatever ended it. */
 static void
 conversation_free(struct conversation *c)
 {
@@ -161,7 +161,7 @@ on_delay_over(evutil_socket_t fd, short what, void *arg)
 }
 
 /* One line for each failure; the address stands before anything that the client chose, and what he
- * chose last (HARDENING L2). contrib/fail2ban reads it. */
+ * chose last. contrib/fail2ban reads it. */
 static void
 wrong(struct conversation *c, const char *reason)
 {
@@ -296,7 +296,7 @@ identify(struct conversation *c, const struct claim *claim)
 	} else if (claim->authzid.len > 0 &&
 		   (!login_key(claim->authzid, s, &other) ||
 			   !span_equal(text_span(&other), text_span(&c->login.key)))) {
-		reason = "authzid"; /* HARDENING A2: nobody acts as another */
+		reason = "authzid"; /* nobody acts as another */
 	} else if (!password_prepare(claim->password, &c->password)) {
 		reason = "password-form";
 	}

@@ -1,6 +1,6 @@
 /*
  * digest - HMAC-SHA-256 with a key of this process: what strangers choose becomes a fixed size that
- * they cannot predict (HARDENING F7), and what is secret cannot be read back.
+ * they cannot predict, and what is secret cannot be read back.
  */
 #ifndef VALIJA_DIGEST_H
 #define VALIJA_DIGEST_H

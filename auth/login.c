@@ -48,14 +48,14 @@ login_find(struct login *l, struct table *users, struct table *passwords)
 {
 	struct span key = text_span(&l->key);
 	enum table_result user = table_get(users, key, &l->user_record);
-	/* Asked for in any case: whether somebody exists must not show in the time (HARDENING A7).
+	/* Asked for in any case: whether somebody exists must not show in the time.
 	 */
 	enum table_result password = table_get(passwords, key, &l->password_record);
 
 	l->known = false;
 	if (user == TABLE_ERROR || password == TABLE_ERROR)
 		return false;
-	/* A record that does not decode is absent (HARDENING I4). */
+	/* A record that does not decode is absent. */
 	if (user != TABLE_FOUND || !user_decode(key, text_span(&l->user_record), &l->user))
 		l->unknown_because = "unknown-user";
 	else if (password != TABLE_FOUND ||

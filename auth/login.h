@@ -25,7 +25,7 @@ void login_init(struct login *l);
 void login_clear(struct login *l);
 
 /* Makes the key of what a client typed: an address, or a local part of the first domain that is
- * served here. False when it can be no address (HARDENING A2, I2, I3: controls, NUL, length). */
+ * served here. False when it can be no address (controls, NUL, length). */
 bool login_key(struct span name, const struct settings *s, struct text *key);
 
 /* Looks up l->key. False when a table cannot be read: nothing is known then. */

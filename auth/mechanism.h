@@ -55,7 +55,7 @@ Gsasl *mechanisms_open(void);
 bool sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row);
 /* The client spoke `data`; has_data is false when there was no initial response. */
 enum sasl_result sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challenge);
-/* Frees the state; fine twice, and on all zeros (HARDENING A4). */
+/* Frees the state; fine twice, and on all zeros. */
 void sasl_clear(struct sasl *s);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * remember - logins that were right a moment ago, so that a client with ten connections costs one
  * hash. Kept is an HMAC over user, password and stored hash, with a key that dies with the process:
- * users with the same password have different digests (HARDENING A2), and a changed or removed
+ * users with the same password have different digests, and a changed or removed
  * password is not found any more.
  */
 #ifndef VALIJA_REMEMBER_H

@@ -104,7 +104,7 @@ make_subdirectories(int fd)
 	return made ? fsync(fd) : 0;
 }
 
-/* Each must be a directory of its own, not a link to one (HARDENING F1). */
+/* Each must be a directory of its own, not a link to one. */
 static int
 check_subdirectories(int fd)
 {

@@ -186,7 +186,7 @@ change_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_cou
 	if (setgroups(group_count, list) < 0 || setresgid(gid, gid, gid) < 0 ||
 		prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresuid(uid, uid, uid) < 0)
 		return -1;
-	/* HARDENING F4: what the kernel says now counts, not what the calls returned. */
+	/* What the kernel says now counts, not what the calls returned. */
 	if (!user_is(uid, gid) || !groups_are(groups, group_count)) {
 		errno = EPERM;
 		return -1;
@@ -243,7 +243,7 @@ set_limits(const struct room *room)
 {
 	struct rlimit limit = {0, 0};
 
-	/* A core would hold what this process was told in confidence (HARDENING T8). */
+	/* A core would hold what this process was told in confidence. */
 	if (setrlimit(RLIMIT_CORE, &limit) < 0)
 		room_die(room, "core limit");
 	if (room->most_descriptors == 0)

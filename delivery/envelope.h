@@ -3,8 +3,8 @@
  *
  * A file of records. Each: u32 length of the body, u32 CRC-32C of the body, body; the body begins
  * with u8 kind and u8 version. Numbers are in host byte order, strings are u32 length and bytes:
- * no byte has a meaning inside a string, so nothing that a stranger sent can become structure
- * (HARDENING I1). First comes one envelope record, then as many recipient records as it announces;
+ * no byte has a meaning inside a string, so nothing that a stranger sent can become structure.
+ * First comes one envelope record, then as many recipient records as it announces;
  * these are written once, before the file has a name. Later, "told" records are appended: what
  * became of a recipient. The last one for a recipient counts. A record that was cut off by a crash,
  * and what follows it, is ignored when read and cut away before the next is appended.

@@ -1,6 +1,6 @@
 /*
  * idmap - from an id to a thing. Ids come from other programs: the place of each depends on a
- * number that is drawn at start, so that nobody can choose ids that collide (HARDENING F7).
+ * number that is drawn at start, so that nobody can choose ids that collide.
  */
 #ifndef VALIJA_IDMAP_H
 #define VALIJA_IDMAP_H

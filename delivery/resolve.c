@@ -42,7 +42,7 @@ nowhere(struct resolved *to, struct verdict v)
 	to->verdict = v;
 }
 
-/* What the table says is as untrusted as anything that was read (HARDENING I4). */
+/* What the table says is as untrusted as anything that was read. */
 static bool
 usable(const struct user *u)
 {

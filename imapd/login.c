@@ -218,8 +218,7 @@ login_greet(struct login *l)
 
 /* --- reading --- */
 
-/* What was announced is no literal that we take: refused before anybody sends a "+" (HARDENING
- * P1). */
+/* What was announced is no literal that we take: refused before anybody sends a "+". */
 static void
 on_announcement(struct login *l)
 {

@@ -103,8 +103,7 @@ add_arrival(struct scan *s, const struct mail_name *parts, bool from_new)
 		a->when = UINT64_MAX;
 }
 
-/* Only plain files are messages: no link, no FIFO, no directory that somebody put there (HARDENING
- * F1). */
+/* Only plain files are messages: no link, no FIFO, no directory that somebody put there. */
 static bool
 is_message(int directory, const struct dirent *entry)
 {

@@ -7,7 +7,7 @@
 
 #define LEAST_SIZE 64
 
-/* Keyed, so that nobody can choose names that collide (HARDENING F7). */
+/* Keyed, so that nobody can choose names that collide. */
 static uint32_t
 name_hash(struct span base)
 {

@@ -157,7 +157,7 @@ def memory_contains(pid, needles):
 
 @needs_root
 def test_the_key_is_in_no_other_memory(logged_in):
-    """HARDENING T8: after TLS sessions, the key is found in tls-key's memory and in no other."""
+    """After TLS sessions, the key is found in tls-key's memory and in no other."""
     pem = key_file(logged_in).read_bytes()
     needles = [*der_integers(pem), pem.splitlines()[1][:48]]
     for told in logged_in.status():

@@ -117,7 +117,7 @@ def test_refusals(suite):
 @pytest.mark.parametrize("where", ["new", "tmp", "cur"])
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "file"])
 def test_f1_planted_names(suite, where, kind, tmp_path):
-    """HARDENING F1: whoever owns a Maildir plants something in it: deferred, target untouched, no hang."""
+    """Whoever owns a Maildir plants something in it: deferred, target untouched, no hang."""
     user = suite.new_user("planted")
     target = tmp_path / "target"
     target.mkdir()

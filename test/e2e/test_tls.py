@@ -1,4 +1,4 @@
-"""TLS, end to end: HARDENING T1, T3, T5 to T8; resumption across workers; reload; tls-key's death."""
+"""TLS, end to end: resumption across workers; reload; tls-key's death."""
 
 import base64
 import contextlib

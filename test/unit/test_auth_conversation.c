@@ -488,7 +488,7 @@ right_passwords(void **state)
 	assert_int_equal(w->auth.conversations.count, 0);
 }
 
-/* HARDENING L5: master knows of the ticket before the front end does, for that session and front
+/* Master knows of the ticket before the front end does, for that session and front
  * end. */
 static void
 l5_ticket_for_master_first(void **state)
@@ -535,15 +535,13 @@ wrong_passwords(void **state)
 		{"PLAIN", S("\0off@example.org\0secret"), AUTH_WRONG},
 		{"PLAIN", S("\0mute@example.org\0secret"), AUTH_WRONG},
 		{"PLAIN", S("\0ana@other.example\0secret"), AUTH_WRONG},
-		/* HARDENING A2: nobody acts as another; oneself is oneself. */
+		/* Nobody acts as another; oneself is oneself. */
 		{"PLAIN", S("bob@example.org\0ana@example.org\0secret"), AUTH_WRONG},
 		{"PLAIN", S("ana@example.org\0ana@example.org\0secret"), AUTH_RIGHT},
 		{"PLAIN", S("ANA\0ana@example.org\0secret"), AUTH_RIGHT},
-		/* HARDENING A5 */
 		{"PLAIN", S("\0ana@example.org\0"), AUTH_WRONG},
 		{"ANONYMOUS", S("x"), AUTH_UNKNOWN_MECHANISM},
 		{"EXTERNAL", S(""), AUTH_UNKNOWN_MECHANISM},
-		/* HARDENING I2 */
 		{"PLAIN", S("\0ana@example.org\0secret\0x"), AUTH_WRONG},
 		{"PLAIN", S("\0ana@example.org\0secret\tuser=bob"), AUTH_WRONG},
 		{"PLAIN", S("\0ana@example.org\n\0secret"), AUTH_WRONG},
@@ -571,7 +569,7 @@ wrong_passwords(void **state)
 	assert_int_equal(w->auth.conversations.count, 0);
 }
 
-/* HARDENING A7: who does not exist is hashed too, against a hash of the same cost. */
+/* Who does not exist is hashed too, against a hash of the same cost. */
 static void
 a7_unknown_users_are_hashed(void **state)
 {
@@ -599,7 +597,7 @@ remembered_until_the_password_changes(void **state)
 					 SPAN("\0ana@example.org\0secret")),
 			AUTH_RIGHT);
 	assert_int_equal(w->asked[0], 1);
-	/* HARDENING A2: another user with the same password is another login. */
+	/* Another user with the same password is another login. */
 	assert_int_equal(
 		verdict_of(w->login, 5, SERVICE_IMAP, "PLAIN", SPAN("\0bob@example.org\0secret")),
 		AUTH_RIGHT);
@@ -697,7 +695,7 @@ failures_wait_and_successes_do_not(void **state)
 	assert_int_equal(hear(w->smtpd)->verdict, AUTH_WRONG);
 }
 
-/* HARDENING A1: bad ones do not disturb a login that is half done. */
+/* Bad ones do not disturb a login that is half done. */
 static void
 a1_bad_ones_disturb_nobody(void **state)
 {
@@ -715,7 +713,7 @@ a1_bad_ones_disturb_nobody(void **state)
 	assert_int_equal(hear(w->smtpd)->verdict, AUTH_RIGHT);
 }
 
-/* HARDENING A4: aborted in each state, a thousand times. */
+/* Aborted in each state, a thousand times. */
 static void
 a4_aborts_leave_nothing(void **state)
 {

@@ -100,7 +100,7 @@ memory_is_bounded(void **state)
 	recent_free(&r);
 }
 
-/* HARDENING A2: the same password of two users, and the same user with a new hash. */
+/* The same password of two users, and the same user with a new hash. */
 static void
 a2_remembered_is_this_login(void **state)
 {
@@ -187,7 +187,7 @@ hashes_verify(void **state)
 	assert_false(password_verify(SPAN("*0"), SPAN("secret")));
 	assert_false(password_verify(SPAN("!"), SPAN("secret")));
 	assert_false(password_verify(SPAN("secret"), SPAN("secret")));
-	/* HARDENING A7: who does not exist costs what who exists costs. */
+	/* Who does not exist costs what who exists costs. */
 	assert_memory_equal(password_of_nobody, hash.at, strlen("$y$j9T$"));
 	assert_false(password_verify(span_str(password_of_nobody), SPAN("secret")));
 	text_clear(&hash);

@@ -48,13 +48,12 @@ static const struct {
 	{"no NUL", S("ana secret"), SASL_MALFORMED, S(""), S(""), S("")},
 	{"three NULs", S("\0ana\0sec\0ret"), SASL_WRONG, S(""), S(""), S("")},
 	{"four NULs", S("\0a\0n\0a\0"), SASL_WRONG, S(""), S(""), S("")},
-	/* HARDENING I2: no preparation (RFC 4013) lets a control character through. */
+	/* No preparation (RFC 4013) lets a control character through. */
 	{"TAB in the name", S("\0a\tna\0x"), SASL_WRONG, S(""), S(""), S("")},
 	{"LF in the password", S("\0ana\0x\ny"), SASL_WRONG, S(""), S(""), S("")},
 	{"0x01 in the name", S("\0a\x01\0x"), SASL_WRONG, S(""), S(""), S("")},
 	{"0x01 in the authzid", S("a\x01\0ana\0x"), SASL_CLAIM, S("ana"), S("a\x01"), S("x")},
 	{"no UTF-8", S("\0a\xff\0x"), SASL_WRONG, S(""), S(""), S("")},
-	/* HARDENING A5 */
 	{"empty password", S("\0ana\0"), SASL_WRONG, S(""), S(""), S("")},
 	{"empty name", S("\0\0secret"), SASL_WRONG, S(""), S(""), S("")},
 	{"all empty", S("\0\0"), SASL_WRONG, S(""), S(""), S("")},
@@ -136,7 +135,7 @@ login_messages(void **state)
 	}
 }
 
-/* HARDENING A4: one step too many, or an end at each step, leaves nothing. */
+/* One step too many, or an end at each step, leaves nothing. */
 static void
 steps_are_counted(void **state)
 {
@@ -160,7 +159,7 @@ steps_are_counted(void **state)
 	text_clear(&challenge);
 }
 
-/* HARDENING A6: every length around the edges, and random bytes. */
+/* Every length around the edges, and random bytes. */
 static void
 a6_any_bytes(void **state)
 {
@@ -195,7 +194,7 @@ only_what_is_offered(void **state)
 	(void)state;
 	assert_non_null(mechanism_find(SPAN("PLAIN")));
 	assert_non_null(mechanism_find(SPAN("login")));
-	/* HARDENING A5: the library knows these; we do not offer them. */
+	/* The library knows these; we do not offer them. */
 	assert_null(mechanism_find(SPAN("ANONYMOUS")));
 	assert_null(mechanism_find(SPAN("EXTERNAL")));
 	assert_null(mechanism_find(SPAN("PLAI")));

@@ -188,7 +188,7 @@ a_new_user_gets_folders(void **state)
 	close(maildir);
 }
 
-/* HARDENING F1: the owner plants links and pipes; nothing outside is touched, nothing hangs. */
+/* The owner plants links and pipes; nothing outside is touched, nothing hangs. */
 static void
 f1_links_and_pipes_in_the_way(void **state)
 {

@@ -458,7 +458,7 @@ act_become_and_chroot(void)
 	CHECK(stat("/etc", &st) < 0 && errno == ENOENT);
 }
 
-/* HARDENING F4: a change of user that fails is a failure. */
+/* A change of user that fails is a failure. */
 static void
 act_become_fails(void)
 {

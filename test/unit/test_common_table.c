@@ -195,7 +195,7 @@ spoil(int directory, const char *name, off_t at, unsigned char with, off_t cut)
 	close(fd);
 }
 
-/* HARDENING I4: whatever is in the file, an error or the row, never a crash. */
+/* Whatever is in the file, an error or the row, never a crash. */
 static void
 damaged_files_are_errors(void **state)
 {
@@ -275,7 +275,7 @@ links_and_pipes_are_refused(void **state)
 	assert_null(table_reader(p->fd, "a/b"));
 }
 
-/* HARDENING F6: a DB_CONFIG in the working directory or beside the table moves nothing. */
+/* A DB_CONFIG in the working directory or beside the table moves nothing. */
 static void
 f6_db_config_is_not_read(void **state)
 {

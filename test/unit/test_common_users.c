@@ -28,7 +28,7 @@ a_user_survives(void **state)
 	text_clear(&record);
 }
 
-/* HARDENING I4: what is read back is not believed. */
+/* What is read back is not believed. */
 static void
 every_cut_and_every_addition_is_refused(void **state)
 {
@@ -84,7 +84,7 @@ over_a_ceiling_fails(void **state)
 	text_clear(&record);
 }
 
-/* HARDENING F2, F3: no address leads out of the mail root or onto another's home. */
+/* No address leads out of the mail root or onto another's home. */
 static void
 homes_are_safe(void **state)
 {

@@ -73,7 +73,7 @@ same(const struct envelope *a, const struct envelope *b)
 	}
 }
 
-/* HARDENING I1: no byte of an address, a name or a reason becomes structure. */
+/* No byte of an address, a name or a reason becomes structure. */
 static void
 i1_any_bytes_survive(void **state)
 {

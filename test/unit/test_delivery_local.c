@@ -337,7 +337,7 @@ plant_file(const char *at)
 	close(openat(rig.mail, at, O_CREAT | O_WRONLY, 0600));
 }
 
-/* HARDENING F1: the owner of a Maildir plants links and pipes. It is deferred, at once, and nothing
+/* The owner of a Maildir plants links and pipes. It is deferred, at once, and nothing
  * elsewhere is touched. */
 static void
 f1_planted_names(void **state)
@@ -372,7 +372,7 @@ f1_planted_names(void **state)
 	assert_int_equal(rig_count(rig.top, "."), top);
 }
 
-/* HARDENING F2, F3: no home or folder leads out. */
+/* No home or folder leads out. */
 static void
 f3_names_do_not_lead_out(void **state)
 {

@@ -41,7 +41,7 @@ static const struct row rows[] = {
 	{ "postmaster@second.example",  false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
 	{ "Abuse@example.org",          false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
 	{ "abuse@second.example",       false, LEADS_HERE,      250, "2.1.5", "second.example/a" },
-	/* HARDENING R1: the forms of relaying, from a stranger and from who has logged in. */
+	/* The forms of relaying, from a stranger and from who has logged in. */
 	{ "a@elsewhere.example",        false, LEADS_NOWHERE,   550, "5.7.1", NOT_HERE },
 	{ "a@elsewhere.example",        true,  LEADS_ELSEWHERE, 250, "2.1.5", NOT_HERE },
 	{ "a%elsewhere.example@example.org", false, LEADS_NOWHERE, 550, "5.1.1", NOT_HERE },
@@ -147,7 +147,7 @@ the_first_user_may_go(void **state)
 	resolver_clear(&r);
 }
 
-/* HARDENING I4: a record that is not ours is no user. */
+/* A record that is not ours is no user. */
 static void
 i4_damaged_records_are_nobody(void **state)
 {

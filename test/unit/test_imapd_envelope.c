@@ -181,7 +181,7 @@ test_nul(void **state)
 	text_clear(&shown);
 }
 
-/* HARDENING C2: the envelope stays valid and bounded. */
+/* The envelope stays valid and bounded. */
 static void
 hostile_case(const char *start, const char *again, size_t times)
 {
@@ -240,7 +240,7 @@ static const char *const guards[] = {
 	"de|Content-ID: <",
 };
 
-/* HARDENING C3: every header truncated at every byte, the next page unreadable. */
+/* Every header truncated at every byte, the next page unreadable. */
 static void
 test_guard_page(void **state)
 {

@@ -260,7 +260,7 @@ repeated(const char *opening, unsigned times)
 	return t;
 }
 
-/* HARDENING C1: as many parts as the limits let through, a valid structure, every byte still
+/* As many parts as the limits let through, a valid structure, every byte still
  * reachable. */
 static void
 limited_case(const char *opening, unsigned times, uint32_t least_parts)
