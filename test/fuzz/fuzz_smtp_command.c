@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 check_address(const struct address *a, bool utf8)
 {
-	struct text t = TEXT_UP_TO(MOST_ADDRESS), line = TEXT_UP_TO(TRACE_MOST);
+	struct text t = TEXT_UP_TO(MOST_ADDRESS), line = TEXT_UP_TO(MOST_TRACE);
 	struct received r = {
 		.helo = SPAN("x"), .ip = SPAN("192.0.2.1"), .hostname = SPAN("y"), .message = 1};
 	size_t lines = 0;

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common/id.h"
+#include "common/message.h"
 #include "smtpd/received.h"
 
 static void
@@ -37,7 +38,7 @@ protocols(void **state)
 static void
 whole(void **state)
 {
-	struct text t = TEXT_UP_TO(TRACE_MOST), expected = TEXT_UP_TO(TRACE_MOST);
+	struct text t = TEXT_UP_TO(MOST_TRACE), expected = TEXT_UP_TO(MOST_TRACE);
 	struct received r = { .helo = SPAN("client.example"), .ip = SPAN("2001:db8::1"),
 		.hostname = SPAN("mx.example.org"), .tls_version = SPAN("TLS1.3"),
 		.tls_cipher = SPAN("AES-256-GCM"), .extended = true, .tls = true, .message = 1,
@@ -62,7 +63,7 @@ whole(void **state)
 static void
 i7_no_new_line(void **state)
 {
-	struct text t = TEXT_UP_TO(TRACE_MOST);
+	struct text t = TEXT_UP_TO(MOST_TRACE);
 	struct span evil = SPAN("x)\r\nBcc: y");
 	struct received r = { .helo = evil, .ip = evil, .hostname = evil, .tls_version = evil,
 		.tls_cipher = evil, .tls = true, .recipient = evil };
