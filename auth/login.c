@@ -48,8 +48,7 @@ login_find(struct login *l, struct table *users, struct table *passwords)
 {
 	struct span key = text_span(&l->key);
 	enum table_result user = table_get(users, key, &l->user_record);
-	/* Asked for in any case: whether somebody exists must not show in the time.
-	 */
+	/* Asked for in any case: whether somebody exists must not show in the time. */
 	enum table_result password = table_get(passwords, key, &l->password_record);
 
 	l->known = false;
