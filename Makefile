@@ -24,7 +24,7 @@ MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c imapd/imap-l
 
 # These goals do not need (or cannot yet have) a configured tree; run, check and the packages first see
 # to it that what they need is installed, then call this file again.
-UNCONFIGURED := clean distclean help run check check-long bootstrap stop deb rpm configure config.h.in
+UNCONFIGURED := clean distclean maintainer-clean help run check check-long bootstrap stop deb rpm configure config.h.in
 ifneq ($(filter-out $(UNCONFIGURED),$(or $(MAKECMDGOALS),all)),)
 include config.mk
 endif
@@ -200,7 +200,7 @@ fuzz:
 # ---- Proof ---------------------------------------------------------------------------------------
 
 .PHONY: all unit fuzz fuzz-targets benches check check-long check-built bench run stop bootstrap help \
-	install uninstall dist clean distclean deb rpm package-deb package-rpm FORCE
+	install uninstall dist clean distclean maintainer-clean deb rpm package-deb package-rpm FORCE
 
 bootstrap:
 	@sh contrib/bootstrap.sh build
@@ -248,7 +248,7 @@ help:
 	@echo 'make install     below $$(DESTDIR) and the prefix of ./configure; uninstall takes it away'
 	@echo 'make deb | rpm   packages, in build/'
 	@echo 'make dist        the sources, as a tar file'
-	@echo 'make clean | distclean'
+	@echo 'make clean | distclean | maintainer-clean'
 
 # ---- Installing ----------------------------------------------------------------------------------
 
@@ -315,5 +315,8 @@ clean:
 	rm -rf build build-asan
 
 distclean: clean
-	rm -rf config.mk config.h config.status config.log configure config.h.in autom4te.cache \
-		configure~ config.h.in~ valija-*.tar.gz
+	rm -rf config.mk config.h config.status config.log autom4te.cache configure~ config.h.in~ valija-*.tar.gz
+
+# And what the tar file of `make dist` has, but a clone has not.
+maintainer-clean: distclean
+	rm -f configure config.h.in
