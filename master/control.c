@@ -27,7 +27,7 @@ struct visitor {
 	struct supervisor *s;
 	struct channel *channel;
 	struct event *timer; /* VISITOR_SECONDS of silence, or the wait for loads */
-	bool wants_status, wants_reload;
+	bool wants_status, wants_reload, wants_next_reload;
 };
 
 static void
@@ -139,7 +139,11 @@ on_command_reload(void *me, struct channel *from, uint64_t id, const struct msg_
 	(void)m;
 	(void)fd;
 	set_timer(v, VISITOR_SECONDS * 1000);
-	v->wants_reload = true;
+	/* The one that is under way may have read the configuration before this was asked. */
+	if (v->s->offered.number)
+		v->wants_next_reload = true;
+	else
+		v->wants_reload = true;
 	offer_begin(v->s);
 }
 
@@ -153,6 +157,17 @@ control_reload_done(struct supervisor *s, enum outcome outcome, const char *reas
 			continue;
 		v->wants_reload = false;
 		tell(v, outcome, reason);
+	}
+}
+
+void
+control_reload_next(struct supervisor *s)
+{
+	struct visitor *v;
+
+	TAILQ_FOREACH(v, &s->visitors, next) {
+		v->wants_reload = v->wants_reload || v->wants_next_reload;
+		v->wants_next_reload = false;
 	}
 }
 

@@ -23,6 +23,8 @@ bool control_open(struct supervisor *s, struct text *why);
 void control_close(struct supervisor *s);
 /* Tells every command that waits for a reload what became of it. */
 void control_reload_done(struct supervisor *s, enum outcome outcome, const char *reason);
+/* Those who asked while another reload was under way wait for the one that begins now. */
+void control_reload_next(struct supervisor *s);
 /* A daemon told its load: have all? */
 void control_load_settle(struct supervisor *s);
 

@@ -118,6 +118,30 @@ counts(const struct process *p)
 }
 
 static void
+again(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd;
+	(void)what;
+	s->offer_again = false;
+	control_reload_next(s);
+	offer_begin(s);
+}
+
+/* The end of an offer, told to those who waited; then the next, if somebody asked meanwhile. */
+static void
+finish(struct supervisor *s, enum outcome outcome, const char *reason)
+{
+	const struct timeval now = { 0, 0 };
+
+	notify_ready(s);
+	control_reload_done(s, outcome, reason);
+	if (s->offer_again)
+		event_base_once(s->base, -1, EV_TIMEOUT, again, s, &now);
+}
+
+static void
 drop(struct supervisor *s, const char *reason)
 {
 	struct process *p;
@@ -132,8 +156,7 @@ drop(struct supervisor *s, const char *reason)
 	generation_clear(&s->offered);
 	log_error(0, "reload-refused", KEY_NUM("generation", number), KEY_STR("reason", reason),
 		KEY_NUM("stays", s->now.number));
-	notify_ready(s);
-	control_reload_done(s, NEVER, reason);
+	finish(s, NEVER, reason);
 }
 
 /* A log file in another directory, or another kind of target: log gets its directory only at its
@@ -166,8 +189,7 @@ swap(struct supervisor *s)
 	generation_clear(&old);
 	process_all(s);
 	log_notice(0, "reloaded", KEY_NUM("generation", s->now.number));
-	notify_ready(s);
-	control_reload_done(s, DONE, "");
+	finish(s, DONE, "");
 }
 
 void
@@ -255,10 +277,13 @@ offer_begin(struct supervisor *s)
 	struct process *p;
 	uint32_t number;
 
-	if (s->phase != PHASE_RUNNING || s->offered.number) {
+	if (s->phase != PHASE_RUNNING) {
 		log_notice(0, "reload-too-early");
-		control_reload_done(
-			s, LATER, s->offered.number ? "a reload is under way" : "not running yet");
+		control_reload_done(s, LATER, "not running yet");
+		return;
+	}
+	if (s->offered.number) {
+		s->offer_again = true;
 		return;
 	}
 	number = ++s->last_number;
@@ -270,8 +295,7 @@ offer_begin(struct supervisor *s)
 		log_error(0, "reload-refused", KEY_NUM("generation", number),
 			KEY_STR("reason", "the configuration is wrong"),
 			KEY_NUM("stays", s->now.number));
-		notify_ready(s);
-		control_reload_done(s, NEVER, text_str(&errors));
+		finish(s, NEVER, text_str(&errors));
 		text_clear(&errors);
 		return;
 	}

@@ -21,8 +21,8 @@ void generation_clear(struct generation *g);
 
 /* Tells one process of a generation: certificates and keys first, then the settings. */
 void offer_generation(struct process *p, const struct generation *g);
-/* Reads the configuration again and offers it to all. The outcome is logged, and told to every
- * command that waits for it (control_reload_done). */
+/* Reads the configuration again and offers it to all; when an offer is under way, after that. The
+ * outcome is logged, and told to every command that waits for it (control_reload_done). */
 void offer_begin(struct supervisor *s);
 /* Something changed: are all ready? */
 void offer_settle(struct supervisor *s);

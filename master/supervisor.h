@@ -52,6 +52,7 @@ struct supervisor {
 	struct generation now, offered;
 	uint32_t last_number; /* of the latest offer: a late answer to an old one must not count */
 	struct event *offer_deadline;
+	bool offer_again; /* a reload was asked for while one was under way */
 
 	struct account accounts[PROGRAM_COUNT];
 	uint32_t shared_group; /* VALIJA_GROUP */
