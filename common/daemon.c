@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* How long master may take to say go, and we to say goodbye. */
@@ -437,11 +439,27 @@ serve(void)
 				channel_flush(life.peer[p][i], GOODBYE_MILLISECONDS);
 }
 
+/* Did master start us? Somebody's shell has no channel there. */
+static bool
+was_started_by_master(void)
+{
+	int type = 0;
+	socklen_t len = sizeof type;
+
+	return getsockopt(CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+		type == SOCK_SEQPACKET;
+}
+
 int
 daemon_run(struct daemon *d, const struct daemon_kind *kind, void *me)
 {
 	struct event_config *config;
 
+	if (!was_started_by_master()) {
+		fprintf(stderr, "valija-%s is started by `valija start` alone; see valija(8)\n",
+			program_name(kind->program));
+		return 64; /* EX_USAGE */
+	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* of the terminal that master may be in the foreground of */
