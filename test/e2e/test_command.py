@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import subprocess
 
 import pytest
 
@@ -122,3 +123,17 @@ def test_stop_tells_of_a_master_that_cannot_be_asked(idle):
     assert done.returncode == 75 and f"pid {idle.master_pid()}" in done.stderr
     idle.stop()
     assert not idle.pids()
+
+
+@pytest.mark.parametrize("program", ["smtpd", "imap", "tls-key"])
+def test_a_daemon_by_hand_says_who_starts_it(idle, program):
+    done = valija.run([valija.BUILD / f"libexec/valija-{program}"], check=False)
+    assert done.returncode == 64 and b"valija start" in done.stderr
+
+
+def test_reloads_at_once_all_come_true(idle):
+    """None is told that it failed because another was under way."""
+    idle.user_add("somebody")
+    idle.start()
+    asked = [subprocess.Popen(idle.argv("reload"), stderr=subprocess.PIPE) for _ in range(5)]
+    assert [(p.communicate()[1], p.returncode) for p in asked] == [(b"", 0)] * 5
