@@ -45,6 +45,7 @@ struct channel {
 	unsigned int busy;   /* handlers of ours on the stack: free later */
 	bool dead;           /* nothing more may be heard or said */
 	bool told_gone;
+	bool refused;        /* we ended the peer, not it itself */
 };
 
 int
@@ -119,6 +120,7 @@ channel_refuse(struct channel *c, const char *reason, unsigned int number, uint6
 		KEY_NUM("index", c->peer_index), KEY_STR("reason", reason),
 		KEY_STR("message", row != NULL ? row->name : "unknown"), KEY_NUM("number", number),
 		KEY_ID("id", id));
+	c->refused = true;
 	channel_end(c);
 }
 
@@ -342,6 +344,7 @@ keep_waiting(struct channel *c, const unsigned char *at, size_t len, const int *
 	if (c->waiting_count >= MOST_WAITING_PACKETS) {
 		log_error(0, "peer-does-not-read", KEY_STR("peer", program_name(c->peer)),
 			KEY_NUM("index", c->peer_index));
+		c->refused = true;
 		shutdown(c->fd, SHUT_RDWR); /* the read side ends the peer, not under our caller */
 		return false;
 	}
@@ -440,6 +443,12 @@ unsigned int
 channel_peer_index(const struct channel *c)
 {
 	return c->peer_index;
+}
+
+bool
+channel_refused(const struct channel *c)
+{
+	return c->refused;
 }
 
 size_t

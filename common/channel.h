@@ -40,6 +40,8 @@ void channel_free(struct channel **c);
 
 enum program channel_peer(const struct channel *c);
 unsigned int channel_peer_index(const struct channel *c);
+/* In gone(): is it we who ended the peer, for what it said or did not read? */
+bool channel_refused(const struct channel *c);
 /* Packets that wait because the peer does not read fast enough: who says much at a time paces itself
  * by it. */
 size_t channel_waiting(const struct channel *c);

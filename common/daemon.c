@@ -18,6 +18,8 @@
 /* How long master may take to say go, and we to say goodbye. */
 #define GO_WAIT_MILLISECONDS 30000
 #define GOODBYE_MILLISECONDS 1000
+/* A peer that died has a successor by then, or master knows that it has none. */
+#define LOST_SECONDS 2
 
 /* What comes before go and is handed on after confinement. */
 struct early {
@@ -36,6 +38,8 @@ static struct {
 	struct hearing control;
 	struct hearing hearing[PROGRAM_COUNT];
 	struct channel *peer[PROGRAM_COUNT][MOST_PEERS_OF_A_KIND];
+	bool lost[PROGRAM_COUNT][MOST_PEERS_OF_A_KIND]; /* it ended the channel, not we */
+	struct event *lost_timer;
 	unsigned int turn[PROGRAM_COUNT];
 	STAILQ_HEAD(, early) early;
 	struct settings *offered;
@@ -51,6 +55,40 @@ peer_kind_of(enum program program)
 	return NULL;
 }
 
+/* A peer that lives, and will not hear us any more: only a life from the start makes that good. */
+static void
+on_lost_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	for (unsigned int p = 0; p < PROGRAM_COUNT; p++) {
+		for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
+			if (life.lost[p][i] && life.peer[p][i] == NULL && !life.d->leaving)
+				send_peer_lost(life.d->master, 0,
+					&(struct msg_peer_lost){
+						.program = (uint8_t)p, .index = (uint16_t)i },
+					NULL);
+			life.lost[p][i] = false;
+		}
+	}
+}
+
+/* Commands come and go as they like. */
+static void
+note_lost(const struct channel *peer)
+{
+	static const struct timeval wait = { .tv_sec = LOST_SECONDS };
+
+	if (channel_refused(peer) || channel_peer(peer) == PROGRAM_COMMAND || life.d->leaving)
+		return;
+	life.lost[channel_peer(peer)][channel_peer_index(peer)] = true;
+	if (life.lost_timer == NULL)
+		life.lost_timer = evtimer_new(life.d->base, on_lost_timer, NULL);
+	if (life.lost_timer != NULL)
+		evtimer_add(life.lost_timer, &wait);
+}
+
 static void
 on_peer_gone(void *me, struct channel *from)
 {
@@ -58,8 +96,10 @@ on_peer_gone(void *me, struct channel *from)
 	unsigned int index = channel_peer_index(from);
 	const struct peer_kind *kind = peer_kind_of(program);
 
-	if (index < MOST_PEERS_OF_A_KIND && life.peer[program][index] == from)
+	if (index < MOST_PEERS_OF_A_KIND && life.peer[program][index] == from) {
 		life.peer[program][index] = NULL;
+		note_lost(from);
+	}
 	if (kind->hearing->gone != NULL)
 		kind->hearing->gone(me, from);
 }

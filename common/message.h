@@ -76,6 +76,7 @@
 #define confined_fields(F)          F(u8, seccomp, 1) F(u8, landlock, 1) F(flag, chrooted, 1)
 #define leave_fields(F)             F(u32, seconds, 4)
 #define load_ask_fields(F)
+#define peer_lost_fields(F)         F(u8, program, 1) F(u16, index, 2)     /* it ended our channel, and no new one came */
 #define load_told_fields(F)         F(u32, connections, 4) F(u64, served, 8)
 
 /* --- log --- */
@@ -187,6 +188,7 @@
 	M(leave,             15,  BY_MASTER,               BY_DAEMONS,            ANYTIME,                       0) \
 	M(load_ask,          16,  BY_MASTER,               BY_DAEMONS,            ANYTIME,                       0) \
 	M(load_told,         17,  BY_DAEMONS,              BY_MASTER,             ANYTIME,                       0) \
+	M(peer_lost,         18,  BY_DAEMONS,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(log_line,          20,  BY_DAEMONS | BY_MASTER,  BY_LOG,                ANYTIME,                       0) \
 	M(log_source,        21,  BY_MASTER,               BY_LOG,                ANYTIME,                       1) \
 	M(tls_expect,        30,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS_KEY,           HOUR_SERVING,                  0) \

@@ -98,6 +98,27 @@ on_load_told(
 	control_load_settle(me);
 }
 
+/* What it said, nobody hears from anybody; or it did not read. It has a bug, or belongs to an enemy:
+ * a new one takes its place. A lie here harms only who says it. */
+static void
+on_peer_lost(
+	void *me, struct channel *from, uint64_t id, const struct msg_peer_lost *m, const int *fd)
+{
+	struct process *p = channel_tag(from), *other;
+
+	(void)id;
+	(void)fd;
+	other = m->program < PROGRAM_COUNT ? process_find(me, m->program, m->index) : NULL;
+	if (!other || other->state != PROCESS_SERVING || p->state != PROCESS_SERVING ||
+		!wiring_joined(p->row->program, other->row->program))
+		return;
+	log_error(0, "process-refused", KEY_STR("program", program_name(p->row->program)),
+		KEY_NUM("index", p->index), KEY_NUM("pid", p->pid),
+		KEY_STR("by", program_name(other->row->program)),
+		KEY_NUM("by-index", other->index));
+	process_replace(p);
+}
+
 static void
 on_ticket_made(
 	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
@@ -167,6 +188,7 @@ hears_daemons(void)
 		.on_settings_ready = on_settings_ready,
 		.on_settings_refused = on_settings_refused,
 		.on_load_told = on_load_told,
+		.on_peer_lost = on_peer_lost,
 		.on_ticket_made = on_ticket_made,
 		.on_imap_open = on_imap_open,
 		.on_imap_taken = on_imap_taken,

@@ -12,7 +12,7 @@ import struct
 ATTACH, DETACH, GETREGS, SETREGS, SINGLESTEP = 16, 17, 12, 13, 9
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
              "fs_base gs_base ds es fs gs").split()
-SYSCALLS = {"read": 0, "open": 2, "socket": 41, "connect": 42, "execve": 59, "setuid": 105, "chroot": 161,
+SYSCALLS = {"read": 0, "write": 1, "open": 2, "socket": 41, "connect": 42, "execve": 59, "setuid": 105, "chroot": 161,
             "openat": 257, "ptrace": 101, "kill": 62}
 AT_FDCWD = -100
 libc = ctypes.CDLL(None, use_errno=True)

@@ -238,3 +238,25 @@ def test_a_captured_daemon_can_do_little(either, program):
         valija.wait_until(lambda: valija.alive(told["pid"]) and said != "SIGSYS" or not valija.alive(told["pid"]))
         valija.wait_until(lambda: any(p["pid"] != told["pid"] or said != "SIGSYS" for p in either.processes(program)),
                           10, f"a new {program}")
+
+
+@needs_ptrace
+def test_a_refused_daemon_is_replaced(own_suite):
+    """What says nonsense loses its channel at once, and its life soon: no other daemon's, and the service
+    is whole again."""
+    before = {(p["program"], p["index"]): p["pid"] for p in own_suite.status()}
+    victim = before["local", 0]
+    sockets = [fd for fd in os.listdir(f"/proc/{victim}/fd")
+               if int(fd) > 4 and os.readlink(f"/proc/{victim}/fd/{fd}").startswith("socket:")]
+    assert len(sockets) == 1    # its only peer is queue: 3 and 4 are control and log
+    valija.wait_until(lambda: pathlib.Path(f"/proc/{victim}/syscall").read_text().split()[0] != "running")
+    intrude.call(victim, "write", int(sockets[0]), b"nonsense", 8)
+    valija.wait_until(lambda: not valija.alive(victim), 6, "the end of the refused process")
+    valija.wait_until(lambda: [p for p in own_suite.processes("local") if p["index"] == 0], 3, "its successor")
+    after = {(p["program"], p["index"]): p["pid"] for p in own_suite.status()}
+    assert {who for who in before if before[who] != after.get(who)} == {("local", 0)}
+    assert "peer-refused peer=local index=0" in own_suite.log() and "process-refused program=local" in own_suite.log()
+    user = own_suite.new_user("served")
+    for n in range(8):
+        own_suite.receive("a@elsewhere.example", [user], mails.plain("a@elsewhere.example", user, f"m{n}"))
+    assert len(own_suite.delivered(user)) == 8

@@ -109,11 +109,19 @@ rig_on_load(
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
 }
 
+static void
+rig_on_lost(
+	void *me, struct channel *from, uint64_t id, const struct msg_peer_lost *m, const int *fd)
+{
+	(void)me, (void)from, (void)id, (void)m, (void)fd;
+}
+
 static const struct hearing rig_master = {
 	.hour = rig_hour,
 	.gone = rig_gone,
 	.on_confined = rig_on_confined,
 	.on_load_told = rig_on_load,
+	.on_peer_lost = rig_on_lost,
 };
 
 static void
