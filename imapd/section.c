@@ -154,12 +154,12 @@ spec_take(struct span *in, struct section *section, const char **wrong)
 {
 	bool word;
 
-	*wrong = "part numbers are 1 to 4294967295, and not that many";
+	*wrong = "part numbers from 1 to 4294967295, and not that many";
 	if (!numbers_take(in, section, &word))
 		return false;
 	if (!word || (section->number_count == 0 && in->len > 0 && in->at[0] == ']'))
 		return true;
-	*wrong = "expected HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT or MIME in the section";
+	*wrong = "HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT or MIME in the section";
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (!span_take_word(in, words[i].word))
 			continue;
@@ -170,7 +170,7 @@ spec_take(struct span *in, struct section *section, const char **wrong)
 		}
 		if (section->kind != SECTION_FIELDS && section->kind != SECTION_FIELDS_NOT)
 			return true;
-		*wrong = "expected a list of header field names";
+		*wrong = "a list of header field names";
 		return names_take(in, section);
 	}
 	return false;
@@ -183,13 +183,13 @@ section_take(struct span *in, struct section *section, const char **wrong)
 	uint64_t from = 0, most = 0;
 
 	section_init(section, SECTION_WHOLE);
-	*wrong = "expected [";
+	*wrong = "[";
 	if (!span_take(&rest, '[') || !spec_take(&rest, section, wrong))
 		goto fail;
-	*wrong = "expected ] after the section";
+	*wrong = "] after the section";
 	if (!span_take(&rest, ']'))
 		goto fail;
-	*wrong = "expected <from.count> with a count above 0";
+	*wrong = "<from.count> with a count above 0";
 	if (span_take(&rest, '<')) {
 		if (!span_take_number(&rest, UINT32_MAX, &from) || !span_take(&rest, '.') ||
 			!span_take_number(&rest, UINT32_MAX, &most) || most == 0 ||

@@ -83,6 +83,8 @@ test_specs(void **state)
 		if (specs[i].printed == NULL) {
 			assert_false(section_take(&in, &section, &wrong));
 			assert_true(in.at == command.at && in.len == command.len && wrong != NULL);
+			/* What follows "Expected" in the answer. */
+			assert_int_not_equal(strncmp(wrong, "expected", 8), 0);
 		} else {
 			assert_true(section_take(&in, &section, &wrong));
 			assert_int_equal(in.len, 0);
