@@ -24,6 +24,6 @@ void do_expn(struct session *s, struct span arguments);
 void do_help(struct session *s, struct span arguments);      /* help.c */
 void do_starttls(struct session *s, struct span arguments);  /* starttls.c */
 void do_auth(struct session *s, struct span arguments);      /* auth.c */
-/* DATA: receive.h */
+/* DATA: receive.h; BDAT: bdat.h */
 
 #endif

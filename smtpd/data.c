@@ -78,7 +78,7 @@ take_octet(struct data *d, unsigned char c, unsigned char *out)
 	case DATA_CR:
 		return after_cr(d, c, out);
 	case DATA_LINE_START:
-		if (c == '.') {
+		if (c == '.' && !d->counted) {
 			d->place = DATA_DOT;
 			return 0;
 		}
@@ -110,7 +110,7 @@ data_feed(struct data *d, struct span *in, unsigned char *out)
 	size_t n = 0;
 
 	while (in->len > 0 && !d->ended) {
-		if (d->place == DATA_TEXT || (d->place == DATA_LINE_START && in->at[0] != '.')) {
+		if (d->place == DATA_TEXT || (d->place == DATA_LINE_START && (d->counted || in->at[0] != '.'))) {
 			size_t run = take_run(d, in, out + n);
 
 			n += run;
@@ -122,5 +122,25 @@ data_feed(struct data *d, struct span *in, unsigned char *out)
 		in->len--;
 	}
 	d->size += n;
+	return n;
+}
+
+size_t
+data_finish(struct data *d, unsigned char *out)
+{
+	size_t n = 0;
+
+	if (d->place == DATA_CR) {
+		d->bare_cr = true;
+		d->size++;
+		out[n++] = '\r';
+	}
+	/* RFC 5322 2.1: a line ends with CR LF, the last one too; DATA leaves no choice. */
+	if (d->place != DATA_LINE_START) {
+		out[n++] = '\r';
+		out[n++] = '\n';
+	}
+	d->place = DATA_LINE_START;
+	d->ended = true;
 	return n;
 }

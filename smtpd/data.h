@@ -4,6 +4,8 @@
  *
  * Only CR LF . CR LF ends it. A CR or an LF that stands alone ends no line, begins no line, and is
  * remembered: the message will be refused, because the next server may think otherwise of it.
+ *
+ * The text of BDAT (RFC 3030) is the same without dots and without an end: `counted` says so.
  */
 #ifndef VALIJA_SMTPD_DATA_H
 #define VALIJA_SMTPD_DATA_H
@@ -21,6 +23,7 @@ enum data_place {
 /* All zero is the beginning. */
 struct data {
 	enum data_place place;
+	bool counted;        /* set before the first octet: a dot is a dot, nothing ends it */
 	bool ended;
 	bool bare_cr, bare_lf, nul;
 	uint64_t size;       /* octets of the message so far, RFC 1870 section 5 */
@@ -28,10 +31,14 @@ struct data {
 
 /* What data_feed may write beyond the length of its input: a CR kept back from before. */
 #define DATA_ROOM 1
+#define DATA_END_ROOM 3
 
 /* Takes from *in up to its end or the end of the message, and writes the message's own octets to
  * `out`, which has room for in->len + DATA_ROOM. Returns how many were written. Afterwards
  * d->ended tells that the end was seen; *in then starts behind it. */
 size_t data_feed(struct data *d, struct span *in, unsigned char *out);
+/* The last octet of a counted text was there: writes what was kept back, and ends the last line if
+ * that is open (which is not counted: the client did not send it). `out` has room for DATA_END_ROOM; returns how many were written. */
+size_t data_finish(struct data *d, unsigned char *out);
 
 #endif

@@ -67,6 +67,7 @@ do_ehlo(struct session *s, struct span arguments)
 	text_add_str(&lines, "\r\n"
 		"250-PIPELINING\r\n"            /* RFC 2920 */
 		"250-8BITMIME\r\n"              /* RFC 6152 */
+		"250-CHUNKING\r\n"              /* RFC 3030, without BINARYMIME */
 		"250-SMTPUTF8\r\n"              /* RFC 6531 */
 		"250-ENHANCEDSTATUSCODES\r\n"   /* RFC 2034 */
 		"250-SIZE ");                   /* RFC 1870 */

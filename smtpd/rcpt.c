@@ -7,6 +7,7 @@
 #include "smtpd/transaction.h"
 
 static const struct refusal needs_sender = { 503, "5.5.1", "MAIL first" };
+static const struct refusal chunks_began = { 503, "5.5.1", "BDAT was begun: no RCPT" };
 static const struct refusal too_many = { 452, "4.5.3", "too many recipients for one message" };
 
 void
@@ -15,6 +16,12 @@ do_rcpt(struct session *s, struct span arguments)
 	struct address recipient = { 0 };
 	const struct refusal *no = s->mail ? NULL : &needs_sender;
 
+	/* Its message is on its way already: the client has lost its place, and starts again. */
+	if (!no && s->mail->chunked) {
+		refuse_for(s, &chunks_began, SPAN_NONE);
+		transaction_reset(s);
+		return;
+	}
 	if (!no)
 		no = envelope_parse_rcpt(arguments, s->mail->utf8, &recipient);
 	/* RFC 5321 4.5.3.1.10 */

@@ -13,6 +13,7 @@
 #include "common/beneath.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "smtpd/bdat.h"
 #include "smtpd/data.h"
 #include "smtpd/header.h"
 #include "smtpd/received.h"
@@ -58,9 +59,7 @@ static const struct refusal no_room = { 452, "4.3.1", "no room for the message, 
 static const struct refusal cannot_write = {
 	451, "4.3.0", "the message cannot be written, try again later"
 };
-static const struct refusal queue_away = {
-	451, "4.3.0", "the queue is not available, try again later"
-};
+static const struct refusal chunks_began = { 503, "5.5.1", "BDAT was begun: no DATA" };
 
 void
 receipt_free(struct receipt **r)
@@ -77,19 +76,28 @@ receipt_free(struct receipt **r)
 void
 do_data(struct session *s, struct span arguments)
 {
+	const struct refusal *no = NULL;
+
 	if (arguments.len > 0) {
 		refuse(s, 501, "5.5.4", "DATA takes no argument");
 		return;
 	}
-	/* RFC 5321 3.3; and a refused DATA ends the transaction, so that nothing is left. */
-	if (!s->mail || s->mail->accepted == 0) {
-		refuse_for(s, !s->mail || s->mail->asked == 0 ? &needs_recipient : &no_recipients,
-			SPAN_NONE);
-		transaction_reset(s);
+	/* RFC 5321 3.3, RFC 3030 section 2; and a refused DATA ends the transaction, so that
+	 * nothing is left. */
+	if (!s->mail || s->mail->asked == 0)
+		no = &needs_recipient;
+	else if (s->mail->accepted == 0)
+		no = &no_recipients;
+	else if (s->mail->chunked)
+		no = &chunks_began;
+	else if (!transaction_ask_file(s))
+		no = &queue_away;
+	if (!no) {
+		s->stage = STAGE_FILE_ASKED;
 		return;
 	}
-	if (transaction_ask_file(s))
-		s->stage = STAGE_FILE_ASKED;
+	refuse_for(s, no, SPAN_NONE);
+	transaction_reset(s);
 }
 
 void
@@ -104,6 +112,11 @@ receive_begin(struct session *s, int fd, bool last_write)
 	r->header = TEXT_UP_TO(HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
 	sha256_init(&r->hash);
 	s->mail->receipt = r;
+	r->data.counted = s->mail->chunked;
+	if (s->chunk) {
+		bdat_go_on(s, NULL);
+		return;
+	}
 	/* What is here already was sent before the 354, for somebody else (RFC 2920). */
 	if (session_talks_early(s)) {
 		session_refuse_early(s);
@@ -261,25 +274,6 @@ commit(struct session *s)
 	transaction_reset(s);
 }
 
-static void
-finish(struct session *s)
-{
-	struct receipt *r = s->mail->receipt;
-
-	if (!r->failed && r->scan.place != HEADER_ENDED) {
-		header_scan_finish(&r->scan, &r->header);
-		judge_header(s);
-		header_flush(s, true);
-	}
-	if (!r->failed) {
-		commit(s);
-		return;
-	}
-	s->stage = STAGE_COMMANDS;
-	refuse_verdict(s, &r->why, SPAN_NONE);
-	transaction_reset(s);
-}
-
 /* Every way in which the octets so far can be wrong. */
 static void
 judge_data(struct session *s)
@@ -297,28 +291,87 @@ judge_data(struct session *s)
 		give_up(s, &has_nul);
 }
 
+/* Takes from *in what is the message's. */
+static void
+take_octets(struct session *s, struct span *in)
+{
+	size_t len = data_feed(&s->mail->receipt->data, in, s->server->plain);
+
+	judge_data(s);
+	take_text(s, span_of(s->server->plain, len));
+}
+
+/* The end of the last line of the last chunk. */
+static void
+take_octets_end(struct session *s)
+{
+	unsigned char end[DATA_END_ROOM];
+	size_t len = data_finish(&s->mail->receipt->data, end);
+
+	judge_data(s);
+	take_text(s, span_of(end, len));
+}
+
+void
+receive_finish(struct session *s)
+{
+	struct receipt *r = s->mail->receipt;
+
+	if (r->data.counted)
+		take_octets_end(s);
+	if (!r->failed && r->scan.place != HEADER_ENDED) {
+		header_scan_finish(&r->scan, &r->header);
+		judge_header(s);
+		header_flush(s, true);
+	}
+	if (!r->failed) {
+		commit(s);
+		return;
+	}
+	s->stage = STAGE_COMMANDS;
+	refuse_verdict(s, &r->why, SPAN_NONE);
+	transaction_reset(s);
+}
+
 void
 receive_feed(struct session *s, struct span *in)
 {
 	struct receipt *r = s->mail->receipt;
 	uint64_t most = s->server->daemon.settings->message_size_bytes;
-	size_t had = in->len, len;
+	size_t had = in->len;
 
-	len = data_feed(&r->data, in, s->server->plain);
+	take_octets(s, in);
 	s->progress += (uint32_t)(had - in->len);
-	judge_data(s);
-	take_text(s, span_of(s->server->plain, len));
 	if (r->data.ended) {
-		finish(s);
+		receive_finish(s);
 	} else if (r->failed && r->data.size > 2 * most + DISCARD_SLACK_BYTES) {
 		/* A client that heard SIZE and sends without end is no client. */
 		struct verdict why = r->why; /* the receipt ends with the transaction */
 
 		s->verb = "DATA";
 		session_close(s, why.code, why.status, why.reason);
-	} else if (time(NULL) - r->began > DATA_MOST_SECONDS) {
+	} else if (receive_takes_too_long(s)) {
 		session_close(s, 421, "4.4.2", "the message took too long");
 	}
+}
+
+void
+receive_chunk(struct session *s, struct span piece)
+{
+	while (piece.len > 0)
+		take_octets(s, &piece);
+}
+
+bool
+receive_has_failed(const struct session *s)
+{
+	return s->mail->receipt->failed;
+}
+
+bool
+receive_takes_too_long(const struct session *s)
+{
+	return time(NULL) - s->mail->receipt->began > DATA_MOST_SECONDS;
 }
 
 static void
@@ -344,10 +397,17 @@ void
 receive_told(struct session *s, const struct verdict *v)
 {
 	enum stage stage = s->stage;
+	struct verdict away;
 
-	s->verb = "DATA";
-	if (stage == STAGE_DATA) {
-		/* queue lost the file, or itself. The client hears it when it has finished. */
+	s->verb = s->mail->chunked ? "BDAT" : "DATA";
+	if (stage == STAGE_FILE_ASKED && s->chunk) {
+		verdict_set(&away, queue_away.code, queue_away.status, queue_away.reason);
+		bdat_go_on(s, v->good ? &away : v); /* no yes is due yet */
+		return;
+	}
+	if (stage == STAGE_DATA || stage == STAGE_CHUNK || stage == STAGE_COMMANDS) {
+		/* queue lost the file, or itself. The client hears it when it has finished, or with
+		 * its next chunk. */
 		give_up(s, &queue_away);
 		if (!v->good)
 			s->mail->receipt->why = *v;

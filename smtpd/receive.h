@@ -1,5 +1,5 @@
 /*
- * receive - DATA: a message comes in, and is written once into the file that queue lent.
+ * receive - DATA, and what BDAT has in common with it: a message comes in, and is written once into the file that queue lent.
  *
  * Whatever goes wrong while the client sends (too large, bare LF, loop, disk full, queue dead), the
  * file is given up at once, the rest is read and thrown away, and the answer comes after the true
@@ -22,6 +22,13 @@ void do_data(struct session *s, struct span arguments);
 void receive_begin(struct session *s, int fd, bool last_write);
 /* Octets of the message; takes what belongs to it from *in. */
 void receive_feed(struct session *s, struct span *in);
+/* The same from a chunk: all of `piece` belongs to the message. */
+void receive_chunk(struct session *s, struct span piece);
+/* Is the message given up, so that the next answer tells it? */
+bool receive_has_failed(const struct session *s);
+bool receive_takes_too_long(const struct session *s);
+/* The last octet was there: asks queue to commit, or says why not and ends the transaction. */
+void receive_finish(struct session *s);
 /* queue said its last word: about the commit, or before. */
 void receive_told(struct session *s, const struct verdict *v);
 /* Closes and frees; sets *r to NULL; accepts NULL inside. */

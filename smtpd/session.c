@@ -10,6 +10,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "smtpd/auth.h"
+#include "smtpd/bdat.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/transaction.h"
@@ -86,6 +87,7 @@ patience(const struct session *s)
 	case STAGE_COMMITTED:
 		return COMMIT_WAIT_SECONDS;
 	case STAGE_DATA:
+	case STAGE_CHUNK:
 		return (uint32_t)settings->smtp_data_seconds;
 	case STAGE_PAUSE:
 	case STAGE_TLS_OFFERED:
@@ -148,6 +150,7 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 		session_close(s, 421, "4.4.2", "idle for too long");
 		break;
 	case STAGE_DATA:
+	case STAGE_CHUNK:
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:
 		session_close(s, 421, "4.4.2", "idle for too long");
@@ -264,6 +267,7 @@ session_free(struct session *s)
 			;
 		close(fd);
 	}
+	bdat_give_up(s);
 	transaction_reset(s);
 	replies_clear(s);
 	text_wipe(&s->input);
@@ -283,6 +287,7 @@ static void
 give_up_all(struct session *s)
 {
 	auth_give_up(s);
+	bdat_give_up(s);
 	replies_clear(s);
 	transaction_reset(s);
 }
@@ -329,7 +334,8 @@ session_check_errors(struct session *s)
 void
 session_leave(struct session *s)
 {
-	if (s->stage == STAGE_DATA || s->stage == STAGE_FILE_ASKED || s->stage == STAGE_COMMITTED)
+	if (s->stage == STAGE_DATA || s->stage == STAGE_FILE_ASKED || s->stage == STAGE_COMMITTED ||
+		s->stage == STAGE_CHUNK || (s->mail && s->mail->chunked))
 		return;
 	if (s->stage == STAGE_TLS)
 		session_drop(s, "shutting down");

@@ -38,11 +38,13 @@ enum stage {
 	STAGE_AUTH_LAST,         /* the client is right, but owes an empty line */
 	STAGE_FILE_ASKED,        /* queue owes a file for the message */
 	STAGE_DATA,
+	STAGE_CHUNK,             /* octets of BDAT come in */
 	STAGE_COMMITTED,         /* queue owes the last word on the message */
 	STAGE_CLOSING,           /* what was said goes out, then it is over */
 };
 
 struct replies;
+struct chunk;
 
 /* What the TLS worker saw; its words were checked to be printable. */
 struct tls_facts {
@@ -76,6 +78,7 @@ struct session {
 	char *login;                   /* the address key that auth told; NULL: a stranger */
 	struct replies *replies;       /* NULL while no answer is awaited */
 	struct transaction *mail;      /* NULL outside a transaction */
+	struct chunk *chunk;           /* of BDAT, until it is answered; bdat.c */
 	const char *verb;              /* of the command in hand, for the log */
 	uint32_t commands, idle_commands, messages;
 	uint32_t errors;

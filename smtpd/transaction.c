@@ -14,7 +14,7 @@
 
 static const struct refusal sender_good = { 250, "2.1.0", "sender accepted" };
 static const struct refusal recipient_good = { 250, "2.1.5", "recipient accepted" };
-static const struct refusal queue_away = {
+const struct refusal queue_away = {
 	451, "4.3.0", "the queue is not available, try again later"
 };
 
@@ -81,11 +81,7 @@ transaction_recipient(struct session *s, const struct address *recipient)
 bool
 transaction_ask_file(struct session *s)
 {
-	if (send_mail_data(queue(s), s->mail->id, &(struct msg_mail_data){}, NULL))
-		return true;
-	refuse_for(s, &queue_away, SPAN_NONE);
-	transaction_reset(s);
-	return false;
+	return send_mail_data(queue(s), s->mail->id, &(struct msg_mail_data){}, NULL);
 }
 
 bool
@@ -142,7 +138,7 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	}
 	if (t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_COMMITTED)
 		return HOUR_WAITING;
-	return t->session->stage == STAGE_DATA ? HOUR_LENT : HOUR_OPEN;
+	return t->receipt ? HOUR_LENT : HOUR_OPEN;
 }
 
 static void
@@ -226,7 +222,7 @@ gone(void *me, struct channel *from)
 		if (!t || !t->known)
 			continue;
 		t->known = false;
-		if (s->stage == STAGE_COMMANDS) {
+		if (s->stage == STAGE_COMMANDS && !t->receipt) {
 			replies_settle_all(s, &v);
 			transaction_reset(s);
 		} else {

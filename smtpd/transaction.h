@@ -22,17 +22,21 @@ struct transaction {
 	uint32_t asked;          /* RCPT commands passed on */
 	uint32_t accepted;
 	char *recipient;         /* the first accepted one */
+	bool chunked;            /* BDAT was said: no DATA, no RCPT any more (RFC 3030 section 2) */
+	uint64_t chunk_octets;   /* of all chunks that were announced */
 	struct receipt *receipt; /* the message itself, while it comes in; receive.h */
 };
 
 /* What queue says; a row of smtpd's table of peers. */
 extern const struct hearing hearing_queue;
+/* The answer while queue is away. */
+extern const struct refusal queue_away;
 
 /* MAIL: begins, and asks queue. Its answer is awaited (reply.h). */
 void transaction_begin(struct session *s, const struct envelope_sender *sender);
 /* RCPT: asks queue. */
 void transaction_recipient(struct session *s, const struct address *recipient);
-/* DATA: asks for a file. False: queue is away (answered). */
+/* DATA, BDAT: asks for a file. False: queue is away. */
 bool transaction_ask_file(struct session *s);
 /* The message is written, its file closed. False: queue is away. */
 bool transaction_commit(struct session *s, uint64_t size, struct span digest);

@@ -9,6 +9,7 @@
 
 #include "common/secret.h"
 #include "smtpd/auth.h"
+#include "smtpd/bdat.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -39,6 +40,15 @@ skip_line(struct session *s, struct span *in)
 	return after_cr;
 }
 
+/* The line is too long to tell how many octets follow that are no commands. */
+static void
+refuse_uncounted(struct session *s)
+{
+	s->verb = "BDAT";
+	refuse(s, 500, "5.5.2", "the line is too long");
+	session_close(s, 421, "4.7.0", "a chunk without a size");
+}
+
 /* Looks at the line at the front, without taking it. False when there is none yet, or it was no
  * line (answered). */
 static bool
@@ -65,7 +75,11 @@ see_line(struct session *s, struct span *in, struct span *line)
 		*line = span_part(*in, 0, lf - 1);
 		return true;
 	}
-	if (whole || in->len > most)
+	if (!whole && in->len <= most)
+		return false;
+	if (s->stage == STAGE_COMMANDS && verb_counts_octets(*in))
+		refuse_uncounted(s);
+	else
 		s->skipped = 1;
 	return false;
 }
@@ -139,6 +153,9 @@ work(struct session *s, struct span *in)
 		case STAGE_DATA:
 			receive_feed(s, in);
 			break;
+		case STAGE_CHUNK:
+			bdat_feed(s, in);
+			break;
 		case STAGE_PAUSE:
 			s->stage = STAGE_COMMANDS;
 			session_refuse_early(s);
@@ -160,6 +177,7 @@ wants_input(const struct session *s)
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:
 	case STAGE_DATA:
+	case STAGE_CHUNK:
 		return true;
 	default:
 		return false;
@@ -170,7 +188,8 @@ wants_input(const struct session *s)
 static size_t
 take_input(struct session *s, size_t had)
 {
-	size_t most = s->stage == STAGE_DATA ? READ_MOST : COMMAND_READ_MOST;
+	bool message = s->stage == STAGE_DATA || s->stage == STAGE_CHUNK;
+	size_t most = message ? READ_MOST : COMMAND_READ_MOST;
 	ssize_t got;
 
 	if (!wants_input(s) || had >= most)
@@ -244,7 +263,7 @@ session_turn(struct session *s, bool readable)
 {
 	struct server *server = s->server;
 	size_t had = s->input.len, have = had;
-	bool secret = s->stage == STAGE_AUTH_CHALLENGED;
+	bool secret = s->stage == STAGE_AUTH_CHALLENGED, held;
 
 	if (had > 0)
 		memcpy(server->incoming, s->input.at, had);
@@ -258,9 +277,13 @@ session_turn(struct session *s, bool readable)
 		if (secret || s->stage == STAGE_AUTH_ASKED)
 			secret_wipe(server->incoming, have);
 	}
+	held = s->ahead > 0 && s->stage == STAGE_COMMANDS && s->output.len > OUTPUT_PAUSE;
 	if (server->daemon.leaving && s->stage == STAGE_COMMANDS && !replies_waiting(s))
 		session_leave(s);
 	send_output(s);
+	/* Commands that waited only for the client to read. */
+	if (held && s->output.len <= OUTPUT_PAUSE)
+		session_wake(s);
 	if (s->stage == STAGE_TLS_OFFERED && s->output.len == 0)
 		starttls_hand_over(s);
 	if (s->stage == STAGE_CLOSING && (s->output.len == 0 || s->fd < 0)) {

@@ -4,6 +4,7 @@
 #include "smtpd/verbs.h"
 
 #include "common/log.h"
+#include "smtpd/bdat.h"
 #include "smtpd/commands.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
@@ -16,6 +17,7 @@ enum {
 	JOINS_GROUP = 1 << 2,   /* may be taken while earlier answers are awaited */
 	TAKES_UTF8  = 1 << 3,   /* its arguments may be beyond ASCII */
 	IDLE        = 1 << 4,   /* leads nowhere: only so many of these without a message */
+	HAS_OCTETS  = 1 << 5,   /* it says how many octets follow: if that is unclear, all is over */
 };
 
 static void
@@ -41,6 +43,7 @@ static const struct verb verbs[] = {
 	{ "MAIL",     do_mail,        NEEDS_HELLO | TAKES_UTF8,               ENVELOPE_LINE_MOST },
 	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP, ENVELOPE_LINE_MOST },
 	{ "DATA",     do_data,        NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
+	{ "BDAT",     do_bdat,        HAS_OCTETS,                             COMMAND_LINE_MOST },
 	{ "RSET",     do_rset,        IDLE,                                   COMMAND_LINE_MOST },
 	{ "NOOP",     do_noop,        IDLE,                                   COMMAND_LINE_MOST },
 	{ "QUIT",     do_quit,        0,                                      COMMAND_LINE_MOST },
@@ -49,7 +52,6 @@ static const struct verb verbs[] = {
 	{ "HELP",     do_help,        IDLE,                                   COMMAND_LINE_MOST },
 	{ "STARTTLS", do_starttls,    NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
 	{ "AUTH",     do_auth,        NEEDS_HELLO | ENDS_GROUP,               AUTH_LINE_MOST },
-	{ "BDAT",     do_not_offered, 0,                                      COMMAND_LINE_MOST },
 	{ "ETRN",     do_not_offered, IDLE,                                   COMMAND_LINE_MOST },
 	{ "TURN",     do_not_offered, IDLE,                                   COMMAND_LINE_MOST },
 	{ "GET",      do_foreign,     0,                                      ENVELOPE_LINE_MOST },
@@ -82,6 +84,14 @@ bool
 verb_joins_group(const struct verb *v)
 {
 	return v && (v->flags & JOINS_GROUP) != 0;
+}
+
+bool
+verb_counts_octets(struct span line)
+{
+	const struct verb *v = verb_find(line);
+
+	return v && (v->flags & HAS_OCTETS) != 0;
 }
 
 /* Control characters mean one thing here and another there: none of them, in any command. */
@@ -121,6 +131,8 @@ verb_execute(struct session *s, const struct verb *v, struct span line)
 	s->commands++;
 	if ((no = refused_octets(v, line)) != NULL) {
 		refuse_for(s, no, SPAN_NONE);
+		if (v && (v->flags & HAS_OCTETS))
+			session_close(s, 421, "4.7.0", "a chunk without a size");
 		return;
 	}
 	if (!v) {

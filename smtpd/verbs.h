@@ -26,6 +26,8 @@ const struct verb *verb_find(struct span line);
 size_t verb_line_most(struct span line);
 /* May this line be taken while answers to MAIL and RCPT are awaited? */
 bool verb_joins_group(const struct verb *v);
+/* Does the line, whole or not, start as a command that octets follow which are no commands? */
+bool verb_counts_octets(struct span line);
 /* Does one complete command, without its CR LF. */
 void verb_execute(struct session *s, const struct verb *v, struct span line);
 

@@ -136,10 +136,10 @@ class Client:
             self.hello()
             self.say("AUTH PLAIN {plain}")
             self.expect("235 ")
-        elif what == "MAIL":
+        elif what in ("MAIL", "RCPT"):
             self.hello()
             for say, expect in (("MAIL FROM:<a@client.example>", "250 2.1.0"), ("RCPT TO:<{user}>", "250 2.1.5"),
-                                ("DATA", "354 ")):
+                                ("DATA", "354 "))[:3 if what == "MAIL" else 2]:
                 self.say(say)
                 self.expect(expect)
         elif what == "M":
