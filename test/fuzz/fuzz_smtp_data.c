@@ -1,10 +1,13 @@
 /*
  * The text of DATA, and its header: cut into pieces as the first bytes say, or in one piece, the
  * same comes out; what comes out never holds more than came in; the end is CR LF . CR LF alone.
+ * The text of BDAT, cut into chunks in the same way, comes out as it came in. And its framing: the
+ * input as a stream of BDAT commands and chunks never leads outside of it.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "smtpd/chunk.h"
 #include "smtpd/data.h"
 #include "smtpd/header.h"
 
@@ -49,6 +52,64 @@ true_end(struct span in)
 	return at == in.len ? 0 : at + mark.len;
 }
 
+/* The same octets counted: nothing is taken away, one line end at most is added. */
+static void
+counted(struct span in, const uint8_t *cuts)
+{
+	struct result whole = { .data.counted = true, .out = TEXT_UP_TO(2 * FUZZ_MOST) },
+		      cut = { .data.counted = true, .out = TEXT_UP_TO(2 * FUZZ_MOST) };
+	static unsigned char plain[FUZZ_MOST + DATA_ROOM];
+	unsigned char end[DATA_END_ROOM];
+	struct span left = in, same = in;
+	struct text copy = TEXT_UP_TO(2 * FUZZ_MOST);
+
+	feed(&whole, in);
+	for (size_t i = 0; i < PIECES; i++) {
+		struct span piece = span_part(left, 0, i + 1 < PIECES ? cuts[i] : left.len);
+
+		feed(&cut, piece);
+		left = span_part(left, piece.len, left.len);
+	}
+	if (whole.taken != in.len || cut.taken != in.len || whole.data.ended || cut.data.ended ||
+		whole.data.size != cut.data.size || whole.data.bare_lf != cut.data.bare_lf ||
+		whole.data.bare_cr != cut.data.bare_cr || whole.data.nul != cut.data.nul ||
+		!span_equal(text_span(&whole.out), text_span(&cut.out)))
+		abort();
+	cut.data = (struct data){ .counted = true };
+	text_add(&copy, span_of(plain, data_feed(&cut.data, &same, plain)));
+	text_add(&copy, span_of(end, data_finish(&cut.data, end)));
+	if (!span_equal(span_part(text_span(&copy), 0, in.len), in) ||
+		copy.len > in.len + 2 || cut.data.size != in.len)
+		abort();
+	text_clear(&whole.out);
+	text_clear(&cut.out);
+	text_clear(&copy);
+}
+
+/* As turn.c and bdat.c take it: a line, then as many octets as it says. */
+static void
+framing(struct span in)
+{
+	struct span word = SPAN("BDAT");
+	size_t lf;
+
+	while ((lf = span_find(in, SPAN("\r\n"))) < in.len) {
+		struct span line = span_part(in, 0, lf);
+		uint64_t size = 0;
+		bool last = false;
+
+		in = span_part(in, lf + 2, in.len);
+		if (!span_take_word(&line, word))
+			continue;
+		if (!chunk_parse(line, &size, &last)) {
+			if (size != 0 || last)
+				abort();
+			return;
+		}
+		in = span_part(in, size < in.len ? (size_t)size : in.len, in.len);
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -60,6 +121,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	whole.scan.without_bcc = cut.scan.without_bcc = data[0] & 1;
 	in = left = span_of(data + PIECES, size - PIECES);
+	counted(in, data);
+	framing(in);
 	feed(&whole, in);
 	for (size_t i = 0; i < PIECES && !cut.data.ended; i++) {
 		struct span piece = span_part(left, 0, i + 1 < PIECES ? data[i] : left.len);

@@ -175,7 +175,7 @@ s3_state_after_error(void **state)
 		{ "EHLO a b\r\n", "501 5.5.4" },
 		{ "EHLO (x)\r\n", "501 5.5.4" },
 		{ "STARTTLS now\r\n", "501 5.5.4" },
-		{ "BDAT 1 LAST\r\n", "502 5.5.1" },
+		{ "BDAT 1 LAST\r\nx", "503 5.5.1" },
 		{ "WHAT\r\n", "500 5.5.1" },
 		{ "\r\n", "500 5.5.1" },
 	};
@@ -186,6 +186,7 @@ s3_state_after_error(void **state)
 
 		print_message("%s", failures[i].say);
 		rig_ask(fd, failures[i].say, failures[i].expect);
+		rig_ask(fd, "BDAT 1 LAST\r\nx", "503 5.5.1");
 		rig_ask(fd, "DATA\r\n", "503 5.5.1");
 		rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "503 5.5.1");
 		rig_ask(fd, "MAIL FROM:<a@x.example>\r\n", "250 2.1.0");
