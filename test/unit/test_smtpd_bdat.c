@@ -1,5 +1,5 @@
-/* BDAT, by the whole program against a played queue: S4 of the list of holes, and S3 as a table that
- * is generated: after each failure, each command that would go on says 503. */
+/* BDAT, by the whole program against a played queue. State after errors is a table that is generated:
+ * after each failure, each command that would go on says 503. */
 #include "smtpd_rig.h"
 
 #define CHUNKS 40000
@@ -78,9 +78,9 @@ static const struct {
 };
 #define FAILURES (sizeof(failures) / sizeof(failures[0]))
 
-/* S3: every failure, then every command that would go on with what the failure left. */
+/* Every failure, then every command that would go on with what the failure left. */
 static void
-s3_state_after_error(void **state)
+state_after_error(void **state)
 {
 	static char many[2049];
 
@@ -109,9 +109,9 @@ s3_state_after_error(void **state)
 	assert_int_equal(rig.commits, FAILURES * FOLLOWERS);
 }
 
-/* S3: what fails because of others: the disk, queue before the file, between chunks, after LAST. */
+/* What fails because of others: the disk, queue before the file, between chunks, after LAST. */
 static void
-s3_state_after_failures_of_others(void **state)
+state_after_failures_of_others(void **state)
 {
 	const struct msg_mail_told full = { .outcome = LATER, .code = 452,
 		.status = SPAN("4.2.2"), .reason = SPAN("mailbox full") };
@@ -171,10 +171,10 @@ resident_kib(void)
 	return kib;
 }
 
-/* S4: a client that sends chunks of one octet and does not read: nothing grows, nothing is lost, and
+/* A client that sends chunks of one octet and does not read: nothing grows, nothing is lost, and
  * when it reads at last, all goes on. */
 static void
-s4_forty_thousand_chunks(void **state)
+forty_thousand_chunks(void **state)
 {
 	static char all[CHUNKS * (sizeof(ONE_CHUNK) - 1)], heard[65536];
 	size_t unit = sizeof(ONE_CHUNK) - 1, sent = 0, got = 0,
@@ -219,10 +219,10 @@ s4_forty_thousand_chunks(void **state)
 	close(fd);
 }
 
-/* S4: the limit is that of the message, to the octet, across chunks; what is over it is read and
+/* The limit is that of the message, to the octet, across chunks; what is over it is read and
  * thrown away as long as that is bounded. */
 static void
-s4_size_is_exact(void **state)
+size_is_exact(void **state)
 {
 	static char many[4096];
 	int fd;
@@ -259,9 +259,9 @@ s4_size_is_exact(void **state)
 	close(fd);
 }
 
-/* S4: chunks that wait for queue, in one packet and octet by octet. */
+/* Chunks that wait for queue, in one packet and octet by octet. */
 static void
-s4_chunks_come_before_the_file(void **state)
+chunks_come_before_the_file(void **state)
 {
 	static const char chunks[] = "BDAT 6\r\na: b\r\nBDAT 2\r\n\r\nBDAT 6\r\nQUIT\r\n"
 				     "BDAT 0 LAST\r\nRCPT TO:<b@example.org>\r\nNOOP\r\n";
@@ -291,9 +291,9 @@ s4_chunks_come_before_the_file(void **state)
 	}
 }
 
-/* S4: a client that goes, between chunks, inside one, or while queue still looks for a file. */
+/* A client that goes, between chunks, inside one, or while queue still looks for a file. */
 static void
-s4_gone_between_and_inside(void **state)
+gone_between_and_inside(void **state)
 {
 	static const char *const last_words[] = {
 		"BDAT 8\r\n", "BDAT 8\r\na: b", "BDAT 8\r\na: b\r\n\r\n", "BDAT 8 LAST\r\na", "BDAT"};
@@ -319,9 +319,9 @@ s4_gone_between_and_inside(void **state)
 	assert_int_equal(rig.commits, 0);
 }
 
-/* T3: the end of TLS inside a chunk is the end. */
+/* The end of TLS inside a chunk is the end. */
 static void
-t3_end_of_tls_in_bdat(void **state)
+end_of_tls_in_bdat(void **state)
 {
 	int fd = rig_hello(SERVICE_SMTP);
 
@@ -428,13 +428,13 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ALONE(s3_state_after_error),
-		RIGGED(s3_state_after_failures_of_others),
-		RIGGED(s4_forty_thousand_chunks),
-		ALONE(s4_size_is_exact),
-		RIGGED(s4_chunks_come_before_the_file),
-		RIGGED(s4_gone_between_and_inside),
-		RIGGED(t3_end_of_tls_in_bdat),
+		ALONE(state_after_error),
+		RIGGED(state_after_failures_of_others),
+		RIGGED(forty_thousand_chunks),
+		ALONE(size_is_exact),
+		RIGGED(chunks_come_before_the_file),
+		RIGGED(gone_between_and_inside),
+		RIGGED(end_of_tls_in_bdat),
 		RIGGED(queue_dies),
 		RIGGED(leaves_after_the_message),
 		RIGGED(empty_chunks_are_counted),
