@@ -180,7 +180,7 @@ fetch_arguments(struct command *c, struct fetch *f)
 
 	if (!command_take_messages(c, &f->messages) || !command_take_space(c))
 		return false;
-	if (f->messages.uid)     /* it is in every response (RFC 3501 6.4.8) */
+	if (c->verb->when & BY_UID)     /* it is in every response (RFC 3501 6.4.8) */
 		(void)add_item(f, ITEM_UID);
 	if (take_macro(c, f))
 		return true;

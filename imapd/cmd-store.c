@@ -121,7 +121,7 @@ store_step(struct command *c)
 		text_add(out, SPAN("* "));
 		text_add_number(out, number);
 		text_add(out, SPAN(" FETCH ("));
-		if (st->messages.uid) {
+		if (c->verb->when & BY_UID) {
 			text_add(out, SPAN("UID "));
 			text_add_number(out, ix->records[at].uid);
 			text_add_byte(out, ' ');

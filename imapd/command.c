@@ -161,6 +161,11 @@ command_take_messages(struct command *c, struct message_set *messages)
 	*messages = (struct message_set){ .uid = c->verb->when & BY_UID };
 	if (!command_take_space(c))
 		return false;
+	if (span_take(&c->args, '$')) {
+		view_saved(v, &c->arena, &messages->set);
+		messages->uid = true;
+		return true;
+	}
 	if (!number_set_take(&c->args, &c->arena, &messages->set)) {
 		(void)command_bad(c, "a set of message numbers");
 		return false;

@@ -77,10 +77,10 @@ bool command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1]);
 bool command_take_space(struct command *c);
 static inline struct text *command_out(struct command *c) { return &c->session->out; }
 
-/* The messages that a command is about: SP and a set, taken and resolved. */
+/* The messages that a command is about: SP and a set, or "$" (RFC 5182), taken and resolved. */
 struct message_set {
 	struct number_set set;
-	bool uid;
+	bool uid;                /* the set holds UIDs: the UID form, or "$" */
 	size_t range, number;    /* where the walk stands */
 };
 bool command_take_messages(struct command *c, struct message_set *messages);

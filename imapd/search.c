@@ -131,6 +131,20 @@ resolve(struct parser *p, struct search_key *key)
 		number_set_resolve(&key->set, (uint32_t)v->count);
 }
 
+/* "$": what was saved (RFC 5182). As an atom, "$x" is a word. */
+static bool
+take_saved(struct parser *p, struct search_key *key)
+{
+	struct span rest = p->in, word;
+
+	if (!imap_take_atom(&rest, &word) || !span_equal(word, SPAN("$")))
+		return false;
+	p->in = rest;
+	key->kind = KEY_UIDS;
+	view_saved(p->view, p->arena, &key->set);
+	return true;
+}
+
 static bool
 take_argument(struct parser *p, struct search_key *key, enum argument argument)
 {
@@ -147,7 +161,11 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) ||
 			wrong(p, "a size in octets");
 	case SET:
-		if (!imap_take_space(&p->in) || !number_set_take(&p->in, p->arena, &key->set))
+		if (!imap_take_space(&p->in))
+			return wrong(p, "a set of UIDs");
+		if (take_saved(p, key))
+			return true;
+		if (!number_set_take(&p->in, p->arena, &key->set))
 			return wrong(p, "a set of UIDs");
 		resolve(p, key);
 		return true;
@@ -235,6 +253,9 @@ take_key(struct parser *p, int depth)
 		resolve(p, key);
 		return key;
 	}
+	key = key_new(p, KEY_UIDS);
+	if (take_saved(p, key))
+		return key;
 	/* "NOT" and "OR" end with the space behind them: "NOTE" is something else. */
 	if (span_starts_nocase(p->in, SPAN("NOT ")) && span_take_word(&p->in, SPAN("NOT")))
 		return take_operator(p, KEY_NOT, depth);

@@ -76,6 +76,6 @@ bool session_full(const struct session *s);
 bool session_slice_over(const struct session *s);
 
 #define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
-	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE"
+	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE ESEARCH SEARCHRES"
 
 #endif

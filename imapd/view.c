@@ -58,6 +58,7 @@ view_close(struct view **v)
 	if (*v == NULL)
 		return;
 	mailbox_release(&(*v)->mailbox);
+	number_ranges_clear(&(*v)->saved);
 	free((*v)->uids);
 	free((*v)->marks);
 	free(*v);
@@ -281,4 +282,21 @@ view_told_own(struct view *v, uint64_t from)
 {
 	if (v->telling == TELL_NOTHING && v->modseq == from)
 		v->modseq = v->mailbox->index.modseq;
+}
+
+void
+view_save(struct view *v, struct number_ranges *uids)
+{
+	number_ranges_clear(&v->saved);
+	v->saved = *uids;
+	*uids = (struct number_ranges){ NULL, 0, 0 };
+}
+
+void
+view_saved(const struct view *v, struct arena *arena, struct number_set *set)
+{
+	set->count = v->saved.count;
+	set->at = arena_alloc(arena, (set->count + 1) * sizeof(*set->at));
+	for (size_t i = 0; i < set->count; i++)
+		set->at[i] = v->saved.at[i];
 }

@@ -30,6 +30,7 @@ struct view {
 	size_t at, until;
 	uint64_t modseq_goal;
 	bool any_gone;
+	struct number_ranges saved;  /* UIDs of SEARCH RETURN (SAVE): "$" (RFC 5182) */
 };
 
 /* Takes over the use of `mailbox`. All present messages are in the view; nothing is told. */
@@ -52,6 +53,10 @@ bool view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_
 /* The session itself has just caused and told the change that gave modseq `from` + 1 and up: it is
  * not told again, unless something else has not been told yet. */
 void view_told_own(struct view *v, uint64_t from);
+/* Takes over the ranges of UIDs as the saved result; `uids` is empty afterwards. */
+void view_save(struct view *v, struct number_ranges *uids);
+/* "$": the saved UIDs, in `arena`. Those that are gone meanwhile are in no view either. */
+void view_saved(const struct view *v, struct arena *arena, struct number_set *set);
 /* "* FLAGS (...)" with all keywords, and PERMANENTFLAGS. */
 void view_all_flags_write(struct view *v, struct text *out);
 /* Appends "FLAGS (\Seen work \Recent)" for a message. */
