@@ -1,6 +1,6 @@
 /* cmd-any - CAPABILITY NOOP LOGOUT ID ENABLE NAMESPACE CHECK, and what is over once one has logged
  * in. */
-#include "imapd/command.h"
+#include "imapd/condstore.h"
 
 enum progress
 cmd_capability(struct command *c)
@@ -63,15 +63,19 @@ enum progress
 cmd_enable(struct command *c)
 {
 	struct span word;
+	bool condstore = false;
 
 	do {
 		if (!command_take_space(c))
 			return COMMAND_DONE;
 		if (!imap_take_atom(&c->args, &word))
 			return command_bad(c, "the name of an extension");
+		condstore |= span_equal_nocase(word, SPAN("CONDSTORE"));
 	} while (c->args.len > 0);
-	/* No extension that we have wants to be enabled (RFC 5161 3.1: others are passed over). */
-	text_add(command_out(c), SPAN("* ENABLED\r\n"));
+	/* RFC 5161 3.1: what cannot be enabled is passed over. */
+	text_add_str(command_out(c), condstore ? "* ENABLED CONDSTORE\r\n" : "* ENABLED\r\n");
+	if (condstore)
+		condstore_enable(c->session);
 	return command_ok(c, NULL, "ENABLE completed.");
 }
 

@@ -1,10 +1,10 @@
 /*
- * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2).
+ * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2), MODSEQ and CHANGEDSINCE (RFC 7162).
  *
  * A machine that stops and goes on at any message, item and byte of a body, so that no more than
  * OUT_FULL waits for a client however much it asks for.
  */
-#include "imapd/command.h"
+#include "imapd/condstore.h"
 
 #include "common/log.h"
 #include "imapd/bodystructure.h"
@@ -21,7 +21,7 @@
 #define BODY_PIECE (64 * 1024)
 
 enum item_kind {
-	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_ENVELOPE, ITEM_STRUCTURE,
+	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_MODSEQ, ITEM_ENVELOPE, ITEM_STRUCTURE,
 		ITEM_BODY_STRUCTURE, ITEM_SECTION,
 };
 
@@ -38,9 +38,10 @@ struct fetch {
 	size_t count;
 	bool sets_seen, reads;       /* \Seen is set; the message itself is needed */
 	unsigned int facts;
+	uint64_t changed_since;      /* 0: all messages */
 	/* Where it stands: a message, its item, the bytes of a section that are not yet out. */
 	size_t number, item;
-	bool in_message, in_body, flags_told, new_flags;
+	bool in_message, in_body, flags_told, modseq_told, new_flags;
 	struct index_record record;
 	struct span body;
 	struct text store;
@@ -60,6 +61,7 @@ static const struct {
 	{ "UID",           ITEM_UID,            SECTION_WHOLE,  false },
 	{ "INTERNALDATE",  ITEM_DATE,           SECTION_WHOLE,  false },
 	{ "RFC822.SIZE",   ITEM_SIZE,           SECTION_WHOLE,  false },
+	{ "MODSEQ",        ITEM_MODSEQ,         SECTION_WHOLE,  false },
 	{ "ENVELOPE",      ITEM_ENVELOPE,       SECTION_WHOLE,  false },
 	{ "BODYSTRUCTURE", ITEM_BODY_STRUCTURE, SECTION_WHOLE,  false },
 	{ "BODY",          ITEM_STRUCTURE,      SECTION_WHOLE,  false },
@@ -151,13 +153,13 @@ take_item(struct command *c, struct fetch *f, const char **wrong)
 	return false;
 }
 
-/* ALL, FAST and FULL stand alone (RFC 3501 6.4.5). */
+/* ALL, FAST and FULL stand alone, without parentheses (RFC 3501 6.4.5). */
 static bool
 take_macro(struct command *c, struct fetch *f)
 {
 	struct span rest = c->args, word;
 
-	if (!imap_take_atom(&rest, &word) || rest.len != 0)
+	if (!imap_take_atom(&rest, &word))
 		return false;
 	if (!span_equal_nocase(word, SPAN("ALL")) && !span_equal_nocase(word, SPAN("FAST")) &&
 		!span_equal_nocase(word, SPAN("FULL")))
@@ -174,14 +176,10 @@ take_macro(struct command *c, struct fetch *f)
 }
 
 static bool
-fetch_arguments(struct command *c, struct fetch *f)
+take_items(struct command *c, struct fetch *f)
 {
 	const char *wrong = "a closing parenthesis behind the items";
 
-	if (!command_take_messages(c, &f->messages) || !command_take_space(c))
-		return false;
-	if (c->verb->when & BY_UID)     /* it is in every response (RFC 3501 6.4.8) */
-		(void)add_item(f, ITEM_UID);
 	if (take_macro(c, f))
 		return true;
 	if (span_take(&c->args, '(')) {
@@ -194,7 +192,26 @@ fetch_arguments(struct command *c, struct fetch *f)
 	} else if (!take_item(c, f, &wrong)) {
 		return command_bad(c, wrong), false;
 	}
-	return command_no_more(c);
+	return true;
+}
+
+static bool
+fetch_arguments(struct command *c, struct fetch *f)
+{
+	if (!command_take_messages(c, &f->messages) || !command_take_space(c))
+		return false;
+	if (c->verb->when & BY_UID)     /* it is in every response (RFC 3501 6.4.8) */
+		(void)add_item(f, ITEM_UID);
+	if (!take_items(c, f) || !condstore_take_changed(c, &f->changed_since) ||
+		!command_no_more(c))
+		return false;
+	if (f->changed_since > 0 && add_item(f, ITEM_MODSEQ) == NULL)  /* RFC 7162 3.1.4.1 */
+		return command_bad(c, "fewer items"), false;
+	for (size_t i = 0; i < f->count; i++) {
+		if (f->items[i].kind == ITEM_MODSEQ)
+			condstore_enable(c->session);
+	}
+	return true;
 }
 
 static void
@@ -238,6 +255,7 @@ set_seen(struct command *c, struct fetch *f)
 	change_flags(&change, CHANGE_ADD, FLAG_SEEN, NULL, &one);
 	if (mailbox_commit(v->mailbox, &change) == 0) {
 		f->record.flags |= FLAG_SEEN;
+		f->record.modseq = v->mailbox->index.modseq;
 		f->new_flags = true;
 		view_told_own(v, before);
 	}
@@ -245,8 +263,8 @@ set_seen(struct command *c, struct fetch *f)
 	number_ranges_clear(&one);
 }
 
-/* Takes up message f->number. False: it is not there, or cannot be read. */
-static bool
+/* Takes up message f->number, unless it is not there, cannot be read, or is not wanted. */
+static void
 begin_message(struct command *c, struct fetch *f)
 {
 	struct session *s = c->session;
@@ -254,7 +272,12 @@ begin_message(struct command *c, struct fetch *f)
 	uint32_t uid = view_uid(s->view, f->number);
 	size_t at;
 
-	f->new_flags = f->flags_told = false;
+	f->new_flags = f->flags_told = f->modseq_told = false;
+	if (f->changed_since > 0) {
+		at = index_find(&m->index, uid);
+		if (at != NO_RECORD && m->index.records[at].modseq <= f->changed_since)
+			return;
+	}
 	if ((f->reads && mail_cached(&s->mail, m, uid, &f->learned) == NULL) ||
 		!mail_facts(m, uid, f->facts, &f->learned, &f->record)) {
 		if (index_find(&m->index, uid) == NO_RECORD) {
@@ -264,15 +287,16 @@ begin_message(struct command *c, struct fetch *f)
 			log_error(s->id, "message-unreadable", KEY_STR("folder", m->folder),
 				KEY_NUM("uid", uid), KEY_ERRNO);
 		}
-		return false;
+		return;
 	}
 	if (f->reads && (f->facts & FACT_SIZE))
 		f->record.vsize = s->mail.mail.bytes.len;    /* whatever a name may claim */
 	at = index_find(&m->index, uid);
 	if (at == NO_RECORD) {
 		f->some_gone = true;
-		return false;
+		return;
 	}
+	f->record.modseq = m->index.records[at].modseq;
 	f->record.flags = m->index.records[at].flags;
 	f->record.keywords = m->index.records[at].keywords;
 	set_seen(c, f);
@@ -281,7 +305,6 @@ begin_message(struct command *c, struct fetch *f)
 	text_add(&s->out, SPAN(" FETCH ("));
 	f->item = 0;
 	f->in_message = true;
-	return true;
 }
 
 static void
@@ -346,6 +369,10 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 		text_add(out, SPAN("RFC822.SIZE "));
 		text_add_number(out, f->record.vsize);
 		break;
+	case ITEM_MODSEQ:
+		view_modseq_write(&f->record, out);
+		f->modseq_told = true;
+		break;
 	case ITEM_ENVELOPE:
 		text_add(out, SPAN("ENVELOPE "));
 		envelope_write(mail->header, out);
@@ -370,6 +397,10 @@ end_message(struct command *c, struct fetch *f)
 	if (f->new_flags && !f->flags_told) {
 		text_add_byte(out, ' ');
 		view_flags_write(c->session->view, f->number, &f->record, out);
+	}
+	if (f->new_flags && c->session->condstore && !f->modseq_told) {
+		text_add_byte(out, ' ');
+		view_modseq_write(&f->record, out);
 	}
 	text_add(out, SPAN(")\r\n"));
 	f->in_message = false;
@@ -412,7 +443,7 @@ fetch_step(struct command *c)
 			f->number = messages_next(&f->messages, s->view);
 			if (f->number == 0)
 				return fetch_finish(c, f);
-			(void)begin_message(c, f);
+			begin_message(c, f);
 		}
 	}
 }

@@ -2,7 +2,7 @@
  * cmd-search - SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (ESEARCH: RFC 4731) and the
  * saved result "$" (SEARCHRES: RFC 5182).
  */
-#include "imapd/command.h"
+#include "imapd/condstore.h"
 
 #include "imapd/charset.h"
 #include "imapd/search.h"
@@ -21,6 +21,7 @@ struct searching {
 	bool extended;                   /* RETURN was said: the answer is ESEARCH */
 	unsigned int returns;
 	size_t first, last, count;       /* of what was found; first and last are numbers */
+	uint64_t first_modseq, last_modseq, highest;
 	struct number_ranges found;      /* as ALL tells it: numbers, or UIDs */
 	struct number_ranges saved;      /* UIDs for "$" */
 	size_t written;                  /* ranges of ALL */
@@ -84,12 +85,42 @@ answer_number(const struct command *c, size_t number)
 	return c->verb->when & BY_UID ? view_uid(c->session->view, number) : (uint32_t)number;
 }
 
-/* SAVE keeps only what MIN and MAX tell, when neither ALL nor COUNT is there (RFC 5182 2.1). */
+/* SAVE and MODSEQ are about what MIN and MAX tell, when neither ALL nor COUNT is there (RFC 5182 2.1). */
 static bool
-saves_ends_only(const struct searching *s)
+ends_only(const struct searching *s)
 {
 	return (s->returns & (RETURN_MIN | RETURN_MAX)) &&
 		!(s->returns & (RETURN_ALL | RETURN_COUNT));
+}
+
+static uint64_t
+modseq_of(const struct view *v, size_t number)
+{
+	size_t at = index_find(&v->mailbox->index, view_uid(v, number));
+
+	return at == NO_RECORD ? 0 : v->mailbox->index.records[at].modseq;
+}
+
+static void
+note_modseq(struct searching *s, uint64_t modseq)
+{
+	if (s->count == 1)
+		s->first_modseq = modseq;
+	s->last_modseq = modseq;
+	if (modseq > s->highest)
+		s->highest = modseq;
+}
+
+/* RFC 4731 3.2: the highest of what is told; with MIN or MAX alone, of these. */
+static uint64_t
+result_modseq(const struct searching *s)
+{
+	uint64_t first = s->returns & RETURN_MIN ? s->first_modseq : 0;
+	uint64_t last = s->returns & RETURN_MAX ? s->last_modseq : 0;
+
+	if (!ends_only(s))
+		return s->highest;
+	return first > last ? first : last;
 }
 
 static void
@@ -100,13 +131,15 @@ add_found(struct command *c, struct searching *s)
 	if (s->count++ == 0)
 		s->first = s->number;
 	s->last = s->number;
+	if (s->search.modseq)
+		note_modseq(s, modseq_of(c->session->view, s->number));
 	if (!s->extended) {
 		text_add_byte(out, ' ');
 		text_add_number(out, answer_number(c, s->number));
 	}
 	if (s->returns & RETURN_ALL)
 		number_ranges_add(&s->found, answer_number(c, s->number));
-	if ((s->returns & RETURN_SAVE) && !saves_ends_only(s))
+	if ((s->returns & RETURN_SAVE) && !ends_only(s))
 		number_ranges_add(&s->saved, view_uid(c->session->view, s->number));
 }
 
@@ -149,8 +182,23 @@ write_extended(struct command *c, struct searching *s)
 			text_add_byte(out, ',');
 		number_ranges_write(&one, out);
 	}
+	if (s->search.modseq && s->count > 0)
+		add_item(out, " MODSEQ ", result_modseq(s));
 	text_add(out, SPAN("\r\n"));
 	return true;
+}
+
+/* RFC 7162 3.1.5: "* SEARCH 2 5 (MODSEQ 917162500)". */
+static void
+end_plain(struct command *c, struct searching *s)
+{
+	struct text *out = command_out(c);
+
+	if (s->search.modseq && s->count > 0) {
+		add_item(out, " (MODSEQ ", s->highest);
+		text_add_byte(out, ')');
+	}
+	text_add(out, SPAN("\r\n"));
 }
 
 static void
@@ -158,7 +206,7 @@ save(struct view *v, struct searching *s)
 {
 	if (!(s->returns & RETURN_SAVE))
 		return;
-	if (saves_ends_only(s) && s->count > 0) {
+	if (ends_only(s) && s->count > 0) {
 		if (s->returns & RETURN_MIN)
 			number_ranges_add(&s->saved, view_uid(v, s->first));
 		if ((s->returns & RETURN_MAX) && (s->last != s->first ||
@@ -189,7 +237,7 @@ search_step(struct command *c)
 	}
 	keep_learned(c, s);
 	if (!s->extended)
-		text_add(command_out(c), SPAN("\r\n"));
+		end_plain(c, s);
 	else if (!write_extended(c, s))
 		return COMMAND_AGAIN;
 	save(v, s);
@@ -223,6 +271,8 @@ cmd_search(struct command *c)
 	}
 	if (!command_no_more(c))
 		return COMMAND_DONE;
+	if (s->search.modseq)
+		condstore_enable(c->session);
 	c->step = search_step;
 	return search_step(c);
 }

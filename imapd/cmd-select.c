@@ -1,6 +1,6 @@
 /* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE STATUS (RFC 3501 6.3.1, 6.3.2, 6.3.10, 6.4.2,
  * 6.4.3; RFC 3691; RFC 4315). */
-#include "imapd/command.h"
+#include "imapd/condstore.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/quote.h"
@@ -47,6 +47,7 @@ tell_selected(struct view *v, struct text *out)
 		add_number_line(out, "* OK [UNSEEN ", unseen, "] First unseen.\r\n");
 	add_number_line(out, "* OK [UIDVALIDITY ", ix->uidvalidity, "] UIDs valid.\r\n");
 	add_number_line(out, "* OK [UIDNEXT ", ix->uidnext, "] Predicted next UID.\r\n");
+	condstore_tell_highest(v, out);
 }
 
 static enum progress
@@ -55,15 +56,19 @@ open_selected(struct command *c, bool read_only)
 	struct session *s = c->session;
 	char folder[MOST_FOLDER_NAME + 1];
 	struct mailbox *m;
+	bool condstore = s->condstore;
 
-	if (!command_take_folder(c, folder) || !command_no_more(c))
+	if (!command_take_folder(c, folder) || !condstore_take_select(c, &condstore) ||
+		!command_no_more(c))
 		return COMMAND_DONE;
 	/* What was selected is over, whether this works or not (RFC 3501 6.3.1). */
 	unselect(s);
+	s->condstore = condstore;
 	m = mailbox_open(&s->account->store, folder);
 	if (m == NULL)
 		return command_failed(c, "select");
 	s->view = view_open(m, read_only);
+	s->view->modseqs = condstore;
 	tell_selected(s->view, command_out(c));
 	c->told_nothing = true;
 	return read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") : command_ok(c,
@@ -159,9 +164,9 @@ cmd_unselect(struct command *c)
 /* --- STATUS --- */
 
 enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY,
-	STATUS_UNSEEN, STATUS_ITEMS };
+	STATUS_UNSEEN, STATUS_HIGHESTMODSEQ, STATUS_ITEMS };
 static const char *const status_names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
-	"UIDVALIDITY", "UNSEEN" };
+	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ" };
 
 static bool
 take_status_items(struct span *in, bool wanted[STATUS_ITEMS])
@@ -198,6 +203,8 @@ status_number(const struct index *ix, enum status_item item)
 		return ix->uidnext;
 	case STATUS_UIDVALIDITY:
 		return ix->uidvalidity;
+	case STATUS_HIGHESTMODSEQ:
+		return ix->modseq;
 	case STATUS_UNSEEN:
 	case STATUS_ITEMS:
 	default:
@@ -219,9 +226,11 @@ cmd_status(struct command *c)
 		return COMMAND_DONE;
 	if (!take_status_items(&c->args, wanted))
 		return command_bad(c,
-			"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN), or some of these");
+			"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ), or some of these");
 	if (!command_no_more(c))
 		return COMMAND_DONE;
+	if (wanted[STATUS_HIGHESTMODSEQ])
+		condstore_enable(c->session);
 	m = mailbox_open(&c->session->account->store, folder);
 	if (m == NULL)
 		return command_failed(c, "status");

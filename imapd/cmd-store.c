@@ -1,5 +1,5 @@
-/* cmd-store - STORE and UID STORE (RFC 3501 6.4.6). */
-#include "imapd/command.h"
+/* cmd-store - STORE and UID STORE (RFC 3501 6.4.6), UNCHANGEDSINCE (RFC 7162 3.1.3). */
+#include "imapd/condstore.h"
 #include "imapd/flags.h"
 
 #include <string.h>
@@ -10,6 +10,9 @@ struct store_flags {
 	bool silent;
 	struct flag_list flags;
 	bool some_gone;
+	bool conditional;
+	uint64_t unchanged_since;
+	struct number_ranges failed;  /* UIDs of messages that changed since */
 };
 
 static bool
@@ -18,7 +21,8 @@ store_arguments(struct command *c, struct store_flags *st)
 	const char *wrong;
 	struct span word;
 
-	if (!command_take_messages(c, &st->messages) || !command_take_space(c))
+	if (!command_take_messages(c, &st->messages) || !command_take_space(c) ||
+		!condstore_take_unchanged(c, &st->conditional, &st->unchanged_since))
 		return false;
 	st->mode = span_take(&c->args, '+') ? CHANGE_ADD :
 		span_take(&c->args, '-') ? CHANGE_REMOVE : CHANGE_REPLACE;
@@ -89,6 +93,8 @@ store_all(struct command *c, struct store_flags *st, const struct keyword_bits *
 
 		if (at == NO_RECORD)
 			st->some_gone = true;
+		else if (st->conditional && ix->records[at].modseq > st->unchanged_since)
+			number_ranges_add(&st->failed, ix->records[at].uid);
 		else if (would_change(ix, &ix->records[at], st, bits))
 			number_ranges_add(&uids, ix->records[at].uid);
 	}
@@ -103,35 +109,85 @@ store_all(struct command *c, struct store_flags *st, const struct keyword_bits *
 	return result;
 }
 
+/* "* 3 FETCH (UID 5 MODSEQ (12) FLAGS (\Seen))"; with .SILENT no FLAGS (RFC 7162 3.1.3). */
+static void
+tell_stored(struct command *c, const struct store_flags *st, size_t number,
+	const struct index_record *r)
+{
+	struct text *out = command_out(c);
+
+	text_add(out, SPAN("* "));
+	text_add_number(out, number);
+	text_add(out, SPAN(" FETCH ("));
+	if (c->verb->when & BY_UID) {
+		text_add(out, SPAN("UID "));
+		text_add_number(out, r->uid);
+		text_add_byte(out, ' ');
+	}
+	if (!st->silent)
+		view_flags_write(c->session->view, number, r, out);
+	if (!st->silent && c->session->condstore)
+		text_add_byte(out, ' ');
+	if (c->session->condstore)
+		view_modseq_write(r, out);
+	text_add(out, SPAN(")\r\n"));
+}
+
+/* MODIFIED names the messages that were left alone: numbers, or UIDs in UID STORE. */
+static enum progress
+answer_modified(struct command *c, const struct store_flags *st)
+{
+	const struct view *v = c->session->view;
+	const struct number_set failed = { st->failed.at, st->failed.count };
+	struct message_set walk = { .set = failed, .uid = true };
+	struct number_ranges told = { NULL, 0, 0 };
+	struct text code = TEXT_UP_TO(MOST_OUT / 2);
+	size_t number;
+
+	while ((number = messages_next(&walk, v)) != 0)
+		number_ranges_add(&told, c->verb->when & BY_UID ?
+			view_uid(v, number) : (uint32_t)number);
+	text_add(&code, SPAN("MODIFIED "));
+	number_ranges_write(&told, &code);
+	if (st->some_gone)
+		(void)command_no(c, text_str(&code), "Some of the messages are no more.");
+	else
+		(void)command_ok(c, text_str(&code), "Some of the messages changed since.");
+	number_ranges_clear(&told);
+	text_clear(&code);
+	return COMMAND_DONE;
+}
+
+static void
+store_release(struct command *c)
+{
+	struct store_flags *st = c->state;
+
+	number_ranges_clear(&st->failed);
+}
+
 static enum progress
 store_step(struct command *c)
 {
 	struct store_flags *st = c->state;
 	struct view *v = c->session->view;
 	const struct index *ix = &v->mailbox->index;
-	struct text *out = command_out(c);
+	const struct number_set failed = { st->failed.at, st->failed.count };
+	bool tells = !st->silent || c->session->condstore;
 	size_t number;
 
-	while (!st->silent && !session_full(c->session) && (number = messages_next(&st->messages,
+	while (tells && !session_full(c->session) && (number = messages_next(&st->messages,
 		v)) != 0) {
 		size_t at = index_find(ix, view_uid(v, number));
 
-		if (at == NO_RECORD)
-			continue;
-		text_add(out, SPAN("* "));
-		text_add_number(out, number);
-		text_add(out, SPAN(" FETCH ("));
-		if (c->verb->when & BY_UID) {
-			text_add(out, SPAN("UID "));
-			text_add_number(out, ix->records[at].uid);
-			text_add_byte(out, ' ');
-		}
-		view_flags_write(v, number, &ix->records[at], out);
-		text_add(out, SPAN(")\r\n"));
+		if (at != NO_RECORD && !number_set_has(&failed, ix->records[at].uid))
+			tell_stored(c, st, number, &ix->records[at]);
 	}
-	if (!st->silent && session_full(c->session))
+	if (tells && session_full(c->session))
 		return COMMAND_AGAIN;
 	account_housekeep(c->session->account);
+	if (st->failed.count > 0)
+		return answer_modified(c, st);
 	if (st->some_gone)
 		return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more.");
 	return command_ok(c, NULL, "STORE completed.");
@@ -144,15 +200,18 @@ cmd_store(struct command *c)
 	struct view *v = c->session->view;
 	struct keyword_bits bits;
 
+	c->state = st;
+	c->release = store_release;
 	if (!store_arguments(c, st))
 		return COMMAND_DONE;
+	if (st->conditional)
+		condstore_enable(c->session);
 	if (v->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
 	if (!store_keywords(st, &v->mailbox->index, &bits))
 		return command_no(c, "LIMIT", "The mailbox has as many keywords as it can.");
 	if (store_all(c, st, &bits) < 0)
 		return command_failed(c, "store");
-	c->state = st;
 	c->step = store_step;
 	if (v->keywords != v->mailbox->index.keywords.count)
 		/* new keywords are named before they are used */

@@ -171,6 +171,12 @@ imap_take_number(struct span *in, uint32_t *n)
 }
 
 bool
+imap_take_modseq(struct span *in, uint64_t *n)
+{
+	return span_take_number(in, INT64_MAX, n);
+}
+
+bool
 imap_take_announcement(struct span *in, uint64_t *size)
 {
 	struct span rest = *in;

@@ -28,6 +28,8 @@ bool imap_take_pattern(struct span *in, struct arena *arena, struct span *s);
 /* nstring; NIL gives s->at NULL. */
 bool imap_take_nstring(struct span *in, struct arena *arena, struct span *s);
 bool imap_take_number(struct span *in, uint32_t *n);
+/* A modification sequence, or 0: 63 bits (RFC 7162 section 7). */
+bool imap_take_modseq(struct span *in, uint64_t *n);
 /* ID's argument (RFC 2971): NIL, or a list of pairs. What it says is not kept. */
 bool imap_take_id(struct span *in, struct arena *arena);
 /* "{n}" or "{n+}" at the very end of *in, which is then empty: an announcement whose bytes are

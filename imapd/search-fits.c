@@ -118,6 +118,8 @@ fits(struct candidate *m, const struct search_key *key)
 		return number_set_has(&key->set, (uint32_t)m->number);
 	case KEY_UIDS:
 		return number_set_has(&key->set, m->record.uid);
+	case KEY_MODSEQ:
+		return m->record.modseq >= key->modseq;
 	case KEY_DAY_BEFORE:
 	case KEY_DAY_ON:
 	case KEY_DAY_SINCE:

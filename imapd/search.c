@@ -10,7 +10,7 @@
 
 enum { COST_RECORD, COST_FACTS, COST_HEADER, COST_BODY };
 
-enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET };
+enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET, MODSEQ };
 
 static const struct {
 	const char *word;
@@ -42,6 +42,7 @@ static const struct {
 	{ "NEW",        KEY_RECENT,      COST_RECORD, NO_ARGUMENT,      FLAG_SEEN, 1, NULL },
 	{ "KEYWORD",    KEY_KEYWORD,     COST_RECORD, KEYWORD,          0, 1, NULL },
 	{ "UNKEYWORD",  KEY_KEYWORD,     COST_RECORD, KEYWORD,          0, 0, NULL },
+	{ "MODSEQ",     KEY_MODSEQ,      COST_RECORD, MODSEQ,           0, 0, NULL },
 	{ "UID",        KEY_UIDS,        COST_RECORD, SET,              0, 0, NULL },
 	{ "BEFORE",     KEY_DAY_BEFORE,  COST_FACTS,  DAY,              0, 0, NULL },
 	{ "ON",         KEY_DAY_ON,      COST_FACTS,  DAY,              0, 0, NULL },
@@ -145,6 +146,27 @@ take_saved(struct parser *p, struct search_key *key)
 	return true;
 }
 
+/* MODSEQ [SP entry-name SP entry-type] SP n (RFC 7162 3.1.5). Ours count for all of a message, as
+ * they may: the entry is only checked. */
+static bool
+take_modseq(struct parser *p, struct search_key *key)
+{
+	struct span entry, type;
+
+	if (!imap_take_space(&p->in))
+		return false;
+	if (imap_take_quoted(&p->in, p->arena, &entry)) {
+		if (!span_starts_nocase(entry, SPAN("/flags/")) ||
+			!imap_take_space(&p->in) || !imap_take_atom(&p->in, &type) ||
+			(!span_equal_nocase(type, SPAN("priv")) &&
+			!span_equal_nocase(type, SPAN("shared")) &&
+			!span_equal_nocase(type, SPAN("all"))) || !imap_take_space(&p->in))
+			return false;
+	}
+	p->search->modseq = true;
+	return imap_take_modseq(&p->in, &key->modseq);
+}
+
 static bool
 take_argument(struct parser *p, struct search_key *key, enum argument argument)
 {
@@ -160,6 +182,9 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 	case SIZE:
 		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) ||
 			wrong(p, "a size in octets");
+	case MODSEQ:
+		return take_modseq(p, key) ||
+			wrong(p, "a modification sequence, with or without entry and type");
 	case SET:
 		if (!imap_take_space(&p->in))
 			return wrong(p, "a set of UIDs");

@@ -1,5 +1,5 @@
 /*
- * search - the keys of SEARCH (RFC 3501 6.4.4) as a tree, and whether a message fits it.
+ * search - the keys of SEARCH (RFC 3501 6.4.4; MODSEQ: RFC 7162) as a tree, and whether a message fits it.
  */
 #ifndef VALIJA_IMAPD_SEARCH_H
 #define VALIJA_IMAPD_SEARCH_H
@@ -15,7 +15,7 @@ enum key_kind {
 	KEY_ALL, KEY_FLAGS, KEY_RECENT, KEY_KEYWORD, KEY_NUMBERS, KEY_UIDS,
 	KEY_DAY_BEFORE, KEY_DAY_ON, KEY_DAY_SINCE, KEY_LARGER, KEY_SMALLER,
 	KEY_SENT_BEFORE, KEY_SENT_ON, KEY_SENT_SINCE, KEY_FIELD,
-	KEY_BODY, KEY_TEXT,
+	KEY_BODY, KEY_TEXT, KEY_MODSEQ,
 };
 
 struct search_key {
@@ -29,6 +29,7 @@ struct search_key {
 	struct needle needle;
 	int32_t day;
 	uint32_t size;
+	uint64_t modseq;
 	struct number_set set;
 };
 
@@ -37,6 +38,7 @@ struct search {
 	struct search_key **needles; /* keys whose needle must be released */
 	size_t needle_count, needle_room;
 	struct arena *arena;         /* borrowed */
+	bool modseq;                 /* MODSEQ is among the keys */
 };
 
 enum search_wrong { SEARCH_FINE, SEARCH_SYNTAX, SEARCH_CHARSET };

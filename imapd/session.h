@@ -40,6 +40,7 @@ struct session {
 	struct mail_cache mail;
 	uint64_t bytes_in, bytes_out, commands;
 	unsigned int errors;
+	bool condstore;              /* wants MODSEQ in FETCH (condstore.h) */
 	bool wants_room;             /* the command goes on when `out` has drained */
 	bool closing;                /* no more commands; closed when all is sent */
 	bool dead;                   /* freed at the end of the round */
@@ -76,6 +77,7 @@ bool session_full(const struct session *s);
 bool session_slice_over(const struct session *s);
 
 #define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
-	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE ESEARCH SEARCHRES"
+	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE ESEARCH SEARCHRES " \
+	"CONDSTORE"
 
 #endif

@@ -126,6 +126,14 @@ view_flags_write(const struct view *v, size_t number, const struct index_record 
 }
 
 void
+view_modseq_write(const struct index_record *r, struct text *out)
+{
+	text_add(out, SPAN("MODSEQ ("));
+	text_add_number(out, r->modseq);
+	text_add_byte(out, ')');
+}
+
+void
 view_all_flags_write(struct view *v, struct text *out)
 {
 	const struct keywords *k = &v->mailbox->index.keywords;
@@ -234,6 +242,10 @@ tell_flags(struct view *v, bool uids, struct text *out, size_t full)
 			text_add_byte(out, ' ');
 		}
 		view_flags_write(v, v->at + 1, r, out);
+		if (v->modseqs) {
+			text_add_byte(out, ' ');
+			view_modseq_write(r, out);
+		}
 		text_add(out, SPAN(")\r\n"));
 	}
 	v->modseq = v->modseq_goal;

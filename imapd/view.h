@@ -17,6 +17,7 @@
 struct view {
 	struct mailbox *mailbox;     /* a use of it, released by view_close */
 	bool read_only;
+	bool modseqs;                /* FETCH responses say MODSEQ (condstore.h) */
 	uint32_t *uids;              /* of the messages 1 to count */
 	uint8_t *marks;
 	size_t count, room;
@@ -62,5 +63,7 @@ void view_all_flags_write(struct view *v, struct text *out);
 /* Appends "FLAGS (\Seen work \Recent)" for a message. */
 void view_flags_write(const struct view *v, size_t number, const struct index_record *r,
 	struct text *out);
+/* Appends "MODSEQ (12)". */
+void view_modseq_write(const struct index_record *r, struct text *out);
 
 #endif
