@@ -7,7 +7,9 @@ cmd_capability(struct command *c)
 {
 	if (!command_no_more(c))
 		return COMMAND_DONE;
-	text_add(command_out(c), SPAN("* CAPABILITY " CAPABILITIES "\r\n"));
+	text_add(command_out(c), SPAN("* CAPABILITY "));
+	session_capabilities_write(c->session, command_out(c));
+	text_add(command_out(c), SPAN("\r\n"));
 	return command_ok(c, NULL, "CAPABILITY completed.");
 }
 

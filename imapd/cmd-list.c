@@ -1,13 +1,15 @@
 /*
  * cmd-list - LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC
- * 6154), CHILDREN (RFC 3348).
+ * 6154), CHILDREN (RFC 3348), LIST-STATUS (RFC 5819).
  */
-#include "imapd/command.h"
+#include "imapd/status.h"
 
+#include "common/log.h"
 #include "imapd/folder.h"
 #include "imapd/quote.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define MOST_PATTERNS 100
 #define MOST_PATTERN 1000
@@ -18,7 +20,9 @@ struct listing {
 	size_t pattern_count;
 	bool extended;                         /* any of RFC 5258 was used */
 	bool select_subscribed, select_special, recursive;
-	bool return_subscribed, return_special, return_children;
+	bool return_subscribed, return_special, return_children, return_status;
+	struct status_items status_items;
+	struct status status;                  /* of the entry that was told last */
 	bool lsub;
 	struct folder_list folders;
 	bool read;
@@ -30,6 +34,7 @@ list_release(struct command *c)
 {
 	struct listing *l = c->state;
 
+	status_end(&l->status);
 	if (l->read)
 		folder_list_clear(&l->folders);
 }
@@ -41,10 +46,13 @@ struct option {
 	size_t offset;
 };
 
-/* "(" word *(SP word) ")" of these; sets the flags. */
+enum { SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL_USE, CHILDREN, STATUS, OPTIONS };
+
+/* "(" word *(SP word) ")" of these; sets the flags. STATUS has items of its own. */
 static bool
-take_options(struct command *c, const struct option *options, void *flags)
+take_options(struct command *c, const struct option *options, bool flags[OPTIONS])
 {
+	struct listing *l = c->state;
 	struct span word;
 	bool first = true;
 
@@ -60,12 +68,13 @@ take_options(struct command *c, const struct option *options, void *flags)
 			o++;
 		if (o->word == NULL)
 			return false;
-		*((bool *)flags + o->offset) = true;
+		flags[o->offset] = true;
+		if (o->offset == STATUS && (!imap_take_space(&c->args) ||
+			!status_take_items(&c->args, &l->status_items)))
+			return false;
 	}
 	return true;
 }
-
-enum { SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL_USE, CHILDREN, OPTIONS };
 
 static bool
 take_selection(struct command *c, struct listing *l)
@@ -94,17 +103,19 @@ take_return(struct command *c, struct listing *l)
 {
 	static const struct option options[] = { { "SUBSCRIBED", SUBSCRIBED },
 		{ "CHILDREN", CHILDREN },
-		{ "SPECIAL-USE", SPECIAL_USE }, { NULL, 0 } };
+		{ "SPECIAL-USE", SPECIAL_USE }, { "STATUS", STATUS }, { NULL, 0 } };
 	bool set[OPTIONS] = { false };
 
 	if (c->args.len == 0)
 		return true;
 	if (!span_take_word(&c->args, SPAN(" RETURN ")) || !take_options(c, options, set))
 		return command_bad(c,
-			"RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE in parentheses"), false;
+			"RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS (items) in "
+			"parentheses"), false;
 	l->return_subscribed |= set[SUBSCRIBED];
 	l->return_children |= set[CHILDREN];
 	l->return_special |= set[SPECIAL_USE];
+	l->return_status = set[STATUS];
 	l->extended = true;
 	return true;
 }
@@ -202,20 +213,21 @@ write_entry(struct text *out, const struct listing *l, const struct folder_entry
 	text_add(out, SPAN("\r\n"));
 }
 
-static void
+/* True when the entry was told for its own sake, and can be selected: then STATUS may follow. */
+static bool
 list_entry(struct text *out, const struct listing *l, const struct folder_entry *e)
 {
 	bool wanted = true, below;
 
 	if (!matches(l, e->name))
-		return;
+		return false;
 	if (l->lsub) {
 		/* RFC 3501 6.3.9: with "%", the parent of what is subscribed is told, \Noselect. */
 		below = e->subscribed_below && !e->subscribed && l->pattern_count > 0 &&
 			span_has(l->patterns[0], '%');
 		if (e->subscribed || below)
 			write_entry(out, l, e, below, false);
-		return;
+		return false;
 	}
 	if (l->select_subscribed)
 		wanted = wanted && e->subscribed;
@@ -223,10 +235,25 @@ list_entry(struct text *out, const struct listing *l, const struct folder_entry 
 		wanted = wanted && e->exists && folder_special_use(e->name) != NULL;
 	below = l->recursive && l->select_subscribed && e->subscribed_below;
 	if (!wanted && !below)
-		return;
+		return false;
 	if (!e->exists && !e->children && !e->subscribed && !below)
-		return;
+		return false;
 	write_entry(out, l, e, !e->exists, below);
+	/* RFC 5819 section 2: not for what is told only because of what is below it. */
+	return wanted && e->exists;
+}
+
+/* A mailbox that cannot be opened has no STATUS (RFC 5819 section 2). */
+static void
+begin_status(struct command *c, struct listing *l, struct span name)
+{
+	char folder[MOST_FOLDER_NAME + 1];
+	const char *why;
+
+	if (!folder_of_name(name, folder, &why))
+		return;
+	if (status_begin(&l->status, c->session, folder, &l->status_items) < 0 && errno != ENOENT)
+		log_warning(c->session->id, "no-status", KEY_STR("folder", folder), KEY_ERRNO);
 }
 
 static enum progress
@@ -234,10 +261,21 @@ list_step(struct command *c)
 {
 	struct listing *l = c->state;
 
-	for (; l->at < l->folders.count; l->at++) {
+	for (;;) {
+		const struct folder_entry *e;
+
 		if (session_full(c->session) || session_slice_over(c->session))
 			return COMMAND_AGAIN;
-		list_entry(command_out(c), l, &l->folders.entries[l->at]);
+		if (l->status.mailbox != NULL) {
+			if (status_step(&l->status, c->session))
+				status_end(&l->status);
+			continue;
+		}
+		if (l->at == l->folders.count)
+			break;
+		e = &l->folders.entries[l->at++];
+		if (list_entry(command_out(c), l, e) && l->return_status)
+			begin_status(c, l, e->name);
 	}
 	return command_ok(c, NULL, l->lsub ? "LSUB completed." : "LIST completed.");
 }

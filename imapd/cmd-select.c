@@ -1,9 +1,8 @@
-/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE STATUS (RFC 3501 6.3.1, 6.3.2, 6.3.10, 6.4.2,
- * 6.4.3; RFC 3691; RFC 4315). */
+/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE (RFC 3501 6.3.1, 6.3.2, 6.4.2, 6.4.3; RFC 3691;
+ * RFC 4315; CONDSTORE: RFC 7162). */
 #include "imapd/condstore.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
-#include "imapd/quote.h"
 
 #include <errno.h>
 
@@ -159,97 +158,4 @@ cmd_unselect(struct command *c)
 		return COMMAND_DONE;
 	unselect(c->session);
 	return command_ok(c, NULL, "UNSELECT completed.");
-}
-
-/* --- STATUS --- */
-
-enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY,
-	STATUS_UNSEEN, STATUS_HIGHESTMODSEQ, STATUS_ITEMS };
-static const char *const status_names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
-	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ" };
-
-static bool
-take_status_items(struct span *in, bool wanted[STATUS_ITEMS])
-{
-	struct span word;
-
-	if (!span_take(in, '('))
-		return false;
-	do {
-		size_t i = 0;
-
-		if (!imap_take_atom(in, &word))
-			return false;
-		while (i < STATUS_ITEMS && !span_equal_nocase(word, span_str(status_names[i])))
-			i++;
-		if (i == STATUS_ITEMS)
-			return false;
-		wanted[i] = true;
-	} while (imap_take_space(in));
-	return span_take(in, ')');
-}
-
-static uint64_t
-status_number(const struct index *ix, enum status_item item)
-{
-	uint64_t n = 0;
-
-	switch (item) {
-	case STATUS_MESSAGES:
-		return ix->count;
-	case STATUS_RECENT:
-		return ix->count - index_from(ix, ix->recent_from);
-	case STATUS_UIDNEXT:
-		return ix->uidnext;
-	case STATUS_UIDVALIDITY:
-		return ix->uidvalidity;
-	case STATUS_HIGHESTMODSEQ:
-		return ix->modseq;
-	case STATUS_UNSEEN:
-	case STATUS_ITEMS:
-	default:
-		for (size_t i = 0; i < ix->count; i++)
-			n += !(ix->records[i].flags & FLAG_SEEN);
-		return n;
-	}
-}
-
-enum progress
-cmd_status(struct command *c)
-{
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), *out = command_out(c);
-	char folder[MOST_FOLDER_NAME + 1];
-	bool wanted[STATUS_ITEMS] = { false }, first = true;
-	struct mailbox *m;
-
-	if (!command_take_folder(c, folder) || !command_take_space(c))
-		return COMMAND_DONE;
-	if (!take_status_items(&c->args, wanted))
-		return command_bad(c,
-			"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ), or some of these");
-	if (!command_no_more(c))
-		return COMMAND_DONE;
-	if (wanted[STATUS_HIGHESTMODSEQ])
-		condstore_enable(c->session);
-	m = mailbox_open(&c->session->account->store, folder);
-	if (m == NULL)
-		return command_failed(c, "status");
-	folder_name_write(folder, &name);
-	text_add(out, SPAN("* STATUS "));
-	quote_astring(out, text_span(&name));
-	text_add(out, SPAN(" ("));
-	for (size_t i = 0; i < STATUS_ITEMS; i++) {
-		if (!wanted[i])
-			continue;
-		if (!first)
-			text_add_byte(out, ' ');
-		first = false;
-		text_add_str(out, status_names[i]);
-		text_add_byte(out, ' ');
-		text_add_number(out, status_number(&m->index, (enum status_item)i));
-	}
-	text_add(out, SPAN(")\r\n"));
-	text_clear(&name);
-	mailbox_release(&m);
-	return command_ok(c, NULL, "STATUS completed.");
 }

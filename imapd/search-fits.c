@@ -124,6 +124,10 @@ fits(struct candidate *m, const struct search_key *key)
 	case KEY_DAY_ON:
 	case KEY_DAY_SINCE:
 		return fits_day(m, key);
+	case KEY_OLDER:
+		return know(m, FACT_DATE) && m->record.date <= key->moment;
+	case KEY_YOUNGER:
+		return know(m, FACT_DATE) && m->record.date >= key->moment;
 	case KEY_LARGER:
 		return know(m, FACT_SIZE) && m->record.vsize > key->size;
 	case KEY_SMALLER:

@@ -7,10 +7,11 @@
 #include "imapd/imap-parse.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 enum { COST_RECORD, COST_FACTS, COST_HEADER, COST_BODY };
 
-enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET, MODSEQ };
+enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET, MODSEQ, INTERVAL };
 
 static const struct {
 	const char *word;
@@ -47,6 +48,8 @@ static const struct {
 	{ "BEFORE",     KEY_DAY_BEFORE,  COST_FACTS,  DAY,              0, 0, NULL },
 	{ "ON",         KEY_DAY_ON,      COST_FACTS,  DAY,              0, 0, NULL },
 	{ "SINCE",      KEY_DAY_SINCE,   COST_FACTS,  DAY,              0, 0, NULL },
+	{ "OLDER",      KEY_OLDER,       COST_FACTS,  INTERVAL,         0, 0, NULL },
+	{ "YOUNGER",    KEY_YOUNGER,     COST_FACTS,  INTERVAL,         0, 0, NULL },
 	{ "LARGER",     KEY_LARGER,      COST_FACTS,  SIZE,             0, 0, NULL },
 	{ "SMALLER",    KEY_SMALLER,     COST_FACTS,  SIZE,             0, 0, NULL },
 	{ "SENTBEFORE", KEY_SENT_BEFORE, COST_HEADER, DAY,              0, 0, NULL },
@@ -167,6 +170,18 @@ take_modseq(struct parser *p, struct search_key *key)
 	return imap_take_modseq(&p->in, &key->modseq);
 }
 
+/* RFC 5032: seconds before now; nz-number. */
+static bool
+take_interval(struct parser *p, struct search_key *key)
+{
+	uint32_t seconds;
+
+	if (!imap_take_space(&p->in) || !imap_take_number(&p->in, &seconds) || seconds == 0)
+		return false;
+	key->moment = (int64_t)time(NULL) - seconds;
+	return true;
+}
+
 static bool
 take_argument(struct parser *p, struct search_key *key, enum argument argument)
 {
@@ -182,6 +197,8 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 	case SIZE:
 		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) ||
 			wrong(p, "a size in octets");
+	case INTERVAL:
+		return take_interval(p, key) || wrong(p, "a number of seconds, not 0");
 	case MODSEQ:
 		return take_modseq(p, key) ||
 			wrong(p, "a modification sequence, with or without entry and type");

@@ -1,5 +1,6 @@
 /*
- * search - the keys of SEARCH (RFC 3501 6.4.4; MODSEQ: RFC 7162) as a tree, and whether a message fits it.
+ * search - the keys of SEARCH (RFC 3501 6.4.4; MODSEQ: RFC 7162; OLDER and YOUNGER:
+ * RFC 5032) as a tree, and whether a message fits it.
  */
 #ifndef VALIJA_IMAPD_SEARCH_H
 #define VALIJA_IMAPD_SEARCH_H
@@ -16,6 +17,7 @@ enum key_kind {
 	KEY_DAY_BEFORE, KEY_DAY_ON, KEY_DAY_SINCE, KEY_LARGER, KEY_SMALLER,
 	KEY_SENT_BEFORE, KEY_SENT_ON, KEY_SENT_SINCE, KEY_FIELD,
 	KEY_BODY, KEY_TEXT, KEY_MODSEQ,
+	KEY_OLDER, KEY_YOUNGER,
 };
 
 struct search_key {
@@ -30,6 +32,7 @@ struct search_key {
 	int32_t day;
 	uint32_t size;
 	uint64_t modseq;
+	int64_t moment;              /* KEY_OLDER, KEY_YOUNGER: seconds, UTC */
 	struct number_set set;
 };
 

@@ -216,6 +216,13 @@ session_flush(struct session *s)
 	}
 }
 
+void
+session_capabilities_write(const struct session *s, struct text *out)
+{
+	text_add(out, SPAN(CAPABILITIES " APPENDLIMIT="));    /* RFC 7889 section 2 */
+	text_add_number(out, s->account->daemon.settings->message_size_bytes);
+}
+
 struct session *
 session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input,
 	struct span ip,
@@ -238,7 +245,9 @@ session_new(struct account *account, uint64_t id, int fd, struct span tag, struc
 	if (s->readable == NULL || s->writable == NULL || s->turn == NULL || s->silence == NULL)
 		abort();
 	text_add(&s->out, tag);
-	text_add(&s->out, SPAN(" OK [CAPABILITY " CAPABILITIES "] "));
+	text_add(&s->out, SPAN(" OK [CAPABILITY "));
+	session_capabilities_write(s, &s->out);
+	text_add(&s->out, SPAN("] "));
 	text_add(&s->out, verb);
 	text_add(&s->out, SPAN(" completed, logged in.\r\n"));
 	imap_input_add(&s->input, input);

@@ -53,6 +53,8 @@ struct session {
 struct session *session_new(struct account *account, uint64_t id, int fd, struct span tag,
 	struct span input, struct span ip,
 	struct span verb);
+/* Appends CAPABILITIES and what depends on settings. */
+void session_capabilities_write(const struct session *s, struct text *out);
 /* Says BYE and closes when it is sent. `text` may begin with a response code. */
 void session_bye(struct session *s, const char *text);
 /* The client is gone, or must be cut off. */
@@ -78,6 +80,6 @@ bool session_slice_over(const struct session *s);
 
 #define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
 	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE ESEARCH SEARCHRES " \
-	"CONDSTORE"
+	"CONDSTORE STATUS=SIZE LIST-STATUS WITHIN"
 
 #endif
