@@ -85,7 +85,8 @@ answer_number(const struct command *c, size_t number)
 	return c->verb->when & BY_UID ? view_uid(c->session->view, number) : (uint32_t)number;
 }
 
-/* SAVE and MODSEQ are about what MIN and MAX tell, when neither ALL nor COUNT is there (RFC 5182 2.1). */
+/* SAVE and MODSEQ are about what MIN and MAX tell, when neither ALL nor COUNT is
+ * there (RFC 5182 2.1, RFC 4731 3.2). */
 static bool
 ends_only(const struct searching *s)
 {

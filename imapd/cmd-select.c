@@ -1,5 +1,5 @@
-/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE (RFC 3501 6.3.1, 6.3.2, 6.4.2, 6.4.3; RFC 3691;
- * RFC 4315; CONDSTORE: RFC 7162). */
+/* cmd-select - SELECT EXAMINE CLOSE UNSELECT EXPUNGE (RFC 3501 6.3.1, 6.3.2, 6.4.2, 6.4.3;
+ * RFC 3691; RFC 4315; CONDSTORE: RFC 7162). */
 #include "imapd/condstore.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
