@@ -4,7 +4,8 @@
  * The journal begins with a header of JOURNAL_HEADER bytes: "VALIJAJ1", u32 byte order 0x01020304,
  * u32 version, u32 uidvalidity, u32 0, the mailbox id, u64 seconds when it was made, u32 CRC32C of
  * all that; zeros. Then records: u32 length of the payload, u32 CRC32C of the payload; payload: u8
- * kind, fields.
+ * kind, fields. Behind the last record zeros up to the end of the file. The whole is described in
+ * valija-index(5).
  */
 #ifndef VALIJA_IMAPD_INDEX_RECORD_H
 #define VALIJA_IMAPD_INDEX_RECORD_H

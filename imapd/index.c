@@ -24,6 +24,10 @@
 #define COMPACT_TIMES 3
 #define LEAST_ADD 52    /* bytes that an ADD takes at least */
 #define RESYNC_MOST ((size_t)64 * 1024 * 1024)
+/* How far ahead of its records a journal's file is filled with zeros: half as long again, in whole
+ * blocks, so that a small one takes no block more than it must. */
+#define AHEAD_BLOCK 4096u
+#define AHEAD_MOST (1024u * 1024)
 
 size_t
 index_from(const struct index *ix, uint32_t uid)
@@ -91,8 +95,17 @@ find_next_record(struct span in)
 	return in.len;
 }
 
+/* Without the zeros at its end. */
+static struct span
+without_zeros(struct span in)
+{
+	while (in.len > 0 && in.at[in.len - 1] == 0)
+		in.len--;
+	return in;
+}
+
 /* Applies all records; returns how many bytes are good from the front. Damage in the middle is
- * skipped. */
+ * skipped; zeros up to the end were written ahead, and are none. */
 static size_t
 replay(struct index *ix, struct span in)
 {
@@ -108,9 +121,11 @@ replay(struct index *ix, struct span in)
 			continue;
 		}
 		skip = find_next_record(in);
-		ix->damaged += skip;
-		if (skip == in.len)
+		if (skip == in.len) {
+			ix->damaged += without_zeros(in).len;
 			break;
+		}
+		ix->damaged += skip;
 		in = span_part(in, skip, SIZE_MAX);
 	}
 	return (size_t)(in.at - start);
@@ -163,6 +178,7 @@ read_journal(struct index *ix)
 	unsigned char *bytes;
 	ssize_t got;
 	size_t good;
+	bool torn;
 	unsigned char id[MAILBOX_ID_BYTES];
 
 	if (fstat(ix->journal, &st) < 0)
@@ -179,9 +195,11 @@ read_journal(struct index *ix)
 	}
 	good = JOURNAL_HEADER + replay(ix, span_of(bytes + JOURNAL_HEADER,
 		(size_t)got - JOURNAL_HEADER));
+	torn = without_zeros(span_of(bytes + good, (size_t)got - good)).len > 0;
 	free(bytes);
 	ix->journal_size = good;
-	if (good < (size_t)got && ftruncate(ix->journal, (off_t)good) < 0)
+	ix->journal_room = torn ? good : (uint64_t)got;
+	if (torn && ftruncate(ix->journal, (off_t)good) < 0)
 		return -1;
 	return 1;
 }
@@ -204,7 +222,7 @@ make_journal(struct index *ix, uint32_t uidvalidity)
 	if (ix->journal >= 0)
 		close(ix->journal);
 	ix->journal = fd;
-	ix->journal_size = JOURNAL_HEADER;
+	ix->journal_size = ix->journal_room = JOURNAL_HEADER;
 	return 0;
 }
 
@@ -296,6 +314,30 @@ pwrite_all(int fd, struct span bytes, uint64_t at)
 	return 0;
 }
 
+/* Zeros ahead of the records, when these have reached the end of the file. Where there is no room
+ * for them the file ends with its records. */
+static void
+write_ahead(struct index *ix)
+{
+	static const unsigned char zeros[16 * 1024];
+	uint64_t ahead = ix->journal_size / 2, end;
+
+	if (ix->journal_size <= ix->journal_room)
+		return;
+	if (ahead > AHEAD_MOST)
+		ahead = AHEAD_MOST;
+	end = (ix->journal_size + ahead + AHEAD_BLOCK - 1) / AHEAD_BLOCK * AHEAD_BLOCK;
+	ix->journal_room = ix->journal_size;
+	while (ix->journal_room < end) {
+		uint64_t left = end - ix->journal_room;
+		size_t piece = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+
+		if (pwrite_all(ix->journal, span_of(zeros, piece), ix->journal_room) < 0)
+			break;
+		ix->journal_room += piece;
+	}
+}
+
 int
 index_commit(struct index *ix, struct change *c)
 {
@@ -320,10 +362,12 @@ index_commit(struct index *ix, struct change *c)
 		saved = errno;
 		if (ftruncate(ix->journal, (off_t)ix->journal_size) < 0)
 			log_error(0, "journal-not-cut", KEY_ERRNO);
+		ix->journal_room = ix->journal_size;
 		errno = saved;
 		return -1;
 	}
 	ix->journal_size += all.len;
+	write_ahead(ix);
 	if (!c->lazy)
 		ix->unsynced = true;
 	while (all.len > 0 && record_take(&all, &payload)) {
@@ -423,7 +467,7 @@ index_compact(struct index *ix)
 	close(ix->journal);
 	ix->journal = fd;
 	fd = -1;
-	ix->journal_size = JOURNAL_HEADER + present.len;
+	ix->journal_size = ix->journal_room = JOURNAL_HEADER + present.len;
 	ix->unsynced = false;
 	result = 0;
 out:

@@ -4,9 +4,13 @@
  *
  * In memory: an array of fixed-size records in ascending order of UID. On disk:
  * Maildir/valija/ID/journal, a header and records that are only ever appended, each with its length
- * and CRC32C (index-record.c describes them). Memory is always the journal replayed: a change is
- * first written, then applied by the function that replays it. index_sync makes what was written
- * durable; nothing is acknowledged to a client before that.
+ * and CRC32C (index-record.h and valija-index(5) describe them). Memory is always the journal
+ * replayed: a change is first written, then applied by the function that replays it. index_sync
+ * makes what was written durable; nothing is acknowledged to a client before that.
+ *
+ * The file is longer than its records: zeros are written ahead of them, so that what is appended
+ * falls into blocks that the file has already, and fdatasync need not write its size and its block
+ * map each time. Zeros are no record.
  *
  * A torn or damaged tail is cut at the last whole record; damage further up is skipped, and what
  * stood there is learned anew from the Maildir. UIDs are never given twice, not even then.
@@ -63,7 +67,8 @@ struct index {
 
 	int directory;                   /* valija/ID, owned */
 	int journal;                     /* owned */
-	uint64_t journal_size;
+	uint64_t journal_size;           /* of its records; zeros may follow, up to journal_room */
+	uint64_t journal_room;           /* bytes of the file */
 	/* something was written that must be durable before it is acknowledged */
 	bool unsynced;
 	/* bytes skipped or cut at loading: the mailbox must be looked through */

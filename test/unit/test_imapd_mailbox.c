@@ -206,29 +206,47 @@ write_journal(struct place *p, const unsigned char *bytes, size_t len)
 	close(fd);
 }
 
+/* Where the records end: the zeros behind them are written ahead. (The last record of fill() ends
+ * with a UID, of which three bytes are zeros.) */
+static size_t
+records_end(const unsigned char *bytes, size_t len)
+{
+	while (len > 0 && bytes[len - 1] == 0)
+		len--;
+	return len + 3;
+}
+
 /* Wherever it is torn: what is before stays, UIDs that were given do not come again, and it can be
  * written to. */
 static void
-test_index_torn_at_every_byte(void **state)
+torn_at_every_byte(struct place *p, bool zeros_behind)
 {
-	struct place *p = *state;
-	unsigned char *bytes;
+	unsigned char *bytes, *torn;
 	struct index ix;
-	size_t len, last_count = 0;
+	size_t size, len, last_count = 0;
 
 	assert_int_equal(open_index(p, &ix, 77), 0);
 	fill(&ix);
+	size = ix.journal_size;
 	index_close(&ix);
 	len = read_journal(p, &bytes);
-	for (size_t cut = JOURNAL_HEADER; cut <= len; cut++) {
+	assert_true(len > size);                /* zeros ahead */
+	assert_int_equal(records_end(bytes, len), size);
+	torn = malloc(len);
+	for (size_t cut = JOURNAL_HEADER; cut <= size; cut++) {
 		uint32_t uid;
 
-		write_journal(p, bytes, cut);
+		memset(torn, 0, len);
+		memcpy(torn, bytes, cut);
+		write_journal(p, torn, zeros_behind ? len : cut);
 		assert_int_equal(open_index(p, &ix, 99), 0);
 		assert_int_equal(ix.uidvalidity, 77);
 		assert_true(ix.count <= 3);
-		if (cut == len)
+		if (cut == size) {
 			check_filled(&ix);
+			assert_int_equal(ix.damaged, 0);
+			assert_int_equal(ix.journal_size, size);
+		}
 		uid = ix.uidnext;
 		add(&ix, "after", 0);
 		assert_int_equal(ix.records[ix.count - 1].uid, uid);
@@ -245,6 +263,55 @@ test_index_torn_at_every_byte(void **state)
 	assert_int_equal(ix.uidvalidity, 99);
 	index_close(&ix);
 	free(bytes);
+	free(torn);
+}
+
+static void
+test_index_torn_at_every_byte(void **state)
+{
+	torn_at_every_byte(*state, false);
+}
+
+/* The same where the file had its size already, and only the bytes did not come to the disk. */
+static void
+test_index_torn_before_zeros_at_every_byte(void **state)
+{
+	torn_at_every_byte(*state, true);
+}
+
+/* Appending does not change the file's size each time; a journal that was closed goes on in its
+ * zeros. */
+static void
+test_index_writes_zeros_ahead(void **state)
+{
+	struct place *p = *state;
+	uint64_t room, size;
+	unsigned int grown = 0;
+	struct index ix;
+	struct stat st;
+
+	assert_int_equal(open_index(p, &ix, 77), 0);
+	fill(&ix);
+	room = ix.journal_room;
+	assert_int_equal(room % 4096, 0);
+	for (int i = 0; i < 2000; i++) {
+		flag(&ix, 1, 1, i % 2 ? CHANGE_ADD : CHANGE_REMOVE, FLAG_FLAGGED, NULL);
+		assert_true(ix.journal_size <= ix.journal_room);
+		assert_true(fstat(ix.journal, &st) == 0 &&
+			(uint64_t)st.st_size == ix.journal_room);
+		grown += ix.journal_room != room;
+		room = ix.journal_room;
+	}
+	assert_true(grown < 15);
+	size = ix.journal_size;
+	index_close(&ix);
+	assert_int_equal(open_index(p, &ix, 77), 0);
+	assert_int_equal(ix.damaged, 0);
+	assert_int_equal(ix.journal_size, size);
+	assert_int_equal(ix.journal_room, room);
+	add(&ix, "after", 0);
+	assert_int_equal(ix.journal_room, room);
+	index_close(&ix);
 }
 
 static void
@@ -259,7 +326,7 @@ test_index_damaged_at_every_byte(void **state)
 	fill(&ix);
 	index_close(&ix);
 	len = read_journal(p, &bytes);
-	for (size_t at = JOURNAL_HEADER; at < len; at++) {
+	for (size_t at = JOURNAL_HEADER; at < records_end(bytes, len); at++) {
 		bytes[at] ^= 0x55;
 		write_journal(p, bytes, len);
 		bytes[at] ^= 0x55;
@@ -643,6 +710,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_index_comes_back),
 		TEST(test_index_torn_at_every_byte),
+		TEST(test_index_torn_before_zeros_at_every_byte),
+		TEST(test_index_writes_zeros_ahead),
 		TEST(test_index_damaged_at_every_byte),
 		TEST(test_index_is_compacted),
 		TEST(test_more_keywords_than_letters),
