@@ -253,6 +253,9 @@ maildir_make_standard(int maildir)
 			return -1;
 	if (make_directory(maildir, MAILDIR_PRIVATE) < 0)
 		return -1;
+	/* Our list would hide Courier's, which is taken over with the mail. */
+	if (faccessat(maildir, MAILDIR_COURIER_SUBSCRIPTIONS, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
 	return write_once(
 		maildir, MAILDIR_SUBSCRIPTIONS, SPAN("Drafts\nSent\nTrash\nJunk\nArchive\n"));
 }

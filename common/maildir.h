@@ -18,6 +18,8 @@
 #define MAILDIR_MOST_NAME 255
 #define MAILDIR_PRIVATE "valija"     /* Maildir/valija/: indexes; no dot, so no folder to others */
 #define MAILDIR_SUBSCRIPTIONS "subscriptions"  /* folder names without the first dot, one a line (as Dovecot) */
+/* Courier's, with "INBOX." before each name: read while there is none of ours. */
+#define MAILDIR_COURIER_SUBSCRIPTIONS "courierimapsubscribed"
 
 struct maildir_name {
 	char str[MAILDIR_MOST_NAME + 1];
@@ -34,7 +36,8 @@ int maildir_open(int root, const char *path, bool make);
 /* Makes cur, new, tmp and (for a folder, name begins with '.') the maildirfolder marker in
  * directory `name` below `parent`; fine when they exist. Durable. 0 or -1. */
 int maildir_make(int parent, const char *name);
-/* The folders that a new user gets beside INBOX: .Drafts .Sent .Trash .Junk .Archive, subscribed, and MAILDIR_PRIVATE. */
+/* The folders that a new user gets beside INBOX: .Drafts .Sent .Trash .Junk .Archive, subscribed
+ * (unless there is a list of subscriptions, ours or Courier's), and MAILDIR_PRIVATE. */
 int maildir_make_standard(int maildir);
 
 /* A file to write a message into, in maildir's tmp/, without a name if the file system allows.

@@ -274,21 +274,48 @@ mark_children(struct folder_list *list)
 /* --- subscriptions: a name a line, as on disk without its dot; Dovecot's version 2 too --- */
 
 static bool
-read_subscriptions(const struct store *store, struct text *content)
+read_lines(const struct store *store, const char *file, struct text *content)
 {
-	int fd = open_in(store->maildir, MAILDIR_SUBSCRIPTIONS, O_RDONLY, 0);
+	int fd = open_in(store->maildir, file, O_RDONLY, 0);
 	unsigned char piece[8192];
 	off_t at = 0;
 	ssize_t got;
 
 	if (fd < 0)
-		return errno == ENOENT;
+		return false;
 	while ((got = read_at(fd, piece, sizeof(piece), at)) > 0 && !content->failed) {
 		text_add(content, span_of(piece, (size_t)got));
 		at += got;
 	}
 	close(fd);
+	if (content->failed)
+		errno = EFBIG;
 	return got >= 0 && !content->failed;
+}
+
+/* Courier's list, while there is none of ours: all its names begin with "INBOX.", but for INBOX. */
+static bool
+read_courier_subscriptions(const struct store *store, struct text *content)
+{
+	struct text courier = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE);
+	bool good = read_lines(store, MAILDIR_COURIER_SUBSCRIPTIONS, &courier);
+	struct span in = text_span(&courier), line;
+
+	while (good && span_take_until(&in, '\n', &line)) {
+		(void)span_take_word(&line, SPAN("INBOX."));
+		text_add(content, line);
+		text_add_byte(content, '\n');
+	}
+	text_clear(&courier);
+	return good || errno == ENOENT;
+}
+
+static bool
+read_subscriptions(const struct store *store, struct text *content)
+{
+	if (read_lines(store, MAILDIR_SUBSCRIPTIONS, content))
+		return true;
+	return errno == ENOENT && read_courier_subscriptions(store, content);
 }
 
 /* Takes the next name from the file, as on the wire, into `name` (reset). */

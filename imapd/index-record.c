@@ -226,7 +226,13 @@ static void
 number_payload(unsigned char *payload, void *me)
 {
 	struct numbering *n = me;
+	uint32_t uidnext;
 
+	if (payload[0] == RECORD_STATE) {
+		memcpy(&uidnext, payload + AT_UIDNEXT, 4);
+		if (uidnext > *n->uidnext)
+			*n->uidnext = uidnext;
+	}
 	if (payload[0] == RECORD_ADD) {
 		memcpy(payload + AT_UID, n->uidnext, 4);
 		++*n->uidnext;

@@ -35,9 +35,10 @@ enum record_kind {
 /* keywords: u16 count, u16 numbers; ranges: u32 count, (u32 from, u32 to) ascending */
 
 /* Where modseq and uid stand in the payload of ADD; modseq at the same place in FLAGS and
- * EXPUNGE. */
+ * EXPUNGE. Where uidnext stands in STATE. */
 #define AT_MODSEQ 1
 #define AT_UID 9
+#define AT_UIDNEXT 1
 
 /* Takes one whole record from the front; false when it is torn or damaged. */
 bool record_take(struct span *in, struct span *payload);

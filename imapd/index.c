@@ -204,7 +204,7 @@ read_journal(struct index *ix)
 	return 1;
 }
 
-/* A journal with nothing in it, durable with its name. */
+/* A journal with nothing in it, not named yet. */
 static int
 make_journal(struct index *ix, uint32_t uidvalidity)
 {
@@ -213,9 +213,7 @@ make_journal(struct index *ix, uint32_t uidvalidity)
 	if (fd < 0)
 		return -1;
 	ix->uidvalidity = uidvalidity;
-	if (write_header(ix, fd) < 0 || fsync(fd) < 0 ||
-		renameat(ix->directory, JOURNAL_NEW, ix->directory, JOURNAL_NAME) < 0 ||
-		fsync(ix->directory) < 0) {
+	if (write_header(ix, fd) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -223,6 +221,7 @@ make_journal(struct index *ix, uint32_t uidvalidity)
 		close(ix->journal);
 	ix->journal = fd;
 	ix->journal_size = ix->journal_room = JOURNAL_HEADER;
+	ix->unsynced = ix->unnamed = true;
 	return 0;
 }
 
@@ -243,7 +242,7 @@ open_directory_of(int private, const unsigned char id[MAILBOX_ID_BYTES])
 }
 
 int
-index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES],
+index_open_held(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES],
 	uint32_t (*uidvalidity)(void *me),
 	void *me)
 {
@@ -280,6 +279,23 @@ fail:
 	found = errno;
 	index_close(ix);
 	errno = found;
+	return -1;
+}
+
+int
+index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES],
+	uint32_t (*uidvalidity)(void *me),
+	void *me)
+{
+	int saved;
+
+	if (index_open_held(ix, private, id, uidvalidity, me) < 0)
+		return -1;
+	if (!ix->unnamed || index_sync(ix) == 0)
+		return 0;
+	saved = errno;
+	index_close(ix);
+	errno = saved;
 	return -1;
 }
 
@@ -386,7 +402,10 @@ index_sync(struct index *ix)
 		return 0;
 	if (fdatasync(ix->journal) < 0)
 		return -1;
-	ix->unsynced = false;
+	if (ix->unnamed && (renameat(ix->directory, JOURNAL_NEW, ix->directory, JOURNAL_NAME) < 0 ||
+		fsync(ix->directory) < 0))
+		return -1;
+	ix->unsynced = ix->unnamed = false;
 	return 0;
 }
 

@@ -71,6 +71,7 @@ struct index {
 	uint64_t journal_room;           /* bytes of the file */
 	/* something was written that must be durable before it is acknowledged */
 	bool unsynced;
+	bool unnamed;                    /* the journal is new, and named by the next index_sync */
 	/* bytes skipped or cut at loading: the mailbox must be looked through */
 	uint64_t damaged;
 };
@@ -81,6 +82,12 @@ int index_open(struct index *ix, int private, const unsigned char id[MAILBOX_ID_
 	uint32_t (*uidvalidity)(void *me),
 	void *me);
 void index_close(struct index *ix);
+/* The same, but a journal that had to be made gets its name, and is a journal, only with the next
+ * index_sync: whatever must be in it from its first moment on is committed before. `unnamed` tells.
+ */
+int index_open_held(struct index *ix, int private, const unsigned char id[MAILBOX_ID_BYTES],
+	uint32_t (*uidvalidity)(void *me),
+	void *me);
 /* fdatasync when something waits for it. 0 or -1 with errno: then nothing may be acknowledged. */
 int index_sync(struct index *ix);
 /* Writes the journal anew when most of it is history. 0 (also when there was no need) or -1; the
@@ -121,6 +128,7 @@ void change_facts(struct change *c, const struct index_record *r);
 void change_letters(struct change *c, uint32_t uid, uint8_t letters, uint32_t lower);
 void change_stamps(struct change *c, struct index_stamp in_new, struct index_stamp in_cur,
 	bool good);
+/* What is added behind a higher uidnext in the same change has its UIDs from there on. */
 void change_state(struct change *c, uint32_t uidnext, uint64_t modseq, uint32_t recent_from);
 void change_inode(struct change *c, uint64_t inode);
 /* Writes and applies. 0; -1 with errno (nothing was changed; EOVERFLOW: no UIDs are left). `c` is

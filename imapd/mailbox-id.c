@@ -98,7 +98,7 @@ mailbox_id(struct store *store, int directory, unsigned char id[MAILBOX_ID_BYTES
 	case 1:
 		return 0;
 	case 0:
-		return mailbox_id_renew(store, directory, id);
+		return mailbox_id_renew(store, directory, id) < 0 ? -1 : 1;
 	default:
 		return -1;
 	}
@@ -145,31 +145,51 @@ mailbox_id_elsewhere(struct store *store, const char *folder,
 	return found;
 }
 
-uint32_t
-store_new_uidvalidity(void *me)
+static uint32_t
+read_uidvalidity(const struct store *store)
 {
-	struct store *store = me;
 	unsigned char digits[16];
-	struct text content = TEXT_UP_TO(16);
 	struct span in;
-	uint64_t last = 0, now = (uint64_t)time(NULL);
+	uint64_t last;
 	int fd = open_in(store->private, UIDVALIDITY_FILE, O_RDONLY, 0);
+	ssize_t got;
 
-	if (fd >= 0) {
-		ssize_t got = read_at(fd, digits, sizeof(digits), 0);
+	if (fd < 0)
+		return 0;
+	got = read_at(fd, digits, sizeof(digits), 0);
+	close(fd);
+	in = span_of(digits, got < 0 ? 0 : (size_t)got);
+	return span_take_number(&in, UINT32_MAX - 1, &last) ? (uint32_t)last : 0;
+}
 
-		close(fd);
-		in = span_of(digits, got < 0 ? 0 : (size_t)got);
-		if (!span_take_number(&in, UINT32_MAX - 1, &last))
-			last = 0;
-	}
-	if (now <= last || now > UINT32_MAX - 1)
-		now = last + 1;
-	text_add_number(&content, now);
+static void
+write_uidvalidity(struct store *store, uint64_t last)
+{
+	struct text content = TEXT_UP_TO(16);
+
+	text_add_number(&content, last);
 	text_add_byte(&content, '\n');
 	/* Were it not written, only mailboxes made in the same second as an earlier one of the same
 	 * name could suffer. */
 	(void)store_write_file(store, store->private, UIDVALIDITY_FILE, text_span(&content), true);
 	text_clear(&content);
+}
+
+uint32_t
+store_new_uidvalidity(void *me)
+{
+	struct store *store = me;
+	uint64_t last = read_uidvalidity(store), now = (uint64_t)time(NULL);
+
+	if (now <= last || now > UINT32_MAX - 1)
+		now = last + 1;
+	write_uidvalidity(store, now);
 	return (uint32_t)now;
+}
+
+void
+store_note_uidvalidity(struct store *store, uint32_t uidvalidity)
+{
+	if (uidvalidity > read_uidvalidity(store) && uidvalidity < UINT32_MAX)
+		write_uidvalidity(store, uidvalidity);
 }

@@ -29,6 +29,7 @@
 
 struct arrival {
 	uint64_t when;           /* the number that the name begins with */
+	uint32_t uid;            /* that another server gave it, or 0 */
 	bool from_new;
 	uint8_t letters;
 	uint32_t lower;
@@ -98,7 +99,7 @@ add_arrival(struct scan *s, const struct mail_name *parts, bool from_new)
 		s->arrivals = must_realloc(s->arrivals, s->room * sizeof(*s->arrivals));
 	}
 	a = &s->arrivals[s->count++];
-	*a = (struct arrival){ 0, from_new, parts->letters, parts->lower, must_copy(parts->base) };
+	*a = (struct arrival){ 0, 0, from_new, parts->letters, parts->lower, must_copy(parts->base) };
 	if (!span_take_number(&digits, UINT64_MAX, &a->when))
 		a->when = UINT64_MAX;
 }
@@ -304,13 +305,15 @@ scan_cur(struct scan *s, size_t moved, bool again)
 	return 0;
 }
 
-/* Files that others put into cur/ come before those that we took from new/: only these are
- * \Recent. */
+/* Those whose UIDs are known come first. Files that others put into cur/ come before those that we
+ * took from new/: only these are \Recent. */
 static int
 arrival_order(const void *a, const void *b)
 {
 	const struct arrival *x = a, *y = b;
 
+	if (x->uid != y->uid)
+		return x->uid - 1 < y->uid - 1 ? -1 : 1;      /* 0 is last */
 	if (x->from_new != y->from_new)
 		return x->from_new ? 1 : -1;
 	if (x->when != y->when)
@@ -318,34 +321,104 @@ arrival_order(const void *a, const void *b)
 	return strcmp(x->base, y->base);
 }
 
-/* New messages get their records. This is where UIDs that another program gave would be taken
- * over. */
+/* Looks up which UIDs another server gave; two names never get one. */
+static void
+take_uids(struct scan *s, const struct takeover *t)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		struct arrival *a = &s->arrivals[i];
+
+		a->uid = takeover_uid(t, span_str(a->base));
+		a->from_new = a->from_new && a->uid == 0;
+	}
+	if (s->count > 0)
+		qsort(s->arrivals, s->count, sizeof(*s->arrivals), arrival_order);
+	for (size_t i = s->count; i-- > 1;) {
+		struct arrival *a = &s->arrivals[i];
+
+		if (a->uid == a[-1].uid && strcmp(a->base, a[-1].base) != 0)
+			a->uid = 0;
+	}
+}
+
+/* The keywords that it had there. False: there are none. */
+static bool
+take_keywords(struct scan *s, const struct arrival *a, struct keyword_bits *bits)
+{
+	struct span names[KEYWORD_LETTERS + MOST_KEYWORDS];
+	size_t count = takeover_keywords(s->m->takeover, span_str(a->base), a->lower, names);
+
+	*bits = (struct keyword_bits){ { 0 } };
+	for (size_t i = 0; i < count; i++) {
+		int number = index_keyword(&s->m->index, names[i], true);
+
+		if (number == NO_KEYWORD)
+			log_warning(0, "keyword-not-taken-over", KEY_STR("folder", s->m->folder),
+				KEY_SPAN("keyword", names[i]));
+		else
+			bits->word[number / 64] |= (uint64_t)1 << (number % 64);
+	}
+	return count > 0;
+}
+
+static void
+add_message(struct scan *s, const struct arrival *a)
+{
+	struct index_record r = { .date = UNKNOWN_DATE };
+	struct keyword_bits bits;
+	struct mail_name parts;
+	bool marked = s->m->takeover != NULL && take_keywords(s, a, &bits);
+
+	mail_name_split(span_str(a->base), &parts);
+	r.size = parts.has_size ? parts.size : UNKNOWN_SIZE;
+	r.vsize = parts.has_vsize ? parts.vsize : UNKNOWN_SIZE;
+	r.letters = a->letters;
+	r.lower = a->lower;
+	r.flags = flags_of_letters(a->letters);
+	change_add(&s->change, &r, span_str(a->base), marked ? &bits : NULL);
+}
+
+/* *uid, the next to be given, at least `least`. */
+static void
+raise_uid(struct scan *s, uint32_t *uid, uint32_t least)
+{
+	if (*uid >= least)
+		return;
+	*uid = least;
+	change_state(&s->change, least, s->m->index.modseq, 0);
+}
+
+/* New messages get their records; UIDs that another program gave are taken over, and what it did
+ * not know comes behind all that it gave. */
 static void
 take_arrivals(struct scan *s)
 {
-	uint32_t old_next = s->m->index.uidnext, not_recent = 0;
+	const struct takeover *t = s->m->takeover;
+	uint32_t old_next = s->m->index.uidnext, uid = old_next, recent = 0;
 
-	if (s->count == 0)
+	if (s->count == 0 && t == NULL)
 		return;
-	qsort(s->arrivals, s->count, sizeof(*s->arrivals), arrival_order);
+	if (t != NULL)
+		take_uids(s, t);
+	if (s->count > 0)
+		qsort(s->arrivals, s->count, sizeof(*s->arrivals), arrival_order);
 	for (size_t i = 0; i < s->count; i++) {
 		const struct arrival *a = &s->arrivals[i];
-		struct index_record r = { .date = UNKNOWN_DATE };
-		struct mail_name parts;
 
 		if (i > 0 && strcmp(a->base, s->arrivals[i - 1].base) == 0)
 			continue;
-		mail_name_split(span_str(a->base), &parts);
-		r.size = parts.has_size ? parts.size : UNKNOWN_SIZE;
-		r.vsize = parts.has_vsize ? parts.vsize : UNKNOWN_SIZE;
-		r.letters = a->letters;
-		r.lower = a->lower;
-		r.flags = flags_of_letters(a->letters);
-		change_add(&s->change, &r, span_str(a->base), NULL);
-		not_recent += !a->from_new;
+		raise_uid(s, &uid, a->uid > 0 || t == NULL ? a->uid : t->uidnext);
+		if (a->from_new && recent == 0)
+			recent = uid;
+		add_message(s, a);
+		uid++;
 	}
-	if (s->m->index.recent_from == old_next && not_recent > 0)
-		change_state(&s->change, old_next, s->m->index.modseq, old_next + not_recent);
+	if (t != NULL)
+		raise_uid(s, &uid, t->uidnext);
+	if (recent == 0)
+		recent = uid;
+	if (s->m->index.recent_from == old_next && recent != old_next)
+		change_state(&s->change, old_next, s->m->index.modseq, recent);
 }
 
 /* What was seen in neither reading is gone. */

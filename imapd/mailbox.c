@@ -5,6 +5,7 @@
 #include "common/beneath.h"
 #include "common/log.h"
 #include "imapd/flags.h"
+#include "imapd/index-record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -228,10 +229,28 @@ settle_identity(struct mailbox *m)
 	return result;
 }
 
+/* The UIDVALIDITY of a journal that has to be made. A folder that never had an id of ours takes
+ * over what another server knew; so does one whose first opening was cut short. Not one whose journal
+ * was lost: the other server's lists know nothing of the UIDs that we have given since. */
+static uint32_t
+uidvalidity_at_birth(void *me)
+{
+	struct mailbox *m = me;
+	struct stat st;
+
+	if (m->id_made || fstatat(m->index.directory, JOURNAL_NEW, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		m->takeover = takeover_new(m->directory, m->folder);
+	if (m->takeover == NULL || m->takeover->uidvalidity == 0)
+		return store_new_uidvalidity(m->store);
+	store_note_uidvalidity(m->store, m->takeover->uidvalidity);
+	return m->takeover->uidvalidity;
+}
+
 static int
 open_parts(struct mailbox *m)
 {
 	unsigned char id[MAILBOX_ID_BYTES];
+	int made;
 
 	m->directory = open_in(m->store->maildir, m->folder[0] == '\0' ? "." : m->folder,
 		O_RDONLY | O_DIRECTORY, 0);
@@ -241,16 +260,22 @@ open_parts(struct mailbox *m)
 	m->new = open_in(m->directory, "new", O_RDONLY | O_DIRECTORY, 0);
 	if (m->cur < 0 || m->new < 0)
 		return -1;
-	if (mailbox_id(m->store, m->directory, id) < 0)
+	made = mailbox_id(m->store, m->directory, id);
+	if (made < 0)
 		return -1;
+	m->id_made = made == 1;
 	watch(m);       /* before anything is looked at: what happens from now on is heard of */
-	if (index_open(&m->index, m->store->private, id, store_new_uidvalidity, m->store) < 0)
+	if (index_open_held(&m->index, m->store->private, id, uidvalidity_at_birth, m) < 0)
 		return -1;
 	if (settle_identity(m) < 0)
 		return -1;
 	m->check_cur = m->check_new = m->opening = true;
 	m->names_pending = true;
-	return mailbox_refresh(m);
+	if (mailbox_refresh(m) < 0)
+		return -1;
+	takeover_free(&m->takeover);
+	/* All UIDs that were taken over, or none. */
+	return m->index.unnamed ? mailbox_durable(m) : 0;
 }
 
 static void
@@ -284,6 +309,7 @@ mailbox_free(struct mailbox *m)
 	mailbox_unlink(m);
 	index_close(&m->index);
 	name_table_clear(&m->names);
+	takeover_free(&m->takeover);
 	if (m->cur >= 0)
 		close(m->cur);
 	if (m->new >= 0)

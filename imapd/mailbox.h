@@ -14,6 +14,7 @@
 #include "common/maildir.h"
 #include "imapd/index.h"
 #include "imapd/name-table.h"
+#include "imapd/takeover.h"
 
 #define MOST_FOLDER_NAME 200         /* bytes of a folder's name on disk */
 #define MOST_QUIET_MAILBOXES 8       /* kept open though nobody looks at them */
@@ -38,12 +39,14 @@ struct mailbox {
 	int directory, cur, new;
 	struct index index;
 	struct name_table names;
+	struct takeover *takeover;   /* what another server knew, while it is opened first */
 	int watch_cur, watch_new;    /* -1: not watched */
 	bool check_cur, check_new;   /* something happened there */
 	/* the directories' times tell whether something did while nobody watched */
 	bool opening;
 	/* names in cur/ must be durable before anything is acknowledged */
 	bool cur_unsynced;
+	bool id_made;                /* it had no id of ours until it was opened */
 	bool names_pending;          /* some file names do not say yet what the flags are */
 	uint32_t names_from;         /* where mailbox_follow_names goes on */
 	/* files are being put in whose records are not committed yet */
@@ -66,6 +69,8 @@ void store_close_quiet(struct store *store, unsigned int keep);
 struct mailbox *store_find(const struct store *store, const char *folder);
 /* A new UIDVALIDITY: greater than every earlier one of this user (RFC 3501 2.3.1.1). */
 uint32_t store_new_uidvalidity(void *store);
+/* One that was not made here: new ones will be greater. */
+void store_note_uidvalidity(struct store *store, uint32_t uidvalidity);
 
 /* The mailbox in `folder`, refreshed; to be released. NULL with errno: ENOENT when there is no such
  * folder. */
@@ -95,7 +100,7 @@ int mailbox_expunge(struct mailbox *m, const struct number_ranges *uids);
 
 /* --- mailbox-id.c --- */
 
-/* The id of the folder `directory`, made if it has none. 0 or -1. */
+/* The id of the folder `directory`, made if it has none. 0, 1 when it was made, or -1. */
 int mailbox_id(struct store *store, int directory, unsigned char id[MAILBOX_ID_BYTES]);
 /* Gives it another. */
 int mailbox_id_renew(struct store *store, int directory, unsigned char id[MAILBOX_ID_BYTES]);
