@@ -38,15 +38,20 @@ free_port_base() {
 }
 
 new_instance() {
-	base=$(free_port_base)
-	# An instance that was only half made has no password file: begin anew.
-	rm -rf "$dir"
-	"$valija" init --dir "$dir" --hostname localhost --domain "$domain" --port-base "$base"
+	# Nothing is ever removed: what an instance holds may be somebody's mail.
+	if [ -e "$dir/etc/valija.conf" ]; then
+		"$valija" init --dir "$dir"
+	else
+		"$valija" init --dir "$dir" --hostname localhost --domain "$domain" \
+			--port-base "$(free_port_base)"
+	fi
 	umask 077
 	od -An -N12 -tx1 /dev/urandom | tr -d ' \n' >"$dir/.demo-password"
 	echo >>"$dir/.demo-password"
 	chmod 600 "$dir/.demo-password"
-	"$valija" --dir "$dir" user add "$user" --stdin <"$dir/.demo-password"
+	what=add
+	if "$valija" --dir "$dir" user list | grep -qxF "$user"; then what=passwd; fi
+	"$valija" --dir "$dir" user "$what" "$user" --stdin <"$dir/.demo-password"
 	mv "$dir/.demo-password" "$password_file"
 	umask 022
 	fresh=1
