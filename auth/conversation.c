@@ -18,7 +18,7 @@
 
 #define TICKET_SIZE 16
 
-enum state { CHALLENGED, CHECKING, DELAYED };
+enum state { CHALLENGED, HELD, CHECKING, DELAYED };
 
 struct key {
 	const struct channel *from;
@@ -227,7 +227,7 @@ right(struct conversation *c)
 		}
 		told.ticket = span_of(ticket, sizeof(ticket));
 	}
-	delays_right(c->auth->delays, text_span(&c->login.key));
+	delays_right(c->auth->delays, span_str(c->ip), text_span(&c->login.key));
 	log_info(c->session, "auth-ok", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name),
 		KEY_SPAN("user", text_span(&c->login.key)));
@@ -281,6 +281,42 @@ check(struct conversation *c)
 		later(c, "too many passwords wait to be verified");
 }
 
+static void
+on_hold_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct conversation *c = arg;
+
+	(void)fd;
+	(void)what;
+	event_free(c->delay);
+	c->delay = NULL;
+	check(c);
+}
+
+/* Who hung up on the penalty of an earlier failure waits for its end now, before the password is
+ * looked at; a crowd of tries is sent away. */
+static void
+hold_or_check(struct conversation *c)
+{
+	struct auth *a = c->auth;
+	struct timeval wait = {0, 0};
+
+	wait.tv_sec = delays_hold(
+		a->delays, span_str(c->ip), text_span(&c->login.key), seconds());
+	if (wait.tv_sec == 0 || a->daemon.leaving) {
+		check(c);
+		return;
+	}
+	if ((uint64_t)wait.tv_sec > 2 * a->daemon.settings->auth_delay_most_seconds) {
+		later(c, "too many tries of one user from one address");
+		return;
+	}
+	c->state = HELD;
+	c->delay = evtimer_new(a->daemon.base, on_hold_over, c);
+	if (c->delay == NULL || evtimer_add(c->delay, &wait) < 0)
+		later(c, "no timer");
+}
+
 /* From the words of a client to a key and a prepared password. */
 static void
 identify(struct conversation *c, const struct claim *claim)
@@ -305,7 +341,7 @@ identify(struct conversation *c, const struct claim *claim)
 	if (reason != NULL)
 		wrong(c, reason);
 	else
-		check(c);
+		hold_or_check(c);
 }
 
 static void
@@ -470,6 +506,8 @@ conversations_hurry(struct auth *a)
 		 */
 		if (c->state == DELAYED)
 			end(c, AUTH_WRONG);
+		else if (c->state == HELD)
+			end(c, AUTH_LATER);
 		else if (c->state == CHALLENGED)
 			conversation_free(c);
 	}

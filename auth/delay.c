@@ -14,6 +14,7 @@
 struct delays {
 	struct digest_key key;
 	struct recent *addresses, *users;
+	struct recent *pairs; /* when: until which second the penalty runs */
 };
 
 struct delays *
@@ -24,6 +25,7 @@ delays_new(void)
 	digest_key_new(&d->key);
 	d->addresses = recent_new(DELAY_MOST_ADDRESSES);
 	d->users = recent_new(DELAY_MOST_USERS);
+	d->pairs = recent_new(DELAY_MOST_PAIRS);
 	return d;
 }
 
@@ -34,14 +36,16 @@ delays_free(struct delays **d)
 		return;
 	recent_free(&(*d)->addresses);
 	recent_free(&(*d)->users);
+	recent_free(&(*d)->pairs);
 	free(*d);
 	*d = NULL;
 }
 
-/* The part of an address that one client cannot change at will. */
+/* The part of an address that one client cannot change at will, and `user` where there is one. */
 static struct digest
-digest_of_ip(const struct delays *d, struct span ip)
+digest_of_ip(const struct delays *d, struct span ip, struct span user)
 {
+	struct span parts[2];
 	struct in6_addr six;
 	char text[MOST_IP + 1];
 
@@ -52,7 +56,9 @@ digest_of_ip(const struct delays *d, struct span ip)
 		else
 			ip = span_of(six.s6_addr, PREFIX_BYTES);
 	}
-	return digest_of(&d->key, &ip, 1);
+	parts[0] = ip;
+	parts[1] = user;
+	return digest_of(&d->key, parts, user.len > 0 ? 2 : 1);
 }
 
 static uint32_t
@@ -75,19 +81,40 @@ uint32_t
 delays_failed(struct delays *d, struct span ip, struct span user, uint64_t now, uint32_t first,
 	uint32_t most)
 {
-	struct digest of_ip = digest_of_ip(d, ip);
+	struct digest of_ip = digest_of_ip(d, ip, SPAN_NONE);
 	struct digest of_user = digest_of(&d->key, &user, 1);
+	struct digest of_pair = digest_of_ip(d, ip, user);
 	uint32_t a = cost(d->addresses, &of_ip, now, first, most), b = 0;
 
-	if (user.len > 0)
-		b = cost(d->users, &of_user, now, first, most);
-	return a > b ? a : b;
+	if (user.len == 0)
+		return a;
+	b = cost(d->users, &of_user, now, first, most);
+	if (a < b)
+		a = b;
+	recent_touch(d->pairs, &of_pair)->when = now + a;
+	return a;
+}
+
+uint32_t
+delays_hold(struct delays *d, struct span ip, struct span user, uint64_t now)
+{
+	struct digest of_pair = digest_of_ip(d, ip, user);
+	struct recent_mark *mark = recent_find(d->pairs, &of_pair);
+	uint32_t hold;
+
+	if (mark == NULL || mark->when <= now)
+		return 0;
+	hold = (uint32_t)(mark->when - now);
+	mark->when++; /* the one behind this one waits a second longer */
+	return hold;
 }
 
 void
-delays_right(struct delays *d, struct span user)
+delays_right(struct delays *d, struct span ip, struct span user)
 {
 	struct digest of_user = digest_of(&d->key, &user, 1);
+	struct digest of_pair = digest_of_ip(d, ip, user);
 
 	recent_forget(d->users, &of_user);
+	recent_forget(d->pairs, &of_pair);
 }

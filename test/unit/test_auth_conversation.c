@@ -671,21 +671,33 @@ static void
 failures_wait_and_successes_do_not(void **state)
 {
 	struct world *w = *state;
+	struct passport elsewhere = good_passport(2, SERVICE_IMAPS);
 	double start = now();
 
 	w->settings.auth_delay_seconds = 1;
 	w->settings.auth_delay_most_seconds = 2;
 	ask(w->smtpd, 1, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana@example.org\0wrong"));
 	turn(w);
-	/* Meanwhile others, and the same user, come in at once. */
+	/* Meanwhile others, and the same user from elsewhere, come in at once; */
+	elsewhere.ip = SPAN("192.0.2.99");
+	ask_with(w->login, 2, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret"), true,
+		&elsewhere);
+	assert_int_equal(hear(w->login)->verdict, AUTH_RIGHT);
 	assert_int_equal(
-		verdict_of(w->login, 2, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret")),
+		verdict_of(w->login, 4, SERVICE_IMAPS, "PLAIN", SPAN("\0bob@example.org\0secret")),
 		AUTH_RIGHT);
 	assert_true(now() - start < 0.9);
 	assert_int_equal(w->smtpd->count, 0);
+	/* who might have hung up on the penalty waits for its end, even with the right password: before
+	 * that nobody hears whether it was right. */
+	ask(w->login, 5, SERVICE_IMAPS, "PLAIN", SPAN("\0ana@example.org\0secret"));
+	turn(w);
+	assert_int_equal(w->login->count, w->login->heard);
 	struct told *t = hear(w->smtpd);
 	assert_int_equal(t->verdict, AUTH_WRONG);
 	assert_true(now() - start > 0.9 && now() - start < 1.9);
+	assert_int_equal(hear(w->login)->verdict, AUTH_RIGHT);
+	assert_true(now() - start > 0.9 && now() - start < 2.9);
 	/* Leaving: nobody waits any longer. */
 	ask(w->smtpd, 3, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana@example.org\0wrong"));
 	turn(w);
@@ -740,6 +752,7 @@ a4_aborts_leave_nothing(void **state)
 	assert_int_equal(w->auth.conversations.count, 0);
 	assert_false(w->smtpd->gone);
 	/* A disconnect with all states open; leave_world looks that none is left. */
+	w->settings.auth_delay_most_seconds = 600;
 	for (uint64_t i = 1; i <= 30; i++)
 		ask(w->login, i, SERVICE_IMAPS, i % 2 ? "LOGIN" : "PLAIN",
 			i % 2 ? SPAN_NONE : SPAN("\0ana@example.org\0wrong"));

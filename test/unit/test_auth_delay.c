@@ -28,9 +28,9 @@ failures_double(void **state)
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.4"), SPAN("ana@x"), 1000, 2, 16), 4);
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.5"), SPAN("ana@x"), 1000, 2, 16), 8);
 	/* Right: the user starts anew, the address does not. */
-	delays_right(d, SPAN("ana@x"));
+	delays_right(d, SPAN("192.0.2.6"), SPAN("ana@x"));
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.6"), SPAN("ana@x"), 1000, 2, 16), 2);
-	delays_right(d, SPAN("ana@x"));
+	delays_right(d, SPAN("192.0.2.6"), SPAN("ana@x"));
 	assert_int_equal(delays_failed(d, SPAN("192.0.2.1"), SPAN("ana@x"), 1000, 2, 16), 16);
 	/* Forgotten after a while. */
 	assert_int_equal(
@@ -41,6 +41,30 @@ failures_double(void **state)
 		2);
 	delays_free(&d);
 	assert_null(d);
+}
+
+/* Hanging up does not shorten a penalty: the next try of the pair is held back until it is over, and
+ * a crowd of tries goes on one a second. Nobody else waits. */
+static void
+the_next_try_is_held(void **state)
+{
+	struct delays *d = delays_new();
+	struct span here = SPAN("192.0.2.1"), ana = SPAN("ana@x");
+
+	(void)state;
+	assert_int_equal(delays_hold(d, here, ana, 1000), 0);
+	assert_int_equal(delays_failed(d, here, ana, 1000, 4, 16), 4);
+	assert_int_equal(delays_hold(d, here, ana, 1001), 3);
+	assert_int_equal(delays_hold(d, here, ana, 1001), 4);
+	assert_int_equal(delays_hold(d, here, ana, 1001), 5);
+	assert_int_equal(delays_hold(d, here, SPAN("bo@x"), 1001), 0);
+	assert_int_equal(delays_hold(d, SPAN("192.0.2.2"), ana, 1001), 0);
+	/* Who waited for his answer waits no longer. */
+	assert_int_equal(delays_hold(d, here, ana, 1007), 0);
+	delays_failed(d, here, ana, 1010, 4, 16);
+	delays_right(d, here, ana);
+	assert_int_equal(delays_hold(d, here, ana, 1010), 0);
+	delays_free(&d);
 }
 
 static void
@@ -199,6 +223,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(failures_double),
+		cmocka_unit_test(the_next_try_is_held),
 		cmocka_unit_test(a_prefix_is_one_client),
 		cmocka_unit_test(settings_at_their_edges),
 		cmocka_unit_test(memory_is_bounded),
