@@ -154,6 +154,14 @@ state_after_failures_of_others(void **state)
 	}
 }
 
+/* What the memory of smtpd may grow by. The address sanitizer keeps freed memory back, to see it used:
+ * only its quarantine (256 MiB) bounds what is resident then. */
+#ifdef __SANITIZE_ADDRESS__
+#define MOST_GROWTH_KIB (300 * 1024)
+#else
+#define MOST_GROWTH_KIB 1024
+#endif
+
 static long
 resident_kib(void)
 {
@@ -197,7 +205,7 @@ forty_thousand_chunks(void **state)
 		silent = n > 0 ? 0 : silent + 1;
 		rig_nap();
 	}
-	assert_true(resident_kib() - before < 1024);
+	assert_true(resident_kib() - before < MOST_GROWTH_KIB);
 	/* then it reads as well. */
 	limit = rig_now() + 30000;
 	while (got < due) {
@@ -212,7 +220,7 @@ forty_thousand_chunks(void **state)
 		if (n <= 0)
 			rig_nap();
 	}
-	assert_true(resident_kib() - before < 1024);
+	assert_true(resident_kib() - before < MOST_GROWTH_KIB);
 	rig_ask(fd, "BDAT 0 LAST\r\n", "250 2.0.0 accepted");
 	assert_int_equal(rig.delivered.len - span_find(text_span(&rig.delivered), SPAN("\r\na: b")),
 		2 + 8 + CHUNKS + 2);
