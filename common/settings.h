@@ -47,6 +47,7 @@
 	O(number, auth_cache_seconds,      600,                 0, 86400,      "How long a password that was right is remembered, as a keyed digest. 0: not at all.") \
 	O(number, auth_delay_seconds,      2,                   0, 60,         "Delay of the answer after the first failure from an address or for a user; doubles with each, up to auth_delay_most_seconds.") \
 	O(number, auth_delay_most_seconds, 16,                  0, 600,        "The longest such delay.") \
+	O(number, hang_seconds,            60,                  5, 3600,       "How long a process may owe master an answer before it is killed and started anew; local, spool and imap, which wait for disks, five times as long.") \
 	O(number, stop_seconds,            10,                  1, 600,        "How long an orderly stop waits for what is in flight.")
 
 struct list {

@@ -95,6 +95,7 @@ on_load_told(
 	p->connections = m->connections;
 	p->served = m->served;
 	p->load_asked = false;
+	p->answer_owed = 0;
 	control_load_settle(me);
 }
 

@@ -38,6 +38,7 @@
 #include "master/offer.h"
 #include "master/process.h"
 #include "master/stop.h"
+#include "master/watchdog.h"
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 
@@ -208,6 +209,7 @@ run(struct supervisor *s)
 	limit_itself(s);
 	listener_swap(s);
 	process_all(s);
+	watchdog_begin(s);
 	/* From here on nothing that a child does may end us. */
 	event_base_dispatch(s->base);
 }
@@ -215,6 +217,7 @@ run(struct supervisor *s)
 static void
 finish(struct supervisor *s)
 {
+	watchdog_end(s);
 	control_close(s);
 	instance_close(s);
 	generation_clear(&s->now);

@@ -18,6 +18,7 @@
 #include "master/listener.h"
 #include "master/log-setting.h"
 #include "master/notify.h"
+#include "master/watchdog.h"
 
 /* Pins a file without the right to read it: that comes with each reopen(). Renamed away, it
  * stays the one that belongs to the generation. */
@@ -188,6 +189,7 @@ swap(struct supervisor *s)
 	}
 	generation_clear(&old);
 	process_all(s);
+	watchdog_begin(s);
 	log_notice(0, "reloaded", KEY_NUM("generation", s->now.number));
 	finish(s, DONE, "");
 }

@@ -219,6 +219,7 @@ start(struct process *p)
 	p->connections = 0;
 	p->served = 0;
 	p->load_asked = false;
+	p->answer_owed = 0;
 	p->control = channel_new(
 		s->base, control[0], PROGRAM_MASTER, p->row->program, p->index, hears_daemons(), s);
 	channel_set_tag(p->control, p);
@@ -267,8 +268,8 @@ start_or_later(struct process *p)
 	start_again(p);
 }
 
-static void
-kill_now(struct process *p)
+void
+process_kill(struct process *p)
 {
 	if (p->pid > 0 && kill(p->pid, SIGKILL) < 0)
 		log_error(0, "not-killed", KEY_NUM("pid", p->pid), KEY_ERRNO);
@@ -282,7 +283,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (p->pid) {
-		kill_now(p);
+		process_kill(p);
 	} else if (p->s->phase != PHASE_STOPPING && !p->retired) {
 		p->restarts++;
 		start_or_later(p);

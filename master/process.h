@@ -36,6 +36,7 @@ struct process {
 	uint64_t started; /* milliseconds, monotonic */
 	uint8_t landlock;
 	bool load_asked;
+	uint64_t answer_owed; /* milliseconds, monotonic: since when a load_ask waits; 0: not */
 	uint32_t connections;
 	uint64_t served;
 	uint32_t asked_generation; /* settings that it was offered, and ... */
@@ -58,6 +59,8 @@ void process_leave(struct process *p, unsigned int seconds);
 void process_serves(struct process *p);
 /* Asks it to leave, and starts another in its place. */
 void process_replace(struct process *p);
+/* SIGKILL, now; its death is handled as any other. */
+void process_kill(struct process *p);
 /* Its control channel is no more: it goes by itself, or is killed. */
 void process_control_gone(struct process *p);
 struct process *process_find(struct supervisor *s, enum program program, unsigned int index);

@@ -77,6 +77,7 @@ struct supervisor {
 
 	enum stage stopping; /* which stage leaves now */
 	struct event *stop_deadline;
+	struct event *watchdog;
 	struct event *signals[4];
 	int exit_code;
 };

@@ -134,6 +134,24 @@ def test_login_while_the_killed_imap_dies(suite):
             assert imap.select("INBOX")[0] == "OK"
 
 
+@pytest.mark.parametrize("program", ["auth", "tls-key"])
+def test_a_process_that_hangs_is_replaced(own_suite, program):
+    """SIGSTOP: it lives and answers nobody. After hang_seconds master kills it and service is back."""
+    prober = own_suite.new_user("prober")
+    own_suite.configure(hang_seconds=5)
+    own_suite.valija("reload")
+    (victim,) = [p["pid"] for p in own_suite.processes(program)]
+    begun = time.monotonic()
+    os.kill(victim, signal.SIGSTOP)
+    took = seconds_until_it_works(own_suite, prober, 25)
+    assert took < 20, took
+    assert victim not in own_suite.pids()
+    assert "process-hangs" in (own_suite.dir / "log/valija.log").read_text()
+    # Nobody who answers is ever killed.
+    time.sleep(max(0, 8 - (time.monotonic() - begun)))
+    assert (own_suite.dir / "log/valija.log").read_text().count("process-hangs") == 1
+
+
 def test_kill_all_at_once(own_suite):
     """Every daemon but master dies in the same moment."""
     prober = own_suite.new_user("prober")
