@@ -7,6 +7,7 @@ import ctypes
 import os
 import platform
 import signal
+import time
 import struct
 
 ATTACH, DETACH, GETREGS, SETREGS, SINGLESTEP = 16, 17, 12, 13, 9
@@ -55,9 +56,22 @@ def _wait_stop(pid):
     return os.WSTOPSIG(status)
 
 
+class Awake(Exception):
+    """The process did not sleep in a system call when it was stopped."""
+
+
 def call(pid, name, *arguments):
-    """Process `pid`, which must sleep in a system call, performs call `name`; bytes among the
+    """Process `pid` performs call `name` when next it sleeps in a system call; bytes among the
     arguments are put on its stack. Returns what the kernel said: >= 0, or -errno. Raises Killed."""
+    for _ in range(200):
+        try:
+            return _call(pid, name, *arguments)
+        except Awake:
+            time.sleep(0.01)
+    raise AssertionError("the process never sleeps in a system call")
+
+
+def _call(pid, name, *arguments):
     _ptrace(ATTACH, pid)
     try:
         _wait_stop(pid)
@@ -67,7 +81,8 @@ def call(pid, name, *arguments):
         with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
             # It was stopped in a call: the instruction itself stands just before.
             memory.seek(before["rip"] - 2)
-            assert memory.read(2) == b"\x0f\x05", "the process does not sleep in a system call"
+            if memory.read(2) != b"\x0f\x05":
+                raise Awake
             for register, value in zip(("rdi", "rsi", "rdx", "r10", "r8", "r9"), arguments):
                 if isinstance(value, bytes):
                     stack -= (len(value) + 32) & ~15

@@ -49,7 +49,11 @@ def test_each_process_is_what_the_table_says(logged_in):
     wrong = []
     for told in logged_in.status():
         program, pid = told["program"], told["pid"]
-        kernel = valija.proc_status(pid)
+        try:
+            kernel = valija.proc_status(pid)
+        except FileNotFoundError:
+            assert program == "imap", program  # these leave by themselves, a while after the last logout
+            continue
         uids, gids = kernel["Uid"].split(), kernel["Gid"].split()
         if len(set(uids)) != 1 or len(set(gids)) != 1:
             wrong.append((program, pid, "ids differ", uids, gids))

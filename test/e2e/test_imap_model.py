@@ -126,7 +126,10 @@ class Mailbox:
     def kill(self, _):
         time.sleep(self.random.choice([0, 0, 0.1, 0.4]))
         for process in self.suite.processes("imap"):
-            status = open(f"/proc/{process['pid']}/status").read()
+            try:
+                status = open(f"/proc/{process['pid']}/status").read()
+            except FileNotFoundError:
+                continue  # it ended by itself since it was listed
             assert "Name:\tvalija-imap" in status
             if process.get("user", self.user) == self.user:
                 os.kill(process["pid"], signal.SIGKILL)
