@@ -137,7 +137,9 @@ def der_integers(pem):
     """The long octet strings and integers of a private key: what must not be found in memory."""
     body = base64.b64decode(b"".join(l for l in pem.splitlines() if not l.startswith(b"--")).strip())
     found = []
-    for m in re.finditer(rb"\x04\x20(.{32})", body, re.S):    # ECPrivateKey: OCTET STRING of 32
+    # ECPrivateKey: version 1, then an OCTET STRING of 32 (RFC 5915). The version belongs to the pattern: the
+    # public point, which every worker has in its certificate, begins with 04, and then 20 once in 256 keys.
+    for m in re.finditer(rb"\x02\x01\x01\x04\x20(.{32})", body, re.S):
         found.append(m.group(1))
     return found or [body[40:104]]
 
