@@ -165,7 +165,7 @@ def memory_contains(pid, needles):
 def test_the_key_is_in_no_other_memory(logged_in):
     """After TLS sessions, the key is found in tls-key's memory and in no other."""
     pem = key_file(logged_in).read_bytes()
-    needles = [*der_integers(pem), pem.splitlines()[1][:48]]
+    needles = [*der_integers(pem), pem.splitlines()[2][:48]]  # the first line is the same in every key
     for told in logged_in.status():
         found = memory_contains(told["pid"], needles)
         if told["program"] != "tls-key":
