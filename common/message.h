@@ -32,6 +32,8 @@
 /* Ceilings, in bytes. */
 #define MOST_ADDRESS 320        /* local part 64 + @ + domain 255 (RFC 5321 4.5.3.1) */
 #define MOST_HOST 255
+#define MOST_ENVID 100          /* RFC 3461 4.4 */
+#define MOST_ORCPT 500          /* RFC 3461 4.2: type;address */
 #define MOST_IP 64              /* "[2001:db8::1]:65535" and scope */
 #define MOST_REASON 400
 #define MOST_STATUS 9           /* "5.123.123" */
@@ -121,14 +123,23 @@
 
 /* --- mail: smtpd asks queue (id: the message) --- */
 #define VERDICT(F)                  F(u8, outcome, 1) F(u16, code, 2) F(text, status, MOST_STATUS) F(text, reason, MOST_REASON)
+/* What the sender asked for beside the delivery itself: DSN (RFC 3461; ret: 0 not given, 1 FULL, 2 HDRS),
+ * REQUIRETLS (RFC 8689), FUTURERELEASE (RFC 4865), DELIVERBY (RFC 2852; by_mode 'N' or 'R'), MT-PRIORITY (RFC
+ * 6710; 10 is normal), AUTH= (RFC 4954). Times: seconds since 1970, 0 for none. Values are decoded. */
+#define WISHES(F)                   F(text, envid, MOST_ENVID) F(u8, ret, 1) F(flag, require_tls, 1) F(u64, hold_until, 8) F(u64, deliver_by, 8) \
+                                    F(u8, by_mode, 1) F(flag, by_trace, 1) F(u8, priority, 1) F(text, auth_param, MOST_ADDRESS)
+/* check_owner: the sender must belong to the login. */
 #define mail_begin_fields(F)        F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) F(text, login, MOST_ADDRESS) \
-                                    F(u8, body, 1) F(flag, utf8, 1) F(u64, size, 8) F(text, ip, MOST_IP) F(text, helo, MOST_HOST)
+                                    F(flag, check_owner, 1) F(u8, body, 1) F(flag, utf8, 1) F(u64, size, 8) F(text, ip, MOST_IP) F(text, helo, MOST_HOST) WISHES(F)
 #define mail_begun_fields(F)        VERDICT(F)
-#define mail_recipient_fields(F)    F(u32, number, 4) F(text, address, MOST_ADDRESS)
+#define mail_recipient_fields(F)    F(u32, number, 4) F(text, address, MOST_ADDRESS) F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) /* enum notify */
 #define mail_recipient_told_fields(F) F(u32, number, 4) VERDICT(F)
-#define mail_data_fields(F)
+#define mail_data_fields(F)         F(flag, by_queue, 1)   /* into the spool in any case: it may be held, or get lines on top */
 #define mail_file_fields(F)         F(flag, last_write, 1)   /* fd: write here. last_write: all local, add Return-Path */
-#define mail_commit_fields(F)       F(u64, size, 8) F(octets, digest, 32)
+/* hold: until an administrator releases it. top: header lines that go ahead of the file wherever it goes. Either
+ * only when the file is not last_write. */
+#define mail_commit_fields(F)       F(u64, size, 8) F(octets, digest, 32) F(flag, hold, 1) F(text, hold_reason, MOST_REASON) F(octets, top, MOST_TRACE)
+#define mail_recipient_result_fields(F) F(u32, number, 4) VERDICT(F) /* LMTP: of each accepted recipient, then mail_told */
 #define mail_told_fields(F)         VERDICT(F)               /* ends the transaction, whatever the outcome */
 #define mail_abort_fields(F)
 
@@ -143,9 +154,12 @@
 #define place_copy_fields(F)        F(u64, size, 8) F(octets, prefix, 4096) /* fd: a message to read; prefix: header lines to put on top */
 #define placed_fields(F)
 #define place_refused_fields(F)     F(u32, number, 4) VERDICT(F)
-#define spool_recipient_fields(F)   F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4)
+/* given: what RCPT said, where that led to `address`. sender: instead of the message's (owner-LIST). */
+#define spool_recipient_fields(F)   F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) \
+                                    F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) F(text, given, MOST_ADDRESS) F(text, sender, MOST_ADDRESS)
 #define spool_fields(F)             F(u64, size, 8) F(octets, digest, 32) F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) \
-                                    F(text, login, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1)
+                                    F(text, login, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1) WISHES(F) F(flag, hold, 1) \
+                                    F(text, hold_reason, MOST_REASON) F(octets, top, MOST_TRACE)
 #define spooled_fields(F)
 #define spool_refused_fields(F)     VERDICT(F)
 #define spool_finish_fields(F)      F(u32, number, 4) VERDICT(F)   /* one recipient is done with */
@@ -224,6 +238,7 @@
 	M(mail_commit,       66,  BY_SMTPD,                BY_QUEUE,              HOUR_LENT | OR_GONE,           0) \
 	M(mail_told,         67,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
 	M(mail_abort,        68,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_WAITING | HOUR_LENT | HOUR_PLACING | OR_GONE, 0) \
+	M(mail_recipient_result, 230, BY_QUEUE,            BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
 	M(lend,              70,  BY_QUEUE,                BY_LOCAL | BY_SPOOL,   HOUR_NONE,                     0) \
 	M(lent,              71,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        1) \
 	M(lend_refused,      72,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
@@ -265,6 +280,12 @@ enum auth_verdict {
 	AUTH_UNKNOWN_MECHANISM = 5, /* 504 5.5.4, NO [CANNOT] */
 	AUTH_NEEDS_TLS = 6, /* 538 5.7.11, NO [PRIVACYREQUIRED] */
 };
+
+/* NOTIFY= of RCPT (RFC 3461 4.1): a set; 0 when it was not given. */
+enum notify { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+/* RET= (RFC 3461 4.3). */
+enum ret { RET_NONE = 0, RET_FULL = 1, RET_HEADERS = 2 };
+#define PRIORITY_NORMAL 10   /* MT-PRIORITY 0; the values -9..9 are 1..19 */
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */
 enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };

@@ -509,6 +509,22 @@ attempt_resolve(struct queue *q, struct attempt *a)
 	a->mailbox = mailboxes_of(a->destination, e->count, &a->mailboxes);
 }
 
+/* Held, or not to be sent yet (RFC 4865): parked, or looked at again; the clock may have jumped. */
+static bool
+waits(struct queue *q, struct queued *m, const struct envelope *e)
+{
+	uint64_t now = (uint64_t)time(NULL), left;
+
+	m->held = e->held;
+	if (e->held || e->wishes.hold_until <= now)
+		return e->held;
+	left = e->wishes.hold_until - now;
+	schedule_at(&q->schedule, m,
+		queue_now() + (uint32_t)(left < LONGEST_RETRY_SECONDS ? left
+								      : LONGEST_RETRY_SECONDS));
+	return true;
+}
+
 static void
 attempt_begin(struct queue *q, struct queued *m)
 {
@@ -529,6 +545,10 @@ attempt_begin(struct queue *q, struct queued *m)
 				KEY_STR("at", "envelope"), KEY_ERRNO);
 			schedule_at(&q->schedule, m, queue_now() + FIRST_RETRY_SECONDS);
 		}
+		return;
+	}
+	if (waits(q, m, &file.envelope)) {
+		queued_file_clear(&file);
 		return;
 	}
 	a = must_alloc(sizeof(*a));

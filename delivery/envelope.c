@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 1
+#define VERSION 2
 #define HEAD_SIZE (2 * sizeof(uint32_t))
 
-enum record_kind { RECORD_ENVELOPE = 1, RECORD_RECIPIENT = 2, RECORD_TOLD = 3 };
+enum record_kind { RECORD_ENVELOPE = 1, RECORD_RECIPIENT = 2, RECORD_TOLD = 3, RECORD_HELD = 4 };
 
 static void
 record_add(struct text *to, struct text *body)
@@ -38,6 +38,30 @@ record_begin(struct text *body, enum record_kind kind)
 	wire_add_u8(body, VERSION, 1);
 }
 
+static void
+wishes_add(struct text *to, const struct wishes *w)
+{
+	wire_add_octets(to, w->envid, MOST_ENVID);
+	wire_add_u8(to, w->ret, 1);
+	wire_add_flag(to, w->require_tls, 1);
+	wire_add_u64(to, w->hold_until, 8);
+	wire_add_u64(to, w->deliver_by, 8);
+	wire_add_u8(to, w->by_mode, 1);
+	wire_add_flag(to, w->by_trace, 1);
+	wire_add_u8(to, w->priority, 1);
+	wire_add_octets(to, w->auth_param, MOST_ADDRESS);
+}
+
+static bool
+wishes_take(struct span *in, struct wishes *w)
+{
+	return wire_take_octets(in, &w->envid, MOST_ENVID) && wire_take_u8(in, &w->ret, 1) &&
+		wire_take_flag(in, &w->require_tls, 1) && wire_take_u64(in, &w->hold_until, 8) &&
+		wire_take_u64(in, &w->deliver_by, 8) && wire_take_u8(in, &w->by_mode, 1) &&
+		wire_take_flag(in, &w->by_trace, 1) && wire_take_u8(in, &w->priority, 1) &&
+		wire_take_octets(in, &w->auth_param, MOST_ADDRESS);
+}
+
 void
 envelope_encode(const struct envelope *e, struct text *to)
 {
@@ -55,6 +79,10 @@ envelope_encode(const struct envelope *e, struct text *to)
 	wire_add_octets(&body, e->digest, DIGEST_SIZE);
 	wire_add_u64(&body, e->arrived, 8);
 	wire_add_u32(&body, e->count, 4);
+	wishes_add(&body, &e->wishes);
+	wire_add_flag(&body, e->held, 1);
+	wire_add_octets(&body, e->hold_reason, MOST_REASON);
+	wire_add_octets(&body, e->top, MOST_TRACE);
 	record_add(to, &body);
 	for (uint32_t i = 0; i < e->count; i++) {
 		const struct envelope_recipient *r = &e->recipient[i];
@@ -65,6 +93,10 @@ envelope_encode(const struct envelope *e, struct text *to)
 		wire_add_octets(&body, r->home, MOST_PATH_FIELD);
 		wire_add_u32(&body, r->uid, 4);
 		wire_add_u32(&body, r->gid, 4);
+		wire_add_u8(&body, r->notify, 1);
+		wire_add_octets(&body, r->orcpt, MOST_ORCPT);
+		wire_add_octets(&body, r->given, MOST_ADDRESS);
+		wire_add_octets(&body, r->sender, MOST_ADDRESS);
 		record_add(to, &body);
 	}
 	text_clear(&body);
@@ -81,6 +113,19 @@ envelope_encode_told(uint32_t number, const struct verdict *v, uint64_t when, st
 	wire_add_u16(&body, v->code, 2);
 	wire_add_octets(&body, v->status, MOST_STATUS);
 	wire_add_octets(&body, v->reason, MOST_REASON);
+	wire_add_u64(&body, when, 8);
+	record_add(to, &body);
+	text_clear(&body);
+}
+
+void
+envelope_encode_held(bool held, struct span reason, uint64_t when, struct text *to)
+{
+	struct text body = TEXT_UP_TO(MOST_RECORD);
+
+	record_begin(&body, RECORD_HELD);
+	wire_add_flag(&body, held, 1);
+	wire_add_octets(&body, reason, MOST_REASON);
 	wire_add_u64(&body, when, 8);
 	record_add(to, &body);
 	text_clear(&body);
@@ -108,14 +153,20 @@ envelope_take(struct span *in, struct envelope *e)
 	struct span b;
 	uint8_t kind, version;
 
-	return record_take(in, &kind, &version, &b) && kind == RECORD_ENVELOPE &&
-	       version == VERSION && wire_take_u64(&b, &e->id, 8) &&
+	if (!record_take(in, &kind, &version, &b) || kind != RECORD_ENVELOPE || version < 1 ||
+		version > VERSION)
+		return false;
+	e->wishes.priority = PRIORITY_NORMAL;
+	return wire_take_u64(&b, &e->id, 8) &&
 	       wire_take_u64(&b, &e->session, 8) && wire_take_u8(&b, &e->service, 1) &&
 	       wire_take_octets(&b, &e->sender, MOST_ADDRESS) &&
 	       wire_take_octets(&b, &e->login, MOST_ADDRESS) && wire_take_u8(&b, &e->body, 1) &&
 	       wire_take_flag(&b, &e->utf8, 1) && wire_take_u64(&b, &e->size, 8) &&
 	       wire_take_octets(&b, &e->digest, DIGEST_SIZE) && wire_take_u64(&b, &e->arrived, 8) &&
-	       wire_take_u32(&b, &e->count, 4) && b.len == 0;
+	       wire_take_u32(&b, &e->count, 4) &&
+	       (version == 1 || (wishes_take(&b, &e->wishes) && wire_take_flag(&b, &e->held, 1) &&
+		       wire_take_octets(&b, &e->hold_reason, MOST_REASON) &&
+		       wire_take_octets(&b, &e->top, MOST_TRACE))) && b.len == 0;
 }
 
 static bool
@@ -124,11 +175,15 @@ recipient_take(struct span *in, struct envelope_recipient *r)
 	struct span b;
 	uint8_t kind, version;
 
-	return record_take(in, &kind, &version, &b) && kind == RECORD_RECIPIENT &&
-	       version == VERSION && wire_take_u32(&b, &r->number, 4) &&
+	return record_take(in, &kind, &version, &b) && kind == RECORD_RECIPIENT && version >= 1 &&
+	       version <= VERSION && wire_take_u32(&b, &r->number, 4) &&
 	       wire_take_octets(&b, &r->address, MOST_ADDRESS) &&
 	       wire_take_octets(&b, &r->home, MOST_PATH_FIELD) && wire_take_u32(&b, &r->uid, 4) &&
-	       wire_take_u32(&b, &r->gid, 4) && b.len == 0;
+	       wire_take_u32(&b, &r->gid, 4) &&
+	       (version == 1 || (wire_take_u8(&b, &r->notify, 1) &&
+		       wire_take_octets(&b, &r->orcpt, MOST_ORCPT) &&
+		       wire_take_octets(&b, &r->given, MOST_ADDRESS) &&
+		       wire_take_octets(&b, &r->sender, MOST_ADDRESS))) && b.len == 0;
 }
 
 static bool
@@ -140,7 +195,22 @@ told_take(struct span b, uint32_t *number, struct verdict *v, uint64_t *when)
 		b.len == 0 && v->outcome >= DONE && v->outcome <= BROKEN;
 }
 
-/* Applies the told records. One that is whole but says something that we do not understand (a
+static bool
+held_take(struct span b, struct envelope *e)
+{
+	bool held;
+	struct span reason;
+	uint64_t when;
+
+	if (!wire_take_flag(&b, &held, 1) || !wire_take_octets(&b, &reason, MOST_REASON) ||
+	    !wire_take_u64(&b, &when, 8) || b.len != 0)
+		return false;
+	e->held = held;
+	e->hold_reason = reason;
+	return true;
+}
+
+/* Applies the told and held records. One that is whole but says something that we do not understand (a
  * newer version) is passed over: the recipient is tried again rather than forgotten. */
 static void
 tell_recipients(struct span *in, struct envelope *e)
@@ -158,7 +228,9 @@ tell_recipients(struct span *in, struct envelope *e)
 	while (record_take(in, &kind, &version, &b)) {
 		struct envelope_recipient *r;
 
-		if (kind != RECORD_TOLD || version != VERSION ||
+		if (version < 1 || version > VERSION || (kind == RECORD_HELD && held_take(b, e)))
+			continue;
+		if (kind != RECORD_TOLD ||
 			!told_take(b, &number, &v, &when) ||
 			(r = idmap_get(&by_number, number + 1ull)) == NULL)
 			continue;

@@ -5,8 +5,10 @@
  * with u8 kind and u8 version. Numbers are in host byte order, strings are u32 length and bytes:
  * no byte has a meaning inside a string, so nothing that a stranger sent can become structure.
  * First comes one envelope record, then as many recipient records as it announces;
- * these are written once, before the file has a name. Later, "told" records are appended: what
- * became of a recipient. The last one for a recipient counts. A record that was cut off by a crash,
+ * these are written once, before the file has a name. Later, records are appended: "told", what
+ * became of a recipient; "held", whether the message waits for an administrator. The last one
+ * counts. Version 2 added wishes, holding, the lines on top, and how a recipient came about; records
+ * of version 1 are read as before. A record that was cut off by a crash,
  * and what follows it, is ignored when read and cut away before the next is appended.
  */
 #ifndef VALIJA_ENVELOPE_H
@@ -19,12 +21,40 @@
 /* Bytes at birth (room for over 10,000 of the longest recipients), and ever. */
 #define MOST_ENVELOPE (16 * 1024 * 1024)
 #define MOST_ENVELOPE_FILE (32 * 1024 * 1024)
-#define MOST_RECORD 4096
+#define MOST_RECORD 16384
 #define DIGEST_SIZE 32
 
+/* What the sender asked for; see WISHES in common/message.h. */
+struct wishes {
+	struct span envid, auth_param;
+	uint64_t hold_until, deliver_by;
+	uint8_t ret, by_mode, priority;
+	bool require_tls, by_trace;
+};
+
+/* Out of a message that carries them, and into one. */
+#define WISHES_OF(m)                                                                               \
+	((struct wishes){ .envid = (m)->envid,                                                     \
+		.auth_param = (m)->auth_param,                                                     \
+		.hold_until = (m)->hold_until,                                                     \
+		.deliver_by = (m)->deliver_by,                                                     \
+		.ret = (m)->ret,                                                                   \
+		.by_mode = (m)->by_mode,                                                           \
+		.priority = (m)->priority,                                                         \
+		.require_tls = (m)->require_tls,                                                   \
+		.by_trace = (m)->by_trace })
+#define WISHES_FIELDS(w)                                                                           \
+	.envid = (w).envid, .auth_param = (w).auth_param, .hold_until = (w).hold_until,            \
+	.deliver_by = (w).deliver_by, .ret = (w).ret, .by_mode = (w).by_mode,                      \
+	.priority = (w).priority, .require_tls = (w).require_tls, .by_trace = (w).by_trace
+
 struct envelope_recipient {
-	uint32_t number;            /* as smtpd counted them */
-	struct span address;        /* as it was given at RCPT */
+	uint32_t number;            /* of this recipient in this message */
+	struct span address;        /* where it goes */
+	struct span given;          /* what RCPT said, if an alias led from there; else empty */
+	struct span orcpt;          /* RFC 3461 4.2, decoded; may be empty */
+	struct span sender;         /* instead of the message's (owner-LIST); else empty */
+	uint8_t notify;             /* enum notify */
 	struct span home; /* where it led when it was accepted; empty: to another server */
 	uint32_t uid, gid;
 	/* From the last told record; outcome 0 when there is none. */
@@ -41,6 +71,10 @@ struct envelope {
 	uint64_t size;
 	struct span digest;         /* SHA-256 of the message */
 	uint64_t arrived;           /* seconds since 1970 */
+	struct wishes wishes;
+	bool held;                  /* until an administrator releases it */
+	struct span hold_reason;
+	struct span top;            /* header lines that go ahead of the file */
 	uint32_t count;
 	struct envelope_recipient *recipient;
 };
@@ -50,6 +84,8 @@ struct envelope {
 void envelope_encode(const struct envelope *e, struct text *to);
 /* Appends one told record. */
 void envelope_encode_told(uint32_t number, const struct verdict *v, uint64_t when, struct text *to);
+/* Appends one held record. */
+void envelope_encode_held(bool held, struct span reason, uint64_t when, struct text *to);
 /* Reads a whole file. False when it does not begin with a complete envelope. On success *whole is
  * where the last whole record ends, e->recipient is allocated (envelope_clear), spans lie in `in`.
  */

@@ -40,15 +40,18 @@ state_of(const struct queued *m, const struct envelope *e)
 		waits |= e->recipient[i].told.outcome != NEVER &&
 			 e->recipient[i].told.outcome != DONE;
 	}
-	return m->active ? "active" : failed && !waits ? "held" : "deferred";
+	return m->active ? "active" : e->held || (failed && !waits) ? "held" : "deferred";
 }
 
 /* "451 4.2.0 Mailbox cannot be used", or why nothing was tried yet. */
 static void
-reason_of(const struct envelope_recipient *r, struct text *reason)
+reason_of(const struct envelope *e, const struct envelope_recipient *r, struct text *reason)
 {
 	text_reset(reason);
-	if (r->told.outcome != 0) {
+	if (e->held && e->hold_reason.len > 0) {
+		text_add_str(reason, "held: ");
+		text_add(reason, span_part(e->hold_reason, 0, MOST_REASON - reason->len));
+	} else if (r->told.outcome != 0) {
 		text_printf(reason, "%u ", (unsigned int)r->told.code);
 		text_add(reason, r->told.status);
 		text_add_byte(reason, ' ');
@@ -82,7 +85,7 @@ list_message(struct listing *l, const struct queued *m)
 
 		if (r->told.outcome == DONE)
 			continue;
-		reason_of(r, &reason);
+		reason_of(&f.envelope, r, &reason);
 		send_queue_entry_recipient(l->to, l->id,
 			&(struct msg_queue_entry_recipient){.message = m->id,
 				.address = r->address,

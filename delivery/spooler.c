@@ -63,6 +63,9 @@ job_free(struct spooler *s, struct spool_job *job)
 	for (uint32_t i = 0; i < job->envelope.count; i++) {
 		free((void *)(uintptr_t)job->envelope.recipient[i].address.at);
 		free((void *)(uintptr_t)job->envelope.recipient[i].home.at);
+		free((void *)(uintptr_t)job->envelope.recipient[i].orcpt.at);
+		free((void *)(uintptr_t)job->envelope.recipient[i].given.at);
+		free((void *)(uintptr_t)job->envelope.recipient[i].sender.at);
 	}
 	envelope_clear(&job->envelope);
 	text_clear(&job->strings);
@@ -204,6 +207,13 @@ on_lend_return(void *me, struct channel *from, uint64_t id, const struct msg_len
 	job_drop(s, idmap_get(&s->jobs, id));
 }
 
+/* A copy on the heap, for as long as the job. */
+static struct span
+kept(struct span s)
+{
+	return s.len == 0 ? SPAN_NONE : span_of(must_copy(s), s.len);
+}
+
 static void
 on_spool_recipient(void *me, struct channel *from, uint64_t id, const struct msg_spool_recipient *m,
 	const int *fd)
@@ -214,7 +224,8 @@ on_spool_recipient(void *me, struct channel *from, uint64_t id, const struct msg
 
 	(void)from;
 	(void)fd;
-	job->bytes += sizeof(struct envelope_recipient) + m->address.len + m->home.len;
+	job->bytes += sizeof(struct envelope_recipient) + m->address.len + m->home.len +
+		m->orcpt.len + m->given.len + m->sender.len;
 	if (job->bytes > MOST_ENVELOPE) {
 		job->why = V_MOST_RECIPIENTS;
 		return;
@@ -225,10 +236,14 @@ on_spool_recipient(void *me, struct channel *from, uint64_t id, const struct msg
 	}
 	e->recipient[e->count++] = (struct envelope_recipient){
 		.number = m->number,
-		.address = span_of(must_copy(m->address), m->address.len),
-		.home = span_of(must_copy(m->home), m->home.len),
+		.address = kept(m->address),
+		.home = kept(m->home),
 		.uid = m->uid,
 		.gid = m->gid,
+		.notify = m->notify,
+		.orcpt = kept(m->orcpt),
+		.given = kept(m->given),
+		.sender = kept(m->sender),
 	};
 }
 
@@ -251,6 +266,10 @@ on_spool(void *me, struct channel *from, uint64_t id, const struct msg_spool *m,
 	e->utf8 = m->utf8;
 	e->size = m->size;
 	e->digest = m->digest;
+	e->wishes = WISHES_OF(m);
+	e->held = m->hold;
+	e->hold_reason = m->hold_reason;
+	e->top = m->top;
 	e->arrived = (uint64_t)time(NULL);
 	if (e->count == 0)
 		job->why = V_NO_RECIPIENTS;

@@ -4,6 +4,7 @@
 #include "common/address.h"
 #include "common/log.h"
 #include "mailboxes.h"
+#include "owner.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@ enum transaction_state {
 
 struct recipient {
 	uint32_t number;
-	char *address;
+	char *address, *orcpt;
+	uint8_t notify;
 };
 
 struct transaction {
@@ -30,6 +32,10 @@ struct transaction {
 	uint8_t service, body;
 	bool utf8, by_queue;                /* by_queue: not every recipient is a mailbox here */
 	char *sender, *login;
+	struct wishes wishes;               /* its strings are owned: wishes_free */
+	bool hold;
+	char *hold_reason;
+	struct span top;                    /* owned */
 	uint64_t size;
 	unsigned char digest[DIGEST_SIZE];
 	struct recipient *recipient;
@@ -55,6 +61,7 @@ transaction_free(struct queue *q, struct transaction *t)
 	q->pending_recipients -= t->count;
 	for (uint32_t i = 0; i < t->count; i++) {
 		free(t->recipient[i].address);
+		free(t->recipient[i].orcpt);
 		free(t->destination[i].home);
 	}
 	free(t->recipient);
@@ -62,6 +69,10 @@ transaction_free(struct queue *q, struct transaction *t)
 	free(t->mailbox);
 	free(t->sender);
 	free(t->login);
+	free((void *)(uintptr_t)t->wishes.envid.at);
+	free((void *)(uintptr_t)t->wishes.auth_param.at);
+	free((void *)(uintptr_t)t->top.at);
+	free(t->hold_reason);
 	free(t);
 	if (q->daemon.leaving && q->transactions == 0)
 		daemon_exit(&q->daemon);
@@ -71,6 +82,12 @@ transaction_free(struct queue *q, struct transaction *t)
 static void
 tell(struct queue *q, struct transaction *t, struct verdict v)
 {
+	/* RFC 2033 4.2: one reply for each; here it is the same for all. */
+	for (uint32_t i = 0; t->smtpd != NULL && t->service == SERVICE_LMTP && i < t->count; i++)
+		send_mail_recipient_result(t->smtpd, t->c.id,
+			&(struct msg_mail_recipient_result){.number = t->recipient[i].number,
+				VERDICT_FIELDS(v)},
+			NULL);
 	if (t->smtpd != NULL)
 		send_mail_told(t->smtpd, t->c.id, &(struct msg_mail_told){VERDICT_FIELDS(v)}, NULL);
 	if (v.outcome != DONE)
@@ -166,6 +183,8 @@ may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_
 		return V_BUSY;
 	if (!sender_is_sound(m->sender))
 		return V_BAD_SENDER;
+	if (m->check_owner && !owner_may_use(m->login, m->sender))
+		return V_NOT_OWNER;
 	return m->size > s->message_size_bytes ? V_TOO_BIG : V_BEGUN;
 }
 
@@ -192,6 +211,9 @@ on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail
 		t->utf8 = m->utf8;
 		t->sender = must_copy(m->sender);
 		t->login = must_copy(m->login);
+		t->wishes = WISHES_OF(m);
+		t->wishes.envid = span_of(must_copy(m->envid), m->envid.len);
+		t->wishes.auth_param = span_of(must_copy(m->auth_param), m->auth_param.len);
 		idmap_put(&q->conversations, id, t);
 		TAILQ_INSERT_TAIL(&f->transactions, t, next);
 		f->count++;
@@ -209,7 +231,10 @@ recipient_add(struct queue *q, struct transaction *t, const struct msg_mail_reci
 		t->recipient = must_realloc(t->recipient, t->room * sizeof(*t->recipient));
 		t->destination = must_realloc(t->destination, t->room * sizeof(*t->destination));
 	}
-	t->recipient[t->count] = (struct recipient){ m->number, must_copy(m->address) };
+	t->recipient[t->count] = (struct recipient){.number = m->number,
+		.address = must_copy(m->address),
+		.orcpt = must_copy(m->orcpt),
+		.notify = m->notify};
 	t->destination[t->count] = (struct destination){
 		.home = r->leads == LEADS_HERE ? must_copy(text_span(&r->home)) : NULL,
 		.uid = r->uid,
@@ -272,8 +297,10 @@ note_trouble(struct queue *q, const char *home)
 static bool
 goes_by_queue(const struct queue *q, const struct transaction *t)
 {
+	if (t->wishes.hold_until != 0)
+		return true;
 	for (uint32_t i = 0; i < t->count; i++)
-		if (t->destination[i].home == NULL)
+		if (t->destination[i].home == NULL || (t->recipient[i].notify & NOTIFY_SUCCESS))
 			return true;
 	if (t->mailboxes > MOST_PLACES)
 		return true;
@@ -307,14 +334,13 @@ on_mail_data(
 	struct worker *w;
 
 	(void)from;
-	(void)m;
 	(void)fd;
 	if (t->count == 0) {
 		tell(q, t, V_NO_RECIPIENTS);
 		return;
 	}
 	t->mailbox = mailboxes_of(t->destination, t->count, &t->mailboxes);
-	t->by_queue = goes_by_queue(q, t);
+	t->by_queue = m->by_queue || goes_by_queue(q, t);
 	w = worker_least_busy(q, t->by_queue ? PROGRAM_SPOOL : PROGRAM_LOCAL);
 	if (w == NULL) {
 		log_warning(t->session, "no-worker", KEY_ID("message", id),
@@ -379,7 +405,9 @@ feed_spool(struct queue *q, struct conversation *c)
 				.address = span_str(r->address),
 				.home = span_str(d->home),
 				.uid = d->uid,
-				.gid = d->gid},
+				.gid = d->gid,
+				.notify = r->notify,
+				.orcpt = span_str(r->orcpt)},
 			NULL);
 		return false;
 	}
@@ -391,7 +419,11 @@ feed_spool(struct queue *q, struct conversation *c)
 			.sender = span_str(t->sender),
 			.login = span_str(t->login),
 			.body = t->body,
-			.utf8 = t->utf8},
+			.utf8 = t->utf8,
+			WISHES_FIELDS(t->wishes),
+			.hold = t->hold,
+			.hold_reason = span_str(t->hold_reason),
+			.top = t->top},
 		NULL);
 	return true;
 }
@@ -412,6 +444,15 @@ on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg_mai
 		tell(q, t, m->digest.len != DIGEST_SIZE ? V_IN_DOUBT : V_TOO_BIG);
 		return;
 	}
+	/* What lies in a Maildir can neither be held nor get lines on top. */
+	if (!t->by_queue && (m->hold || m->top.len > 0)) {
+		give_back(q, t);
+		tell(q, t, V_IN_DOUBT);
+		return;
+	}
+	t->hold = m->hold;
+	t->hold_reason = must_copy(m->hold_reason);
+	t->top = span_of(must_copy(m->top), m->top.len);
 	t->size = m->size;
 	memcpy(t->digest, m->digest.at, DIGEST_SIZE);
 	t->state = PLACING;

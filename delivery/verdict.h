@@ -41,6 +41,8 @@ struct verdict {
 #define V_IN_DOUBT VERDICT_IS(BROKEN, 451, "4.3.0", "Message was not written as announced")
 
 #define V_BAD_SENDER VERDICT_IS(NEVER, 501, "5.1.7", "Bad sender address syntax")
+#define V_NOT_OWNER                                                                                \
+	VERDICT_IS(NEVER, 553, "5.7.1", "This sender address does not belong to the login")
 #define V_BAD_RECIPIENT VERDICT_IS(NEVER, 501, "5.1.3", "Bad recipient address syntax")
 #define V_UNKNOWN_USER VERDICT_IS(NEVER, 550, "5.1.1", "No such user here")
 #define V_DISABLED_USER VERDICT_IS(NEVER, 550, "5.2.1", "Mailbox disabled")

@@ -1,7 +1,6 @@
 /*
- * mail - MAIL (RFC 5321 4.1.1.2; submission: RFC 6409 section 6).
+ * mail - MAIL (RFC 5321 4.1.1.2). Whether the sender belongs to the login, queue says.
  */
-#include "common/address.h"
 #include "smtpd/commands.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -13,25 +12,6 @@ static const struct refusal nested = { 503, "5.5.1", "a transaction is open alre
 static const struct refusal too_large = {
 	552, "5.3.4", "the message is larger than this server takes"
 };
-static const struct refusal not_yours = {
-	553, "5.7.1", "this sender address does not belong to the login"
-};
-
-/* The address of the login, or none: message disposition notifications are sent with <>. */
-static bool
-belongs_to_login(const struct session *s, const struct envelope_sender *sender)
-{
-	struct text key = TEXT_UP_TO(MOST_ADDRESS);
-	bool same;
-
-	if (sender->null)
-		return true;
-	same = address_key(&sender->address, &key) &&
-	       span_equal(text_span(&key), span_str(s->login));
-	text_clear(&key);
-	return same;
-}
-
 static const struct refusal *
 not_now(const struct session *s)
 {
@@ -50,8 +30,6 @@ do_mail(struct session *s, struct span arguments)
 		no = envelope_parse_mail(arguments, s->extended, &sender);
 	if (!no && sender.has_size && sender.size > s->server->daemon.settings->message_size_bytes)
 		no = &too_large;
-	if (!no && s->login && !belongs_to_login(s, &sender))
-		no = &not_yours;
 	if (no) {
 		refuse_for(s, no, SPAN_NONE);
 		return;

@@ -52,6 +52,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender)
 	t->known = send_mail_begin(queue(s), t->id, &(struct msg_mail_begin){
 		.session = s->id, .service = (uint8_t)s->service,
 		.sender = text_span(&address), .login = span_str(s->login),
+		.check_owner = s->login != NULL, .priority = PRIORITY_NORMAL,
 		.body = (uint8_t)sender->body, .utf8 = sender->utf8, .size = sender->size,
 		.ip = span_str(s->ip), .helo = span_str(s->helo) }, NULL);
 	if (t->known) {

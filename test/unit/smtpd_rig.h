@@ -159,6 +159,10 @@ rig_on_mail_begin(
 	if (span_starts_nocase(m->sender, SPAN("later@"))) {
 		mail->refused = true;
 		send_mail_begun(from, id, &(struct msg_mail_begun){ RIG_LATER }, NULL);
+	} else if (m->check_owner && m->sender.len > 0 &&
+		   !span_equal_nocase(m->sender, m->login)) {
+		mail->refused = true;
+		send_mail_begun(from, id, &(struct msg_mail_begun){ RIG_NO(553, "5.7.1") }, NULL);
 	} else if (span_starts_nocase(m->sender, SPAN("never@"))) {
 		mail->refused = true;
 		send_mail_begun(from, id, &(struct msg_mail_begun){ RIG_NO(550, "5.7.1") }, NULL);

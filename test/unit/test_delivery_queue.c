@@ -437,6 +437,97 @@ no_recipients_no_data(void **state)
 	assert_int_equal(w->q.transactions, 0);
 }
 
+/* What the sender asked for, holding, and the lines on top are in the spool; held stays held. */
+static void
+wishes_reach_the_envelope(void **state)
+{
+	struct world *w = *state;
+	struct queued_file f;
+
+	send_mail_begin(w->smtpd, 7, &(struct msg_mail_begin){ .session = 99,
+		.sender = SPAN("s@far.example"), .envid = SPAN("Q1"), .ret = RET_HEADERS,
+		.require_tls = true, .deliver_by = 99, .by_mode = 'N', .by_trace = true,
+		.priority = 14, .auth_param = SPAN("x@y.example") }, NULL);
+	wait_for(w, &w->begun, 1);
+	send_mail_recipient(w->smtpd, 7, &(struct msg_mail_recipient){ .number = 0,
+		.address = SPAN("ana@example.org"), .notify = NOTIFY_DELAY,
+		.orcpt = SPAN("rfc822;\"a\nb\"@x.example") }, NULL);
+	wait_for(w, &w->recipient_told, 1);
+	send_mail_data(w->smtpd, 7, &(struct msg_mail_data){ .by_queue = true }, NULL);
+	wait_for(w, &w->files, 1);
+	assert_false(w->last_write);
+	assert_int_equal(write(w->file_fd, MESSAGE, MESSAGE_SIZE), MESSAGE_SIZE);
+	close(w->file_fd);
+	w->file_fd = -1;
+	send_mail_commit(w->smtpd, 7, &(struct msg_mail_commit){ .size = MESSAGE_SIZE,
+		.digest = SPAN("0123456789abcdef0123456789abcdef"), .hold = true,
+		.hold_reason = SPAN("quarantine"), .top = SPAN("X-Seen: yes\r\n") }, NULL);
+	expect_told(w, 250, "2.0.0");
+	assert_int_equal(queued_read(&w->q, 7, &f), 0);
+	assert_true(span_equal(f.envelope.wishes.envid, SPAN("Q1")));
+	assert_true(span_equal(f.envelope.wishes.auth_param, SPAN("x@y.example")));
+	assert_true(f.envelope.wishes.require_tls && f.envelope.wishes.by_trace);
+	assert_true(f.envelope.wishes.deliver_by == 99 && f.envelope.wishes.by_mode == 'N' &&
+		    f.envelope.wishes.priority == 14 && f.envelope.wishes.ret == RET_HEADERS);
+	assert_true(span_equal(f.envelope.top, SPAN("X-Seen: yes\r\n")));
+	assert_int_equal(f.envelope.recipient[0].notify, NOTIFY_DELAY);
+	assert_true(span_equal(f.envelope.recipient[0].orcpt, SPAN("rfc822;\"a\nb\"@x.example")));
+	queued_file_clear(&f);
+	w->told = 0;
+	send_queue_list(w->command, 1, &(struct msg_queue_list){}, NULL);
+	wait_for(w, &w->ends, 1);
+	assert_string_equal(w->state, "held");
+	assert_string_equal(w->reason, "held: quarantine");
+	assert_int_equal(rig_count(w->rig.mail, "example.org/ana/Maildir/new"), 0);
+}
+
+/* A file that lies in a Maildir already cannot be held. */
+static void
+what_was_written_straight_is_not_held(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, 1, "");
+	recipient(w, 1, 0, "ana@example.org");
+	data(w, 1);
+	wait_for(w, &w->files, 1);
+	assert_true(w->last_write);
+	close(w->file_fd);
+	w->file_fd = -1;
+	send_mail_commit(w->smtpd, 1, &(struct msg_mail_commit){ .size = 0,
+		.digest = SPAN("0123456789abcdef0123456789abcdef"), .hold = true }, NULL);
+	expect_told(w, 451, "4.3.0");
+	assert_int_equal(rig_count(w->rig.mail, "example.org/ana/Maildir/new"), 0);
+}
+
+static void
+a_sender_belongs_to_its_login(void **state)
+{
+	static const struct {
+		const char *login, *sender;
+		bool check;
+		uint16_t code;
+	} cases[] = {
+		{ "ana@example.org", "ana@example.org", true, 250 },
+		{ "ana@example.org", "ANA@Example.org", true, 250 },
+		{ "ana@example.org", "", true, 250 },
+		{ "ana@example.org", "bob@example.org", true, 553 },
+		{ "ana@example.org", "bob@example.org", false, 250 },
+		{ "", "bob@example.org", true, 553 },
+	};
+	struct world *w = *state;
+
+	for (uint64_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		send_mail_begin(w->smtpd, i + 1, &(struct msg_mail_begin){
+			.sender = span_str(cases[i].sender), .login = span_str(cases[i].login),
+			.check_owner = cases[i].check }, NULL);
+		wait_for(w, &w->begun, (int)i + 1);
+		assert_int_equal(w->begun_code, cases[i].code);
+		if (cases[i].code == 250)
+			send_mail_abort(w->smtpd, i + 1, &(struct msg_mail_abort){}, NULL);
+	}
+}
+
 static void
 ceilings_hold(void **state)
 {
@@ -766,6 +857,9 @@ main(void)
 		ROW(mixed_mail_is_queued_and_delivered),
 		ROW(no_recipients_no_data),
 		ROW(ceilings_hold),
+		ROW(wishes_reach_the_envelope),
+		ROW(what_was_written_straight_is_not_held),
+		ROW(a_sender_belongs_to_its_login),
 		ROW(size_limit_is_the_clients),
 		ROW(words_out_of_hour_end_the_peer),
 		ROW(abort_at_every_hour),
