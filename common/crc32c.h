@@ -11,5 +11,9 @@
 
 /* The checksum of all of `bytes`, which may be empty (0). Never fails. */
 uint32_t crc32c(struct span bytes);
+/* The checksum of what `crc` is the checksum of, followed by `bytes`: piece by piece, from 0 on. */
+uint32_t crc32c_more(uint32_t crc, struct span bytes);
+/* The same without the processor's instruction: for its test. */
+uint32_t crc32c_by_tables(uint32_t crc, struct span bytes);
 
 #endif

@@ -87,7 +87,7 @@ append_place(struct append *append, struct change *change)
 {
 	struct store *store = append->to->store;
 	struct index_record r = { .size = append->size, .vsize = append->size + append->bare,
-		.date = append->date };
+		.date = append->date, .saved = time(NULL) };
 	struct maildir_name base = maildir_name_new(store->host, r.size, r.vsize);
 	struct timespec times[2] = { { append->date, 0 }, { append->date, 0 } };
 	char name[MAILDIR_MOST_NAME + 1];

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COPY_PIECE (64 * 1024)
@@ -169,6 +170,7 @@ copy_message(struct copy *copy, uint32_t uid)
 	keywords = target_keywords(copy, &r);
 	r.letters = index_wanted_letters(&r);
 	r.lower = 0;
+	r.saved = time(NULL);      /* its email id stays (RFC 8474 section 5.1) */
 	change_add(&copy->change, &r, span_str(base), &keywords);
 	number_ranges_add(&copy->uids, uid);
 	return 0;

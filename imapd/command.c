@@ -430,7 +430,7 @@ finish(struct command *c)
 			s->wants_room = true;
 			return false;
 		}
-		if (s->view->mailbox->names_pending)
+		if (s->view->mailbox->index.names_pending)
 			account_housekeep(s->account);
 	}
 	write_answer(c);

@@ -102,7 +102,7 @@ on_housekeeping(evutil_socket_t fd, short what, void *me)
 		if (m->gone)
 			continue;
 		/* Settled a while after the last change, when the directories' times are firm. */
-		if (m->names_pending)
+		if (m->index.names_pending)
 			*(mailbox_follow_names(m, NAMES_AT_A_TIME) ? &soon : &later) = true;
 		else
 			mailbox_settle(m);

@@ -61,7 +61,7 @@ void
 record_add(struct text *t, const struct index_record *r, struct span base,
 	const struct keyword_bits *keywords)
 {
-	size_t at = record_begin(t, RECORD_ADD);
+	size_t at = record_begin(t, RECORD_MESSAGE);
 
 	wire_add_u64(t, r->modseq, 8);
 	wire_add_u32(t, r->uid, 4);
@@ -69,10 +69,28 @@ record_add(struct text *t, const struct index_record *r, struct span base,
 	wire_add_u8(t, r->letters, 1);
 	wire_add_u32(t, r->lower, 4);
 	wire_add_u64(t, (uint64_t)r->date, 8);
+	wire_add_u64(t, (uint64_t)r->saved, 8);
 	wire_add_u64(t, r->size, 8);
 	wire_add_u64(t, r->vsize, 8);
+	wire_add_u64(t, r->thread, 8);
+	text_add(t, span_of(r->email, EMAIL_ID_BYTES));
 	wire_add_text(t, base, MAILDIR_MOST_NAME);
 	add_keywords(t, keywords);
+	record_end(t, at);
+}
+
+void
+record_vanished(struct text *t, const struct vanished *v)
+{
+	size_t at = record_begin(t, RECORD_VANISHED);
+
+	wire_add_u64(t, v->forgotten, 8);
+	wire_add_u32(t, (uint32_t)v->count, 4);
+	for (size_t i = 0; i < v->count; i++) {
+		wire_add_u64(t, v->at[i].modseq, 8);
+		wire_add_u32(t, v->at[i].from, 4);
+		wire_add_u32(t, v->at[i].to, 4);
+	}
 	record_end(t, at);
 }
 
@@ -103,7 +121,12 @@ void
 change_add(struct change *c, const struct index_record *r, struct span base,
 	const struct keyword_bits *keywords)
 {
-	record_add(&c->records, r, base, keywords);
+	static const unsigned char none[EMAIL_ID_BYTES];
+	struct index_record named = *r;
+
+	if (memcmp(r->email, none, EMAIL_ID_BYTES) == 0)
+		email_id_of_name(base, named.email);
+	record_add(&c->records, &named, base, keywords);
 	c->adds++;
 }
 
@@ -146,12 +169,14 @@ change_expunge(struct change *c, const struct number_ranges *uids)
 void
 change_facts(struct change *c, const struct index_record *r)
 {
-	size_t at = record_begin(&c->records, RECORD_FACTS);
+	size_t at = record_begin(&c->records, RECORD_LEARNED);
 
 	wire_add_u32(&c->records, r->uid, 4);
 	wire_add_u64(&c->records, (uint64_t)r->date, 8);
+	wire_add_u64(&c->records, (uint64_t)r->saved, 8);
 	wire_add_u64(&c->records, r->size, 8);
 	wire_add_u64(&c->records, r->vsize, 8);
+	wire_add_u64(&c->records, r->thread, 8);
 	record_end(&c->records, at);
 }
 
@@ -233,11 +258,11 @@ number_payload(unsigned char *payload, void *me)
 		if (uidnext > *n->uidnext)
 			*n->uidnext = uidnext;
 	}
-	if (payload[0] == RECORD_ADD) {
+	if (payload[0] == RECORD_MESSAGE) {
 		memcpy(payload + AT_UID, n->uidnext, 4);
 		++*n->uidnext;
 	}
-	if (payload[0] == RECORD_ADD || payload[0] == RECORD_FLAGS ||
+	if (payload[0] == RECORD_MESSAGE || payload[0] == RECORD_FLAGS ||
 		payload[0] == RECORD_EXPUNGE) {
 		++*n->modseq;
 		memcpy(payload + AT_MODSEQ, n->modseq, 8);
@@ -279,21 +304,22 @@ journal_header_write(struct text *out, const unsigned char id[MAILBOX_ID_BYTES],
 }
 
 bool
-journal_header_read(struct span in, unsigned char id[MAILBOX_ID_BYTES], uint32_t *uidvalidity)
+journal_header_read(struct span in, unsigned char id[MAILBOX_ID_BYTES], uint32_t *uidvalidity,
+	uint64_t *made, uint32_t *version)
 {
 	struct span whole = span_part(in, 0, 8 + 4 * 4 + MAILBOX_ID_BYTES + 8), found, id_span;
-	uint32_t order, version, validity, zero, crc;
-	uint64_t made;
+	uint32_t order, validity, zero, crc;
 
 	if (in.len < JOURNAL_HEADER || !span_take_bytes(&in, sizeof(magic), &found) ||
 		!span_equal(found, span_of(magic, sizeof(magic))))
 		return false;
 	if (!wire_take_u32(&in, &order, 4) || order != BYTE_ORDER_MARK ||
-		!wire_take_u32(&in, &version, 4) ||
-		version != JOURNAL_VERSION || !wire_take_u32(&in, &validity, 4) || validity == 0 ||
+		!wire_take_u32(&in, version, 4) ||
+		(*version != JOURNAL_VERSION && *version != JOURNAL_VERSION_OLD) ||
+		!wire_take_u32(&in, &validity, 4) || validity == 0 ||
 		!wire_take_u32(&in, &zero, 4) || !span_take_bytes(&in, MAILBOX_ID_BYTES,
 		&id_span) ||
-		!wire_take_u64(&in, &made, 8) || !wire_take_u32(&in, &crc, 4) ||
+		!wire_take_u64(&in, made, 8) || !wire_take_u32(&in, &crc, 4) ||
 		crc != crc32c(whole))
 		return false;
 	memcpy(id, id_span.at, MAILBOX_ID_BYTES);
@@ -351,41 +377,100 @@ next_range(struct span *ranges, struct number_range *range)
 	return wire_take_u32(ranges, &range->from, 4) && wire_take_u32(ranges, &range->to, 4);
 }
 
+void
+index_make_room(struct index *ix)
+{
+	struct index_record *heap;
+	size_t room = ix->count + ix->count / 4 + 16;
+
+	if (ix->count < ix->room)
+		return;
+	if (ix->records_map.at == NULL) {
+		ix->records = must_realloc(ix->records, room * sizeof(*ix->records));
+	} else {
+		heap = must_alloc(room * sizeof(*heap));
+		memcpy(heap, ix->records, ix->count * sizeof(*heap));
+		index_unmap(&ix->records_map);
+		ix->records = heap;
+	}
+	ix->room = room;
+}
+
+/* The new message `r`, if its UID and name can be; the fields behind them were taken. */
+static bool
+append_message(struct index *ix, struct index_record *r, struct span name,
+	const struct keyword_bits *bits)
+{
+	if (r->uid < ix->uidnext || r->uid == UINT32_MAX || name.len == 0 || span_has(name, '/') ||
+		name.at[0] == '.' || ix->count >= MOST_MESSAGES ||
+		name.len > UINT32_MAX - ix->old_names.len - ix->names.len)
+		return false;
+	index_make_room(ix);
+	r->flags &= FLAG_SYSTEM;
+	r->keywords = keywords_set(&ix->keywords, *bits);
+	r->name = (uint32_t)(ix->old_names.len + ix->names.len);
+	r->name_len = (uint8_t)name.len;
+	text_add(&ix->names, name);
+	ix->records[ix->count++] = *r;
+	ix->uidnext = r->uid + 1;
+	ix->names_pending |= index_name_pending(r);
+	if (r->modseq > ix->modseq)
+		ix->modseq = r->modseq;
+	return true;
+}
+
+/* What ADD and MESSAGE begin with. */
+static bool
+take_message(struct span *in, struct index_record *r)
+{
+	return wire_take_u64(in, &r->modseq, 8) && wire_take_u32(in, &r->uid, 4) &&
+		wire_take_u8(in, &r->flags, 1) && wire_take_u8(in, &r->letters, 1) &&
+		wire_take_u32(in, &r->lower, 4);
+}
+
+static bool
+take_date(struct span *in, int64_t *date)
+{
+	uint64_t bits;
+
+	if (!wire_take_u64(in, &bits, 8))
+		return false;
+	*date = (int64_t)bits;
+	return true;
+}
+
 static bool
 apply_add(struct index *ix, struct span in)
 {
-	struct index_record r = { 0 };
+	struct index_record r = { .saved = UNKNOWN_DATE };
 	struct keyword_bits bits;
 	struct span name;
-	uint64_t date;
 
-	if (!wire_take_u64(&in, &r.modseq, 8) || !wire_take_u32(&in, &r.uid, 4) ||
-		!wire_take_u8(&in, &r.flags, 1) ||
-		!wire_take_u8(&in, &r.letters, 1) || !wire_take_u32(&in, &r.lower, 4) ||
-		!wire_take_u64(&in, &date, 8) ||
+	if (!take_message(&in, &r) || !take_date(&in, &r.date) ||
 		!wire_take_u64(&in, &r.size, 8) || !wire_take_u64(&in, &r.vsize, 8) ||
 		!wire_take_text(&in, &name, MAILDIR_MOST_NAME) || !take_keywords(ix, &in, &bits) ||
 		in.len != 0)
 		return false;
-	if (r.uid < ix->uidnext || r.uid == UINT32_MAX || name.len == 0 || span_has(name, '/') ||
-		name.at[0] == '.' ||
-		ix->count >= MOST_MESSAGES || name.len > UINT32_MAX - ix->names.len)
+	email_id_of_name(name, r.email);
+	return append_message(ix, &r, name, &bits);
+}
+
+static bool
+apply_message(struct index *ix, struct span in)
+{
+	struct index_record r = { .modseq = 0 };
+	struct keyword_bits bits;
+	struct span email, name;
+
+	if (!take_message(&in, &r) || !take_date(&in, &r.date) || !take_date(&in, &r.saved) ||
+		!wire_take_u64(&in, &r.size, 8) || !wire_take_u64(&in, &r.vsize, 8) ||
+		!wire_take_u64(&in, &r.thread, 8) ||
+		!span_take_bytes(&in, EMAIL_ID_BYTES, &email) ||
+		!wire_take_text(&in, &name, MAILDIR_MOST_NAME) || !take_keywords(ix, &in, &bits) ||
+		in.len != 0)
 		return false;
-	if (ix->count == ix->room) {
-		ix->room = ix->room == 0 ? 16 : ix->room * 2;
-		ix->records = must_realloc(ix->records, ix->room * sizeof(*ix->records));
-	}
-	r.date = (int64_t)date;
-	r.flags &= FLAG_SYSTEM;
-	r.keywords = keywords_set(&ix->keywords, bits);
-	r.name = (uint32_t)ix->names.len;
-	r.name_len = (uint8_t)name.len;
-	text_add(&ix->names, name);
-	ix->records[ix->count++] = r;
-	ix->uidnext = r.uid + 1;
-	if (r.modseq > ix->modseq)
-		ix->modseq = r.modseq;
-	return true;
+	memcpy(r.email, email.at, EMAIL_ID_BYTES);
+	return append_message(ix, &r, name, &bits);
 }
 
 static void
@@ -414,6 +499,7 @@ change_record(struct index *ix, struct index_record *r, enum change_mode mode, u
 	r->keywords = keywords_set(&ix->keywords, now);
 	if (r->flags != old_flags || r->keywords != old_keywords)
 		r->modseq = modseq;
+	ix->names_pending |= index_name_pending(r);
 }
 
 static bool
@@ -466,6 +552,7 @@ apply_expunge(struct index *ix, struct span in)
 		if (more && r->uid >= range.from) {
 			ix->name_garbage += r->name_len;
 			ix->expunges++;
+			vanished_add(&ix->vanished, modseq, r->uid, r->uid);
 		} else {
 			if (to != from)
 				ix->records[to] = *r;
@@ -488,22 +575,49 @@ apply_keyword(struct index *ix, struct span in)
 }
 
 static bool
-apply_facts(struct index *ix, struct span in)
+apply_facts(struct index *ix, struct span in, bool with_more)
 {
-	uint64_t date, size, vsize;
+	struct index_record r = { .modseq = 0 }, *to;
 	uint32_t uid;
 	size_t at;
 
-	if (!wire_take_u32(&in, &uid, 4) || !wire_take_u64(&in, &date, 8) ||
-		!wire_take_u64(&in, &size, 8) ||
-		!wire_take_u64(&in, &vsize, 8) || in.len != 0)
+	if (!wire_take_u32(&in, &uid, 4) || !take_date(&in, &r.date) ||
+		(with_more && !take_date(&in, &r.saved)) || !wire_take_u64(&in, &r.size, 8) ||
+		!wire_take_u64(&in, &r.vsize, 8) ||
+		(with_more && !wire_take_u64(&in, &r.thread, 8)) || in.len != 0)
 		return false;
 	at = index_find(ix, uid);
 	if (at == NO_RECORD)
 		return true;      /* gone meanwhile */
-	ix->records[at].date = (int64_t)date;
-	ix->records[at].size = size;
-	ix->records[at].vsize = vsize;
+	to = &ix->records[at];
+	to->date = r.date;
+	to->size = r.size;
+	to->vsize = r.vsize;
+	if (with_more) {
+		to->saved = r.saved;
+		to->thread = r.thread;
+	}
+	return true;
+}
+
+static bool
+apply_vanished(struct index *ix, struct span in)
+{
+	uint64_t forgotten, modseq = 0;
+	uint32_t count, from, to;
+
+	if (!wire_take_u64(&in, &forgotten, 8) || !wire_take_u32(&in, &count, 4) ||
+		in.len != (uint64_t)count * 16)
+		return false;
+	vanished_forget(&ix->vanished, forgotten);
+	while (wire_take_u64(&in, &modseq, 8) && wire_take_u32(&in, &from, 4) &&
+		wire_take_u32(&in, &to, 4)) {
+		if (ix->vanished.count == 0 ||
+			ix->vanished.at[ix->vanished.count - 1].modseq <= modseq)
+			vanished_add(&ix->vanished, modseq, from, to);
+	}
+	if (modseq > ix->modseq)
+		ix->modseq = modseq;
 	return true;
 }
 
@@ -522,6 +636,7 @@ apply_letters(struct index *ix, struct span in)
 		return true;
 	ix->records[at].letters = letters;
 	ix->records[at].lower = lower;
+	ix->names_pending |= index_name_pending(&ix->records[at]);
 	return true;
 }
 
@@ -582,7 +697,13 @@ record_apply(struct index *ix, struct span payload)
 	case RECORD_KEYWORD:
 		return apply_keyword(ix, payload);
 	case RECORD_FACTS:
-		return apply_facts(ix, payload);
+		return apply_facts(ix, payload, false);
+	case RECORD_MESSAGE:
+		return apply_message(ix, payload);
+	case RECORD_LEARNED:
+		return apply_facts(ix, payload, true);
+	case RECORD_VANISHED:
+		return apply_vanished(ix, payload);
 	case RECORD_LETTERS:
 		return apply_letters(ix, payload);
 	case RECORD_STAMPS:

@@ -22,18 +22,38 @@
  * messages need. */
 #define COMPACT_LEAST (256u * 1024)
 #define COMPACT_TIMES 3
-#define LEAST_ADD 52    /* bytes that an ADD takes at least */
+#define LEAST_ADD 52        /* bytes that the record of a message takes at least, in any version */
+#define LEAST_MESSAGE 84    /* and in this one */
+/* What may have been given since a snapshot whose journal is lost. */
+#define LOST_UIDS 1000000u
+#define LOST_MODSEQS ((uint64_t)1 << 32)
+/* A snapshot is written when so much of the journal stands behind the last one, and a sixteenth of
+ * what it would hold. */
+#define SNAPSHOT_LEAST (128u * 1024)
+#define SNAPSHOT_PART 16
 #define RESYNC_MOST ((size_t)64 * 1024 * 1024)
 /* How far ahead of its records a journal's file is filled with zeros: half as long again, in whole
  * blocks, so that a small one takes no block more than it must. */
 #define AHEAD_BLOCK 4096u
 #define AHEAD_MOST (1024u * 1024)
 
+/* UIDs ascend: where there are few holes, the number of messages above and below a UID tells nearly
+ * where it stands. */
 size_t
 index_from(const struct index *ix, uint32_t uid)
 {
 	size_t low = 0, high = ix->count;
+	uint32_t first, last;
 
+	if (ix->count == 0 || uid <= (first = ix->records[0].uid))
+		return 0;
+	last = ix->records[ix->count - 1].uid;
+	if (uid > last)
+		return ix->count;
+	if (uid - first < high)
+		high = uid - first;
+	if (last - uid < ix->count - 1)
+		low = ix->count - 1 - (last - uid);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -56,7 +76,64 @@ index_find(const struct index *ix, uint32_t uid)
 struct span
 index_name(const struct index *ix, const struct index_record *record)
 {
-	return span_of(ix->names.at + record->name, record->name_len);
+	if (record->name < ix->old_names.len)
+		return span_of(ix->old_names.at + record->name, record->name_len);
+	return span_of(ix->names.at + (record->name - ix->old_names.len), record->name_len);
+}
+
+void
+index_vanished(const struct index *ix, uint64_t since, struct number_ranges *gone)
+{
+	uint32_t next = 1;
+
+	if (vanished_since(&ix->vanished, since, gone))
+		return;
+	for (size_t i = 0; i < ix->count; i++) {
+		if (ix->records[i].uid > next)
+			number_ranges_add_range(gone, next, ix->records[i].uid - 1);
+		next = ix->records[i].uid + 1;
+	}
+	if (ix->uidnext > next)
+		number_ranges_add_range(gone, next, ix->uidnext - 1);
+}
+
+/* Not keyed: it must come out the same everywhere, and nobody but the owner chooses names. */
+void
+email_id_of_name(struct span base, unsigned char email[EMAIL_ID_BYTES])
+{
+	uint64_t a = 0x9fb21c651e98df25u ^ base.len, b = 0xc2b2ae3d27d4eb4fu, piece;
+
+	while (base.len > 0) {
+		size_t len = base.len < 8 ? base.len : 8;
+
+		piece = 0;
+		memcpy(&piece, base.at, len);
+		base = span_part(base, len, SIZE_MAX);
+		a = (a ^ piece) * 0x9e3779b97f4a7c15u;
+		a ^= a >> 29;
+		b = (b + piece) * 0xd6e8feb86659fd93u;
+		b ^= b >> 32;
+	}
+	a = (a ^ a >> 33) * 0xff51afd7ed558ccdu;
+	b = (b ^ b >> 31) * 0xc4ceb9fe1a85ec53u;
+	a ^= a >> 33;
+	b ^= b >> 29;
+	memcpy(email, &a, 8);
+	memcpy(email + 8, &b, 8);
+}
+
+void
+email_id_write(const struct index_record *record, struct text *out)
+{
+	text_add_byte(out, 'M');
+	text_add_hex(out, span_of(record->email, EMAIL_ID_BYTES));
+}
+
+void
+mailbox_id_write(const struct index *ix, struct text *out)
+{
+	text_add_byte(out, 'F');
+	text_add_hex(out, span_of(ix->id, MAILBOX_ID_BYTES));
 }
 
 uint8_t
@@ -86,7 +163,7 @@ find_next_record(struct span in)
 
 		/* Looking only at what can be a short record keeps this linear: no CRC over random
 		 * lengths. */
-		if (kind < RECORD_ADD || kind > RECORD_INODE || in.at[at + 2] != 0 ||
+		if (kind < RECORD_ADD || kind > RECORD_LAST || in.at[at + 2] != 0 ||
 			in.at[at + 3] != 0)
 			continue;
 		if (record_take(&rest, &payload))
@@ -103,6 +180,8 @@ without_zeros(struct span in)
 		in.len--;
 	return in;
 }
+
+static int index_rewrite(struct index *ix);
 
 /* Applies all records; returns how many bytes are good from the front. Damage in the middle is
  * skipped; zeros up to the end were written ahead, and are none. */
@@ -131,13 +210,17 @@ replay(struct index *ix, struct span in)
 	return (size_t)(in.at - start);
 }
 
+/* *made is which journal it will be. */
 static int
-write_header(struct index *ix, int fd)
+write_header(struct index *ix, int fd, uint64_t *made)
 {
 	struct text header = TEXT_UP_TO(JOURNAL_HEADER);
+	struct timespec now;
 	int result;
 
-	journal_header_write(&header, ix->id, ix->uidvalidity, (uint64_t)time(NULL));
+	clock_gettime(CLOCK_REALTIME, &now);
+	*made = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	journal_header_write(&header, ix->id, ix->uidvalidity, *made);
 	result = header.failed ? -1 : write_all(fd, header.at, header.len);
 	text_clear(&header);
 	return result;
@@ -153,53 +236,75 @@ index_empty(struct index *ix)
 	keywords_init(&ix->keywords);
 }
 
-/* UIDs that stood in a damaged place may have been told to clients: none of them may come again. */
-static int
-skip_uids(struct index *ix)
+static void
+forget_everything(struct index *ix)
 {
-	struct change c;
-	uint64_t lost = ix->damaged / LEAST_ADD + 1;
-	uint32_t next = lost < UINT32_MAX - ix->uidnext - 1 ?
-		ix->uidnext + (uint32_t)lost : ix->uidnext;
-	int result;
-
-	change_init(&c);
-	change_state(&c, next, ix->modseq + lost, ix->recent_from);
-	result = index_commit(ix, &c);
-	change_clear(&c);
-	return result;
+	if (ix->records_map.at == NULL)
+		free(ix->records);
+	index_unmap(&ix->records_map);
+	index_unmap(&ix->names_map);
+	text_clear(&ix->names);
+	keywords_clear(&ix->keywords);
+	vanished_clear(&ix->vanished);
 }
 
-/* Reads the journal; cuts a torn tail. 1: good, 0: there is no header that we know, -1. */
+/* UIDs and modification sequences that stood in a damaged place may have been told to clients: none
+ * of them may come again. What stands there of flags and expunges is not known: clients ask for
+ * all. */
+static void
+skip_lost(struct index *ix, uint64_t uids, uint64_t modseqs)
+{
+	uint64_t next = ix->uidnext + uids;
+
+	/* (At the upper end UIDs would have to begin anew: then it is better to risk one twice.) */
+	if (next < UINT32_MAX - 1)
+		ix->uidnext = (uint32_t)next;
+	ix->modseq += modseqs;
+	for (size_t i = 0; i < ix->count; i++)
+		ix->records[i].modseq = ix->modseq;
+	vanished_forget(&ix->vanished, ix->modseq);
+	ix->stamped = false;
+}
+
+/* Reads the journal behind what the snapshot stands for; cuts a torn tail. 1: good, 0: there is no
+ * header that we know, -1. */
 static int
 read_journal(struct index *ix)
 {
+	unsigned char header[JOURNAL_HEADER], id[MAILBOX_ID_BYTES], *bytes;
+	uint32_t version, uidvalidity;
 	struct stat st;
-	unsigned char *bytes;
+	size_t good, from = JOURNAL_HEADER, len;
 	ssize_t got;
-	size_t good;
 	bool torn;
-	unsigned char id[MAILBOX_ID_BYTES];
 
 	if (fstat(ix->journal, &st) < 0)
 		return -1;
 	if (st.st_size < JOURNAL_HEADER || (uint64_t)st.st_size > MOST_JOURNAL)
 		return 0;
-	bytes = must_alloc((size_t)st.st_size);
-	got = read_at(ix->journal, bytes, (size_t)st.st_size, 0);
-	if (got < JOURNAL_HEADER ||
-		!journal_header_read(span_of(bytes, (size_t)got), id, &ix->uidvalidity) ||
-		memcmp(id, ix->id, sizeof(id)) != 0) {
+	got = read_at(ix->journal, header, sizeof(header), 0);
+	if (got < 0)
+		return -1;
+	if (!journal_header_read(span_of(header, (size_t)got), id, &uidvalidity,
+		&ix->journal_made, &version) || memcmp(id, ix->id, sizeof(id)) != 0)
+		return 0;
+	ix->old_format = version != JOURNAL_VERSION;
+	if (snapshot_load(ix, ix->journal_made, (uint64_t)st.st_size))
+		from = (size_t)ix->covered;
+	ix->uidvalidity = uidvalidity;
+	len = (size_t)st.st_size - from;
+	bytes = must_alloc(len + 1);
+	got = read_at(ix->journal, bytes, len, (off_t)from);
+	if (got < 0) {
 		free(bytes);
-		return got < 0 ? -1 : 0;
+		return -1;
 	}
-	good = JOURNAL_HEADER + replay(ix, span_of(bytes + JOURNAL_HEADER,
-		(size_t)got - JOURNAL_HEADER));
+	good = replay(ix, span_of(bytes, (size_t)got));
 	torn = without_zeros(span_of(bytes + good, (size_t)got - good)).len > 0;
 	free(bytes);
-	ix->journal_size = good;
-	ix->journal_room = torn ? good : (uint64_t)got;
-	if (torn && ftruncate(ix->journal, (off_t)good) < 0)
+	ix->journal_size = from + good;
+	ix->journal_room = torn ? ix->journal_size : (uint64_t)st.st_size;
+	if (torn && ftruncate(ix->journal, (off_t)ix->journal_size) < 0)
 		return -1;
 	return 1;
 }
@@ -213,7 +318,7 @@ make_journal(struct index *ix, uint32_t uidvalidity)
 	if (fd < 0)
 		return -1;
 	ix->uidvalidity = uidvalidity;
-	if (write_header(ix, fd) < 0) {
+	if (write_header(ix, fd, &ix->journal_made) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -221,6 +326,8 @@ make_journal(struct index *ix, uint32_t uidvalidity)
 		close(ix->journal);
 	ix->journal = fd;
 	ix->journal_size = ix->journal_room = JOURNAL_HEADER;
+	ix->covered = 0;
+	ix->old_format = false;
 	ix->unsynced = ix->unnamed = true;
 	return 0;
 }
@@ -239,6 +346,41 @@ open_directory_of(int private, const unsigned char id[MAILBOX_ID_BYTES])
 	fd = open_in(private, text_str(&name), O_RDONLY | O_DIRECTORY, 0);
 	text_clear(&name);
 	return fd;
+}
+
+/* What is left without a journal: the snapshot, or nothing. */
+static int
+begin_journal(struct index *ix, bool was_there, uint32_t (*uidvalidity)(void *me), void *me)
+{
+	bool recovered = snapshot_load(ix, 0, 0);
+
+	if (recovered) {
+		log_error(0, "journal-lost", KEY_STR("why", "made anew from the snapshot"),
+			KEY_NUM("messages", ix->count));
+		skip_lost(ix, LOST_UIDS, LOST_MODSEQS);
+		ix->covered = 0;
+		return index_rewrite(ix);
+	}
+	if (was_there)
+		log_error(0, "index-unreadable", KEY_STR("why",
+			"no journal of ours; made anew, UIDs change"));
+	return make_journal(ix, uidvalidity(me));
+}
+
+/* What was found is written anew without what was found wrong; that, too, may fail on a full disk:
+ * then the next opening tries again. */
+static void
+heal(struct index *ix)
+{
+	uint64_t lost = ix->damaged / LEAST_ADD + 1;
+
+	if (ix->damaged > 0) {
+		log_warning(0, "index-damaged", KEY_NUM("bytes", ix->damaged),
+			KEY_NUM("messages", ix->count));
+		skip_lost(ix, lost, lost);
+	}
+	if ((ix->damaged > 0 || ix->old_format) && index_rewrite(ix) < 0)
+		log_warning(0, "index-not-rewritten", KEY_ERRNO);
 }
 
 int
@@ -261,19 +403,10 @@ index_open_held(struct index *ix, int private, const unsigned char id[MAILBOX_ID
 		found = read_journal(ix);
 		if (found < 0)
 			goto fail;
-		if (found == 0)
-			log_error(0, "index-unreadable", KEY_STR("why",
-				"no journal of ours; made anew, UIDs change"));
 	}
-	if (found == 0 && make_journal(ix, uidvalidity(me)) < 0)
+	if (found == 0 && begin_journal(ix, ix->journal >= 0, uidvalidity, me) < 0)
 		goto fail;
-	if (ix->damaged > 0) {
-		ix->stamped = false;
-		log_warning(0, "index-damaged", KEY_NUM("bytes", ix->damaged),
-			KEY_NUM("messages", ix->count));
-		if (skip_uids(ix) < 0)
-			goto fail;
-	}
+	heal(ix);
 	return 0;
 fail:
 	found = errno;
@@ -306,9 +439,7 @@ index_close(struct index *ix)
 		close(ix->journal);
 	if (ix->directory >= 0)
 		close(ix->directory);
-	free(ix->records);
-	text_clear(&ix->names);
-	keywords_clear(&ix->keywords);
+	forget_everything(ix);
 	*ix = (struct index){ .directory = -1, .journal = -1 };
 }
 
@@ -438,6 +569,7 @@ write_present(const struct index *ix, struct text *out)
 
 		record_add(&c.records, &ix->records[i], index_name(ix, &ix->records[i]), &bits);
 	}
+	record_vanished(&c.records, &ix->vanished);
 	change_state(&c, ix->uidnext, ix->modseq, ix->recent_from);
 	change_inode(&c, ix->inode);
 	change_stamps(&c, ix->in_new, ix->in_cur, ix->stamped);
@@ -458,40 +590,73 @@ compact_names(struct index *ix)
 		text_add(&names, name);
 	}
 	text_clear(&ix->names);
+	index_unmap(&ix->names_map);
+	ix->old_names = SPAN_NONE;
 	ix->names = names;
 	ix->name_garbage = 0;
 }
 
-int
-index_compact(struct index *ix)
+static int
+index_rewrite(struct index *ix)
 {
 	struct text present = TEXT_UP_TO((size_t)1 << 40);
-	uint64_t need = JOURNAL_HEADER + ix->count * (uint64_t)(LEAST_ADD + RECORD_HEAD) +
-		ix->names.len - ix->name_garbage;
-	int fd = -1, result = -1;
+	uint64_t made;
+	int fd, result = -1;
 
-	if (ix->journal_size < COMPACT_LEAST || ix->journal_size < COMPACT_TIMES * need)
-		return 0;
-	if (ix->name_garbage > ix->names.len / 2)
+	if (ix->name_garbage > (ix->old_names.len + ix->names.len) / 2)
 		compact_names(ix);
 	write_present(ix, &present);
 	fd = open_in(ix->directory, JOURNAL_NEW, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	if (fd < 0 || present.failed || write_header(ix, fd) < 0 ||
+	if (fd < 0 || present.failed || write_header(ix, fd, &made) < 0 ||
 		write_all(fd, present.at, present.len) < 0)
 		goto out;
 	if (fsync(fd) < 0 || renameat(ix->directory, JOURNAL_NEW, ix->directory,
 		JOURNAL_NAME) < 0 ||
 		fsync(ix->directory) < 0)
 		goto out;
-	close(ix->journal);
+	if (ix->journal >= 0)
+		close(ix->journal);
 	ix->journal = fd;
 	fd = -1;
 	ix->journal_size = ix->journal_room = JOURNAL_HEADER + present.len;
-	ix->unsynced = false;
+	ix->journal_made = made;
+	ix->covered = 0;          /* the snapshot is of the old one */
+	ix->unsynced = ix->unnamed = ix->old_format = false;
 	result = 0;
 out:
 	if (fd >= 0)
 		close(fd);
 	text_clear(&present);
 	return result;
+}
+
+/* Bytes of base names that messages have. */
+static uint64_t
+names_used(const struct index *ix)
+{
+	return ix->old_names.len + ix->names.len - ix->name_garbage;
+}
+
+int
+index_compact(struct index *ix)
+{
+	uint64_t need = JOURNAL_HEADER + ix->count * (uint64_t)(LEAST_MESSAGE + RECORD_HEAD) +
+		names_used(ix);
+
+	if (ix->journal_size < COMPACT_LEAST || ix->journal_size < COMPACT_TIMES * need)
+		return 0;
+	return index_rewrite(ix);
+}
+
+int
+index_snapshot(struct index *ix)
+{
+	uint64_t behind = ix->journal_size - ix->covered;
+	uint64_t whole = ix->count * (uint64_t)sizeof(*ix->records) + names_used(ix);
+
+	if (behind < SNAPSHOT_LEAST || behind < whole / SNAPSHOT_PART)
+		return 0;
+	if (ix->name_garbage > (ix->old_names.len + ix->names.len) / 2)
+		compact_names(ix);
+	return snapshot_write(ix);
 }

@@ -60,6 +60,16 @@ convert(struct mail *mail, const struct crlf_facts *facts)
 	mail->bytes = text_span(&mail->store);
 }
 
+/* Whoever put the file there wrote it then. */
+static void
+learn_dates(struct index_record *r, const struct stat *st)
+{
+	if (r->date == UNKNOWN_DATE)
+		r->date = st->st_mtim.tv_sec;
+	if (r->saved == UNKNOWN_DATE)
+		r->saved = st->st_mtim.tv_sec;
+}
+
 static void
 learn(struct change *learned, const struct index_record *r, const struct stat *st, uint64_t vsize)
 {
@@ -67,9 +77,9 @@ learn(struct change *learned, const struct index_record *r, const struct stat *s
 
 	now.size = (uint64_t)st->st_size;
 	now.vsize = vsize;
-	if (now.date == UNKNOWN_DATE)
-		now.date = st->st_mtim.tv_sec;
-	if (now.size != r->size || now.vsize != r->vsize || now.date != r->date)
+	learn_dates(&now, st);
+	if (now.size != r->size || now.vsize != r->vsize || now.date != r->date ||
+		now.saved != r->saved)
 		change_facts(learned, &now);
 }
 
@@ -151,10 +161,13 @@ mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *l
 		r->vsize = mail.bytes.len;
 		if (r->date == UNKNOWN_DATE)
 			r->date = mail.date;
+		if (r->saved == UNKNOWN_DATE)
+			r->saved = mail.date;
 		mail_close(&mail);
 		return true;
 	}
-	if (!(facts & FACT_DATE) || r->date != UNKNOWN_DATE)
+	if ((!(facts & FACT_DATE) || r->date != UNKNOWN_DATE) &&
+		(!(facts & FACT_SAVED) || r->saved != UNKNOWN_DATE))
 		return true;
 	if (!mailbox_file_name(m, r, name) || fstatat(m->cur, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		fd = mailbox_open_file(m, uid);     /* looks for it */
@@ -166,7 +179,7 @@ mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *l
 		}
 		close(fd);
 	}
-	r->date = st.st_mtim.tv_sec;
+	learn_dates(r, &st);
 	change_facts(learned, r);
 	return true;
 }

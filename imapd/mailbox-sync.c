@@ -364,7 +364,7 @@ take_keywords(struct scan *s, const struct arrival *a, struct keyword_bits *bits
 static void
 add_message(struct scan *s, const struct arrival *a)
 {
-	struct index_record r = { .date = UNKNOWN_DATE };
+	struct index_record r = { .date = UNKNOWN_DATE, .saved = UNKNOWN_DATE };
 	struct keyword_bits bits;
 	struct mail_name parts;
 	bool marked = s->m->takeover != NULL && take_keywords(s, a, &bits);
@@ -375,6 +375,10 @@ add_message(struct scan *s, const struct arrival *a)
 	r.letters = a->letters;
 	r.lower = a->lower;
 	r.flags = flags_of_letters(a->letters);
+	/* What stood in new/ was written there when it was delivered, its file's time; what somebody
+	 * puts into cur/ of a folder that we know may be older than that. */
+	if (!a->from_new && s->m->index.count > 0)
+		r.saved = time(NULL);
 	change_add(&s->change, &r, span_str(a->base), marked ? &bits : NULL);
 }
 
@@ -539,7 +543,7 @@ mailbox_settle(struct mailbox *m)
 	struct index_stamp in_new, in_cur;
 	struct change c;
 
-	if (m->gone || m->names_pending || m->held > 0 || m->watch_cur < 0 || m->watch_new < 0)
+	if (m->gone || m->index.names_pending || m->held > 0 || m->watch_cur < 0 || m->watch_new < 0)
 		return;
 	if (directory_stamp(m->new, &in_new) < 0 || directory_stamp(m->cur, &in_cur) < 0 ||
 		!stamp_is_firm(in_new) ||

@@ -270,7 +270,6 @@ open_parts(struct mailbox *m)
 	if (settle_identity(m) < 0)
 		return -1;
 	m->check_cur = m->check_new = m->opening = true;
-	m->names_pending = true;
 	if (mailbox_refresh(m) < 0)
 		return -1;
 	takeover_free(&m->takeover);
@@ -297,7 +296,7 @@ mailbox_free(struct mailbox *m)
 			;
 		if (mailbox_durable(m) == 0) {
 			mailbox_settle(m);
-			if (index_compact(&m->index) < 0)
+			if (index_compact(&m->index) < 0 || index_snapshot(&m->index) < 0)
 				log_warning(0, "index-not-compacted", KEY_STR("folder", m->folder),
 					KEY_ERRNO);
 		}
@@ -381,10 +380,8 @@ mailbox_commit(struct mailbox *m, struct change *c)
 		log_error(0, "index-not-written", KEY_STR("folder", m->folder), KEY_ERRNO);
 		return -1;
 	}
-	if (m->index.modseq != modseq) {
-		m->names_pending = true;
+	if (m->index.modseq != modseq)
 		m->names_from = 0;
-	}
 	return 0;
 }
 
@@ -415,9 +412,10 @@ mailbox_follow_names(struct mailbox *m, unsigned int most)
 {
 	char old[MAILDIR_MOST_NAME + 1], now[MAILDIR_MOST_NAME + 1];
 	struct change c;
+	bool some_left;
 	size_t at;
 
-	if (!m->names_pending || m->gone)
+	if (!m->index.names_pending || m->gone)
 		return false;
 	change_init(&c);
 	c.lazy = true;
@@ -439,12 +437,13 @@ mailbox_follow_names(struct mailbox *m, unsigned int most)
 			log_warning(0, "not-renamed", KEY_STR("folder", m->folder),
 				KEY_STR("name", old), KEY_ERRNO);
 	}
-	m->names_pending = at < m->index.count;
-	m->names_from = m->names_pending ? m->index.records[at].uid : 0;
+	some_left = at < m->index.count;
+	m->names_from = some_left ? m->index.records[at].uid : 0;
 	if (index_commit(&m->index, &c) < 0)
 		m->check_cur = true;
 	change_clear(&c);
-	return m->names_pending;
+	m->index.names_pending = some_left;
+	return some_left;
 }
 
 int

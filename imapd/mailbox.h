@@ -47,7 +47,6 @@ struct mailbox {
 	/* names in cur/ must be durable before anything is acknowledged */
 	bool cur_unsynced;
 	bool id_made;                /* it had no id of ours until it was opened */
-	bool names_pending;          /* some file names do not say yet what the flags are */
 	uint32_t names_from;         /* where mailbox_follow_names goes on */
 	/* files are being put in whose records are not committed yet */
 	unsigned int held;

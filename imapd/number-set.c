@@ -122,18 +122,40 @@ number_set_largest(const struct number_set *set)
 	return set->count == 0 ? 0 : set->at[set->count - 1].to;
 }
 
-void
-number_ranges_add(struct number_ranges *ranges, uint32_t n)
+static void
+push(struct number_ranges *ranges, uint32_t from, uint32_t to)
 {
-	if (ranges->count > 0 && ranges->at[ranges->count - 1].to + 1 == n && n != 0) {
-		ranges->at[ranges->count - 1].to = n;
-		return;
-	}
 	if (ranges->count == ranges->room) {
 		ranges->room = ranges->room == 0 ? 8 : 2 * ranges->room;
 		ranges->at = must_realloc(ranges->at, ranges->room * sizeof(*ranges->at));
 	}
-	ranges->at[ranges->count++] = (struct number_range){ n, n };
+	ranges->at[ranges->count++] = (struct number_range){ from, to };
+}
+
+void
+number_ranges_add_range(struct number_ranges *ranges, uint32_t from, uint32_t to)
+{
+	struct number_range *last = ranges->count > 0 ? &ranges->at[ranges->count - 1] : NULL;
+
+	if (last != NULL && from > 0 && last->to >= from - 1) {
+		if (to > last->to)
+			last->to = to;
+		return;
+	}
+	push(ranges, from, to);
+}
+
+void
+number_ranges_add(struct number_ranges *ranges, uint32_t n)
+{
+	struct number_range *last = ranges->count > 0 ? &ranges->at[ranges->count - 1] : NULL;
+
+	/* Not all that is told is in ascending order: COPYUID is as it comes. */
+	if (last != NULL && last->to + 1 == n && n != 0) {
+		last->to = n;
+		return;
+	}
+	push(ranges, n, n);
 }
 
 void

@@ -35,6 +35,8 @@ struct number_ranges {
 };
 /* Joined with the last range when `n` follows it. */
 void number_ranges_add(struct number_ranges *ranges, uint32_t n);
+/* Likewise all from `from` to `to`, where `from` is above the last range's first number. */
+void number_ranges_add_range(struct number_ranges *ranges, uint32_t from, uint32_t to);
 void number_ranges_clear(struct number_ranges *ranges);
 
 struct text;

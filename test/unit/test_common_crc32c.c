@@ -60,6 +60,10 @@ every_length_and_place(void **state)
 			struct span s = span_of(bytes + from, len);
 
 			assert_int_equal(crc32c(s), slowly(s));
+			assert_int_equal(crc32c_by_tables(0, s), slowly(s));
+			for (size_t cut = 0; cut <= len; cut++)
+				assert_int_equal(crc32c_more(crc32c(span_part(s, 0, cut)),
+					span_part(s, cut, SIZE_MAX)), crc32c(s));
 		}
 	}
 }
