@@ -17,7 +17,7 @@ B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
 MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c imapd/imap-login.c imapd/imap.c \
-	delivery/queue.c delivery/spool.c delivery/local.c auth/auth.c auth/auth-hash.c \
+	delivery/queue.c delivery/spool.c delivery/local.c auth/auth.c auth/auth-hash.c auth/auth-pam.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
 
 # ---- What configure found ------------------------------------------------------------------------
@@ -116,6 +116,7 @@ LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_spool = $(LIBS_DAEMON)
 LIBS_of_local = $(LIBS_DAEMON)
 LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
+LIBS_of_auth-pam = $(LIBS_DAEMON) $(LIBS_PAM)
 LIBS_of_auth-hash = $(LIBS_DAEMON) $(LIBS_CRYPT)
 LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
@@ -258,6 +259,8 @@ unitdir = $(if $(filter /usr,$(prefix)),/lib/systemd/system,$(prefix)/lib/system
 # What @...@ in contrib/*.in stands for.
 PLACES = -e 's|@sbindir@|$(sbindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' -e 's|@runstatedir@|$(runstatedir)|g'
 
+PAM_SERVICE = $(if $(wildcard /etc/pam.d/common-auth),contrib/debian/valija.pam,contrib/valija.pam)
+
 # The sample configuration goes to the documentation: the real one is made by `valija init`.
 install: all
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(docdir) \
@@ -271,6 +274,8 @@ install: all
 	install -m 644 README ARCHITECTURE contrib/valija.conf $(DESTDIR)$(docdir)/
 	sed $(PLACES) contrib/valija.service.in >$(DESTDIR)$(unitdir)/valija.service
 	sed $(PLACES) contrib/valija.init.in >$(DESTDIR)$(sysconfdir)/init.d/valija
+	install -d $(DESTDIR)$(sysconfdir)/pam.d
+	install -m 644 $(PAM_SERVICE) $(DESTDIR)$(sysconfdir)/pam.d/valija
 	chmod 644 $(DESTDIR)$(unitdir)/valija.service
 	chmod 755 $(DESTDIR)$(sysconfdir)/init.d/valija
 

@@ -17,6 +17,7 @@ static const struct room auth_hash_room = {
 	.name = "auth-hash",
 	.chrooted = true,
 	.files = false,
+	.secret_memory = true,
 	.syscalls = syscalls,
 	.most_descriptors = 64,
 };

@@ -1,13 +1,13 @@
 /*
  * auth - decides who somebody is.
- *   inherits    channels to master, smtpd, imap-login and auth-hash; the directories of the
+ *   inherits    channels to master, smtpd, imap-login, auth-hash and auth-pam; the directories of the
  *               user tables (to read); the passport key
  *   keeps       nothing: _auth, Landlock to the user tables, the system calls below
  *   may be lied to by    smtpd and imap-login, which speak for strangers and may be captured: no
  *               word of theirs about TLS or addresses counts that a TLS worker did not seal, and
  *               none makes one session speak for another
- *   tells       master, whom a ticket is for; the front ends, a verdict; auth-hash, one hash and
- *               one password at a time
+ *   tells       master, whom a ticket is for, and which worker hangs; the front ends, a verdict;
+ *               auth-hash, one hash and one password at a time; auth-pam, a name and a password
  */
 #include "auth.h"
 
@@ -18,56 +18,95 @@
 #include "common/users.h"
 #include "mechanism.h"
 
+#define HASH_SECONDS 15 /* how long a hash may take, with its wait for a worker */
+
 static const int syscalls[] = {TABLE_READER_SYSCALLS, -1};
 
 static const struct room auth_room = {
 	.name = "auth",
 	.files = true,
+	.secret_memory = true,
 	.syscalls = syscalls,
 	.most_descriptors = 512,
 };
 
-/* --- the hash workers --- */
+/* --- the workers --- */
+
+static struct pool *
+pool_of(struct auth *a, const struct channel *worker)
+{
+	return channel_peer(worker) == PROGRAM_AUTH_PAM ? a->pam : a->hash;
+}
 
 static uint32_t
-hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
+worker_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
-	struct auth *a = me;
-
-	(void)m;
-	return hash_pool_hour(a->pool, from, id);
+	return pool_hour(pool_of(me, from), from, m, id);
 }
 
 static void
-hash_gone(void *me, struct channel *from)
+worker_gone(void *me, struct channel *from)
 {
-	struct auth *a = me;
-
-	hash_pool_gone(a->pool, from);
+	pool_gone(pool_of(me, from), from);
 }
 
 static void
 on_hash_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_hash_told *m, const int *fd)
 {
-	struct auth *a = me;
-
 	(void)id;
 	(void)fd;
-	hash_pool_told(a->pool, from, m->right);
+	pool_told(pool_of(me, from), from, m);
+}
+
+static void
+on_pam_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_pam_told *m, const int *fd)
+{
+	(void)id;
+	(void)fd;
+	pool_told(pool_of(me, from), from, m);
+}
+
+static void
+on_name_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_name_told *m, const int *fd)
+{
+	(void)id;
+	(void)fd;
+	pool_told(pool_of(me, from), from, m);
 }
 
 static const struct hearing hash_hearing = {
-	.hour = hash_hour,
-	.gone = hash_gone,
+	.hour = worker_hour,
+	.gone = worker_gone,
 	.on_hash_told = on_hash_told,
 };
+static const struct hearing pam_hearing = {
+	.hour = worker_hour,
+	.gone = worker_gone,
+	.on_pam_told = on_pam_told,
+	.on_name_told = on_name_told,
+};
+
+/* It lives and does not answer: master, who can, ends it and starts another. */
+static void
+on_hang(void *me, struct channel *worker)
+{
+	struct auth *a = me;
+
+	send_worker_hangs(a->daemon.master, 0,
+		&(struct msg_worker_hangs){.program = (uint8_t)channel_peer(worker),
+			.index = (uint16_t)channel_peer_index(worker)},
+		NULL);
+}
 
 /*      who                  what it tells us      while it is away: a case, not an accident */
 static const struct peer_kind peers[] = {
 	{PROGRAM_SMTPD, &front_end_hearing},	  /* its conversations end */
 	{PROGRAM_IMAP_LOGIN, &front_end_hearing}, /* its conversations end */
 	{PROGRAM_AUTH_HASH, &hash_hearing},	  /* its question goes to another, or waits */
+	{PROGRAM_AUTH_PAM, &pam_hearing},	  /* the same */
 	{PROGRAM_MASTER, NULL},
 };
 
@@ -91,7 +130,8 @@ prepare(void *me)
 	}
 	a->users = table_reader(users, USERS_TABLE);
 	a->passwords = table_reader(passwords, PASSWD_TABLE);
-	a->pool = hash_pool_new(d->base);
+	a->hash = pool_new(d->base, "auth-hash", HASH_SECONDS, on_hang, a);
+	a->pam = pool_new(d->base, "auth-pam", (unsigned int)d->settings->pam_seconds, on_hang, a);
 	a->delays = delays_new();
 	a->remember = remember_new();
 	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
@@ -100,12 +140,21 @@ prepare(void *me)
 }
 
 static void
+settings_changed(void *me, const struct settings *old)
+{
+	struct auth *a = me;
+
+	(void)old;
+	pool_limit(a->pam, (unsigned int)a->daemon.settings->pam_seconds);
+}
+
+static void
 peer_came(void *me, struct channel *peer)
 {
 	struct auth *a = me;
 
-	if (channel_peer(peer) == PROGRAM_AUTH_HASH)
-		hash_pool_came(a->pool, peer);
+	if (channel_peer(peer) == PROGRAM_AUTH_HASH || channel_peer(peer) == PROGRAM_AUTH_PAM)
+		pool_came(pool_of(a, peer), peer);
 }
 
 /* What is being verified gets its verdict; what is delayed gets it now. */
@@ -134,6 +183,7 @@ static const struct daemon_kind auth_kind = {
 	.room = &auth_room,
 	.peers = peers,
 	.prepare = prepare,
+	.settings_changed = settings_changed,
 	.peer_came = peer_came,
 	.leave = leave,
 	.load = load,

@@ -10,14 +10,14 @@
 #include "common/table.h"
 #include "conversation.h"
 #include "delay.h"
-#include "hash-pool.h"
 #include "remember.h"
+#include "worker-pool.h"
 
 struct auth {
 	struct daemon daemon;
 	Gsasl *sasl;
 	struct table *users, *passwords;
-	struct hash_pool *pool;
+	struct pool *hash, *pam;
 	struct delays *delays;
 	struct remember *remember;
 	struct conversations conversations;

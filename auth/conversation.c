@@ -38,7 +38,8 @@ struct conversation {
 	struct text name;     /* as the client wrote it, for the log */
 	struct text password; /* prepared; wiped as soon as the verdict is known */
 	struct login login;
-	struct hash_job *job;
+	struct job *job;
+	size_t source; /* of settings: the next to ask */
 	struct event *delay;
 	TAILQ_ENTRY(conversation) next;
 };
@@ -117,7 +118,7 @@ conversation_free(struct conversation *c)
 	TAILQ_REMOVE(&a->conversations.all, c, next);
 	a->conversations.count--;
 	(*count_of(a, c->from))--;
-	hash_pool_forget(a->pool, &c->job);
+	pool_forget(&c->job);
 	if (c->delay != NULL)
 		event_free(c->delay);
 	sasl_clear(&c->sasl);
@@ -208,6 +209,7 @@ make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
 			.home = u->home,
 			.uid = u->uid,
 			.gid = u->gid,
+			.quota_bytes = u->quota_bytes,
 			.program = (uint8_t)channel_peer(c->from),
 			.index = (uint16_t)channel_peer_index(c->from)},
 		NULL);
@@ -238,17 +240,20 @@ right(struct conversation *c)
 
 /* --- checking a claim --- */
 
+static void ask_next_source(struct conversation *c);
+
 static void
-on_hash_done(void *me, enum hash_result result)
+on_hash_done(void *me, const void *answer)
 {
+	const struct msg_hash_told *told = answer;
 	struct conversation *c = me;
 
 	c->job = NULL;
-	if (result == HASH_LATER) {
+	if (told == NULL) {
 		later(c, "no hash worker answers");
-	} else if (!c->login.known) {
+	} else if (!c->login.known || !c->login.has_password) {
 		wrong(c, c->login.unknown_because);
-	} else if (result != HASH_RIGHT) {
+	} else if (!told->right) {
 		wrong(c, "password");
 	} else {
 		remember_add(c->auth->remember, text_span(&c->login.key), text_span(&c->password),
@@ -258,27 +263,118 @@ on_hash_done(void *me, enum hash_result result)
 }
 
 static void
+ask_hash(struct conversation *c, struct span hash)
+{
+	c->job = pool_ask_hash(c->auth->hash, hash, text_span(&c->password), on_hash_done, c);
+	if (c->job == NULL)
+		later(c, "too many passwords wait to be verified");
+}
+
+/* Nobody knows him: as long as a wrong password takes. */
+static void
+ask_in_vain(struct conversation *c, const char *because)
+{
+	c->login.known = false;
+	c->login.unknown_because = because;
+	ask_hash(c, span_str(password_of_nobody));
+}
+
+static void
+ask_users(struct conversation *c)
+{
+	struct auth *a = c->auth;
+
+	if (!c->login.has_password)
+		ask_next_source(c);
+	else if (remember_knows(a->remember, text_span(&c->login.key), text_span(&c->password),
+			 c->login.password.hash, seconds(), a->daemon.settings->auth_cache_seconds))
+		right(c);
+	else
+		ask_hash(c, c->login.password.hash);
+}
+
+static void
+on_pam_done(void *me, const void *answer)
+{
+	const struct msg_pam_told *told = answer;
+	struct conversation *c = me;
+	char reason[MOST_REASON + 1];
+
+	c->job = NULL;
+	if (told == NULL || told->result == PAM_TOLD_LATER) {
+		later(c, told == NULL ? "no PAM worker answers" : "PAM cannot find out");
+	} else if (told->result == PAM_TOLD_UNKNOWN) {
+		ask_next_source(c);
+	} else if (told->result == PAM_TOLD_RIGHT) {
+		right(c); /* never remembered: PAM may think otherwise the next time */
+	} else {
+		wrong(c, span_copy(told->reason, reason, sizeof(reason)) ? reason : "password");
+	}
+}
+
+static void
+ask_pam(struct conversation *c)
+{
+	struct auth *a = c->auth;
+
+	c->job = pool_ask_pam(a->pam, login_pam_name(&c->login, a->daemon.settings),
+		text_span(&c->password), span_str(c->ip), on_pam_done, c);
+	if (c->job == NULL)
+		later(c, "too many passwords wait for PAM");
+}
+
+/* The first source that knows him decides. */
+static void
+ask_next_source(struct conversation *c)
+{
+	const struct list *sources = &c->auth->daemon.settings->auth_sources;
+
+	if (c->source >= sources->count)
+		ask_in_vain(c, "no-password");
+	else if (span_equal_nocase(sources->at[c->source++], SPAN("pam")))
+		ask_pam(c);
+	else
+		ask_users(c);
+}
+
+static void
+on_name_done(void *me, const void *answer)
+{
+	const struct msg_name_told *told = answer;
+	struct conversation *c = me;
+
+	c->job = NULL;
+	if (told == NULL || told->later) {
+		later(c, "the system users cannot be looked up");
+		return;
+	}
+	login_system(&c->login, told);
+	if (c->login.known)
+		ask_next_source(c);
+	else
+		ask_in_vain(c, "unknown-user");
+}
+
+/* First the mailbox, then who knows its user's password. */
+static void
 check(struct conversation *c)
 {
 	struct auth *a = c->auth;
-	struct span hash = span_str(password_of_nobody);
+	struct span name;
 
 	c->state = CHECKING;
+	c->source = 0;
 	if (!login_find(&c->login, a->users, a->passwords)) {
 		later(c, "a user table cannot be read");
-		return;
+	} else if (c->login.known) {
+		ask_next_source(c);
+	} else if (login_may_be_system(&c->login, a->daemon.settings, &name)) {
+		c->job = pool_ask_name(a->pam, name, on_name_done, c);
+		if (c->job == NULL)
+			later(c, "too many names wait to be looked up");
+	} else {
+		ask_in_vain(c, c->login.unknown_because);
 	}
-	if (c->login.known) {
-		hash = c->login.password.hash;
-		if (remember_knows(a->remember, text_span(&c->login.key), text_span(&c->password),
-			    hash, seconds(), a->daemon.settings->auth_cache_seconds)) {
-			right(c);
-			return;
-		}
-	}
-	c->job = hash_pool_ask(a->pool, hash, text_span(&c->password), on_hash_done, c);
-	if (c->job == NULL)
-		later(c, "too many passwords wait to be verified");
 }
 
 static void
@@ -326,7 +422,7 @@ identify(struct conversation *c, const struct claim *claim)
 	const char *reason = NULL;
 
 	text_add(&c->name, span_part(claim->name, 0, MOST_ADDRESS));
-	if (!login_key(claim->name, s, &c->login.key)) {
+	if (!login_name(&c->login, claim->name, s)) {
 		text_clear(&c->login.key);
 		reason = "name";
 	} else if (claim->authzid.len > 0 &&

@@ -34,6 +34,7 @@
 #define MOST_HOST 255
 #define MOST_ENVID 100          /* RFC 3461 4.4 */
 #define MOST_ORCPT 500          /* RFC 3461 4.2: type;address */
+#define MOST_LOGIN 255          /* the name of a system user */
 #define MOST_IP 64              /* "[2001:db8::1]:65535" and scope */
 #define MOST_REASON 400
 #define MOST_STATUS 9           /* "5.123.123" */
@@ -108,14 +109,22 @@
 #define hash_ask_fields(F)          F(secret, hash, MOST_HASH) F(secret, password, MOST_PASSWORD)
 #define hash_told_fields(F)         F(flag, right, 1)
 #define ticket_made_fields(F)       F(octets, ticket, 16) F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) \
-                                    F(u32, uid, 4) F(u32, gid, 4) F(u8, program, 1) F(u16, index, 2)
+                                    F(u32, uid, 4) F(u32, gid, 4) F(u8, program, 1) F(u16, index, 2) \
+                                    F(u64, quota_bytes, 8) F(u64, quota_messages, 8) /* 0: no limit */
+/* System users, by auth-pam. known and later are both false for who does not exist. */
+#define name_ask_fields(F)          F(text, login, MOST_LOGIN)
+#define name_told_fields(F)         F(flag, known, 1) F(flag, later, 1) F(u32, uid, 4) F(u32, gid, 4) F(text, home, MOST_PATH_FIELD)
+#define worker_hangs_fields(F)      F(u8, program, 1) F(u16, index, 2)
+#define pam_ask_fields(F)           F(text, login, MOST_ADDRESS) F(secret, password, MOST_PASSWORD) F(text, ip, MOST_IP)
+#define pam_told_fields(F)          F(u8, result, 1) F(text, reason, MOST_REASON) /* enum pam_result; why not, for the log */
 
 /* --- IMAP hand-off (id: the session) --- */
 #define imap_open_fields(F)         F(octets, ticket, 16) F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) \
                                     F(text, ip, MOST_IP) F(text, verb, 16) /* fd: plaintext; verb: LOGIN or AUTHENTICATE */
 #define imap_opened_fields(F)
 #define imap_refused_fields(F)      F(text, reason, MOST_REASON)
-#define imap_user_fields(F)         F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD)
+#define imap_user_fields(F)         F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) /* absolute: a system user's */ \
+                                    F(u64, quota_bytes, 8) F(u64, quota_messages, 8)
 #define imap_session_fields(F)      F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) F(text, ip, MOST_IP) F(text, verb, 16)
 #define imap_taken_fields(F)                                  /* the session is the process's now */
 #define imap_ended_fields(F)
@@ -256,6 +265,11 @@
 	M(spool_finished,    85,  BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
 	M(spool_remove,      86,  BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
 	M(spool_removed,     87,  BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
+	M(name_ask,          160, BY_AUTH | BY_QUEUE,      BY_AUTH_PAM,           HOUR_SERVING,                  0) \
+	M(name_told,         161, BY_AUTH_PAM,             BY_AUTH | BY_QUEUE,    HOUR_WAITING | OR_GONE,        0) \
+	M(pam_ask,           162, BY_AUTH,                 BY_AUTH_PAM,           HOUR_SERVING,                  0) \
+	M(pam_told,          163, BY_AUTH_PAM,             BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
+	M(worker_hangs,      164, BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
@@ -286,6 +300,13 @@ enum notify { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_D
 /* RET= (RFC 3461 4.3). */
 enum ret { RET_NONE = 0, RET_FULL = 1, RET_HEADERS = 2 };
 #define PRIORITY_NORMAL 10   /* MT-PRIORITY 0; the values -9..9 are 1..19 */
+/* What pam_told says. */
+enum pam_result {
+	PAM_TOLD_RIGHT = 1,
+	PAM_TOLD_WRONG = 2,   /* the password, or the account may not log in now */
+	PAM_TOLD_UNKNOWN = 3, /* PAM knows nobody of this name */
+	PAM_TOLD_LATER = 4,   /* PAM could not find out */
+};
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */
 enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };

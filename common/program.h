@@ -14,6 +14,7 @@
 	P(TLS,        "tls") \
 	P(AUTH,       "auth") \
 	P(AUTH_HASH,  "auth-hash") \
+	P(AUTH_PAM,   "auth-pam") \
 	P(QUEUE,      "queue") \
 	P(SPOOL,      "spool") \
 	P(LOCAL,      "local") \

@@ -213,7 +213,7 @@ room_forbid_syscalls(const struct room *room)
 
 	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0)
 		return without(room, "the kernel has none");
-	filter = seccomp_init(otherwise());
+	filter = seccomp_init(room->forgiving ? SCMP_ACT_ERRNO(EPERM) : otherwise());
 	if (filter == NULL)
 		return without(room, "libseccomp does not know this architecture");
 	check(room, seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),

@@ -26,6 +26,13 @@ add_number(struct text *to, const uint64_t *value, uint64_t most)
 }
 
 static void
+add_flag(struct text *to, const bool *value, uint64_t most)
+{
+	(void)most;
+	wire_add_flag(to, *value, 1);
+}
+
+static void
 add_list(struct text *to, const struct list *value, uint64_t most)
 {
 	if (value->count > most)
@@ -87,6 +94,14 @@ static bool
 take_number(struct span *in, uint64_t *value, uint64_t least, uint64_t most)
 {
 	return wire_take_u64(in, value, sizeof(*value)) && *value >= least && *value <= most;
+}
+
+static bool
+take_flag(struct span *in, bool *value, uint64_t least, uint64_t most)
+{
+	(void)least;
+	(void)most;
+	return wire_take_flag(in, value, 1);
 }
 
 static bool
@@ -163,6 +178,12 @@ clear_number(const uint64_t *value)
 }
 
 static void
+clear_flag(const bool *value)
+{
+	(void)value;
+}
+
+static void
 clear_list(const struct list *value)
 {
 	free(value->at);
@@ -188,6 +209,30 @@ settings_is_local_domain(const struct settings *s, struct span domain)
 {
 	for (size_t i = 0; i < s->domains.count; i++)
 		if (span_equal_nocase(s->domains.at[i], domain))
+			return true;
+	return false;
+}
+
+bool
+settings_has_source(const struct settings *s, struct span source)
+{
+	for (size_t i = 0; i < s->auth_sources.count; i++)
+		if (span_equal_nocase(s->auth_sources.at[i], source))
+			return true;
+	return false;
+}
+
+bool
+settings_wants_pam(const struct settings *s)
+{
+	return s->system_users || settings_has_source(s, SPAN("pam"));
+}
+
+bool
+settings_is_system_domain(const struct settings *s, struct span domain)
+{
+	for (size_t i = 0; s->system_users && i < s->system_domains.count; i++)
+		if (span_equal_nocase(s->system_domains.at[i], domain))
 			return true;
 	return false;
 }

@@ -32,6 +32,14 @@
 	O(number, local_processes,         4,                   1, 64,         "Local delivery processes.") \
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
+	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), pam. Default: users, and with system_users pam too.") \
+	O(flag,   system_users,            0,                   0, 1,          "System users have mailboxes: LOGIN@D for each D in system_domains is ~/Maildir of LOGIN, under his own uid.") \
+	O(list,   system_domains,          "",                  0, MOST_LIST,  "Domains of system users. Default: hostname.") \
+	O(number, system_least_uid,        1000,                1, 4294967294, "System users with a smaller uid have no mailbox.") \
+	O(text,   pam_service,             "valija",            1, 64,         "The PAM service that is asked: a file of this name in /etc/pam.d.") \
+	O(text,   pam_directory,           "",                  0, 1024,       "Directory of PAM services. Default: the system's.") \
+	O(number, pam_processes,           2,                   1, 64,         "Processes that ask PAM and look up system users; started when there is need.") \
+	O(number, pam_seconds,             20,                  1, 600,        "How long PAM may take for one login; then its process is killed.") \
 	O(number, message_size_bytes,      52428800,            1024, 2147483647, "The largest message that is accepted; announced as SIZE.") \
 	O(number, recipients,              1000,                100, 100000,   "RCPT commands in one transaction (RFC 5321 4.5.3.1.8 asks for at least 100).") \
 	O(number, connections,             2000,                1, 100000,     "Connections that one smtpd or imap-login process serves at a time.") \
@@ -74,6 +82,12 @@ int settings_to_file(const struct settings *s);
  * malformed. The caller keeps `fd`. */
 struct settings *settings_from_file(int fd, uint32_t generation);
 void settings_free(struct settings **s);
+/* Are there system users, or is PAM a source of passwords? */
+bool settings_wants_pam(const struct settings *s);
+/* Is `source` among s->auth_sources? (master has filled in the defaults of this and the next.) */
+bool settings_has_source(const struct settings *s, struct span source);
+/* Is `domain` (any ASCII case) one of system users? Never, without system_users. */
+bool settings_is_system_domain(const struct settings *s, struct span domain);
 /* Is `domain` (any ASCII case) one of s->domains? */
 bool settings_is_local_domain(const struct settings *s, struct span domain);
 

@@ -70,7 +70,10 @@ load(void *me, uint32_t *connections, uint64_t *served)
 	*served = q->served;
 }
 
+static const struct hearing queue_hears_names; /* of system users: nothing is asked yet */
+
 static const struct peer_kind peers[] = {
+	{ PROGRAM_AUTH_PAM, &queue_hears_names },
 	{ PROGRAM_SMTPD, &queue_hears_smtpd },
 	{ PROGRAM_LOCAL, &queue_hears_local },
 	{ PROGRAM_SPOOL, &queue_hears_spool },

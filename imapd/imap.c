@@ -265,20 +265,39 @@ allow_charsets(struct daemon *d)
 	}
 }
 
+/* A system user's Maildir lies in his home, wherever that is. We are that user by now: he opens it
+ * himself, with his own rights, and nobody else waits where that takes long. */
+static int
+open_maildir(const struct account *a)
+{
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 10);
+	int home, maildir = -1;
+
+	if (a->home[0] == '/') {
+		home = open(a->home, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (home >= 0) {
+			maildir = maildir_open(home, "Maildir", true);
+			close(home);
+		}
+		return maildir;
+	}
+	text_add_str(&path, a->home);
+	text_add(&path, SPAN("/Maildir"));
+	maildir = maildir_open(a->daemon.directory[DIRECTORY_MAIL], text_str(&path), true);
+	text_clear(&path);
+	return maildir;
+}
+
 static bool
 open_mail(struct account *a)
 {
-	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 10);
 	char host[256] = "";
 
-	text_add_str(&path, a->home);
-	text_add(&path, SPAN("/Maildir"));
 	if (a->home[0] == '\0' || a->daemon.directory[DIRECTORY_MAIL] < 0) {
 		log_error(0, "no-user", KEY_STR("why", "master did not say whose mail this is"));
 		return false;
 	}
-	a->maildir = maildir_open(a->daemon.directory[DIRECTORY_MAIL], text_str(&path), true);
-	text_clear(&path);
+	a->maildir = open_maildir(a);
 	if (a->maildir < 0) {
 		log_error(0, "maildir-unusable", KEY_STR("home", a->home), KEY_ERRNO);
 		return false;

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <config.h>
+
 #include "common/address.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
@@ -144,6 +146,47 @@ check_delays(struct conf_draft *d)
 			(unsigned long long)d->s.auth_delay_most_seconds);
 }
 
+static void
+list_add(struct conf_draft *d, setting_list *list, struct span member)
+{
+	list->at = must_realloc(list->at, (list->count + 1) * sizeof *list->at);
+	list->at[list->count++] = conf_keep(d, member);
+}
+
+static void
+check_sources(struct conf_draft *d)
+{
+	struct settings *s = &d->s;
+
+	if (s->auth_sources.count == 0) {
+		list_add(d, &s->auth_sources, SPAN("users"));
+		if (s->system_users)
+			list_add(d, &s->auth_sources, SPAN("pam"));
+	}
+	for (size_t i = 0; i < s->auth_sources.count; i++)
+		if (!span_equal_nocase(s->auth_sources.at[i], SPAN("users")) &&
+			!span_equal_nocase(s->auth_sources.at[i], SPAN("pam")))
+			conf_complain(d, LINE(d, auth_sources),
+				"\"%.*s\" in auth_sources is not one of users, pam",
+				SPAN_ARG(conf_printable(d, s->auth_sources.at[i])));
+#ifndef HAVE_PAM
+	if (settings_wants_pam(s))
+		conf_complain(d, LINE(d, auth_sources),
+			"pam: this build has no PAM; install its headers and configure again");
+#endif
+	if (s->system_domains.count == 0)
+		list_add(d, &s->system_domains, s->hostname);
+	for (size_t i = 0; s->system_users && i < s->system_domains.count; i++)
+		if (!is_domain(s->system_domains.at[i], true))
+			conf_complain(d, LINE(d, system_domains),
+				"\"%.*s\" in system_domains is not a domain",
+				SPAN_ARG(conf_printable(d, s->system_domains.at[i])));
+	if (span_has(s->pam_service, '/') || s->pam_service.len == 0)
+		conf_complain(d, LINE(d, pam_service), "pam_service is the name of a file, without /");
+	if (s->pam_directory.len && s->pam_directory.at[0] != '/')
+		conf_complain(d, LINE(d, pam_directory), "pam_directory must be an absolute name");
+}
+
 /* A file that must be there and readable for us. */
 static void
 check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name)
@@ -215,6 +258,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_network(d);
 	check_log(d, p);
 	check_delays(d);
+	check_sources(d);
 	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
 	default_file(d, &d->s.tls_key, p->tls, "server.key");
 	if (files)

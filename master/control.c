@@ -241,14 +241,20 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		visitor_free(v);
 }
 
+/* The owner of the instance or root; but no daemon of ours, whatever its uid: it may be captured. */
 static bool
-may_visit(int fd)
+may_visit(const struct supervisor *s, int fd)
 {
+	const struct process *p;
 	struct ucred who;
 	socklen_t len = sizeof who;
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
-		(who.uid == 0 || who.uid == geteuid());
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+		return false;
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (p->pid == who.pid)
+			return false;
+	return who.uid == 0 || who.uid == geteuid();
 }
 
 static void
@@ -268,11 +274,11 @@ on_visitor(evutil_socket_t listening, short what, void *arg)
 	(void)what;
 	if (fd < 0)
 		return;
-	if (!may_visit(fd) || s->visitor_count >= MOST_VISITORS) {
+	if (!may_visit(s, fd) || s->visitor_count >= MOST_VISITORS) {
 		log_notice(0, "command-refused",
 			KEY_STR("reason",
 				s->visitor_count >= MOST_VISITORS ? "too many connections"
-								  : "its uid"));
+								  : "not from who may"));
 		close(fd);
 		return;
 	}

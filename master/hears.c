@@ -120,6 +120,25 @@ on_peer_lost(
 	process_replace(p);
 }
 
+/* A worker of its own hangs in somebody else's code (PAM). A lie costs auth the worker. */
+static void
+on_worker_hangs(
+	void *me, struct channel *from, uint64_t id, const struct msg_worker_hangs *m, const int *fd)
+{
+	struct process *other = NULL;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (m->program == PROGRAM_AUTH_PAM || m->program == PROGRAM_AUTH_HASH)
+		other = process_find(me, m->program, m->index);
+	if (!other || other->state != PROCESS_SERVING)
+		return;
+	log_error(0, "process-hangs", KEY_STR("program", program_name(other->row->program)),
+		KEY_NUM("index", other->index), KEY_NUM("pid", other->pid));
+	process_kill(other);
+}
+
 static void
 on_ticket_made(
 	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
@@ -190,6 +209,7 @@ hears_daemons(void)
 		.on_settings_refused = on_settings_refused,
 		.on_load_told = on_load_told,
 		.on_peer_lost = on_peer_lost,
+		.on_worker_hangs = on_worker_hangs,
 		.on_ticket_made = on_ticket_made,
 		.on_imap_open = on_imap_open,
 		.on_imap_taken = on_imap_taken,

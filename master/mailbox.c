@@ -35,6 +35,7 @@ struct mailbox {
 	struct supervisor *s;
 	struct process *process;
 	uint32_t uid, gid;
+	uint64_t quota_bytes, quota_messages;
 	char *user, *home;
 	size_t sessions; /* taken by the process and not ended, as it says */
 	TAILQ_HEAD(, waiting) waiting;
@@ -156,6 +157,8 @@ mailbox_new(struct supervisor *s, const struct ticket *k)
 	b->s = s;
 	b->uid = k->uid;
 	b->gid = k->gid;
+	b->quota_bytes = k->quota_bytes;
+	b->quota_messages = k->quota_messages;
 	b->user = must_copy(span_str(k->user));
 	b->home = must_copy(span_str(k->home));
 	TAILQ_INIT(&b->waiting);
@@ -169,7 +172,8 @@ void
 mailbox_tell(struct mailbox *b, struct process *p)
 {
 	send_imap_user(p->control, 0,
-		&(struct msg_imap_user){ .user = span_str(b->user), .home = span_str(b->home) },
+		&(struct msg_imap_user){ .user = span_str(b->user), .home = span_str(b->home),
+			.quota_bytes = b->quota_bytes, .quota_messages = b->quota_messages },
 		NULL);
 }
 

@@ -49,7 +49,8 @@ static const uint64_t kept = CAP(SETUID) | CAP(SETGID) | /* its children become 
 	CAP(KILL) |	  /* children of other users */
 	CAP(CHOWN) | CAP(DAC_OVERRIDE) | /* run directory; keys and certificates of other owners */
 	CAP(NET_BIND_SERVICE) |		 /* ports below 1024, also after a reload */
-	CAP(SYS_RESOURCE);		 /* enough descriptors for its children */
+	CAP(SYS_RESOURCE) |		 /* enough descriptors for its children */
+	CAP(DAC_READ_SEARCH);		 /* for auth-pam alone, where /etc/shadow has mode 0 */
 
 static int
 usage(void)

@@ -182,14 +182,15 @@ identity(const struct process *p, struct spawn *how)
 		return;
 	if (p->row->per_user) {
 		mailbox_owner(p->mailbox, &how->uid, &how->gid);
-	} else {
+	} else if (!p->row->as_root) {
 		how->uid = s->accounts[p->row->program].uid;
 		how->gid = s->accounts[p->row->program].gid;
 	}
 	if (p->row->group)
 		how->groups[how->group_count++] = s->shared_group;
+	how->capabilities = p->row->capabilities;
 	if (p->row->chrooted)
-		how->capabilities = UINT64_C(1) << CAP_SYS_CHROOT;
+		how->capabilities |= UINT64_C(1) << CAP_SYS_CHROOT;
 }
 
 static bool

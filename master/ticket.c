@@ -68,6 +68,8 @@ ticket_keep(struct ticket_table *t, uint64_t session, const struct msg_ticket_ma
 	k->index = m->index;
 	k->uid = m->uid;
 	k->gid = m->gid;
+	k->quota_bytes = m->quota_bytes;
+	k->quota_messages = m->quota_messages;
 	k->expires = now + TICKET_SECONDS;
 	k->used = true;
 	return true;

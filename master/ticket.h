@@ -22,6 +22,7 @@ struct ticket {
 	uint16_t index;	  /* the front end that may bring it */
 	uint64_t expires; /* seconds, monotonic */
 	uint32_t uid, gid;
+	uint64_t quota_bytes, quota_messages;
 	char user[MOST_ADDRESS + 1];
 	char home[MOST_PATH_FIELD + 1];
 };

@@ -4,10 +4,18 @@
 #include "master/wiring.h"
 
 #include <config.h>
+#include <sys/capability.h>
 
 #define ONE            0 /* count_at */
 #define COUNT(setting) offsetof(struct settings, setting)
 #define DIR(kind)      (1u << DIRECTORY_##kind)
+#define CAP(name)      (UINT64_C(1) << CAP_##name)
+
+static bool
+wants_pam(const struct settings *s)
+{
+	return settings_wants_pam(s);
+}
 
 /* clang-format off: columns are the point of a table. */
 /* In the order of starting: who is needed by others comes first.
@@ -22,6 +30,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true, .certificate = true, .passport_key = true },
 	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   COUNT(hash_processes),   STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_AUTH_PAM,   NULL,               COUNT(pam_processes),    STAGE_AUTH,
+		.as_root = true, .capabilities = CAP(DAC_READ_SEARCH), .wanted = wants_pam },
 	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
 		.directories = DIR(STATE) | DIR(PASSWORDS), .group = true, .passport_key = true },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
@@ -50,8 +60,10 @@ static const enum program wires[][2] = {
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_AUTH },
 	{ PROGRAM_TLS, PROGRAM_TLS_KEY }, /* one signature for each announced session */
 	{ PROGRAM_AUTH, PROGRAM_AUTH_HASH },
+	{ PROGRAM_AUTH, PROGRAM_AUTH_PAM },
 	{ PROGRAM_QUEUE, PROGRAM_SPOOL },
 	{ PROGRAM_QUEUE, PROGRAM_LOCAL },
+	{ PROGRAM_QUEUE, PROGRAM_AUTH_PAM }, /* names of system users */
 };
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
@@ -74,7 +86,7 @@ wiring_row_at(size_t i)
 unsigned int
 wiring_count(const struct program_row *row, const struct settings *s)
 {
-	if (row->per_user)
+	if (row->per_user || (row->wanted && !row->wanted(s)))
 		return 0;
 	if (row->count_at == 0)
 		return 1;

@@ -35,6 +35,9 @@ struct program_row {
 	bool chrooted;            /* gets CAP_SYS_CHROOT (as root) and DIRECTORY_EMPTY */
 	bool per_user;            /* started on demand, one for each user */
 	bool passport_key, certificate, private_key;
+	bool as_root;             /* uid 0, for what a library of the system insists on */
+	uint64_t capabilities;    /* kept over exec beside that of the chroot; only when started by root */
+	bool (*wanted)(const struct settings *s); /* NULL: always */
 };
 
 /* The row of a program, or NULL for those that master does not start. */

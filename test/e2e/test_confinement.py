@@ -13,7 +13,7 @@ import intrude
 import mails
 import valija
 
-CAPABILITIES_OF_MASTER = {0: "CHOWN", 1: "DAC_OVERRIDE", 5: "KILL", 6: "SETGID", 7: "SETUID", 8: "SETPCAP",
+CAPABILITIES_OF_MASTER = {0: "CHOWN", 1: "DAC_OVERRIDE", 2: "DAC_READ_SEARCH", 5: "KILL", 6: "SETGID", 7: "SETUID", 8: "SETPCAP",
                           10: "NET_BIND_SERVICE", 18: "SYS_CHROOT", 24: "SYS_RESOURCE"}
 # program: (system user, chrooted when started by root)
 TABLE = {

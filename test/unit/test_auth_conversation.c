@@ -49,7 +49,7 @@ struct world {
 	struct event_base *base;
 	struct auth auth;
 	struct settings settings;
-	struct span domains[1];
+	struct span domains[1], sources[1];
 	struct channel *master_side, *worker_auth_side[2], *worker_side[2];
 	struct front *smtpd, *login, *broken;
 	uint64_t ticket_session;
@@ -189,8 +189,7 @@ hash_hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct auth *a = me;
 
-	(void)m;
-	return hash_pool_hour(a->pool, from, id);
+	return pool_hour(a->hash, from, m, id);
 }
 
 static void
@@ -198,7 +197,7 @@ hash_gone(void *me, struct channel *from)
 {
 	struct auth *a = me;
 
-	hash_pool_gone(a->pool, from);
+	pool_gone(a->hash, from);
 }
 
 static void
@@ -209,7 +208,7 @@ on_hash_told(
 
 	(void)id;
 	(void)fd;
-	hash_pool_told(a->pool, from, m->right);
+	pool_told(a->hash, from, m);
 }
 
 static const struct hearing hash_hearing = {
@@ -252,7 +251,7 @@ worker_new(struct world *w, unsigned int i)
 		w->base, ends[0], PROGRAM_AUTH, PROGRAM_AUTH_HASH, i, &hash_hearing, &w->auth);
 	w->worker_side[i] =
 		channel_new(w->base, ends[1], PROGRAM_AUTH_HASH, PROGRAM_AUTH, 0, &worker_side, w);
-	hash_pool_came(w->auth.pool, w->worker_auth_side[i]);
+	pool_came(w->auth.hash, w->worker_auth_side[i]);
 }
 
 static void
@@ -308,7 +307,10 @@ enter(void **state)
 	w->directory = open(w->place, O_PATH | O_DIRECTORY);
 	w->base = event_base_new();
 	w->domains[0] = SPAN("example.org");
-	w->settings = (struct settings){.domains = {w->domains, 1}, .auth_cache_seconds = 600};
+	w->sources[0] = SPAN("users");
+	w->settings = (struct settings){.domains = {w->domains, 1},
+		.auth_sources = {w->sources, 1},
+		.auth_cache_seconds = 600};
 	w->auth.daemon.base = w->base;
 	w->auth.daemon.settings = &w->settings;
 	memset(w->auth.daemon.passport_key, 7, sizeof(w->auth.daemon.passport_key));
@@ -316,7 +318,7 @@ enter(void **state)
 	w->auth.sasl = mechanisms_open();
 	w->auth.users = table_reader(w->directory, USERS_TABLE);
 	w->auth.passwords = table_reader(w->directory, PASSWD_TABLE);
-	w->auth.pool = hash_pool_new(w->base);
+	w->auth.hash = pool_new(w->base, "auth-hash", 15, NULL, NULL);
 	w->auth.delays = delays_new();
 	w->auth.remember = remember_new();
 	write_tables(w, "secret");
@@ -365,7 +367,7 @@ leave_world(void **state)
 		channel_free(&w->worker_side[i]);
 	channel_free(&w->master_side);
 	turn(w);
-	hash_pool_free(&w->auth.pool);
+	pool_free(&w->auth.hash);
 	delays_free(&w->auth.delays);
 	remember_free(&w->auth.remember);
 	table_free(&w->auth.users);
@@ -797,14 +799,14 @@ too_many_wait(void **state)
 	unsigned int later = 0;
 
 	w->silent[0] = true;
-	for (uint64_t i = 1; i <= HASH_MOST_WAITING + 5; i++)
+	for (uint64_t i = 1; i <= POOL_MOST_WAITING + 5; i++)
 		ask(w->smtpd, i, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana@example.org\0wrong"));
 	turn(w);
 	/* One is with the worker. */
 	for (size_t i = 0; i < w->smtpd->count; i++)
 		later += w->smtpd->told[i].verdict == AUTH_LATER;
 	assert_int_equal(later, 4);
-	assert_int_equal(w->auth.conversations.count, HASH_MOST_WAITING + 1);
+	assert_int_equal(w->auth.conversations.count, POOL_MOST_WAITING + 1);
 }
 
 static void

@@ -148,7 +148,8 @@ test_rows(void **state)
 	(void)state;
 	for (size_t i = 0; (row = wiring_row_at(i)); i++) {
 		assert_ptr_equal(wiring_row(row->program), row);
-		assert_true((row->user == NULL) == row->per_user);
+		assert_true((row->user == NULL) == (row->per_user || row->as_root));
+		assert_true(row->as_root || row->capabilities == 0);
 		assert_int_equal(row->chrooted, (row->directories & 1u << DIRECTORY_EMPTY) != 0);
 		/* Who holds a key sees no certificate's traffic, and the other way round. */
 		assert_false(row->private_key && (row->certificate || row->passport_key));
@@ -163,6 +164,11 @@ test_rows(void **state)
 	assert_int_equal(wiring_count(wiring_row(PROGRAM_SMTPD), &s), 3);
 	assert_int_equal(wiring_count(wiring_row(PROGRAM_AUTH), &s), 1);
 	assert_int_equal(wiring_count(wiring_row(PROGRAM_IMAP), &s), 0);
+	/* Nothing runs as root that nobody asked for. */
+	s.pam_processes = 2;
+	assert_int_equal(wiring_count(wiring_row(PROGRAM_AUTH_PAM), &s), 0);
+	s.system_users = true;
+	assert_int_equal(wiring_count(wiring_row(PROGRAM_AUTH_PAM), &s), 2);
 	/* The log is stopped last, and started first. */
 	assert_int_equal(wiring_row_at(0)->program, PROGRAM_LOG);
 	assert_int_equal(wiring_row(PROGRAM_LOG)->stage, STAGE_LOG);
