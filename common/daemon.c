@@ -246,6 +246,17 @@ on_private_key(void *me, struct channel *from, uint64_t id, const struct msg_pri
 }
 
 static void
+on_tls_trust(void *me, struct channel *from, uint64_t id, const struct msg_tls_trust *m, const int *fd)
+{
+	(void)from;
+	(void)id;
+	if (life.d->kind->trust == NULL)
+		close(fd[0]);
+	else
+		life.d->kind->trust(me, m->generation, fd[0]);
+}
+
+static void
 apply_log_level(const struct settings *s)
 {
 	static const char *const names[] = { "debug", "info", "notice", "warning", "error" };
@@ -405,6 +416,7 @@ build_hearings(void)
 	h->on_passport_key = on_passport_key;
 	h->on_certificate = on_certificate;
 	h->on_private_key = on_private_key;
+	h->on_tls_trust = on_tls_trust;
 	h->on_go = on_go;
 	h->on_leave = on_leave;
 	h->on_load_ask = on_load_ask;

@@ -52,6 +52,9 @@ struct daemon_kind {
 	 * refuses the settings of that generation. */
 	bool (*certificate)(void *me, uint32_t generation, unsigned int number, int chain_fd);
 	bool (*private_key)(void *me, uint32_t generation, unsigned int number, int chain_fd, int key_fd);
+	/* The authorities that are trusted (tls): taken by the callee, in force with the settings of that
+	 * generation. */
+	void (*trust)(void *me, uint32_t generation, int fd);
 	/* Finish what is in flight, then daemon_exit(); after `seconds` the loop ends anyway. NULL: leave at once. */
 	void (*leave)(void *me, unsigned int seconds);
 	/* For valija status: connections now, conversations ever. */

@@ -93,11 +93,18 @@
 #define tls_start_fields(F)         F(u8, service, 1)                      /* fd: the client's socket */
 #define tls_ready_fields(F)         F(text, version, 16) F(text, cipher, 64) F(text, sni, MOST_HOST) F(text, alpn, 32) \
                                     F(flag, resumed, 1) F(octets, passport, MOST_PASSPORT) /* fd: plaintext */
-#define tls_failed_fields(F)        F(text, reason, MOST_REASON)
+#define tls_failed_fields(F)        F(text, reason, MOST_REASON) F(text, result, 40) /* result: of RFC 8460 4.3, when relay asked */
 #define tls_sign_fields(F)          F(octets, key, 32) F(u32, algorithm, 4) F(flag, hashed, 1) F(octets, input, MOST_SIGNED_DATA)
 #define tls_signed_fields(F)        F(octets, signature, MOST_SIGNATURE)
 #define tls_sign_refused_fields(F)  F(text, reason, MOST_REASON)
 #define ticket_key_fields(F)        F(secret, key, 64)
+/* The client role (id: chosen by relay). level: enum tls_level. server_name: for SNI, may be empty. names:
+ * the names that the certificate may have, with commas between. tlsa: for each record u8 usage, u8 selector, u8 matching,
+ * u16 length, data. Verified as far as it can be at every level; TLS_PKI and TLS_DANE fail where that fails. */
+#define tls_connect_fields(F)       F(u8, level, 1) F(text, server_name, MOST_HOST) F(text, names, 1024) F(octets, tlsa, 8192) /* fd: connected */
+#define tls_connected_fields(F)     F(text, version, 16) F(text, cipher, 64) F(u8, verified, 1) F(text, fault, MOST_REASON) \
+                                    F(text, result, 40) /* fd: plaintext. fault, result: why it is not verified */
+#define tls_trust_fields(F)         F(u32, generation, 4)                  /* fd: PEM of the authorities that are trusted */
 
 /* --- authentication (id: the session) --- */
 #define auth_ask_fields(F)          F(u8, service, 1) F(text, mechanism, 20) F(flag, has_initial, 1) F(secret, initial, MOST_SASL) \
@@ -217,7 +224,7 @@
 	M(tls_expect,        30,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS_KEY,           HOUR_SERVING,                  0) \
 	M(tls_start,         31,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS,               HOUR_NONE,                     1) \
 	M(tls_ready,         32,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     1) \
-	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     0) \
+	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN | BY_RELAY, HOUR_WAITING | OR_GONE, 0) \
 	M(tls_sign,          34,  BY_TLS,                  BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(tls_signed,        35,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
 	M(tls_sign_refused,  36,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
@@ -281,7 +288,10 @@
 	M(queue_list,        110, BY_COMMAND,              BY_QUEUE,              HOUR_NONE,                     0) \
 	M(queue_entry,       111, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_entry_recipient, 112, BY_QUEUE,            BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0)
+	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(tls_connect,       140, BY_RELAY,                BY_TLS,                HOUR_NONE,                     1) \
+	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
+	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1)
 
 #define MOST_DESCRIPTORS 2
 
@@ -307,6 +317,14 @@ enum pam_result {
 	PAM_TOLD_UNKNOWN = 3, /* PAM knows nobody of this name */
 	PAM_TOLD_LATER = 4,   /* PAM could not find out */
 };
+
+/* What relay asks of TLS with another server, and what was found. */
+enum tls_level {
+	TLS_MAY = 0,       /* encrypt; whoever it is */
+	TLS_PKI = 1,       /* a trusted authority vouches for one of the names (RFC 8461) */
+	TLS_DANE = 2,      /* one of the TLSA records fits (RFC 7672) */
+};
+enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE = 2 };
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */
 enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };

@@ -26,6 +26,7 @@
 	O(text,   log_level,               "info",              0, 16,         "The least level logged: debug, info, notice, warning, error.") \
 	O(text,   tls_certificate,         "",                  0, 1024,       "PEM file of the certificate and its chain. Default: tls/server.crt in the state directory.") \
 	O(text,   tls_key,                 "",                  0, 1024,       "PEM file of the private key. Default: tls/server.key in the state directory.") \
+	O(text,   tls_trust,               "",                  0, 1024,       "PEM file of the authorities that other servers' certificates are checked against. Default: the system's.") \
 	O(number, smtpd_processes,         2,                   1, 64,         "smtpd processes.") \
 	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \
 	O(number, tls_processes,           2,                   1, 64,         "TLS workers.") \

@@ -189,14 +189,16 @@ check_sources(struct conf_draft *d)
 
 /* A file that must be there and readable for us. */
 static void
-check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name)
+check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name,
+	bool made_by_init)
 {
 	struct stat st;
 	char *path = must_copy(name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0 && errno == ENOENT)
-		conf_complain(d, line, "%s: %s is not there; `valija init` makes one", what, path);
+		conf_complain(d, line, "%s: %s is not there%s", what, path,
+			made_by_init ? "; `valija init` makes one" : "");
 	else if (fd < 0)
 		conf_complain(d, line, "%s: %s cannot be read: %s", what, path, strerror(errno));
 	else if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -226,8 +228,11 @@ check_files(struct conf_draft *d)
 	struct stat st;
 	char *directory, *slash;
 
-	check_file(d, LINE(d, tls_certificate), "tls_certificate", d->s.tls_certificate);
-	check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key);
+	check_file(d, LINE(d, tls_certificate), "tls_certificate", d->s.tls_certificate,
+		true);
+	check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key, true);
+	if (d->s.tls_trust.len != 0)
+		check_file(d, LINE(d, tls_trust), "tls_trust", d->s.tls_trust, false);
 	check_key_mode(d, LINE(d, tls_key), d->s.tls_key);
 	if (log_setting_target(d->s.log) != LOG_TO_FILE)
 		return;

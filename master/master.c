@@ -241,7 +241,7 @@ supervisor_init(struct supervisor *s)
 		.control = -1,
 		.null = -1,
 		.own_log = -1 };
-	s->now = s->offered = (struct generation){ .chain = -1, .key = -1 };
+	s->now = s->offered = GENERATION_NONE(0);
 	for (int i = 0; i < DIRECTORY_COUNT; i++)
 		s->directory[i] = -1;
 	for (int i = 0; i < PROGRAM_COUNT; i++)

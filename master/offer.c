@@ -34,11 +34,37 @@ open_file(struct span name, struct text *errors)
 	return fd;
 }
 
+/* Where systems keep the authorities that they trust. */
+static const char *const trust_files[] = {
+	"/etc/ssl/certs/ca-certificates.crt",   /* Debian, Arch, Alpine */
+	"/etc/pki/tls/certs/ca-bundle.crt",     /* Fedora, RHEL */
+	"/etc/ssl/ca-bundle.pem",               /* SUSE */
+};
+
+/* The file that is named, or the system's. -1 where there is none: then no other server can be
+ * verified by an authority, which is no reason not to serve. */
+static int
+open_trust(struct span name)
+{
+	struct text error = TEXT_UP_TO(MOST_CONF_ERRORS);
+	int fd = -1;
+
+	if (name.len != 0) {
+		fd = open_file(name, &error);
+		if (fd < 0)
+			log_warning(0, "no-trust", KEY_SPAN("reason", span_trim(text_span(&error))));
+	}
+	for (size_t i = 0; name.len == 0 && fd < 0 && i < sizeof trust_files / sizeof *trust_files; i++)
+		fd = open(trust_files[i], O_PATH | O_CLOEXEC);
+	text_clear(&error);
+	return fd;
+}
+
 bool
 generation_load(
 	const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors)
 {
-	struct generation loaded = { .number = number, .chain = -1, .key = -1 };
+	struct generation loaded = GENERATION_NONE(number);
 
 	if (!(loaded.settings = conf_read(&s->paths, number, true, errors)))
 		return false;
@@ -48,6 +74,7 @@ generation_load(
 		generation_clear(&loaded);
 		return false;
 	}
+	loaded.trust = open_trust(loaded.settings->tls_trust);
 	*g = loaded;
 	return true;
 }
@@ -60,9 +87,11 @@ generation_clear(struct generation *g)
 			close(g->chain);
 		if (g->key >= 0)
 			close(g->key);
+		if (g->trust >= 0)
+			close(g->trust);
 		settings_free(&g->settings);
 	}
-	*g = (struct generation){ .chain = -1, .key = -1 };
+	*g = GENERATION_NONE(0);
 }
 
 /* The same file with a read position of its own; each receiver reads from the start. */
@@ -86,6 +115,8 @@ send_files(struct process *p, const struct generation *g)
 	if (p->row->certificate && (fds[0] = reopen(g->chain)) >= 0)
 		send_certificate(
 			p->control, 0, &(struct msg_certificate){ .generation = g->number }, fds);
+	if (p->row->certificate && g->trust >= 0 && (fds[0] = reopen(g->trust)) >= 0)
+		send_tls_trust(p->control, 0, &(struct msg_tls_trust){ .generation = g->number }, fds);
 	if (!p->row->private_key)
 		return;
 	if ((fds[0] = reopen(g->chain)) >= 0 && (fds[1] = reopen(g->key)) >= 0)
@@ -176,7 +207,7 @@ swap(struct supervisor *s)
 
 	event_del(s->offer_deadline);
 	s->now = s->offered;
-	s->offered = (struct generation){ .chain = -1, .key = -1 };
+	s->offered = GENERATION_NONE(0);
 	TAILQ_FOREACH(p, &s->processes, next)
 		if (p->control && p->asked_generation == s->now.number)
 			send_settings_swap(p->control, 0,

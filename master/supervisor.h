@@ -27,7 +27,10 @@ struct generation {
 	uint32_t number;
 	struct settings *settings;
 	int chain, key; /* PEM files, pinned by O_PATH, or -1 */
+	int trust;      /* the same, of the authorities that are trusted; -1: there is none */
 };
+
+#define GENERATION_NONE(n) ((struct generation){ .number = (n), .chain = -1, .key = -1, .trust = -1 })
 
 /* A system user that a program becomes. */
 struct account {

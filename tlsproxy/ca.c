@@ -181,7 +181,7 @@ get_file(int directory, const char *name, struct text *to, struct text *why)
 
 	if (fd < 0)
 		return -1;
-	result = chain_read_file(fd, name, to, why);
+	result = chain_read_file(fd, name, MOST_CERTIFICATE_FILE, to, why);
 	close(fd);
 	return result;
 }

@@ -8,7 +8,7 @@
 #include "common/secret.h"
 
 int
-chain_read_file(int fd, const char *what, struct text *to, struct text *why)
+chain_read_file(int fd, const char *what, size_t most, struct text *to, struct text *why)
 {
 	unsigned char piece[4096];
 	off_t at = 0;
@@ -18,12 +18,12 @@ chain_read_file(int fd, const char *what, struct text *to, struct text *why)
 		text_printf(why, "the %s is not a regular file", what);
 		return -1;
 	}
-	if (st.st_size > MOST_CERTIFICATE_FILE) {
-		text_printf(why, "the %s is larger than %d bytes", what, MOST_CERTIFICATE_FILE);
+	if (st.st_size < 0 || (uint64_t)st.st_size > most) {
+		text_printf(why, "the %s is larger than %zu bytes", what, most);
 		return -1;
 	}
 	/* A growing text would leave copies of a key behind at each step. */
-	to->most = MOST_CERTIFICATE_FILE + 1;
+	to->most = most + 1;
 	to->at = must_alloc(to->most);
 	to->room = to->most;
 	for (;;) {
@@ -42,7 +42,7 @@ chain_read_file(int fd, const char *what, struct text *to, struct text *why)
 	}
 	secret_wipe(piece, sizeof(piece));
 	if (to->failed) {
-		text_printf(why, "the %s is larger than %d bytes", what, MOST_CERTIFICATE_FILE);
+		text_printf(why, "the %s is larger than %zu bytes", what, most);
 		return -1;
 	}
 	if (why->len != 0)
@@ -149,7 +149,7 @@ chain_read(int fd, struct chain *chain, struct text *why)
 	int error, result = -1;
 
 	memset(chain, 0, sizeof(*chain));
-	if (chain_read_file(fd, "certificate file", &pem, why) < 0)
+	if (chain_read_file(fd, "certificate file", MOST_CERTIFICATE_FILE, &pem, why) < 0)
 		goto out;
 	datum = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
 	error = gnutls_x509_crt_list_import2(&list, &count, &datum, GNUTLS_X509_FMT_PEM, 0);
@@ -227,7 +227,7 @@ chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct 
 	gnutls_datum_t datum;
 	int error, result = -1;
 
-	if (chain_read_file(fd, "key file", &pem, why) < 0)
+	if (chain_read_file(fd, "key file", MOST_CERTIFICATE_FILE, &pem, why) < 0)
 		goto out;
 	if (span_find(text_span(&pem), SPAN("BEGIN ENCRYPTED PRIVATE KEY")) != pem.len ||
 	    span_find(text_span(&pem), SPAN("Proc-Type: 4,ENCRYPTED")) != pem.len) {

@@ -33,8 +33,8 @@ void chain_clear(struct chain *chain);
  * `chain`, by a signature. 0, or -1. The caller owns *key: gnutls_privkey_deinit. */
 int chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct text *why);
 
-/* Reads all of a file of at most MOST_CERTIFICATE_FILE bytes from its start. The file position is
+/* Reads all of a file of at most `most` bytes from its start. The file position is
  * not used. `what` names it in *why. The caller wipes *to (a key) or clears it. */
-int chain_read_file(int fd, const char *what, struct text *to, struct text *why);
+int chain_read_file(int fd, const char *what, size_t most, struct text *to, struct text *why);
 
 #endif

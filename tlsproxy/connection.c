@@ -58,6 +58,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	case HELD:
 	case HANDSHAKE:
 		handshake_fail(c, c->phase == HELD ? "tls-key is away"
+			: c->outgoing ? "handshake timeout"
 			: c->tls == NULL || gnutls_handshake_get_last_in(c->tls) ==
 					(gnutls_handshake_description_t)-1
 			? "handshake timeout: no complete ClientHello" : "handshake timeout");
@@ -164,6 +165,8 @@ connection_to_pump(struct connection *c, int plain)
 {
 	leave_handshakes(c);
 	c->phase = PUMP;
+	free(c->wanted);
+	c->wanted = NULL;
 	c->plain = plain;
 	connection_set_timer(c, 0);
 }
@@ -194,6 +197,8 @@ free_tls(struct connection *c)
 		gnutls_deinit(c->tls);
 	c->tls = NULL;
 	credentials_drop(&c->credentials);
+	free(c->wanted);
+	c->wanted = NULL;
 	free(c->to_plain.at);
 	free(c->to_client.at);
 	c->to_plain = c->to_client = (struct pending){ NULL, 0, 0 };

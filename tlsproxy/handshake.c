@@ -24,31 +24,39 @@ struct seen {
 };
 
 void
-handshake_fail(struct connection *c, const char *reason)
+handshake_fail_as(struct connection *c, const char *reason, const char *result)
 {
 	/* The text may lie in what is about to be freed. */
 	char copy[MOST_REASON + 1];
 
 	snprintf(copy, sizeof(copy), "%s", reason);
 	if (c->front != NULL)
-		send_tls_failed(c->front, c->session,
-			&(struct msg_tls_failed){ .reason = span_str(copy) }, NULL);
+		send_tls_failed(c->front, c->session, &(struct msg_tls_failed){
+			.reason = span_str(copy), .result = span_str(result) }, NULL);
 	connection_linger(c);
+}
+
+void
+handshake_fail(struct connection *c, const char *reason)
+{
+	handshake_fail_as(c, reason, c->outgoing ? "validation-failure" : "");
 }
 
 /* What ended the handshake, for an administrator who reads one line. */
 static void
 explain(struct connection *c, int error, char *to, size_t room)
 {
+	const char *peer = c->outgoing ? "server" : "client";
+
 	switch (error) {
 	case GNUTLS_E_FATAL_ALERT_RECEIVED:
-		snprintf(to, room, "client sent alert: %s",
+		snprintf(to, room, "%s sent alert: %s", peer,
 			gnutls_alert_get_name(gnutls_alert_get(c->tls)));
 		break;
 	case GNUTLS_E_PREMATURE_TERMINATION:
 	case GNUTLS_E_PULL_ERROR:
 	case GNUTLS_E_PUSH_ERROR:
-		snprintf(to, room, "client closed during handshake");
+		snprintf(to, room, "%s closed during handshake", peer);
 		break;
 	case GNUTLS_E_NO_CIPHER_SUITES:
 	case GNUTLS_E_INSUFFICIENT_SECURITY:
@@ -58,7 +66,7 @@ explain(struct connection *c, int error, char *to, size_t room)
 		snprintf(to, room, "no key exchange group in common");
 		break;
 	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
-		snprintf(to, room, "client offers no version from TLS 1.2 on");
+		snprintf(to, room, "%s offers no version from TLS 1.2 on", peer);
 		break;
 	case GNUTLS_E_NO_APPLICATION_PROTOCOL:
 		snprintf(to, room, "client asks for another protocol than %s (ALPN)",
@@ -67,7 +75,7 @@ explain(struct connection *c, int error, char *to, size_t room)
 	case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
 	case GNUTLS_E_UNEXPECTED_PACKET:
 	case GNUTLS_E_RECORD_OVERFLOW:
-		snprintf(to, room, "client does not speak TLS, or not correctly");
+		snprintf(to, room, "%s does not speak TLS, or not correctly", peer);
 		break;
 	case GNUTLS_E_PK_SIGN_FAILED:
 		snprintf(to, room, "no signature: %.*s", MOST_REASON - 20,
@@ -235,14 +243,15 @@ handshake_step(struct connection *c)
 	char reason[MOST_REASON];
 	int error;
 
-	if (!w->key_ready) {
+	if (!w->key_ready && !c->outgoing) {
 		c->phase = HELD;
 		connection_watch_client(c, 0);
 		return;
 	}
 	c->phase = HANDSHAKE;
 	/* Not before tls-key has given the ticket keys. */
-	if (c->tls == NULL && (error = prepare_session(c)) < 0) {
+	if (c->tls == NULL &&
+		(error = c->outgoing ? outgoing_begin(c) : prepare_session(c)) < 0) {
 		log_error(
 			c->session, "tls-not-prepared", KEY_STR("reason", gnutls_strerror(error)));
 		handshake_fail(c, "the TLS session cannot be prepared");
@@ -256,7 +265,10 @@ handshake_step(struct connection *c)
 	} while (error == GNUTLS_E_INTERRUPTED || (error == GNUTLS_E_WARNING_ALERT_RECEIVED &&
 							  ++c->warnings <= MOST_WARNING_ALERTS));
 	if (error == 0) {
-		handshake_done(c);
+		if (c->outgoing)
+			outgoing_done(c);
+		else
+			handshake_done(c);
 		return;
 	}
 	if (error == GNUTLS_E_AGAIN) {
@@ -276,10 +288,14 @@ static void
 make_room(struct connection *newest)
 {
 	struct worker *w = newest->worker;
-	struct connection *c, *oldest = NULL;
+	struct connection *c, *oldest = NULL, *first = NULL;
 	size_t same = 0;
 
 	TAILQ_FOREACH(c, &w->handshakes, handshakes) {
+		if (c->outgoing) /* relay bounds these itself */
+			continue;
+		if (first == NULL)
+			first = c;
 		if (c == newest || !connection_same_address(newest, c))
 			continue;
 		if (same++ == 0)
@@ -288,7 +304,7 @@ make_room(struct connection *newest)
 	if (same >= MOST_HANDSHAKES_AN_ADDRESS)
 		handshake_fail(oldest, "too many unfinished handshakes from this address");
 	else if (w->handshake_count > MOST_HANDSHAKES)
-		handshake_fail(TAILQ_FIRST(&w->handshakes), "too many unfinished handshakes");
+		handshake_fail(first, "too many unfinished handshakes");
 }
 
 void
@@ -296,10 +312,12 @@ handshake_begin(struct connection *c)
 {
 	struct worker *w = c->worker;
 
-	make_room(c);
-	if (w->now == NULL || credentials_count(w->now) == 0) {
-		handshake_fail(c, "no certificate");
-		return;
+	if (!c->outgoing) {
+		make_room(c);
+		if (w->now == NULL || credentials_count(w->now) == 0) {
+			handshake_fail(c, "no certificate");
+			return;
+		}
 	}
 	connection_set_timer(c, (unsigned int)w->daemon.settings->tls_handshake_seconds);
 	handshake_step(c);

@@ -1,11 +1,13 @@
 /*
- * tls - one TLS worker: handshakes and records for the front ends, without any private key.
- *   inherits    control and log channels; certificate chains as open files (certificate); the key
- * that seals passports; channels to tls-key and to each front end, which hands over the sockets of
- * clients (tls_start) keeps       nothing: _tls, an empty root, the system calls of tls_room may be
- * lied to by    every client, and by front ends. May lie to: front ends and, about what it saw,
- * auth (it seals passports). It cannot sign: tls-key does, once for each session that a front end
- * announced for this worker.
+ * tls - one TLS worker: handshakes and records, without any private key.
+ *   inherits    control and log channels; certificate chains (certificate) and the authorities that
+ *               vouch for other servers (tls_trust) as open files; the key that seals passports;
+ *               channels to tls-key, to each front end, which hands over the sockets of clients
+ *               (tls_start), and to relay, which hands over connections to other servers (tls_connect)
+ *   keeps       nothing: _tls, an empty root, the system calls of tls_room
+ *   may be lied to by    every client and server, front ends, relay. May lie to: front ends, relay and,
+ *               about what it saw, auth (it seals passports). It cannot sign: tls-key does, once for
+ *               each session that a front end announced for this worker.
  */
 #include <event2/event.h>
 #include <stdlib.h>
@@ -57,6 +59,15 @@ on_certificate(void *arg, uint32_t generation, unsigned int number, int chain_fd
 	return good || w->checked != generation;
 }
 
+static void
+on_trust(void *arg, uint32_t generation, int fd)
+{
+	struct worker *w = arg;
+
+	trust_free(&w->offered_trust);
+	w->offered_trust = trust_new(generation, fd);
+}
+
 static const char *
 settings_check(void *arg, const struct settings *offered)
 {
@@ -76,6 +87,8 @@ settings_dropped(void *arg, uint32_t generation)
 
 	if (w->offered != NULL && credentials_generation(w->offered) == generation)
 		credentials_drop(&w->offered);
+	if (w->offered_trust != NULL && trust_generation(w->offered_trust) == generation)
+		trust_free(&w->offered_trust);
 	w->offered_wrong[0] = '\0';
 	w->checked = 0;
 }
@@ -88,6 +101,13 @@ settings_changed(void *arg, const struct settings *old)
 	struct rlimit limit;
 
 	(void)old;
+	trust_free(&w->trust);
+	if (w->offered_trust != NULL &&
+		trust_generation(w->offered_trust) == w->daemon.settings->generation)
+		w->trust = w->offered_trust;
+	else
+		trust_free(&w->offered_trust);
+	w->offered_trust = NULL;
 	if (w->offered != NULL &&
 		credentials_generation(w->offered) == w->daemon.settings->generation) {
 		credentials_drop(&w->now);
@@ -105,15 +125,13 @@ settings_changed(void *arg, const struct settings *old)
 
 /* --- front ends --- */
 
-/* Why this request cannot be served, or NULL. */
+/* Why a connection more cannot be served, or NULL. */
 static const char *
-judge_start(const struct worker *w, struct channel *from, const struct msg_tls_start *m, int fd)
+judge(const struct worker *w, int fd)
 {
 	int type = 0;
 	socklen_t len = sizeof(type);
 
-	if (m->service >= SERVICE_COUNT || service_program(m->service) != channel_peer(from))
-		return "the service is not one of this front end";
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
 		return "the descriptor is not a stream socket";
 	if (w->daemon.leaving)
@@ -128,9 +146,11 @@ on_tls_start(
 	void *arg, struct channel *from, uint64_t id, const struct msg_tls_start *m, const int *fd)
 {
 	struct worker *w = arg;
-	const char *reason = judge_start(w, from, m, fd[0]);
+	const char *reason = judge(w, fd[0]);
 	struct connection *c;
 
+	if (m->service >= SERVICE_COUNT || service_program(m->service) != channel_peer(from))
+		reason = "the service is not one of this front end";
 	if (reason != NULL) {
 		close(fd[0]);
 	} else if ((c = connection_new(w, from, id, m->service, fd[0])) == NULL) {
@@ -140,6 +160,31 @@ on_tls_start(
 		return;
 	}
 	send_tls_failed(from, id, &(struct msg_tls_failed){ .reason = span_str(reason) }, NULL);
+}
+
+/* relay wants to be somebody's client. */
+static void
+on_tls_connect(
+	void *arg, struct channel *from, uint64_t id, const struct msg_tls_connect *m, const int *fd)
+{
+	struct worker *w = arg;
+	const char *reason = judge(w, fd[0]);
+	struct wanted *wanted = reason == NULL ? wanted_new(m, &reason) : NULL;
+	struct connection *c;
+
+	if (reason != NULL) {
+		close(fd[0]);
+	} else if ((c = connection_new(w, from, id, SERVICE_SMTP, fd[0])) == NULL) {
+		free(wanted);
+		reason = "server closed before the handshake";
+	} else {
+		c->wanted = wanted;
+		c->outgoing = true;
+		handshake_begin(c);
+		return;
+	}
+	send_tls_failed(from, id, &(struct msg_tls_failed){
+		.reason = span_str(reason), .result = SPAN("validation-failure") }, NULL);
 }
 
 static uint32_t
@@ -204,7 +249,7 @@ prepare(void *arg)
 	LIST_INIT(&w->all);
 	TAILQ_INIT(&w->handshakes);
 	w->key_back = evtimer_new(w->daemon.base, key_back, w);
-	return w->key_back != NULL;
+	return w->key_back != NULL && outgoing_prepare(w);
 }
 
 static void
@@ -244,18 +289,22 @@ static const struct room tls_room = {
 static const struct hearing from_front = {
 	.hour = front_hour, .gone = front_gone, .on_tls_start = on_tls_start,
 };
+static const struct hearing from_relay = {
+	.hour = front_hour, .gone = front_gone, .on_tls_connect = on_tls_connect,
+};
 static const struct peer_kind peers[] = {
 	/* who                 what it says     while it is dead */
 	{ PROGRAM_TLS_KEY,    &signer_hearing }, /* new handshakes wait */
 	{ PROGRAM_SMTPD,      &from_front },     /* its handshakes end; the rest ends by itself */
 	{ PROGRAM_IMAP_LOGIN, &from_front },
+	{ PROGRAM_RELAY,      &from_relay },   /* as a front end's; tls-key is not needed for it */
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {
 	.program = PROGRAM_TLS, .room = &tls_room, .peers = peers, .prepare = prepare,
 	.settings_check = settings_check, .settings_changed = settings_changed,
 	.settings_dropped = settings_dropped,
-	.certificate = on_certificate, .leave = leave, .load = load,
+	.certificate = on_certificate, .trust = on_trust, .leave = leave, .load = load,
 };
 
 int

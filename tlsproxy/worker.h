@@ -1,6 +1,7 @@
 /*
  * worker - the state of one TLS worker, and of each connection that it serves. Only for tls.c,
- * handshake.c, pump.c, signer.c and connection.c.
+ * handshake.c, outgoing.c, pump.c, signer.c and connection.c. In the words of this file the *client*
+ * is whoever is at the other end of the network, also where we are TLS's client (relay, `wanted`).
  *
  * Life of a connection, its `phase`:
  *
@@ -22,6 +23,8 @@
 
 #include "common/daemon.h"
 #include "credentials.h"
+#include "trust.h"
+#include "verify.h"
 
 #define TICKET_KEY_SIZE 64                /* what GnuTLS asks for */
 #define TICKET_SECONDS 21600              /* how long a ticket is good */
@@ -53,7 +56,9 @@ struct connection {
 	uint64_t session;
 	struct channel *front;            /* NULL once it is gone */
 	gnutls_session_t tls;
-	struct credentials *credentials;  /* held */
+	struct credentials *credentials;  /* held; NULL where we are the client */
+	struct wanted *wanted;            /* of relay, owned: we are the client; kept through the handshake */
+	bool outgoing;                    /* as it says */
 	int client;                       /* the stranger's socket */
 	int plain; /* our end of the pair whose other end the front end has */
 	uint8_t service;
@@ -83,6 +88,9 @@ struct worker {
 	char offered_wrong[MOST_REASON];  /* why the offered ones cannot be used; "" if they can */
 	uint32_t checked;                 /* the generation whose settings were said to be fine */
 	gnutls_priority_t priorities;
+	struct trust *trust, *offered_trust;      /* or NULL */
+	gnutls_priority_t outgoing_may, outgoing_verified;
+	gnutls_certificate_credentials_t outgoing;
 	bool key_ready;                   /* tls-key is there and hears announcements */
 	struct event *key_back;
 	unsigned char ticket_key[SERVICE_COUNT][TICKET_KEY_SIZE];
@@ -128,8 +136,19 @@ void handshake_begin(struct connection *c);
 void handshake_step(struct connection *c);
 /* Ends it with a reason that the front end hears. */
 void handshake_fail(struct connection *c, const char *reason);
+/* The same, with a result of RFC 8460 4.3. */
+void handshake_fail_as(struct connection *c, const char *reason, const char *result);
 /* tls-key is ready: goes on with all that were held back. */
 void handshake_resume_held(struct worker *w);
+
+/* --- outgoing.c --- */
+
+/* Makes what all outgoing connections share. False: it was logged. */
+bool outgoing_prepare(struct worker *w);
+/* Makes the session of one connection. 0, or a GnuTLS error. */
+int outgoing_begin(struct connection *c);
+/* The handshake is done: judges the server; tls_connected or tls_failed. */
+void outgoing_done(struct connection *c);
 
 /* --- pump.c --- */
 

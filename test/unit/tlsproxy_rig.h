@@ -37,6 +37,9 @@
 #include "master/spawn.h"
 #include "tlsproxy/ca.h"
 
+/* Each test uses some of these. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+
 #define RIG_WAIT_MILLISECONDS 8000
 #define RIG_WORKERS 2
 #define RIG_SPY 7                     /* the index of a worker that the test plays */
@@ -56,7 +59,8 @@ struct rig_session {
 	uint64_t id;
 	bool ready, failed, resumed;
 	int plain;
-	char reason[MOST_REASON + 1], version[20], sni[256], alpn[40];
+	char reason[MOST_REASON + 1], version[20], sni[256], alpn[40], result[41];
+	uint8_t verified;             /* relay's: reason is the fault */
 	unsigned char sealed[MOST_PASSPORT];
 	size_t sealed_len;
 };
@@ -65,6 +69,7 @@ static struct rig {
 	struct event_base *base;
 	struct rig_process key, worker[RIG_WORKERS];
 	struct channel *smtpd[RIG_WORKERS], *login[RIG_WORKERS];      /* to the workers */
+	struct channel *relay[RIG_WORKERS];
 	struct channel *smtpd_key, *login_key, *spy;                  /* to tls-key */
 	struct settings settings;
 	char directory[64];
@@ -99,7 +104,7 @@ rig_gone(void *me, struct channel *from)
 	struct channel **all[] = { &rig.key.control, &rig.key.log, &rig.worker[0].control,
 		&rig.worker[0].log, &rig.worker[1].control, &rig.worker[1].log, &rig.smtpd[0],
 		&rig.smtpd[1], &rig.login[0], &rig.login[1], &rig.smtpd_key, &rig.login_key,
-		&rig.spy };
+		&rig.spy, &rig.relay[0], &rig.relay[1] };
 
 	(void)me;
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -216,7 +221,28 @@ rig_on_tls_failed(
 	(void)me, (void)from, (void)fd;
 	s->failed = true;
 	span_copy(m->reason, s->reason, sizeof(s->reason));
+	span_copy(m->result, s->result, sizeof(s->result));
 }
+
+static void
+rig_on_tls_connected(void *me, struct channel *from, uint64_t id, const struct msg_tls_connected *m,
+	const int *fd)
+{
+	struct rig_session *s = rig_session_of(id);
+
+	(void)me, (void)from;
+	s->ready = true;
+	s->plain = fd[0];
+	s->verified = m->verified;
+	span_copy(m->version, s->version, sizeof(s->version));
+	span_copy(m->fault, s->reason, sizeof(s->reason));
+	span_copy(m->result, s->result, sizeof(s->result));
+}
+
+static const struct hearing rig_relay = {
+	.hour = rig_hour, .gone = rig_gone, .on_tls_connected = rig_on_tls_connected,
+	.on_tls_failed = rig_on_tls_failed,
+};
 
 static const struct hearing rig_front = {
 	.hour = rig_hour, .gone = rig_gone, .on_tls_ready = rig_on_tls_ready,
@@ -425,6 +451,9 @@ rig_offer(struct rig_process *p, const char *const *names)
 		if (p != &rig.key) {
 			send_certificate(p->control, 0, &(struct msg_certificate){
 				.generation = generation, .number = i }, fd);
+			if (i == 0 && (fd[0] = rig_file("ca.crt")) >= 0)
+				send_tls_trust(p->control, 0,
+					&(struct msg_tls_trust){ .generation = generation }, fd);
 			continue;
 		}
 		snprintf(name, sizeof(name), "%s.key", names[i]);
@@ -541,6 +570,7 @@ rig_setup(void **state)
 		rig_begin(w, rig_both, i);
 		rig_join(&rig.smtpd[i], PROGRAM_SMTPD, 0, &rig_front, w, PROGRAM_TLS, i);
 		rig_join(&rig.login[i], PROGRAM_IMAP_LOGIN, 0, &rig_front, w, PROGRAM_TLS, i);
+		rig_join(&rig.relay[i], PROGRAM_RELAY, 0, &rig_relay, w, PROGRAM_TLS, i);
 	}
 	rig_join_key();
 	return 0;
@@ -568,7 +598,7 @@ rig_teardown(void **state)
 		"rsa.crt", "rsa.key", "other.crt", "other.key", "small.crt", "small.key",
 		"mixed.crt", "mixed.key" };
 	struct channel **all[] = { &rig.smtpd[0], &rig.smtpd[1], &rig.login[0], &rig.login[1],
-		&rig.smtpd_key, &rig.login_key, &rig.spy };
+		&rig.smtpd_key, &rig.login_key, &rig.spy, &rig.relay[0], &rig.relay[1] };
 
 	(void)state;
 	rig_end(&rig.worker[0]);
