@@ -53,7 +53,7 @@ guest_name(const struct sockaddr *from, char ip[MOST_IP], struct guest_key *key)
 		memcpy(key->at, a->s6_addr, 8);
 		return;
 	}
-	span_copy(SPAN("unknown"), ip, MOST_IP);
+	span_copy(from->sa_family == AF_UNIX ? SPAN("local") : SPAN("unknown"), ip, MOST_IP);
 }
 
 struct guest *

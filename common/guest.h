@@ -19,8 +19,8 @@ struct guest_key {
 	unsigned char at[16];
 };
 
-/* The address as text without port (an IPv4 address in IPv6 clothes as IPv4), and its key. An
- * address of another family gives "unknown" and a key of zeros. */
+/* The address as text without port (an IPv4 address in IPv6 clothes as IPv4), and its key. A client
+ * of a UNIX socket is "local", one of another family "unknown", both with a key of zeros. */
 void guest_name(const struct sockaddr *from, char ip[MOST_IP], struct guest_key *key);
 /* Counts one more connection; NULL when there are `most` already. The tree *root starts NULL and
  * owns what is returned, until guest_leave(). */

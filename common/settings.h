@@ -20,7 +20,7 @@
 	O(list,   domains,                 "",                  0, MOST_LIST,  "Domains whose mail is delivered here.") \
 	O(text,   postmaster,              "",                  0, 320,        "The user who gets mail for postmaster and abuse of every local domain. Default: the first user that was added.") \
 	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Addresses to listen on.") \
-	O(list,   services,                "smtp, submission, submissions, imap, imaps", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps.") \
+	O(list,   services,                "smtp, submission, submissions, imap, imaps", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there).") \
 	O(number, port_base,               0,                   0, 64000,      "Added to every port number: 10000 makes 10025, 10587 and so on.") \
 	O(text,   log,                     "",                  0, 1024,       "Where log lines go: syslog, stderr, or the absolute name of a file. Default: syslog, or DIR/log/valija.log with --dir.") \
 	O(text,   log_level,               "info",              0, 16,         "The least level logged: debug, info, notice, warning, error.") \
@@ -48,6 +48,12 @@
 	O(number, smtp_idle_seconds,       300,                 5, 3600,       "How long smtpd waits for the next command (RFC 5321 4.5.3.2.7: five minutes).") \
 	O(number, smtp_data_seconds,       180,                 5, 3600,       "How long smtpd waits for the next piece of a message.") \
 	O(number, smtp_errors,             20,                  1, 1000,       "Errors after which smtpd closes a session with 421 4.7.0.") \
+	O(number, received_fields,         100,                 20, 10000,     "Received fields in a message; one with more goes in circles and is refused with 554 5.4.6 (RFC 5321 6.3: at least 100).") \
+	O(number, future_release_seconds,  2592000,             0, 31536000,   "How far ahead a login may ask for the release of a message (RFC 4865). 0: not offered.") \
+	O(list,   owner_services,          "smtp, submission, submissions", 0, 8, "Services on which the sender must belong to the login.") \
+	O(number, priority_most,           3,                   0, 9,          "The highest MT-PRIORITY (RFC 6710) that a login may ask for; more is lowered to it.") \
+	O(list,   normalise_newlines,      "",                  0, 8,          "Services (smtp, submission, submissions, lmtp) on which a bare CR or LF in a message becomes CR LF instead of being refused.") \
+	O(list,   lmtp_clients,            "127.0.0.0/8, ::1",  0, MOST_LIST,  "Networks that may speak LMTP by TCP, when services has lmtp.") \
 	O(number, tls_handshake_seconds,   30,                  1, 600,        "How long a TLS handshake may take.") \
 	O(number, login_seconds,           60,                  5, 3600,       "How long an IMAP client may take to log in.") \
 	O(number, imap_idle_seconds,       1800,                1800, 86400,   "How long a logged-in IMAP session may be silent (RFC 3501 5.4: at least 30 minutes).") \

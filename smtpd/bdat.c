@@ -23,7 +23,6 @@ struct chunk {
 static const struct refusal not_counted = { 501, "5.5.4", "BDAT needs a size, and LAST or nothing" };
 static const struct refusal needs_hello = { 503, "5.5.1", "EHLO first" };
 static const struct refusal needs_recipient = { 503, "5.5.1", "RCPT first" };
-static const struct refusal no_recipients = { 554, "5.5.1", "no valid recipients" };
 static const struct refusal too_large = {
 	552, "5.3.4", "the message is larger than this server takes"
 };
@@ -39,7 +38,7 @@ not_now(const struct session *s, const struct chunk *c)
 	if (!t || t->asked == 0)
 		return &needs_recipient;
 	if (t->accepted == 0)
-		return &no_recipients;
+		return no_recipients(s);
 	/* The limit is that of the message, not of its chunks. */
 	if (c->size > most || t->chunk_octets > most - c->size)
 		return &too_large;
@@ -66,10 +65,13 @@ finish(struct session *s)
 	s->stage = STAGE_COMMANDS;
 	s->verb = "BDAT";
 	if (c->refused) {
-		refuse_verdict(s, &c->why, SPAN_NONE);
+		if (c->last)
+			receive_answer(s, &c->why);
+		else
+			refuse_verdict(s, &c->why, SPAN_NONE);
 		transaction_reset(s);
 	} else if (c->last || receive_has_failed(s)) {
-		receive_finish(s);
+		receive_finish(s, c->last);
 	} else {
 		struct text words = TEXT_UP_TO(REPLY_LINE_MOST);
 

@@ -14,6 +14,7 @@ struct channel;
 
 void do_ehlo(struct session *s, struct span arguments);      /* hello.c */
 void do_helo(struct session *s, struct span arguments);
+void do_lhlo(struct session *s, struct span arguments);
 void do_mail(struct session *s, struct span arguments);      /* mail.c */
 void do_rcpt(struct session *s, struct span arguments);      /* rcpt.c */
 void do_rset(struct session *s, struct span arguments);      /* rset.c */

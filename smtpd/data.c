@@ -27,6 +27,19 @@ take_run(struct data *d, struct span *in, unsigned char *out)
 	return len;
 }
 
+/* A CR that no LF follows. */
+static size_t
+put_bare_cr(struct data *d, unsigned char *out)
+{
+	out[0] = '\r';
+	if (!d->normalise) {
+		d->bare_cr = true;
+		return 1;
+	}
+	out[1] = '\n';
+	return 2;
+}
+
 static size_t
 after_dot_cr(struct data *d, unsigned char c, unsigned char *out)
 {
@@ -36,8 +49,7 @@ after_dot_cr(struct data *d, unsigned char c, unsigned char *out)
 		d->ended = true;
 		return 0;
 	}
-	d->bare_cr = true;
-	out[n++] = '\r';
+	n += put_bare_cr(d, out);
 	if (c == '\r') {
 		d->place = DATA_CR;
 		return n;
@@ -53,13 +65,13 @@ after_cr(struct data *d, unsigned char c, unsigned char *out)
 {
 	size_t n = 0;
 
-	out[n++] = '\r';
 	if (c == '\n') {
+		out[n++] = '\r';
 		out[n++] = '\n';
 		d->place = DATA_LINE_START;
 		return n;
 	}
-	d->bare_cr = true;
+	n += put_bare_cr(d, out);
 	if (c == '\r')
 		return n;
 	d->nul |= c == '\0';
@@ -97,6 +109,12 @@ take_octet(struct data *d, unsigned char c, unsigned char *out)
 		return 0;
 	}
 	/* The attack of SMTP smuggling: LF . LF and its kin. It is text, and it is remembered. */
+	if (c == '\n' && d->normalise) {
+		d->place = DATA_TEXT;
+		out[0] = '\r';
+		out[1] = '\n';
+		return 2;
+	}
 	d->bare_lf |= c == '\n';
 	d->nul |= c == '\0';
 	out[0] = c;
@@ -125,15 +143,29 @@ data_feed(struct data *d, struct span *in, unsigned char *out)
 	return n;
 }
 
+void
+data_look(struct data *d, struct span in)
+{
+	for (size_t i = 0; i < in.len; i++) {
+		bool after_cr = d->place == DATA_CR;
+
+		d->nul |= in.at[i] == '\0';
+		d->bare_lf |= in.at[i] == '\n' && !after_cr;
+		d->bare_cr |= after_cr && in.at[i] != '\n';
+		d->place = in.at[i] == '\r' ? DATA_CR : DATA_TEXT;
+	}
+}
+
 size_t
 data_finish(struct data *d, unsigned char *out)
 {
 	size_t n = 0;
 
 	if (d->place == DATA_CR) {
-		d->bare_cr = true;
+		n = put_bare_cr(d, out);
 		d->size++;
-		out[n++] = '\r';
+		if (d->normalise)
+			d->place = DATA_LINE_START;
 	}
 	/* RFC 5322 2.1: a line ends with CR LF, the last one too; DATA leaves no choice. */
 	if (d->place != DATA_LINE_START) {

@@ -12,7 +12,6 @@
 
 #define HEADER_NAME_MOST 256              /* a longer one is no field name */
 #define HEADER_BYTES_MOST (512 * 1024)    /* all fields together; more is refused */
-#define RECEIVED_MOST 100                 /* RFC 5321 6.3: a threshold of at least 100 */
 
 enum header_place {
 	HEADER_LINE = 0,    /* at, or shortly after, the start of a line: nothing decided */

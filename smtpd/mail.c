@@ -1,6 +1,8 @@
 /*
  * mail - MAIL (RFC 5321 4.1.1.2). Whether the sender belongs to the login, queue says.
  */
+#include <time.h>
+
 #include "smtpd/commands.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -12,12 +14,25 @@ static const struct refusal nested = { 503, "5.5.1", "a transaction is open alre
 static const struct refusal too_large = {
 	552, "5.3.4", "the message is larger than this server takes"
 };
+
 static const struct refusal *
 not_now(const struct session *s)
 {
-	if (s->service != SERVICE_SMTP && !s->login)
+	if (session_submits(s) && !s->login)
 		return s->tls ? &needs_login : &needs_tls;
 	return s->mail ? &nested : NULL;
+}
+
+/* RFC 6710 section 5: what is more urgent than this login may be, is lowered, and the client told. */
+static bool
+lower_priority(const struct session *s, struct envelope_sender *sender)
+{
+	int most = (int)s->server->daemon.settings->priority_most;
+
+	if (sender->priority <= most)
+		return false;
+	sender->priority = most;
+	return true;
 }
 
 void
@@ -25,14 +40,17 @@ do_mail(struct session *s, struct span arguments)
 {
 	struct envelope_sender sender = { 0 };
 	const struct refusal *no = not_now(s);
+	bool lowered;
 
 	if (!no)
-		no = envelope_parse_mail(arguments, s->extended, &sender);
+		no = envelope_parse_mail(arguments, session_offers(s), (uint64_t)time(NULL),
+			s->server->daemon.settings->future_release_seconds, &sender);
 	if (!no && sender.has_size && sender.size > s->server->daemon.settings->message_size_bytes)
 		no = &too_large;
 	if (no) {
 		refuse_for(s, no, SPAN_NONE);
 		return;
 	}
-	transaction_begin(s, &sender);
+	lowered = lower_priority(s, &sender);
+	transaction_begin(s, &sender, lowered);
 }

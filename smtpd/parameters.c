@@ -9,11 +9,12 @@ is_letter_or_digit(unsigned char c)
 	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-/* esmtp-value: any CHAR but "=", SP and control characters. */
+/* esmtp-value: any CHAR but "=", SP and control characters; UTF-8 by RFC 6531 3.3: each parameter
+ * says for itself what it takes. */
 static bool
 is_value_octet(unsigned char c)
 {
-	return c > 32 && c < 127 && c != '=';
+	return c > 32 && c != 127 && c != '=';
 }
 
 static struct span
@@ -71,24 +72,72 @@ hex_digit(unsigned char c)
 	return -1;
 }
 
-bool
-esmtp_is_xtext(struct span value)
+/* Takes one character of xtext: a printable one that stands for itself, or "+XX" for one. */
+static bool
+take_xchar(struct span *in, char *to)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		unsigned char c = value.at[i];
-		int high, low;
+	int high, low;
 
-		if (c <= 32 || c >= 127 || c == '=')
-			return false;
-		if (c != '+')
-			continue;
-		if (value.len - i < 3)
-			return false;
-		high = hex_digit(value.at[i + 1]);
-		low = hex_digit(value.at[i + 2]);
-		if (high < 0 || low < 0 || high * 16 + low < 32 || high * 16 + low > 126)
-			return false;
-		i += 2;
+	if (in->len == 0 || in->at[0] <= 32 || in->at[0] >= 127 || in->at[0] == '=')
+		return false;
+	if (in->at[0] != '+') {
+		*to = (char)in->at[0];
+		*in = span_part(*in, 1, in->len);
+		return true;
 	}
+	if (in->len < 3)
+		return false;
+	high = hex_digit(in->at[1]);
+	low = hex_digit(in->at[2]);
+	if (high < 0 || low < 0 || high * 16 + low < 32 || high * 16 + low > 126)
+		return false;
+	*to = (char)(high * 16 + low);
+	*in = span_part(*in, 3, in->len);
 	return true;
+}
+
+/* `utf8`: octets beyond ASCII stand for themselves (they were checked to be UTF-8). */
+static bool
+decode(struct span in, bool utf8, char *to, size_t room)
+{
+	size_t n = 0;
+
+	while (in.len > 0) {
+		if (n + 1 >= room)
+			return false;
+		if (utf8 && in.at[0] >= 0x80) {
+			to[n++] = (char)in.at[0];
+			in = span_part(in, 1, in.len);
+		} else if (!take_xchar(&in, &to[n++])) {
+			return false;
+		}
+	}
+	to[n] = '\0';
+	return true;
+}
+
+bool
+esmtp_xtext_decode(struct span value, char *to, size_t room)
+{
+	return room > 0 && decode(value, false, to, room);
+}
+
+bool
+esmtp_orcpt_decode(struct span value, bool utf8, char *to, size_t room)
+{
+	struct span type = span_part(value, 0, span_index(value, ';'));
+	struct span address = span_part(value, type.len + 1, value.len);
+	bool beyond = utf8 && span_equal_nocase(type, SPAN("utf-8"));
+
+	/* "addr-type = atom": those that are registered are letters, digits and hyphens. */
+	for (size_t i = 0; i < type.len; i++)
+		if (!is_keyword_octet(type.at[i]))
+			return false;
+	if (type.len == 0 || address.len == 0 || type.len + 2 > room ||
+		(beyond && !span_is_utf8(address)))
+		return false;
+	if (!span_copy(type, to, room))
+		return false;
+	to[type.len] = ';';
+	return decode(address, beyond, to + type.len + 1, room - type.len - 1);
 }

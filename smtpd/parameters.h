@@ -14,8 +14,11 @@ struct esmtp_parameter {
 /* Takes blanks and one parameter, `name` or `name=value`, from the front of *in. False, and nothing
  * taken, when there is none in proper form. */
 bool esmtp_parameter_take(struct span *in, struct esmtp_parameter *p);
-/* Is it xtext (RFC 3461 section 4) that stands for printable ASCII alone? A line break or a NUL
- * in disguise would come alive where somebody decodes it. */
-bool esmtp_is_xtext(struct span value);
+/* Decodes xtext (RFC 3461 section 4) into `to` of `room` bytes, with NUL. Only what stands for
+ * printable ASCII alone: a line break or a NUL in disguise would come alive in a header. False when
+ * it is malformed or does not fit; then `to` means nothing. */
+bool esmtp_xtext_decode(struct span value, char *to, size_t room);
+/* Decodes the value of ORCPT (RFC 3461 4.2; RFC 6533 section 3 when `utf8`): "type;address". */
+bool esmtp_orcpt_decode(struct span value, bool utf8, char *to, size_t room);
 
 #endif

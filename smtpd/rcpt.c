@@ -13,7 +13,7 @@ static const struct refusal too_many = { 452, "4.5.3", "too many recipients for 
 void
 do_rcpt(struct session *s, struct span arguments)
 {
-	struct address recipient = { 0 };
+	struct envelope_recipient recipient = { 0 };
 	const struct refusal *no = s->mail ? NULL : &needs_sender;
 
 	/* Its message is on its way already: the client has lost its place, and starts again. */
@@ -23,7 +23,7 @@ do_rcpt(struct session *s, struct span arguments)
 		return;
 	}
 	if (!no)
-		no = envelope_parse_rcpt(arguments, s->mail->utf8, &recipient);
+		no = envelope_parse_rcpt(arguments, session_offers(s), s->mail->utf8, &recipient);
 	/* RFC 5321 4.5.3.1.10 */
 	if (!no && s->mail->asked >= s->server->daemon.settings->recipients)
 		no = &too_many;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <nettle/sha2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,7 +35,7 @@ struct receipt {
 	uint64_t written;
 };
 
-static const struct refusal no_recipients = { 554, "5.5.1", "no valid recipients" };
+static const struct refusal needs_chunks = { 503, "5.5.1", "BINARYMIME needs BDAT" };
 static const struct refusal needs_recipient = { 503, "5.5.1", "RCPT first" };
 static const struct refusal too_large = {
 	552, "5.3.4", "the message is larger than this server takes"
@@ -48,6 +49,10 @@ static const struct refusal bare_lf = {
 static const struct refusal bare_cr = {
 	550, "5.6.0", "the message has a carriage return without line feed"
 };
+static const struct refusal eight_bit_header = {
+	554, "5.6.9", "the header is not ASCII, and SMTPUTF8 was not asked for"
+};
+static const struct refusal bad_utf8_header = { 550, "5.6.0", "the header is not UTF-8" };
 static const struct refusal has_nul = { 550, "5.6.0", "the message has a NUL octet" };
 static const struct refusal starts_folded = {
 	550, "5.6.0", "the header starts with a continuation line"
@@ -73,6 +78,16 @@ receipt_free(struct receipt **r)
 	*r = NULL;
 }
 
+const struct refusal *
+no_recipients(const struct session *s)
+{
+	/* RFC 5321 4.5.3.1.8; RFC 2033 section 4.2 */
+	static const struct refusal smtp = { 554, "5.5.1", "no valid recipients" },
+		lmtp = { 503, "5.5.1", "no valid recipients" };
+
+	return s->service == SERVICE_LMTP ? &lmtp : &smtp;
+}
+
 void
 do_data(struct session *s, struct span arguments)
 {
@@ -87,7 +102,9 @@ do_data(struct session *s, struct span arguments)
 	if (!s->mail || s->mail->asked == 0)
 		no = &needs_recipient;
 	else if (s->mail->accepted == 0)
-		no = &no_recipients;
+		no = no_recipients(s);
+	else if (s->mail->body == BODY_BINARYMIME)
+		no = &needs_chunks;
 	else if (s->mail->chunked)
 		no = &chunks_began;
 	else if (!transaction_ask_file(s))
@@ -113,6 +130,8 @@ receive_begin(struct session *s, int fd, bool last_write)
 	sha256_init(&r->hash);
 	s->mail->receipt = r;
 	r->data.counted = s->mail->chunked;
+	r->data.normalise =
+		session_is_one_of(s, &s->server->daemon.settings->normalise_newlines);
 	if (s->chunk) {
 		bdat_go_on(s, NULL);
 		return;
@@ -175,6 +194,7 @@ trace_put(struct session *s, struct text *to)
 		.tls_cipher = s->tls ? span_str(s->tls->cipher) : SPAN_NONE,
 		.login = s->login != NULL,
 		.utf8 = s->mail->utf8,
+		.lmtp = s->service == SERVICE_LMTP,
 		.message = s->mail->id,
 		.when = r->began,
 	};
@@ -206,12 +226,36 @@ judge_header(struct session *s)
 {
 	const struct header_scan *h = &s->mail->receipt->scan;
 
-	if (h->received > RECEIVED_MOST)
+	if (h->received > s->server->daemon.settings->received_fields)
 		give_up(s, &loops);
 	else if (h->size > HEADER_BYTES_MOST || s->mail->receipt->header.failed)
 		give_up(s, &header_too_large);
 	else if (h->starts_folded)
 		give_up(s, &starts_folded);
+}
+
+static bool
+is_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.at[i] > 0x7f)
+			return false;
+	return true;
+}
+
+/* RFC 6409 section 8.6 and RFC 6531 3.6: what one of ours submits must be in order; its header is here
+ * whole. A stranger's message is left as it is. */
+static void
+judge_submitted_header(struct session *s)
+{
+	struct span header = text_span(&s->mail->receipt->header);
+
+	if (is_ascii(header))
+		return;
+	if (!s->mail->utf8)
+		give_up(s, &eight_bit_header);
+	else if (!span_is_utf8(header))
+		give_up(s, &bad_utf8_header);
 }
 
 /* Writes what is known of the header: at once for a stranger's message, whole for a submission,
@@ -223,6 +267,10 @@ header_flush(struct session *s, bool ended)
 	struct text top = TEXT_UP_TO(MOST_TRACE + HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
 
 	if (r->failed || (session_submits(s) && !ended))
+		return;
+	if (session_submits(s))
+		judge_submitted_header(s);
+	if (r->failed)
 		return;
 	if (!r->traced) {
 		trace_put(s, &top);
@@ -255,6 +303,44 @@ take_text(struct session *s, struct span text)
 	put(s, text);
 }
 
+/* What one recipient of LMTP hears. Its refusal is no error of the client's. */
+static void
+answer_lmtp(struct session *s, const struct lmtp_recipient *to, const struct verdict *v)
+{
+	if (to->result)
+		v = to->result;
+	if (!v->good)
+		log_info(s->id, "refused", KEY_STR("ip", s->ip), KEY_STR("service", "lmtp"),
+			KEY_NUM("code", v->code), KEY_STR("status", v->status),
+			KEY_ID("message", s->mail->id), KEY_NUM("recipient", to->number),
+			KEY_STR("reason", v->reason));
+	answer(s, v->code, v->status, v->reason);
+}
+
+void
+receive_answer(struct session *s, const struct verdict *v)
+{
+	const struct transaction *t = s->mail;
+
+	for (uint32_t i = 0; t && t->lmtp && i < t->accepted; i++)
+		answer_lmtp(s, &t->lmtp[i], v);
+	if (t && t->lmtp)
+		return;
+	if (v->good)
+		answer(s, v->code, v->status, v->reason);
+	else
+		refuse_verdict(s, v, SPAN_NONE);
+}
+
+static void
+answer_queue_away(struct session *s)
+{
+	struct verdict v;
+
+	verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
+	receive_answer(s, &v);
+}
+
 /* The message is whole and written: queue decides. */
 static void
 commit(struct session *s)
@@ -270,7 +356,7 @@ commit(struct session *s)
 	if (transaction_commit(s, r->written, span_of(digest, sizeof(digest))))
 		return;
 	s->stage = STAGE_COMMANDS;
-	refuse_for(s, &queue_away, SPAN_NONE);
+	answer_queue_away(s);
 	transaction_reset(s);
 }
 
@@ -291,12 +377,36 @@ judge_data(struct session *s)
 		give_up(s, &has_nul);
 }
 
+/* BINARYMIME (RFC 3030 section 3): the body is what it is; the header has lines all the same. */
+static void
+take_binary(struct session *s, struct span in)
+{
+	struct receipt *r = s->mail->receipt;
+	struct span all = in;
+
+	r->data.size += in.len;
+	if (!r->failed && r->scan.place != HEADER_ENDED) {
+		header_scan_feed(&r->scan, &in, &r->header);
+		data_look(&r->data, span_part(all, 0, all.len - in.len));
+		judge_header(s);
+		header_flush(s, r->scan.place == HEADER_ENDED);
+	}
+	judge_data(s);
+	put(s, in);
+}
+
 /* Takes from *in what is the message's. */
 static void
 take_octets(struct session *s, struct span *in)
 {
-	size_t len = data_feed(&s->mail->receipt->data, in, s->server->plain);
+	size_t len;
 
+	if (s->mail->body == BODY_BINARYMIME) {
+		take_binary(s, *in);
+		*in = SPAN_NONE;
+		return;
+	}
+	len = data_feed(&s->mail->receipt->data, in, s->server->plain);
 	judge_data(s);
 	take_text(s, span_of(s->server->plain, len));
 }
@@ -313,11 +423,11 @@ take_octets_end(struct session *s)
 }
 
 void
-receive_finish(struct session *s)
+receive_finish(struct session *s, bool ended)
 {
 	struct receipt *r = s->mail->receipt;
 
-	if (r->data.counted)
+	if (r->data.counted && s->mail->body != BODY_BINARYMIME)
 		take_octets_end(s);
 	if (!r->failed && r->scan.place != HEADER_ENDED) {
 		header_scan_finish(&r->scan, &r->header);
@@ -329,7 +439,11 @@ receive_finish(struct session *s)
 		return;
 	}
 	s->stage = STAGE_COMMANDS;
-	refuse_verdict(s, &r->why, SPAN_NONE);
+	/* A chunk that is not the last has one answer, whoever the recipients are. */
+	if (ended)
+		receive_answer(s, &r->why);
+	else
+		refuse_verdict(s, &r->why, SPAN_NONE);
 	transaction_reset(s);
 }
 
@@ -343,7 +457,7 @@ receive_feed(struct session *s, struct span *in)
 	take_octets(s, in);
 	s->progress += (uint32_t)(had - in->len);
 	if (r->data.ended) {
-		receive_finish(s);
+		receive_finish(s, true);
 	} else if (r->failed && r->data.size > 2 * most + DISCARD_SLACK_BYTES) {
 		/* A client that heard SIZE and sends without end is no client. */
 		struct verdict why = r->why; /* the receipt ends with the transaction */
@@ -379,18 +493,18 @@ accepted(struct session *s)
 {
 	const struct transaction *t = s->mail;
 	const struct receipt *r = t->receipt;
-	struct text words = TEXT_UP_TO(REPLY_LINE_MOST);
+	struct verdict v;
+	char words[64];
 
 	log_info(s->id, "accepted", KEY_ID("message", t->id), KEY_STR("ip", s->ip),
 		KEY_STR("service", service_name(s->service)), KEY_NUM("size", r->written),
 		KEY_NUM("nrcpt", t->accepted), KEY_STR("tls", s->tls ? s->tls->version : NULL),
 		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", t->sender));
-	text_add_str(&words, "accepted as ");
-	text_add_str(&words, id_name(t->id).str);
+	snprintf(words, sizeof(words), "accepted as %s", id_name(t->id).str);
 	s->messages++;
 	s->idle_commands = 0;
-	answer(s, 250, "2.0.0", text_str(&words));
-	text_clear(&words);
+	verdict_set(&v, 250, "2.0.0", words);
+	receive_answer(s, &v);
 }
 
 void
@@ -416,6 +530,8 @@ receive_told(struct session *s, const struct verdict *v)
 	s->stage = STAGE_COMMANDS;
 	if (stage == STAGE_COMMITTED && v->good)
 		accepted(s);
+	else if (stage == STAGE_COMMITTED)
+		receive_answer(s, v);
 	else if (v->good)
 		refuse_for(s, &queue_away, SPAN_NONE); /* yes to what was not yet asked */
 	else

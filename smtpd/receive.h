@@ -16,6 +16,8 @@
 struct session;
 struct receipt;
 
+/* Why there can be no message: nobody accepted. */
+const struct refusal *no_recipients(const struct session *s);
 /* The command. */
 void do_data(struct session *s, struct span arguments);
 /* queue lent `fd`, which is taken. last_write: Return-Path belongs on top. */
@@ -27,8 +29,11 @@ void receive_chunk(struct session *s, struct span piece);
 /* Is the message given up, so that the next answer tells it? */
 bool receive_has_failed(const struct session *s);
 bool receive_takes_too_long(const struct session *s);
-/* The last octet was there: asks queue to commit, or says why not and ends the transaction. */
-void receive_finish(struct session *s);
+/* The last octet was there, or the message has failed: asks queue to commit, or says why not and ends
+ * the transaction. `ended`: false for a chunk that is not the last. */
+void receive_finish(struct session *s, bool ended);
+/* The answer to a message: one, or in LMTP one for each accepted recipient (RFC 2033 section 4.2). */
+void receive_answer(struct session *s, const struct verdict *v);
 /* queue said its last word: about the commit, or before. */
 void receive_told(struct session *s, const struct verdict *v);
 /* Closes and frees; sets *r to NULL; accepts NULL inside. */

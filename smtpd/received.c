@@ -39,6 +39,9 @@ received_protocol(const struct received *r)
 		{ { "UTF8SMTP", "UTF8SMTPA" }, { "UTF8SMTPS", "UTF8SMTPSA" } },
 	};
 
+	if (r->lmtp)
+		return r->utf8 ? "UTF8LMTP" : r->tls ? "LMTPS" : "LMTP";
+
 	if (!r->extended)
 		return "SMTP";
 	return names[r->utf8][r->tls][r->login];
@@ -47,6 +50,11 @@ received_protocol(const struct received *r)
 static void
 put_literal(struct text *to, struct span ip)
 {
+	/* A client on this machine, by a UNIX socket. */
+	if (span_equal(ip, SPAN("local"))) {
+		text_add(to, ip);
+		return;
+	}
 	/* RFC 5321 4.1.3 */
 	text_add_str(to, span_has(ip, ':') ? "[IPv6:" : "[");
 	put_safely(to, ip);

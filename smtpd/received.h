@@ -14,7 +14,7 @@ struct received {
 	struct span ip;              /* as common/guest.h writes it */
 	struct span hostname;        /* ours */
 	struct span tls_version, tls_cipher;
-	bool extended, tls, login, utf8;
+	bool extended, tls, login, utf8, lmtp;
 	uint64_t message;
 	struct span recipient;       /* of a message for one alone; else empty */
 	time_t when;

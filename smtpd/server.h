@@ -28,7 +28,7 @@ struct server {
 	uint64_t served;
 	/* Scratch for the one session whose turn it is; nothing stays here between turns. */
 	unsigned char incoming[READ_MOST];
-	unsigned char plain[READ_MOST + DATA_ROOM];
+	unsigned char plain[2 * READ_MOST + DATA_ROOM];
 };
 
 #endif

@@ -60,7 +60,33 @@ session_wake(struct session *s)
 bool
 session_submits(const struct session *s)
 {
-	return s->service != SERVICE_SMTP || s->login != NULL;
+	return s->service == SERVICE_SUBMISSION || s->service == SERVICE_SUBMISSIONS ||
+		s->login != NULL;
+}
+
+unsigned int
+session_offers(const struct session *s)
+{
+	unsigned int offers = s->extended ? OFFERS_PARAMETERS : 0;
+
+	if (s->tls)
+		offers |= OFFERS_REQUIRETLS;
+	/* RFC 4865 section 4, RFC 6710 section 5: whoever is trusted to send may say when, and how
+	 * urgent it is. */
+	if (session_submits(s) && s->server->daemon.settings->future_release_seconds > 0)
+		offers |= OFFERS_RELEASE;
+	if (session_submits(s))
+		offers |= OFFERS_PRIORITY;
+	return offers;
+}
+
+bool
+session_is_one_of(const struct session *s, const struct list *services)
+{
+	for (size_t i = 0; i < services->count; i++)
+		if (span_equal(services->at[i], span_str(service_name(s->service))))
+			return true;
+	return false;
 }
 
 /* --- time --- */
@@ -213,7 +239,9 @@ session_begin(
 	s->guest = guest;
 	span_copy(span_str(ip), s->ip, sizeof(s->ip));
 	s->input = TEXT_UP_TO(READ_MOST);
-	s->output = TEXT_UP_TO(OUTPUT_MOST);
+	/* LMTP answers a message once for each recipient (RFC 2033 section 4.2). */
+	s->output = TEXT_UP_TO(OUTPUT_MOST + (service == SERVICE_LMTP
+		? server->daemon.settings->recipients * REPLY_LINE_MOST : 0));
 	event_assign(&s->clock, server->daemon.base, -1, 0, on_clock, s);
 	event_assign(&s->turn, server->daemon.base, -1, 0, on_turn, s);
 	LIST_INSERT_HEAD(&server->sessions, s, in_all);
@@ -242,7 +270,7 @@ session_greet(struct session *s)
 
 	/* RFC 5321 4.3.1: the name first; RFC 2034: no enhanced code here. */
 	text_add(&words, s->server->daemon.settings->hostname);
-	text_add_str(&words, " ESMTP Valija");
+	text_add_str(&words, s->service == SERVICE_LMTP ? " LMTP Valija" : " ESMTP Valija");
 	answer(s, 220, NULL, text_str(&words));
 	text_clear(&words);
 	session_wake(s);

@@ -116,6 +116,10 @@ void session_attach(struct session *s, int fd);
 int session_detach(struct session *s);
 /* No AUTH, no mail of others: is this one of ours who submits? */
 bool session_submits(const struct session *s);
+/* Which parameters of MAIL and RCPT this client was offered: bits of enum offers. */
+unsigned int session_offers(const struct session *s);
+/* Is the service of this session one of those that `services` names? */
+bool session_is_one_of(const struct session *s, const struct list *services);
 /* smtpd is leaving: close now if nothing is in flight, else after it. */
 void session_leave(struct session *s);
 

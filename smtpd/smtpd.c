@@ -47,7 +47,8 @@ welcome(void *me, enum service service, int fd, const char *ip, struct guest *gu
 }
 
 static const struct door_kind smtpd_door = {
-	.services = 1u << SERVICE_SMTP | 1u << SERVICE_SUBMISSION | 1u << SERVICE_SUBMISSIONS,
+	.services = 1u << SERVICE_SMTP | 1u << SERVICE_SUBMISSION | 1u << SERVICE_SUBMISSIONS |
+		1u << SERVICE_LMTP,
 	.full = "421 4.3.2 too many connections, try again later\r\n",
 	.crowded = "421 4.7.0 too many connections from your address\r\n",
 	.welcome = welcome,

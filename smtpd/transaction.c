@@ -4,6 +4,8 @@
 #include "smtpd/transaction.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/id.h"
@@ -13,6 +15,9 @@
 #include "smtpd/session.h"
 
 static const struct refusal sender_good = { 250, "2.1.0", "sender accepted" };
+static const struct refusal sender_lowered = {
+	250, "2.3.6", "sender accepted, with a lower priority" /* RFC 6710 section 7 */
+};
 static const struct refusal recipient_good = { 250, "2.1.5", "recipient accepted" };
 const struct refusal queue_away = {
 	451, "4.3.0", "the queue is not available, try again later"
@@ -35,11 +40,30 @@ find(struct server *server, uint64_t id)
 	return NULL;
 }
 
+/* Seconds since 1970; 1 for what would lie before that, since 0 is none. */
+static uint64_t
+deliver_by(const struct envelope_sender *sender)
+{
+	int64_t when = (int64_t)time(NULL) + sender->by_seconds;
+
+	return sender->by_mode == 0 ? 0 : when > 0 ? (uint64_t)when : 1;
+}
+
+/* RFC 4954 section 5: nobody here may assert another's identity, only his own. */
+static struct span
+trusted_auth(const struct session *s, const struct envelope_sender *sender)
+{
+	bool own = s->login && strcmp(sender->auth, s->login) == 0;
+
+	return own ? span_str(s->login) : SPAN_NONE;
+}
+
 void
-transaction_begin(struct session *s, const struct envelope_sender *sender)
+transaction_begin(struct session *s, const struct envelope_sender *sender, bool lowered)
 {
 	struct transaction *t = must_alloc(sizeof(*t));
 	struct text address = TEXT_UP_TO(MOST_ADDRESS);
+	const struct settings *settings = s->server->daemon.settings;
 
 	if (!sender->null)
 		envelope_address_put(&address, &sender->address);
@@ -47,14 +71,22 @@ transaction_begin(struct session *s, const struct envelope_sender *sender)
 	t->id = id_new();
 	t->sender = must_copy(text_span(&address));
 	t->utf8 = sender->utf8;
+	t->lowered = lowered;
+	t->body = sender->body;
 	LIST_INSERT_HEAD(&s->server->by_message[t->id % ID_BUCKETS], t, in_bucket);
 	s->mail = t;
 	t->known = send_mail_begin(queue(s), t->id, &(struct msg_mail_begin){
 		.session = s->id, .service = (uint8_t)s->service,
 		.sender = text_span(&address), .login = span_str(s->login),
-		.check_owner = s->login != NULL, .priority = PRIORITY_NORMAL,
 		.body = (uint8_t)sender->body, .utf8 = sender->utf8, .size = sender->size,
-		.ip = span_str(s->ip), .helo = span_str(s->helo) }, NULL);
+		.ip = span_str(s->ip), .helo = span_str(s->helo),
+		.check_owner = s->login && session_is_one_of(s, &settings->owner_services),
+		.envid = span_str(sender->envid), .ret = (uint8_t)sender->ret,
+		.require_tls = sender->require_tls, .hold_until = sender->hold_until,
+		.deliver_by = deliver_by(sender), .by_mode = (uint8_t)sender->by_mode,
+		.by_trace = sender->by_trace,
+		.priority = (uint8_t)(PRIORITY_NORMAL + sender->priority),
+		.auth_param = trusted_auth(s, sender) }, NULL);
 	if (t->known) {
 		replies_await(s, REPLY_MAIL, 0, SPAN_NONE);
 	} else {
@@ -65,14 +97,15 @@ transaction_begin(struct session *s, const struct envelope_sender *sender)
 }
 
 void
-transaction_recipient(struct session *s, const struct address *recipient)
+transaction_recipient(struct session *s, const struct envelope_recipient *recipient)
 {
 	struct transaction *t = s->mail;
 	struct text address = TEXT_UP_TO(MOST_ADDRESS);
 
-	envelope_address_put(&address, recipient);
+	envelope_address_put(&address, &recipient->address);
 	if (send_mail_recipient(queue(s), t->id, &(struct msg_mail_recipient){
-		.number = t->asked, .address = text_span(&address) }, NULL))
+		.number = t->asked, .address = text_span(&address),
+		.notify = recipient->notify, .orcpt = span_str(recipient->orcpt) }, NULL))
 		replies_await(s, REPLY_RCPT, t->asked++, text_span(&address));
 	else
 		refuse_for(s, &queue_away, text_span(&address));
@@ -111,6 +144,9 @@ transaction_reset(struct session *s)
 	receipt_free(&t->receipt);
 	transaction_abort(t);
 	LIST_REMOVE(t, in_bucket);
+	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++)
+		free(t->lmtp[i].result);
+	free(t->lmtp);
 	free(t->sender);
 	free(t->recipient);
 	free(t);
@@ -153,7 +189,7 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	(void)from;
 	(void)fd;
 	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
-	replies_settle(s, REPLY_MAIL, 0, &v, &sender_good);
+	replies_settle(s, REPLY_MAIL, 0, &v, t->lowered ? &sender_lowered : &sender_good);
 	if (v.good)
 		return;
 	/* queue has forgotten it, and will not answer the RCPTs that came along. */
@@ -161,6 +197,16 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	verdict_set(&no_sender, 503, "5.5.1", "MAIL first");
 	replies_settle_all(s, &no_sender);
 	transaction_reset(s);
+}
+
+/* `accepted` is not yet counted up; the room grows by doubling. */
+static void
+remember_lmtp(struct transaction *t, uint32_t number)
+{
+	if ((t->accepted & (t->accepted - 1)) == 0)
+		t->lmtp = must_realloc(t->lmtp,
+			(t->accepted ? t->accepted * 2u : 1u) * sizeof(*t->lmtp));
+	t->lmtp[t->accepted] = (struct lmtp_recipient){ .number = number };
 }
 
 static void
@@ -177,6 +223,8 @@ on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 		return;
 	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
 	if (v.good) {
+		if (s->service == SERVICE_LMTP)
+			remember_lmtp(t, m->number);
 		t->accepted++;
 		if (!t->recipient)
 			t->recipient = must_copy(replies_address(s, m->number));
@@ -190,6 +238,23 @@ on_mail_file(
 {
 	(void)from;
 	receive_begin(find(me, id)->session, fd[0], m->last_write);
+}
+
+/* Of LMTP: remembered until mail_told, which answers for all. */
+static void
+on_mail_recipient_result(void *me, struct channel *from, uint64_t id,
+	const struct msg_mail_recipient_result *m, const int *fd)
+{
+	struct transaction *t = find(me, id);
+
+	(void)from;
+	(void)fd;
+	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++) {
+		if (t->lmtp[i].number != m->number || t->lmtp[i].result)
+			continue;
+		t->lmtp[i].result = must_alloc(sizeof(*t->lmtp[i].result));
+		verdict_read(t->lmtp[i].result, m->outcome, m->code, m->status, m->reason);
+	}
 }
 
 static void
@@ -238,5 +303,6 @@ const struct hearing hearing_queue = {
 	.on_mail_begun = on_mail_begun,
 	.on_mail_recipient_told = on_mail_recipient_told,
 	.on_mail_file = on_mail_file,
+	.on_mail_recipient_result = on_mail_recipient_result,
 	.on_mail_told = on_mail_told,
 };

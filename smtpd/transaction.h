@@ -11,6 +11,13 @@
 #include "smtpd/server.h"
 
 struct receipt;
+struct verdict;
+
+/* An accepted recipient of LMTP, which hears of its own message (RFC 2033 section 4.2). */
+struct lmtp_recipient {
+	uint32_t number;
+	struct verdict *result;  /* NULL: as the message as a whole */
+};
 
 struct transaction {
 	LIST_ENTRY(transaction) in_bucket;
@@ -19,9 +26,12 @@ struct transaction {
 	bool known;              /* queue has it, and must hear of an abort */
 	char *sender;            /* local@domain, or "" */
 	bool utf8;
+	bool lowered;            /* the client wanted a higher priority than it may have */
+	enum body body;
 	uint32_t asked;          /* RCPT commands passed on */
 	uint32_t accepted;
 	char *recipient;         /* the first accepted one */
+	struct lmtp_recipient *lmtp;  /* of LMTP: `accepted` of them, in the order of RCPT */
 	bool chunked;            /* BDAT was said: no DATA, no RCPT any more (RFC 3030 section 2) */
 	uint64_t chunk_octets;   /* of all chunks that were announced */
 	struct receipt *receipt; /* the message itself, while it comes in; receive.h */
@@ -32,10 +42,10 @@ extern const struct hearing hearing_queue;
 /* The answer while queue is away. */
 extern const struct refusal queue_away;
 
-/* MAIL: begins, and asks queue. Its answer is awaited (reply.h). */
-void transaction_begin(struct session *s, const struct envelope_sender *sender);
+/* MAIL: begins, and asks queue. Its answer is awaited (reply.h). `lowered`: the priority was. */
+void transaction_begin(struct session *s, const struct envelope_sender *sender, bool lowered);
 /* RCPT: asks queue. */
-void transaction_recipient(struct session *s, const struct address *recipient);
+void transaction_recipient(struct session *s, const struct envelope_recipient *recipient);
 /* DATA, BDAT: asks for a file. False: queue is away. */
 bool transaction_ask_file(struct session *s);
 /* The message is written, its file closed. False: queue is away. */

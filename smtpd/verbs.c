@@ -20,11 +20,12 @@ enum {
 	HAS_OCTETS  = 1 << 5,   /* it says how many octets follow: if that is unclear, all is over */
 };
 
+/* ETRN (RFC 1985), TURN (RFC 5321 F.1): mail is sent to where it belongs, without being asked to. */
 static void
 do_not_offered(struct session *s, struct span arguments)
 {
 	(void)arguments;
-	refuse(s, 502, "5.5.1", "this command is not offered here");
+	refuse(s, 502, "5.5.1", "the queue is not run on request; mail for you comes by itself");
 }
 
 /* A browser, or somebody who uses one (cross-protocol attacks): nothing that follows is for us. */
@@ -40,6 +41,7 @@ static const struct verb verbs[] = {
 	/* word       does            flags                                   longest line */
 	{ "EHLO",     do_ehlo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
 	{ "HELO",     do_helo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
+	{ "LHLO",     do_lhlo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
 	{ "MAIL",     do_mail,        NEEDS_HELLO | TAKES_UTF8,               ENVELOPE_LINE_MOST },
 	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP, ENVELOPE_LINE_MOST },
 	{ "DATA",     do_data,        NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
