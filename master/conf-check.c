@@ -18,6 +18,7 @@
 #include <config.h>
 
 #include "common/address.h"
+#include "common/network.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
 
@@ -28,9 +29,7 @@ bool
 conf_service(struct span word, enum service *service)
 {
 	for (enum service i = 0; i < SERVICE_COUNT; i++) {
-		/* LMTP has no listener on the network: its door is a socket of the run
-		 * directory. */
-		if (i == SERVICE_LMTP || !span_equal(word, span_str(service_name(i))))
+		if (!span_equal(word, span_str(service_name(i))))
 			continue;
 		*service = i;
 		return true;
@@ -110,12 +109,46 @@ check_network(struct conf_draft *d)
 	for (size_t i = 0; i < d->s.services.count; i++) {
 		if (!conf_service(d->s.services.at[i], &service))
 			conf_complain(d, LINE(d, services),
-				"\"%.*s\" in services is not one of smtp, submission, submissions, imap, imaps",
+				"\"%.*s\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps",
 				SPAN_ARG(conf_printable(d, d->s.services.at[i])));
 		else if (d->s.port_base + service_port(service) > MOST_PORT)
 			conf_complain(d, LINE(d, port_base), "port_base puts %s above port %d",
 				service_name(service), MOST_PORT);
 	}
+}
+
+/* Lists of services of smtpd, and lists of networks. */
+static void
+check_lists(struct conf_draft *d)
+{
+	const struct {
+		const char *name;
+		const struct list *list;
+		unsigned int line;
+	} services[] = {
+		{ "owner_services", &d->s.owner_services, LINE(d, owner_services) },
+		{ "normalise_newlines", &d->s.normalise_newlines, LINE(d, normalise_newlines) },
+	}, networks[] = {
+		{ "lmtp_clients", &d->s.lmtp_clients, LINE(d, lmtp_clients) },
+	};
+	enum service service;
+	struct network n;
+
+	for (size_t i = 0; i < sizeof services / sizeof services[0]; i++)
+		for (size_t j = 0; j < services[i].list->count; j++)
+			if (!conf_service(services[i].list->at[j], &service) ||
+				service_program(service) != PROGRAM_SMTPD)
+				conf_complain(d, services[i].line,
+					"\"%.*s\" in %s is not one of smtp, submission, submissions, lmtp",
+					SPAN_ARG(conf_printable(d, services[i].list->at[j])),
+					services[i].name);
+	for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++)
+		for (size_t j = 0; j < networks[i].list->count; j++)
+			if (!network_parse(networks[i].list->at[j], &n))
+				conf_complain(d, networks[i].line,
+					"\"%.*s\" in %s is not an address or a network such as 192.0.2.0/24",
+					SPAN_ARG(conf_printable(d, networks[i].list->at[j])),
+					networks[i].name);
 }
 
 static void
@@ -261,6 +294,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 {
 	check_names(d);
 	check_network(d);
+	check_lists(d);
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);

@@ -9,6 +9,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "common/network.h"
 #include "smtpd/auth.h"
 #include "smtpd/bdat.h"
 #include "smtpd/receive.h"
@@ -227,6 +228,16 @@ session_detach(struct session *s)
 	return fd;
 }
 
+/* What comes by LMTP was checked by whoever hands it over. */
+static bool
+may_connect(const struct session *s)
+{
+	const struct settings *settings = s->server->daemon.settings;
+
+	return s->service != SERVICE_LMTP || span_equal(span_str(s->ip), SPAN("local")) ||
+		networks_have(&settings->lmtp_clients, s->ip);
+}
+
 void
 session_begin(
 	struct server *server, enum service service, int fd, const char *ip, struct guest *guest)
@@ -249,7 +260,9 @@ session_begin(
 	server->served++;
 	log_info(s->id, "connect", KEY_STR("ip", s->ip), KEY_STR("service", service_name(service)));
 	session_attach(s, fd);
-	if (service_is_tls(service)) {
+	if (!may_connect(s)) {
+		session_close(s, 550, "5.7.1", "LMTP is not for you");
+	} else if (service_is_tls(service)) {
 		s->stage = STAGE_TLS_OFFERED;
 	} else if (service == SERVICE_SMTP) {
 		s->stage = STAGE_PAUSE;

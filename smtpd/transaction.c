@@ -249,11 +249,15 @@ on_mail_recipient_result(void *me, struct channel *from, uint64_t id,
 
 	(void)from;
 	(void)fd;
-	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++) {
-		if (t->lmtp[i].number != m->number || t->lmtp[i].result)
+	/* They come in the order of RCPT; whatever queue says, each place is passed once. */
+	while (t->lmtp && t->told < t->accepted) {
+		struct lmtp_recipient *to = &t->lmtp[t->told++];
+
+		if (to->number != m->number)
 			continue;
-		t->lmtp[i].result = must_alloc(sizeof(*t->lmtp[i].result));
-		verdict_read(t->lmtp[i].result, m->outcome, m->code, m->status, m->reason);
+		to->result = must_alloc(sizeof(*to->result));
+		verdict_read(to->result, m->outcome, m->code, m->status, m->reason);
+		break;
 	}
 }
 

@@ -32,6 +32,7 @@ struct transaction {
 	uint32_t accepted;
 	char *recipient;         /* the first accepted one */
 	struct lmtp_recipient *lmtp;  /* of LMTP: `accepted` of them, in the order of RCPT */
+	uint32_t told;           /* places of `lmtp` that queue has passed */
 	bool chunked;            /* BDAT was said: no DATA, no RCPT any more (RFC 3030 section 2) */
 	uint64_t chunk_octets;   /* of all chunks that were announced */
 	struct receipt *receipt; /* the message itself, while it comes in; receive.h */

@@ -132,6 +132,10 @@ class Client:
             self.tls()
         elif what == "HELLO":
             self.hello()
+        elif what == "LHLO":
+            self.expect("220 ")
+            self.say("LHLO client.example")
+            self.expect("250 ")
         elif what == "LOGIN":
             self.hello()
             self.say("AUTH PLAIN {plain}")
@@ -157,7 +161,9 @@ def b64(text):
 @pytest.fixture(scope="module")
 def server():
     """An instance where failures cost no time, with two users."""
-    with valija.Instance(settings={"auth_delay_seconds": 0, "auth_delay_most_seconds": 0}) as suite:
+    with valija.Instance(settings={"auth_delay_seconds": 0, "auth_delay_most_seconds": 0,
+                                   "services": '{"smtp", "submission", "submissions", "lmtp"}',
+                                   "normalise_newlines": '{"lmtp"}'}) as suite:
         user, other = suite.user_add("ana"), suite.user_add("ben")
         password = suite.passwords[user]
         names = {"user": user, "USER": user.upper(), "other": other, "unknown": f"nobody@{valija.DOMAIN}",

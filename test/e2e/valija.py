@@ -28,7 +28,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = TOP / os.environ.get("VALIJA_BUILD", "build")
-PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
+PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "lmtp": 24}
 DOMAIN = "example.org"
 UNPRIVILEGED = "nobody"
 

@@ -40,6 +40,17 @@ check_address(const struct address *a, bool utf8)
 	text_clear(&line);
 }
 
+/* What was decoded goes into headers and reports. */
+static void
+check_decoded(const char *text, bool utf8)
+{
+	if (utf8 ? !span_is_utf8(span_str(text)) : !span_is_printable(span_str(text)))
+		abort();
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			abort();
+}
+
 static void
 check_verdict(struct span in, uint8_t outcome)
 {
@@ -58,8 +69,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span in, rest;
 	struct envelope_sender sender = { 0 };
-	struct address recipient = { 0 };
+	struct envelope_recipient recipient = { 0 };
+	unsigned int offers = OFFERS_REQUIRETLS | OFFERS_RELEASE | OFFERS_PRIORITY;
 	struct esmtp_parameter p;
+	char decoded[64];
 	bool flag;
 
 	if (size < 1 || size > 4096)
@@ -70,12 +83,23 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (verb_line_most(in) < COMMAND_LINE_MOST)
 		abort();
 	rest = span_part(in, span_index(in, ' '), in.len);
-	if (!envelope_parse_mail(rest, flag, &sender))
+	if (!envelope_parse_mail(rest, flag ? offers | OFFERS_PARAMETERS : 0, 1000000000, 86400, &sender)) {
 		check_address(&sender.address, sender.utf8);
-	if (!envelope_parse_rcpt(rest, flag, &recipient))
-		check_address(&recipient, flag);
+		check_decoded(sender.envid, false);
+		check_decoded(sender.auth, false);
+		if (sender.hold_until > 1000086400 || sender.priority < -9 || sender.priority > 9 ||
+			(sender.by_mode == 'R' && sender.by_seconds <= 0))
+			abort();
+	}
+	if (!envelope_parse_rcpt(rest, OFFERS_PARAMETERS, flag, &recipient)) {
+		check_address(&recipient.address, flag);
+		check_decoded(recipient.orcpt, flag);
+		if ((recipient.notify & NOTIFY_NEVER) && recipient.notify != NOTIFY_NEVER)
+			abort();
+	}
 	while (esmtp_parameter_take(&rest, &p))
-		esmtp_is_xtext(p.value);
+		if (esmtp_xtext_decode(p.value, decoded, sizeof(decoded)))
+			check_decoded(decoded, false);
 	check_verdict(in, data[0] >> 1 & 3);
 	return 0;
 }

@@ -440,6 +440,11 @@ rig_give_listener(enum service service)
 		.address = SPAN("127.0.0.1") }, &fd);
 }
 
+static struct span rig_all_services[] = {
+	{ (const unsigned char *)"smtp", 4 }, { (const unsigned char *)"submission", 10 },
+	{ (const unsigned char *)"submissions", 11 },
+};
+
 static void
 rig_default_settings(void)
 {
@@ -453,6 +458,7 @@ rig_default_settings(void)
 	SETTINGS(O)
 #undef O
 	s->generation = 1;
+	s->owner_services = (struct list){ rig_all_services, 3 };
 	s->hostname = SPAN("mx.example.org");
 	s->log_level = SPAN("debug");
 }

@@ -151,15 +151,15 @@ test_all_errors_at_once(void **state)
 	(void)state;
 	expect_errors(
 		"hostname = \"a b\"\nfoo = {1, 2}\nsmtpd_processes = 65\nrecipients = 99\nbar = 1\n"
-		"services = \"smtp, pop3, lmtp\"\nlisten = 300.1.2.3\ndomains = \"exam ple\"\nlog_level = loud\n"
+		"services = \"smtp, pop3, ftp\"\nlisten = 300.1.2.3\ndomains = \"exam ple\"\nlog_level = loud\n"
 		"log = relative/name\n",
 		"1: hostname \"a b\" is not a host name: letters, digits and hyphens, with dots between\n"
 		"2: there is no option \"foo\"\n"
 		"3: smtpd_processes = 65 is out of range: from 1 to 64\n"
 		"4: recipients = 99 is out of range: from 100 to 100000\n"
 		"5: there is no option \"bar\"\n"
-		"6: \"pop3\" in services is not one of smtp, submission, submissions, imap, imaps\n"
-		"6: \"lmtp\" in services is not one of smtp, submission, submissions, imap, imaps\n"
+		"6: \"pop3\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps\n"
+		"6: \"ftp\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps\n"
 		"7: \"300.1.2.3\" in listen is not an IPv4 or IPv6 address (without a port)\n"
 		"8: \"exam ple\" in domains is not a domain\n"
 		"9: log_level must be debug, info, notice, warning or error, not \"loud\"\n"

@@ -55,7 +55,7 @@ static const struct {
 } failures[] = {
 	{ false, "MAIL FROM:<later@x.example>\r\n", "451 4.3.0" },
 	{ false, "MAIL FROM:<never@x.example>\r\n", "550 5.7.1" },
-	{ false, "MAIL FROM:<a@x.example> BODY=BINARYMIME\r\n", "501 5.5.4" },
+	{ false, "MAIL FROM:<a@x.example> BODY=9BITMIME\r\n", "501 5.5.4" },
 	{ false, "MAIL FROM:<;id;>\r\n", "501 5.1.7" },
 	{ false, "RCPT TO:<b@example.org>\r\n", "503 5.5.1" },
 	{ false, "DATA\r\n", "503 5.5.1" },

@@ -94,11 +94,47 @@ nul_is_seen_everywhere(void **state)
 	}
 }
 
+/* normalise_newlines: every line becomes one, and CR LF . CR LF of the client is the only end. */
+static void
+normalises(void **state)
+{
+	static const struct {
+		const char *in, *out;
+		bool ended;
+	} cases[] = {
+		{ "a\nb\rc\r\n.\r\n", "a\r\nb\r\nc\r\n", true }, { "a\n.\n", "a\r\n.\r\n", false },
+		{ "a\n.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n", true }, { "a\r\n.\nb\r\n.\r\n", "a\r\n\r\nb\r\n", true },
+		{ "a\r.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n", true }, { "\r\r\n.\r\n", "\r\n\r\n", true },
+		{ "\n\n\n\r\n.\r\n", "\r\n\r\n\r\n\r\n", true }, { "a\n..\r\n.\r\n", "a\r\n..\r\n", true },
+		{ "\r\n.\r.\r\n.\r\n", "\r\n\r\n.\r\n", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct span all = span_str(cases[i].in);
+
+		for (size_t cut = 0; cut <= all.len; cut++) {
+			struct data d = { .normalise = true };
+			struct span one = span_part(all, 0, cut), two = span_part(all, cut, all.len);
+			unsigned char room[256];
+			size_t n = data_feed(&d, &one, room);
+
+			assert_true(n <= 2 * cut + DATA_ROOM);
+			if (!d.ended)
+				n += data_feed(&d, &two, room + n);
+			if (!span_equal(span_of(room, n), span_str(cases[i].out)) || d.ended != cases[i].ended)
+				fail_msg("row %zu, cut at %zu", i, cut);
+			assert_false(d.bare_cr || d.bare_lf);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_cut), cmocka_unit_test(nul_is_seen_everywhere)};
+		cmocka_unit_test(every_cut), cmocka_unit_test(nul_is_seen_everywhere),
+		cmocka_unit_test(normalises)};
 
 	return cmocka_run_group_tests_name("smtpd_data", tests, NULL, NULL);
 }
