@@ -299,6 +299,10 @@ view_told_own(struct view *v, uint64_t from)
 void
 view_save(struct view *v, struct number_ranges *uids)
 {
+	struct number_set set = { uids->at, uids->count };
+
+	number_set_resolve(&set, UINT32_MAX);    /* SORT found them in another order */
+	uids->count = set.count;
 	number_ranges_clear(&v->saved);
 	v->saved = *uids;
 	*uids = (struct number_ranges){ NULL, 0, 0 };

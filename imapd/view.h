@@ -54,7 +54,7 @@ bool view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_
 /* The session itself has just caused and told the change that gave modseq `from` + 1 and up: it is
  * not told again, unless something else has not been told yet. */
 void view_told_own(struct view *v, uint64_t from);
-/* Takes over the ranges of UIDs as the saved result; `uids` is empty afterwards. */
+/* Takes over the ranges of UIDs, in any order, as the saved result; `uids` is empty afterwards. */
 void view_save(struct view *v, struct number_ranges *uids);
 /* "$": the saved UIDs, in `arena`. Those that are gone meanwhile are in no view either. */
 void view_saved(const struct view *v, struct arena *arena, struct number_set *set);
