@@ -1,5 +1,6 @@
 /*
- * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2), MODSEQ and CHANGEDSINCE (RFC 7162).
+ * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2), MODSEQ and CHANGEDSINCE (RFC 7162),
+ * PARTIAL (RFC 9394).
  *
  * A machine that stops and goes on at any message, item and byte of a body, so that no more than
  * OUT_FULL waits for a client however much it asks for.
@@ -12,6 +13,7 @@
 #include "imapd/envelope.h"
 #include "imapd/flags.h"
 #include "imapd/quote.h"
+#include "imapd/result.h"
 #include "imapd/section.h"
 
 #include <errno.h>
@@ -39,6 +41,9 @@ struct fetch {
 	bool sets_seen, reads;       /* \Seen is set; the message itself is needed */
 	unsigned int facts;
 	uint64_t changed_since;      /* 0: all messages */
+	bool partial, partial_back;  /* only some of the set, by place (RFC 9394) */
+	uint32_t partial_from, partial_to;
+	size_t skip, left;           /* how many more of the set are passed over, and taken up */
 	/* Where it stands: a message, its item, the bytes of a section that are not yet out. */
 	size_t number, item;
 	bool in_message, in_body, flags_told, modseq_told, new_flags;
@@ -195,6 +200,62 @@ take_items(struct command *c, struct fetch *f)
 	return true;
 }
 
+/* One of [SP "(" CHANGEDSINCE SP n / PARTIAL SP range ... ")"] (RFC 4466 2.4). */
+static bool
+take_modifier(struct command *c, struct fetch *f)
+{
+	struct span word;
+
+	if (!imap_take_atom(&c->args, &word) || !imap_take_space(&c->args))
+		return false;
+	if (span_equal_nocase(word, SPAN("CHANGEDSINCE")))
+		return f->changed_since == 0 && imap_take_modseq(&c->args, &f->changed_since) &&
+			f->changed_since > 0;
+	if (span_equal_nocase(word, SPAN("PARTIAL")) && (c->verb->when & BY_UID) && !f->partial) {
+		f->partial = true;
+		return partial_take(&c->args, &f->partial_back, &f->partial_from, &f->partial_to);
+	}
+	return false;
+}
+
+static bool
+take_modifiers(struct command *c, struct fetch *f)
+{
+	bool ok = true;
+
+	if (c->args.len == 0)
+		return true;
+	if (span_take_word(&c->args, SPAN(" ("))) {
+		do {
+			ok = take_modifier(c, f);
+		} while (ok && imap_take_space(&c->args));
+		if (ok && span_take(&c->args, ')'))
+			return true;
+	}
+	return command_bad(c, "nothing more behind the items, or (CHANGEDSINCE number), or, with "
+		"UID FETCH, (PARTIAL range)"), false;
+}
+
+/* Which of the messages in the set are meant: known once they are counted. The others do not come
+ * back into it, whatever CHANGEDSINCE says of those that are (RFC 9394 3.3). */
+static void
+settle_partial(struct command *c, struct fetch *f)
+{
+	struct message_set counting = f->messages;
+	size_t count = 0, first, last;
+
+	f->left = SIZE_MAX;
+	if (!f->partial)
+		return;
+	while (messages_next(&counting, c->session->view) != 0)
+		count++;
+	f->left = 0;
+	if (partial_resolve(f->partial_back, f->partial_from, f->partial_to, count, &first, &last)) {
+		f->skip = first - 1;
+		f->left = last - first + 1;
+	}
+}
+
 static bool
 fetch_arguments(struct command *c, struct fetch *f)
 {
@@ -202,9 +263,9 @@ fetch_arguments(struct command *c, struct fetch *f)
 		return false;
 	if (c->verb->when & BY_UID)     /* it is in every response (RFC 3501 6.4.8) */
 		(void)add_item(f, ITEM_UID);
-	if (!take_items(c, f) || !condstore_take_changed(c, &f->changed_since) ||
-		!command_no_more(c))
+	if (!take_items(c, f) || !take_modifiers(c, f) || !command_no_more(c))
 		return false;
+	settle_partial(c, f);
 	if (f->changed_since > 0 && add_item(f, ITEM_MODSEQ) == NULL)  /* RFC 7162 3.1.4.1 */
 		return command_bad(c, "fewer items"), false;
 	for (size_t i = 0; i < f->count; i++) {
@@ -440,10 +501,15 @@ fetch_step(struct command *c)
 		} else if (f->in_message) {
 			end_message(c, f);
 		} else {
-			f->number = messages_next(&f->messages, s->view);
+			f->number = f->left == 0 ? 0 : messages_next(&f->messages, s->view);
 			if (f->number == 0)
 				return fetch_finish(c, f);
-			begin_message(c, f);
+			if (f->skip > 0) {
+				f->skip--;
+			} else {
+				f->left--;
+				begin_message(c, f);
+			}
 		}
 	}
 }

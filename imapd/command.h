@@ -92,7 +92,7 @@ size_t messages_next(struct message_set *messages, const struct view *v);
 VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) VERB(check)
 VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
-VERB(append) VERB(search) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
+VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
 VERB(starttls) VERB(login)
 #undef VERB
 bool cmd_append_literal(struct command *c, uint64_t size);

@@ -44,17 +44,3 @@ condstore_take_unchanged(struct command *c, bool *given, uint64_t *since)
 		return command_bad(c, "(UNCHANGEDSINCE number)"), false;
 	return command_take_space(c);
 }
-
-bool
-condstore_take_changed(struct command *c, uint64_t *since)
-{
-	*since = 0;
-	if (c->args.len == 0)
-		return true;
-	/* mod-sequence-value is not 0 (RFC 7162 section 7) */
-	if (!span_take_word(&c->args, SPAN(" (CHANGEDSINCE ")) ||
-		!imap_take_modseq(&c->args, since) || *since == 0 || !span_take(&c->args, ')'))
-		return command_bad(c, "nothing more behind the items, or (CHANGEDSINCE number)"),
-			false;
-	return true;
-}

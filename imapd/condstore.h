@@ -19,8 +19,5 @@ bool condstore_take_select(struct command *c, bool *wanted);
 /* "(" "UNCHANGEDSINCE" SP n ")" SP in front of STORE's flags: *given tells whether it was there.
  * False: answered. */
 bool condstore_take_unchanged(struct command *c, bool *given, uint64_t *since);
-/* [SP "(" "CHANGEDSINCE" SP n ")"] behind FETCH's items; *since is 0 without it. False:
- * answered. */
-bool condstore_take_changed(struct command *c, uint64_t *since);
 
 #endif

@@ -306,6 +306,33 @@ take_key(struct parser *p, int depth)
 	return take_word(p);
 }
 
+/* The charset's name, if one was said, and keys to the end. */
+static enum search_wrong
+take_keys(struct parser *p, struct span *in, const char **expected)
+{
+	if (p->charset.len > 0 && charset_find(p->charset) == NULL)
+		return SEARCH_CHARSET;
+	p->search->root = take_list(p, 0);
+	if (p->search->root == NULL)
+		*expected = p->expected;
+	if (p->bad_charset)
+		return SEARCH_CHARSET;
+	if (p->search->root == NULL)
+		return SEARCH_SYNTAX;
+	*in = p->in;
+	return SEARCH_FINE;
+}
+
+static enum search_wrong
+take_charset_and_keys(struct parser *p, struct span *in, const char **expected)
+{
+	if (!imap_take_astring(&p->in, p->arena, &p->charset) || !imap_take_space(&p->in)) {
+		*expected = "the name of a charset, and search keys";
+		return SEARCH_SYNTAX;
+	}
+	return take_keys(p, in, expected);
+}
+
 enum search_wrong
 search_take(struct search *search, struct span *in, struct arena *arena, const struct view *view,
 	const char **expected)
@@ -314,23 +341,19 @@ search_take(struct search *search, struct span *in, struct arena *arena, const s
 
 	*search = (struct search){ .arena = arena };
 	*expected = "a search key";
-	if (span_take_word(&p.in, SPAN("CHARSET "))) {
-		if (!imap_take_astring(&p.in, arena, &p.charset) || !imap_take_space(&p.in)) {
-			*expected = "the name of a charset, and search keys";
-			return SEARCH_SYNTAX;
-		}
-		if (charset_find(p.charset) == NULL)
-			return SEARCH_CHARSET;
-	}
-	search->root = take_list(&p, 0);
-	if (search->root == NULL)
-		*expected = p.expected;
-	if (p.bad_charset)
-		return SEARCH_CHARSET;
-	if (search->root == NULL)
-		return SEARCH_SYNTAX;
-	*in = p.in;
-	return SEARCH_FINE;
+	if (span_take_word(&p.in, SPAN("CHARSET ")))
+		return take_charset_and_keys(&p, in, expected);
+	return take_keys(&p, in, expected);
+}
+
+enum search_wrong
+search_take_in_charset(struct search *search, struct span *in, struct arena *arena,
+	const struct view *view, const char **expected)
+{
+	struct parser p = { .search = search, .in = *in, .arena = arena, .view = view };
+
+	*search = (struct search){ .arena = arena };
+	return take_charset_and_keys(&p, in, expected);
 }
 
 void

@@ -51,6 +51,9 @@ enum search_wrong { SEARCH_FINE, SEARCH_SYNTAX, SEARCH_CHARSET };
 enum search_wrong search_take(struct search *search, struct span *in, struct arena *arena,
 	const struct view *view,
 	const char **expected);
+/* The same for "charset SP keys", as SORT and THREAD have them (RFC 5256 section 3). */
+enum search_wrong search_take_in_charset(struct search *search, struct span *in, struct arena *arena,
+	const struct view *view, const char **expected);
 void search_clear(struct search *search);
 /* Does message `number` of the view fit? What is learned of it is gathered in `learned`. */
 bool search_fits(const struct search *search, const struct view *view, size_t number,

@@ -1,0 +1,53 @@
+/* message-id - see message-id.h. */
+#include "imapd/message-id.h"
+
+#include "imapd/header.h"
+
+static bool
+is_blank(unsigned char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* The inside of "<...>", blanks left out, quotes undone. False: it is not of the form left@right. */
+static bool
+put_id(struct span inside, struct text *to)
+{
+	size_t at = 0;
+
+	while (inside.len > 0) {
+		struct span quoted;
+
+		if (quoted_take(&inside, &quoted)) {
+			quoted_add(to, quoted);
+			continue;
+		}
+		if (inside.at[0] == '@' && at == 0)
+			at = to->len;
+		if (!is_blank(inside.at[0]))
+			text_add_byte(to, inside.at[0]);
+		inside = span_part(inside, 1, inside.len);
+	}
+	return !to->failed && at > 0 && at + 1 < to->len;
+}
+
+bool
+message_id_take(struct span *in, struct text *to)
+{
+	while (in->len > 0) {
+		struct span rest = span_part(*in, span_index(*in, '<'), in->len), inside;
+
+		if (!span_take(&rest, '<') || !span_take_until(&rest, '>', &inside)) {
+			*in = SPAN_NONE;
+			return false;
+		}
+		*in = rest;
+		/* "<a <b@c>": the id begins at the last of them */
+		if (span_has(inside, '<'))
+			inside = span_part(inside, span_rindex(inside, '<') + 1, inside.len);
+		text_reset(to);
+		if (inside.len <= MOST_MESSAGE_ID && put_id(inside, to))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,353 @@
+/* sort - see sort.h. A merge sort from the bottom up: stable, and it can stop anywhere. */
+#include "imapd/sort.h"
+
+#include "imapd/date.h"
+#include "imapd/encoded-word.h"
+#include "imapd/envelope.h"
+#include "imapd/fold.h"
+#include "imapd/header.h"
+#include "imapd/imap-parse.h"
+#include "imapd/subject.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MERGED_AT_A_TIME 256     /* messages, between two looks at the clock */
+
+union value {
+	int64_t number;
+	struct {
+		uint32_t at, len;        /* in sorter.texts */
+	} text;
+};
+
+struct sorter {
+	const struct sort_criteria *criteria;
+	size_t count, room;
+	uint32_t *numbers;               /* of the messages, as they were added */
+	union value *values;             /* criteria->count of each */
+	struct text texts;
+	/* The merge: places into `numbers`, from `order` into `other`, runs of `width`. */
+	uint32_t *order, *other;
+	size_t width, left, right, to;   /* heads of the two runs; where the smaller one goes */
+	size_t left_end, right_end;
+	bool merging;
+};
+
+/* --- criteria --- */
+
+static const struct {
+	const char *word;
+	enum sort_by by;
+	bool header;
+	unsigned int facts;
+} words[] = {
+	{ "ARRIVAL",     SORT_ARRIVAL,     false, FACT_DATE },
+	{ "CC",          SORT_CC,          true,  0 },
+	{ "DATE",        SORT_DATE,        true,  FACT_DATE },
+	{ "DISPLAYFROM", SORT_DISPLAYFROM, true,  0 },
+	{ "DISPLAYTO",   SORT_DISPLAYTO,   true,  0 },
+	{ "FROM",        SORT_FROM,        true,  0 },
+	{ "SIZE",        SORT_SIZE,        false, FACT_SIZE },
+	{ "SUBJECT",     SORT_SUBJECT,     true,  0 },
+	{ "TO",          SORT_TO,          true,  0 },
+};
+#define WORDS (sizeof(words) / sizeof(words[0]))
+
+static bool
+take_criterion(struct span *in, struct sort_criteria *criteria)
+{
+	struct span word;
+	bool reverse;
+	size_t i = 0;
+
+	if (criteria->count == MOST_SORT_CRITERIA || !imap_take_atom(in, &word))
+		return false;
+	reverse = span_equal_nocase(word, SPAN("REVERSE"));
+	if (reverse && (!imap_take_space(in) || !imap_take_atom(in, &word)))
+		return false;
+	while (i < WORDS && !span_equal_nocase(word, span_str(words[i].word)))
+		i++;
+	if (i == WORDS)
+		return false;
+	criteria->at[criteria->count].by = words[i].by;
+	criteria->at[criteria->count++].reverse = reverse;
+	criteria->header |= words[i].header;
+	criteria->facts |= words[i].facts;
+	return true;
+}
+
+bool
+sort_take_criteria(struct span *in, struct sort_criteria *criteria)
+{
+	struct span rest = *in;
+
+	*criteria = (struct sort_criteria){ .count = 0 };
+	if (!span_take(&rest, '('))
+		return false;
+	do {
+		if (!take_criterion(&rest, criteria))
+			return false;
+	} while (imap_take_space(&rest));
+	if (!span_take(&rest, ')'))
+		return false;
+	*in = rest;
+	return true;
+}
+
+/* --- values --- */
+
+int64_t
+sort_sent_date(struct span header, int64_t arrival)
+{
+	struct span value;
+	struct date date;
+
+	return header_find(header, SPAN("Date"), &value) && date_parse(value, &date) ? date.utc :
+		arrival;
+}
+
+/* RFC 5957: the name that a reader sees of the first address; without one, local@domain. */
+static void
+add_display(const struct address_item *item, struct text *to)
+{
+	struct text plain = TEXT_UP_TO(4 * MOST_SORT_TEXT);
+
+	if (item->has_name && item->name.len > 0) {
+		encoded_word_decode(span_part(text_span(&item->name), 0, 4 * MOST_SORT_TEXT), &plain);
+	} else {
+		text_add(&plain, span_part(text_span(&item->local), 0, MOST_SORT_TEXT));
+		text_add_byte(&plain, '@');
+		text_add(&plain, span_part(text_span(&item->domain), 0, MOST_SORT_TEXT));
+	}
+	fold_add(to, text_span(&plain));
+	text_clear(&plain);
+}
+
+/* The first address of a field: its local part, or a group's name. */
+static void
+add_first_address(struct span header, struct span field, bool display, struct text *to)
+{
+	struct address_reader reader;
+	struct address_item item;
+	struct span value;
+
+	if (!header_find(header, field, &value))
+		return;
+	address_item_init(&item);
+	address_reader_init(&reader, value);
+	if (address_next(&reader, &item)) {
+		if (display)
+			add_display(&item, to);
+		else
+			fold_add(to, span_part(text_span(item.kind == ADDRESS_MAILBOX ? &item.local :
+				&item.name), 0, MOST_SORT_TEXT));
+	}
+	address_item_clear(&item);
+}
+
+static void
+add_text_of(enum sort_by by, struct span header, struct text *to)
+{
+	struct span value;
+
+	switch (by) {
+	case SORT_SUBJECT:
+		if (header_find(header, SPAN("Subject"), &value))
+			(void)subject_base(value, to);
+		break;
+	case SORT_CC:
+		add_first_address(header, SPAN("Cc"), false, to);
+		break;
+	case SORT_TO:
+	case SORT_DISPLAYTO:
+		add_first_address(header, SPAN("To"), by == SORT_DISPLAYTO, to);
+		break;
+	default:
+		add_first_address(header, SPAN("From"), by == SORT_DISPLAYFROM, to);
+		break;
+	}
+}
+
+static union value
+value_of(struct sorter *s, enum sort_by by, struct span header, const struct index_record *r)
+{
+	struct text folded = TEXT_UP_TO(64 * MOST_SUBJECT);
+	union value v = { .number = 0 };
+
+	switch (by) {
+	case SORT_ARRIVAL:
+		v.number = r->date == UNKNOWN_DATE ? 0 : r->date;
+		return v;
+	case SORT_DATE:
+		v.number = sort_sent_date(header, r->date == UNKNOWN_DATE ? 0 : r->date);
+		return v;
+	case SORT_SIZE:
+		v.number = r->vsize == UNKNOWN_SIZE ? 0 : (int64_t)r->vsize;
+		return v;
+	default:
+		add_text_of(by, header, &folded);
+		v.text.at = (uint32_t)s->texts.len;
+		v.text.len = (uint32_t)(folded.len < MOST_SORT_TEXT ? folded.len : MOST_SORT_TEXT);
+		text_add(&s->texts, span_part(text_span(&folded), 0, MOST_SORT_TEXT));
+		if (s->texts.failed)     /* 4 GiB of texts: the rest counts as empty */
+			v.text.at = v.text.len = 0;
+		text_clear(&folded);
+		return v;
+	}
+}
+
+/* --- gathering --- */
+
+struct sorter *
+sorter_new(const struct sort_criteria *criteria)
+{
+	struct sorter *s = must_alloc(sizeof(*s));
+
+	s->criteria = criteria;
+	s->texts = TEXT_UP_TO(UINT32_MAX);
+	return s;
+}
+
+void
+sorter_free(struct sorter **sp)
+{
+	struct sorter *s = *sp;
+
+	if (s == NULL)
+		return;
+	free(s->numbers);
+	free(s->values);
+	free(s->order);
+	free(s->other);
+	text_clear(&s->texts);
+	free(s);
+	*sp = NULL;
+}
+
+static void
+grow(struct sorter *s)
+{
+	if (s->count < s->room)
+		return;
+	s->room = s->room == 0 ? 64 : 2 * s->room;
+	s->numbers = must_realloc(s->numbers, s->room * sizeof(*s->numbers));
+	s->values = must_realloc(s->values, s->room * s->criteria->count * sizeof(*s->values));
+}
+
+void
+sorter_add(struct sorter *s, const struct view *view, size_t number, struct change *learned)
+{
+	struct mailbox *m = view->mailbox;
+	uint32_t uid = view_uid(view, number);
+	struct index_record r = { .date = UNKNOWN_DATE, .vsize = UNKNOWN_SIZE };
+	struct mail mail;
+	bool opened = s->criteria->header && mail_open(m, uid, learned, &mail) == 0;
+
+	(void)mail_facts(m, uid, s->criteria->facts, learned, &r);
+	grow(s);
+	s->numbers[s->count] = (uint32_t)number;
+	for (size_t i = 0; i < s->criteria->count; i++)
+		s->values[s->count * s->criteria->count + i] = value_of(s, s->criteria->at[i].by,
+			opened ? mail.header : SPAN_NONE, &r);
+	s->count++;
+	if (opened)
+		mail_close(&mail);
+}
+
+/* --- ordering --- */
+
+static bool
+is_number(enum sort_by by)
+{
+	return by == SORT_ARRIVAL || by == SORT_DATE || by == SORT_SIZE;
+}
+
+static int
+compare(const struct sorter *s, uint32_t a, uint32_t b)
+{
+	size_t many = s->criteria->count;
+
+	for (size_t i = 0; i < many; i++) {
+		const union value *x = &s->values[a * many + i], *y = &s->values[b * many + i];
+		int order;
+
+		if (is_number(s->criteria->at[i].by))
+			order = (x->number > y->number) - (x->number < y->number);
+		else
+			order = span_compare(span_of(s->texts.at + x->text.at, x->text.len),
+				span_of(s->texts.at + y->text.at, y->text.len));
+		if (order != 0)
+			return s->criteria->at[i].reverse ? -order : order;
+	}
+	return 0;
+}
+
+static void
+merge_begin(struct sorter *s)
+{
+	s->order = must_alloc((s->count + 1) * sizeof(*s->order));
+	s->other = must_alloc((s->count + 1) * sizeof(*s->other));
+	for (size_t i = 0; i < s->count; i++)
+		s->order[i] = (uint32_t)i;
+	s->width = 1;
+	s->merging = true;
+}
+
+/* The two runs at `to` begin. */
+static void
+begin_runs(struct sorter *s)
+{
+	s->left = s->to;
+	s->left_end = s->count - s->left < s->width ? s->count : s->left + s->width;
+	s->right = s->left_end;
+	s->right_end = s->count - s->right < s->width ? s->count : s->right + s->width;
+}
+
+/* All runs of this width are merged: twice as wide. True: there is but one. */
+static bool
+widen(struct sorter *s)
+{
+	uint32_t *order = s->other;
+
+	s->other = s->order;
+	s->order = order;
+	s->width *= 2;
+	s->to = s->left = s->left_end = s->right = s->right_end = 0;
+	return s->width >= s->count;
+}
+
+bool
+sorter_step(struct sorter *s, bool (*over)(const void *), const void *me)
+{
+	if (!s->merging)
+		merge_begin(s);
+	while (s->width < s->count) {
+		for (int i = 0; i < MERGED_AT_A_TIME && s->to < s->count; i++) {
+			bool right;
+
+			if (s->left == s->left_end && s->right == s->right_end)
+				begin_runs(s);
+			right = s->left == s->left_end || (s->right < s->right_end &&
+				compare(s, s->order[s->right], s->order[s->left]) < 0);
+			s->other[s->to++] = s->order[right ? s->right++ : s->left++];
+		}
+		if (s->to == s->count && widen(s))
+			break;
+		if (over(me))
+			return false;
+	}
+	return true;
+}
+
+size_t
+sorter_count(const struct sorter *s)
+{
+	return s->count;
+}
+
+uint32_t
+sorter_number(const struct sorter *s, size_t at)
+{
+	return s->numbers[s->order[at]];
+}
