@@ -214,7 +214,7 @@ class Instance:
     def user_add(self, name, password=None):
         """Adds name (or name@example.org) and returns the address."""
         address = name if "@" in name else f"{name}@{DOMAIN}"
-        self.passwords[address] = password or secrets.token_urlsafe(12)
+        self.passwords[address] = password or "p" + secrets.token_urlsafe(12)
         self.valija("user", "add", address, "--stdin", stdin=self.passwords[address] + "\n")
         return address
 
