@@ -272,6 +272,8 @@ install: all
 		install -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; \
 	done
 	install -m 644 README ARCHITECTURE contrib/valija.conf $(DESTDIR)$(docdir)/
+	install -d $(DESTDIR)$(datadir)/valija/hooks
+	install -m 755 contrib/hooks/* $(DESTDIR)$(datadir)/valija/hooks/
 	sed $(PLACES) contrib/valija.service.in >$(DESTDIR)$(unitdir)/valija.service
 	sed $(PLACES) contrib/valija.init.in >$(DESTDIR)$(sysconfdir)/init.d/valija
 	install -d $(DESTDIR)$(sysconfdir)/pam.d
@@ -282,7 +284,7 @@ install: all
 # Configuration, mail, spool and state stay.
 uninstall:
 	rm -f $(DESTDIR)$(sbindir)/valija $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(sysconfdir)/init.d/valija
-	rm -rf $(DESTDIR)$(libexecdir)/valija
+	rm -rf $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(datadir)/valija
 	rm -f $(addprefix $(DESTDIR)$(docdir)/,README ARCHITECTURE valija.conf)
 	rmdir $(DESTDIR)$(docdir) || :
 	for page in $(notdir $(MAN_PAGES)); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$$page; done

@@ -376,6 +376,17 @@ on_load_ask(void *me, struct channel *from, uint64_t id, const struct msg_load_a
 }
 
 static void
+on_address_changed(void *me, struct channel *from, uint64_t id, const struct msg_address_changed *m,
+	const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (life.d->kind->address_changed != NULL)
+		life.d->kind->address_changed(me, m);
+}
+
+static void
 on_master_gone(void *me, struct channel *from)
 {
 	(void)me;
@@ -420,6 +431,7 @@ build_hearings(void)
 	h->on_go = on_go;
 	h->on_leave = on_leave;
 	h->on_load_ask = on_load_ask;
+	h->on_address_changed = on_address_changed;
 	for (const struct peer_kind *k = kind->peers; k != NULL && k->hearing != NULL; k++) {
 		life.hearing[k->program] = *k->hearing;
 		life.hearing[k->program].gone = on_peer_gone;

@@ -57,6 +57,9 @@ struct daemon_kind {
 	void (*trust)(void *me, uint32_t generation, int fd);
 	/* Finish what is in flight, then daemon_exit(); after `seconds` the loop ends anyway. NULL: leave at once. */
 	void (*leave)(void *me, unsigned int seconds);
+	/* An address of this machine went or came, or a default route (message.h); also before prepare(), for
+	 * each address that is there. */
+	void (*address_changed)(void *me, const struct msg_address_changed *m);
 	/* For valija status: connections now, conversations ever. */
 	void (*load)(void *me, uint32_t *connections, uint64_t *served);
 	/* Runs after each round of events: blocking workers do their batch here. */

@@ -82,6 +82,11 @@
 #define peer_lost_fields(F)         F(u8, program, 1) F(u16, index, 2)     /* it ended our channel, and no new one came */
 #define load_told_fields(F)         F(u32, connections, 4) F(u64, served, 8)
 
+/* --- addresses of this machine (id 0). A process that comes hears of each that is there as having come.
+ * gone, came: as text, one of them or none; route: there is a default route of this family, or another
+ * one than before. --- */
+#define address_changed_fields(F)   F(text, gone, MOST_IP) F(text, came, MOST_IP) F(u8, family, 1) F(flag, route, 1) /* 4 or 6 */
+
 /* --- log --- */
 #define log_line_fields(F)          F(u8, level, 1) F(text, line, 2048)
 #define log_source_fields(F)        F(u8, program, 1) F(u16, index, 2) F(u32, pid, 4) /* fd: its log channel */
@@ -188,6 +193,9 @@
 #define command_process_fields(F)   F(u8, program, 1) F(u16, index, 2) F(u32, pid, 4) F(u32, restarts, 4) F(u32, connections, 4) F(u64, served, 8) \
                                     F(u8, landlock, 1) F(u64, since, 8) F(text, user, MOST_ADDRESS)
 #define command_end_fields(F)       F(u32, generation, 4) F(u64, since, 8)
+#define command_address_fields(F)   F(text, link, 16) F(text, address, MOST_IP) F(u8, prefix, 1) F(text, kind, 16) F(text, life, 16) \
+                                    F(u32, seconds, 4) F(flag, up, 1) F(flag, usable, 1) /* seconds left, 2^32-1: for ever */
+#define command_address_change_fields(F) F(u64, when, 8) F(text, gone, MOST_IP) F(text, came, MOST_IP)
 #define command_reload_fields(F)
 #define command_stop_fields(F)
 #define command_told_fields(F)      F(u8, outcome, 1) F(text, reason, 4096)
@@ -289,6 +297,9 @@
 	M(queue_entry,       111, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_entry_recipient, 112, BY_QUEUE,            BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(address_changed,   120, BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN | BY_IMAP | BY_TLS | BY_QUEUE | BY_RELAY, ANYTIME, 0) \
+	M(command_address,   121, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(command_address_change, 122, BY_MASTER,          BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(tls_connect,       140, BY_RELAY,                BY_TLS,                HOUR_NONE,                     1) \
 	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1)

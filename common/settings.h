@@ -19,7 +19,13 @@
 	O(text,   hostname,                "",                  0, 255,        "The name of this server: in greetings, Received lines and the certificate. Default: the machine's full name.") \
 	O(list,   domains,                 "",                  0, MOST_LIST,  "Domains whose mail is delivered here.") \
 	O(text,   postmaster,              "",                  0, 320,        "The user who gets mail for postmaster and abuse of every local domain. Default: the first user that was added.") \
-	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Addresses to listen on.") \
+	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Where to listen: addresses, which need not be there yet; names of network interfaces, for all addresses that each has at the time; any, for every address.") \
+	O(text,   address_hook,            "",                  0, 1024,       "A program that is run when an address of this machine has changed: its absolute name.") \
+	O(text,   address_hook_user,       "nobody",            0, 32,         "The system user as whom address_hook runs, when Valija was started by root.") \
+	O(number, address_hook_seconds,    60,                  1, 3600,       "How long address_hook may take; then it is killed.") \
+	O(list,   public_address,          "",                  0, 16,         "Addresses under which the world reaches this server, where they are not its own: those of the router that forwards ports to it.") \
+	O(text,   relay_source_ipv4,       "",                  0, 64,         "The address from which mail is sent by IPv4. Default: the one that the route has.") \
+	O(text,   relay_source_ipv6,       "",                  0, 64,         "The address from which mail is sent by IPv6. Default: the one that the route has.") \
 	O(list,   services,                "smtp, submission, submissions, imap, imaps", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there).") \
 	O(number, port_base,               0,                   0, 64000,      "Added to every port number: 10000 makes 10025, 10587 and so on.") \
 	O(text,   log,                     "",                  0, 1024,       "Where log lines go: syslog, stderr, or the absolute name of a file. Default: syslog, or DIR/log/valija.log with --dir.") \

@@ -14,6 +14,7 @@
  */
 #include "imapd/login.h"
 
+#include "common/local-address.h"
 #include "common/log.h"
 
 /* Accepting, reading, writing and closing are in the common set; nothing more is needed. */
@@ -89,6 +90,18 @@ leave(void *me, unsigned int seconds)
 		daemon_exit(&front->daemon);
 }
 
+/* Who came to an address that is gone will never be heard again. */
+static void
+address_changed(void *me, const struct msg_address_changed *m)
+{
+	struct front *front = me;
+	struct login *l;
+
+	LIST_FOREACH(l, &front->logins, in_all)
+		if (local_address_is(l->fd, m->gone))
+			login_drop(l, "the address that it came to is gone");
+}
+
 static void
 load(void *me, uint32_t *connections, uint64_t *served)
 {
@@ -112,6 +125,7 @@ static const struct daemon_kind imap_login = {
 	.listener = listener,
 	.listener_gone = listener_gone,
 	.leave = leave,
+	.address_changed = address_changed,
 	.load = load,
 	.work = work,
 	.control = &login_hears_master,

@@ -18,6 +18,7 @@
 #include "imapd/session.h"
 
 #include "common/beneath.h"
+#include "common/local-address.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -357,6 +358,18 @@ leave(void *me, unsigned int seconds)
 		daemon_exit(&a->daemon);
 }
 
+/* A session whose socket is the client's own, at an address that is gone; the TLS workers end those
+ * that they carry. */
+static void
+address_changed(void *me, const struct msg_address_changed *m)
+{
+	struct account *a = me;
+
+	for (struct session *s = a->sessions; s != NULL; s = s->next)
+		if (local_address_is(s->fd, m->gone))
+			session_end(s, "the address that it came to is gone");
+}
+
 static void
 load(void *me, uint32_t *connections, uint64_t *served)
 {
@@ -374,6 +387,7 @@ static const struct daemon_kind imap = {
 	.peers = no_peers,
 	.prepare = prepare,
 	.leave = leave,
+	.address_changed = address_changed,
 	.load = load,
 	.work = work,
 	.control = &control,

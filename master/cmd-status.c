@@ -11,6 +11,7 @@
 
 #include "common/settings.h"
 #include "master/client.h"
+#include "master/control.h"
 #include "master/json.h"
 #include "master/proc.h"
 #include "tlsproxy/certificate.h"
@@ -30,9 +31,21 @@ struct row {
 	struct proc_facts kernel;
 };
 
+/* An address of the machine, as master watches it. */
+struct address_row {
+	char link[17], address[MOST_IP + 1], kind[17], life[17];
+	uint8_t prefix;
+	uint32_t seconds;
+	bool up, usable;
+};
+
 struct listing {
 	struct row *rows;
 	size_t count;
+	struct address_row addresses[MOST_ADDRESSES_TOLD];
+	size_t address_count;
+	uint64_t changed; /* when an address changed last; 0: not since the start */
+	char old[MOST_IP + 1], new[MOST_IP + 1];
 	uint32_t generation;
 	uint64_t since;
 	bool complete;
@@ -57,6 +70,43 @@ on_command_process(void *me, struct channel *from, uint64_t id, const struct msg
 	span_copy(m->user, row->user, sizeof row->user);
 	row->said.user = SPAN_NONE;
 	row->there = m->pid != 0 && proc_read(m->pid, &row->kernel);
+}
+
+static void
+on_command_address(void *me, struct channel *from, uint64_t id, const struct msg_command_address *m,
+	const int *fd)
+{
+	struct listing *l = ((struct client *)me)->me;
+	struct address_row *row;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (l->address_count == MOST_ADDRESSES_TOLD)
+		return;
+	row = &l->addresses[l->address_count++];
+	span_copy(m->link, row->link, sizeof row->link);
+	span_copy(m->address, row->address, sizeof row->address);
+	span_copy(m->kind, row->kind, sizeof row->kind);
+	span_copy(m->life, row->life, sizeof row->life);
+	row->prefix = m->prefix;
+	row->seconds = m->seconds;
+	row->up = m->up;
+	row->usable = m->usable;
+}
+
+static void
+on_command_address_change(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_address_change *m, const int *fd)
+{
+	struct listing *l = ((struct client *)me)->me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	l->changed = m->when;
+	span_copy(m->gone, l->old, sizeof l->old);
+	span_copy(m->came, l->new, sizeof l->new);
 }
 
 static void
@@ -148,6 +198,37 @@ json_row(struct json *j, const struct row *row)
 }
 
 static void
+json_addresses(struct json *j, const struct listing *l)
+{
+	json_open(j, "addresses", '[');
+	for (size_t i = 0; i < l->address_count; i++) {
+		const struct address_row *row = &l->addresses[i];
+
+		json_open(j, NULL, '{');
+		json_text(j, "interface", span_str(row->link));
+		json_text(j, "address", span_str(row->address));
+		json_number(j, "prefix", row->prefix);
+		json_text(j, "kind", span_str(row->kind));
+		json_text(j, "life", span_str(row->life));
+		if (row->seconds == UINT32_MAX)
+			json_null(j, "seconds_left");
+		else
+			json_number(j, "seconds_left", row->seconds);
+		json_flag(j, "interface_up", row->up);
+		json_flag(j, "usable", row->usable);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+	if (!l->changed)
+		return;
+	json_open(j, "address_change", '{');
+	json_number(j, "when", (int64_t)l->changed);
+	json_text(j, "old", span_str(l->old));
+	json_text(j, "new", span_str(l->new));
+	json_close(j, '}');
+}
+
+static void
 tell_json(const struct listing *l, const struct settings *s)
 {
 	struct json j = { .to = stdout };
@@ -165,6 +246,7 @@ tell_json(const struct listing *l, const struct settings *s)
 	for (size_t i = 0; i < l->count; i++)
 		json_row(&j, &l->rows[i]);
 	json_close(&j, ']');
+	json_addresses(&j, l);
 	json_close(&j, '}');
 	putchar('\n');
 }
@@ -197,6 +279,31 @@ table_row(const struct row *row)
 }
 
 static void
+table_addresses(const struct listing *l)
+{
+	char address[MOST_IP + 8];
+	time_t when = (time_t)l->changed;
+	struct tm at;
+	char date[32] = "";
+
+	printf("\n%-14s %-43s %-13s %s\n", "INTERFACE", "ADDRESS", "KIND", "LIFE");
+	for (size_t i = 0; i < l->address_count; i++) {
+		const struct address_row *row = &l->addresses[i];
+
+		snprintf(address, sizeof address, "%s/%u", row->address, row->prefix);
+		printf("%-14s %-43s %-13s %s", row->link, address, row->kind, row->life);
+		if (row->seconds != UINT32_MAX)
+			printf(", %u s left", row->seconds);
+		printf("%s%s\n", row->up ? "" : ", interface is down",
+			row->usable ? "" : ", not usable yet");
+	}
+	if (l->changed && localtime_r(&when, &at) &&
+		strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &at))
+		printf("last change %s: %s -> %s\n", date, l->old[0] ? l->old : "none",
+			l->new[0] ? l->new : "none");
+}
+
+static void
 tell_table(const struct listing *l, const struct settings *s)
 {
 	long long up = (long long)time(NULL) - (long long)l->since;
@@ -206,6 +313,7 @@ tell_table(const struct listing *l, const struct settings *s)
 		"GID", "SECCOMP", "NNP", "LL", "CHROOT", "CONN", "SERVED", "RST", "CAPABILITIES");
 	for (size_t i = 0; i < l->count; i++)
 		table_row(&l->rows[i]);
+	table_addresses(l);
 	printf("\ngeneration %u, up %lld d %02lld:%02lld:%02lld", l->generation, up / 86400,
 		up / 3600 % 24, up / 60 % 60, up % 60);
 	if (s && certificate_days(s, &days))
@@ -224,6 +332,8 @@ run(struct invocation *v)
 
 	h.on_command_process = on_command_process;
 	h.on_command_end = on_command_end;
+	h.on_command_address = on_command_address;
+	h.on_command_address_change = on_command_address_change;
 	if (!client_open(&c, &v->paths, &h))
 		return client_absent(v);
 	send_command_status(c.channel, 0, &(struct msg_command_status){}, NULL);

@@ -3,10 +3,10 @@
  */
 #include "master/conf-check.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +21,7 @@
 #include "common/network.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
+#include "master/netstate.h"
 
 #define LINE(d, field) conf_line(d, offsetof(struct settings, field))
 #define MOST_PORT      65535
@@ -95,16 +96,14 @@ check_names(struct conf_draft *d)
 static void
 check_network(struct conf_draft *d)
 {
-	char address[INET6_ADDRSTRLEN];
-	unsigned char binary[16];
+	uint8_t family, binary[16];
 	enum service service;
 
 	for (size_t i = 0; i < d->s.listen.count; i++)
-		if (!span_copy(d->s.listen.at[i], address, sizeof address) ||
-			(inet_pton(AF_INET, address, binary) != 1 &&
-				inet_pton(AF_INET6, address, binary) != 1))
+		if (!netstate_address_take(d->s.listen.at[i], &family, binary) &&
+			!netstate_is_link_name(d->s.listen.at[i]))
 			conf_complain(d, LINE(d, listen),
-				"\"%.*s\" in listen is not an IPv4 or IPv6 address (without a port)",
+				"\"%.*s\" in listen is not an IPv4 or IPv6 address (without a port), nor the name of a network interface",
 				SPAN_ARG(conf_printable(d, d->s.listen.at[i])));
 	for (size_t i = 0; i < d->s.services.count; i++) {
 		if (!conf_service(d->s.services.at[i], &service))
@@ -149,6 +148,76 @@ check_lists(struct conf_draft *d)
 					"\"%.*s\" in %s is not an address or a network such as 192.0.2.0/24",
 					SPAN_ARG(conf_printable(d, networks[i].list->at[j])),
 					networks[i].name);
+}
+
+/* Nobody reaches us at an address of these kinds, nor can mail be sent from it. */
+static bool
+is_of_no_use(uint8_t family, const uint8_t *at)
+{
+	return netstate_kind_of(family, at) == NETSTATE_UNUSABLE;
+}
+
+static void
+check_source(struct conf_draft *d, unsigned int line, const char *name, struct span value,
+	uint8_t wanted)
+{
+	uint8_t family, binary[16];
+
+	if (value.len && (!netstate_address_take(value, &family, binary) || family != wanted ||
+				 is_of_no_use(family, binary)))
+		conf_complain(d, line, "%s \"%.*s\" is not an IPv%u address", name,
+			SPAN_ARG(conf_printable(d, value)), wanted);
+}
+
+static void
+check_addresses(struct conf_draft *d)
+{
+	uint8_t family, binary[16];
+
+	for (size_t i = 0; i < d->s.public_address.count; i++)
+		if (!netstate_address_take(d->s.public_address.at[i], &family, binary) ||
+			is_of_no_use(family, binary))
+			conf_complain(d, LINE(d, public_address),
+				"\"%.*s\" in public_address is not an address of a host",
+				SPAN_ARG(conf_printable(d, d->s.public_address.at[i])));
+	check_source(d, LINE(d, relay_source_ipv4), "relay_source_ipv4", d->s.relay_source_ipv4, 4);
+	check_source(d, LINE(d, relay_source_ipv6), "relay_source_ipv6", d->s.relay_source_ipv6, 6);
+}
+
+/* The hook runs as somebody who cannot write it, as far as we can see; that it can be run is checked. */
+static void
+check_hook(struct conf_draft *d, bool files)
+{
+	struct stat st;
+	char *path;
+
+	if (d->s.address_hook.len == 0)
+		return;
+	if (d->s.address_hook.at[0] != '/') {
+		conf_complain(d, LINE(d, address_hook),
+			"address_hook must be an absolute name, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.address_hook)));
+		return;
+	}
+	if (!files)
+		return;
+	path = must_copy(d->s.address_hook);
+	if (stat(path, &st) < 0)
+		conf_complain(d, LINE(d, address_hook), "address_hook: %s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0)
+		conf_complain(d, LINE(d, address_hook), "address_hook: %s cannot be run: chmod 0755 it",
+			path);
+	else if ((st.st_mode & 022) != 0 || (st.st_uid != 0 && st.st_uid != geteuid()))
+		conf_complain(d, LINE(d, address_hook),
+			"address_hook: %s may be changed by others: chown it to root, chmod 0755 it",
+			path);
+	free(path);
+	path = must_copy(d->s.address_hook_user);
+	if (geteuid() == 0 && !getpwnam(path))
+		conf_complain(d, LINE(d, address_hook_user),
+			"address_hook_user: there is no user \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.address_hook_user)));
+	free(path);
 }
 
 static void
@@ -295,6 +364,8 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_names(d);
 	check_network(d);
 	check_lists(d);
+	check_addresses(d);
+	check_hook(d, files);
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);

@@ -21,6 +21,7 @@
 #include "master/offer.h"
 #include "master/process.h"
 #include "master/stop.h"
+#include "master/watch.h"
 
 struct visitor {
 	TAILQ_ENTRY(visitor) next;
@@ -76,6 +77,47 @@ tell_process(struct visitor *v, const struct process *p)
 }
 
 static void
+tell_address(struct visitor *v, const struct netstate_address *a)
+{
+	const struct netstate *n = watch_netstate(v->s);
+	const struct netstate_link *l = netstate_link(n, a->link);
+	uint32_t age = watch_age(v->s), left = a->valid;
+	char name[MOST_ADDRESS_TEXT];
+
+	netstate_address_name(a->family, a->at, name);
+	if (left != NETSTATE_FOREVER)
+		left = left > age ? left - age : 0;
+	send_command_address(v->channel, 0,
+		&(struct msg_command_address){ .link = span_str(l ? l->name : "?"),
+			.address = span_str(name),
+			.prefix = a->prefix,
+			.kind = span_str(netstate_kind_name(a->kind)),
+			.life = span_str(netstate_life_name(a->life)),
+			.seconds = left,
+			.up = l && l->up,
+			.usable = netstate_is_usable(a) },
+		NULL);
+}
+
+/* As many as a visitor's channel takes at once; `valija net` has them all. */
+static void
+tell_addresses(struct visitor *v)
+{
+	const struct netstate *n = watch_netstate(v->s);
+	const char *old, *new;
+	uint64_t when = watch_last_change(v->s, &old, &new);
+
+	for (size_t i = 0; i < n->address_count && i < MOST_ADDRESSES_TOLD; i++)
+		tell_address(v, &n->addresses[i]);
+	if (when)
+		send_command_address_change(v->channel, 0,
+			&(struct msg_command_address_change){ .when = when,
+				.gone = span_str(old),
+				.came = span_str(new) },
+			NULL);
+}
+
+static void
 tell_status(struct visitor *v)
 {
 	struct supervisor *s = v->s;
@@ -88,6 +130,7 @@ tell_status(struct visitor *v)
 		NULL);
 	TAILQ_FOREACH(p, &s->processes, next)
 		tell_process(v, p);
+	tell_addresses(v);
 	send_command_end(v->channel, 0,
 		&(struct msg_command_end){ .generation = s->now.number, .since = s->since }, NULL);
 	set_timer(v, VISITOR_SECONDS * 1000);

@@ -13,6 +13,7 @@
 #include "master/supervisor.h"
 
 #define MOST_VISITORS	16
+#define MOST_ADDRESSES_TOLD 256 /* in one status */
 #define VISITOR_SECONDS 60 /* a command that asks nothing for so long is dropped */
 #define LOAD_WAIT_MILLISECONDS                                                                     \
 	300 /* for status: daemons that do not answer by then show their last load */

@@ -1,5 +1,8 @@
 /*
  * listener - every address times every service.
+ *
+ * An address that is named gets its socket whether it is there or not (free bind). A network interface
+ * gets one for each address that it has; listener_follow keeps that true while addresses come and go.
  */
 #include "master/listener.h"
 
@@ -15,6 +18,7 @@
 #include "common/log.h"
 #include "master/conf.h"
 #include "master/process.h"
+#include "master/watch.h"
 
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
@@ -26,28 +30,38 @@ union endpoint {
 	struct sockaddr_in6 v6;
 };
 
-/* The endpoint, and how it is written; conf_read has checked the address. */
+/* One binding: an address, and for link-local ones the interface that it is meant for. */
+struct place {
+	uint8_t family; /* 4 or 6 */
+	uint8_t at[16];
+	const struct netstate_link *link; /* NULL: of no interface in particular */
+};
+
+/* The endpoint, and how it is written. */
 static socklen_t
-endpoint_of(struct span address, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
+endpoint_of(const struct place *p, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
 {
-	char text[INET6_ADDRSTRLEN] = "";
+	char text[MOST_ADDRESS_TEXT];
 
 	memset(e, 0, sizeof *e);
-	if (!span_copy(address, text, sizeof text))
-		return 0;
-	if (inet_pton(AF_INET, text, &e->v4.sin_addr) == 1) {
+	netstate_address_name(p->family, p->at, text);
+	if (p->family == 4) {
 		e->v4.sin_family = AF_INET;
 		e->v4.sin_port = htons(port);
+		memcpy(&e->v4.sin_addr, p->at, sizeof e->v4.sin_addr);
 		snprintf(name, MOST_IP + 1, "%s:%u", text, port);
 		return sizeof e->v4;
 	}
-	if (inet_pton(AF_INET6, text, &e->v6.sin6_addr) == 1) {
-		e->v6.sin6_family = AF_INET6;
-		e->v6.sin6_port = htons(port);
+	e->v6.sin6_family = AF_INET6;
+	e->v6.sin6_port = htons(port);
+	memcpy(&e->v6.sin6_addr, p->at, sizeof e->v6.sin6_addr);
+	if (p->link && netstate_kind_of(6, p->at) == NETSTATE_LINK_LOCAL) {
+		e->v6.sin6_scope_id = p->link->index;
+		snprintf(name, MOST_IP + 1, "[%.39s%%%.15s]:%u", text, p->link->name, port);
+	} else {
 		snprintf(name, MOST_IP + 1, "[%s]:%u", text, port);
-		return sizeof e->v6;
 	}
-	return 0;
+	return sizeof e->v6;
 }
 
 /* A listening socket, or -1 with errno. */
@@ -109,21 +123,26 @@ find(struct supervisor *s, enum service service, const char *name)
 	return NULL;
 }
 
+/* What one round of binding is about, and what it came to. */
+struct round {
+	struct supervisor *s;
+	const struct generation *g;
+	struct text *errors;
+	bool in_use, no_right;
+};
+
 static void
-bind_one(struct supervisor *s, const struct generation *g, struct span address,
-	enum service service, struct text *errors, bool *in_use, bool *no_right)
+bind_service(struct round *r, const struct place *p, enum service service)
 {
-	unsigned int port = service_port(service) + (unsigned int)g->settings->port_base;
+	unsigned int port = service_port(service) + (unsigned int)r->g->settings->port_base;
 	union endpoint e;
 	char name[MOST_IP + 1];
-	socklen_t len = endpoint_of(address, (uint16_t)port, &e, name);
+	socklen_t len = endpoint_of(p, (uint16_t)port, &e, name);
 	struct listener *l;
 	int fd;
 
-	if (len == 0)
-		return;
-	if ((l = find(s, service, name))) {
-		l->wanted = g->number;
+	if ((l = find(r->s, service, name))) {
+		l->wanted = r->g->number;
 		return;
 	}
 	if ((fd = open_socket(&e, len)) < 0) {
@@ -131,18 +150,69 @@ bind_one(struct supervisor *s, const struct generation *g, struct span address,
 			log_notice(0, "no-ipv6", KEY_STR("service", service_name(service)),
 				KEY_STR("address", name));
 		else
-			text_printf(errors, "%s cannot listen on %s: %s\n", service_name(service),
-				name, strerror(errno));
-		*in_use = *in_use || errno == EADDRINUSE;
-		*no_right = *no_right || errno == EACCES;
+			text_printf(r->errors, "%s cannot listen on %s: %s\n",
+				service_name(service), name, strerror(errno));
+		r->in_use = r->in_use || errno == EADDRINUSE;
+		r->no_right = r->no_right || errno == EACCES;
 		return;
 	}
 	l = must_alloc(sizeof *l);
 	l->service = service;
 	l->fd = fd;
-	l->wanted = g->number;
+	l->wanted = r->g->number;
 	snprintf(l->address, sizeof l->address, "%s", name);
-	TAILQ_INSERT_TAIL(&s->listeners, l, next);
+	TAILQ_INSERT_TAIL(&r->s->listeners, l, next);
+}
+
+static void
+bind_place(struct round *r, const struct place *p)
+{
+	const struct settings *set = r->g->settings;
+	enum service service;
+
+	for (size_t i = 0; i < set->services.count; i++)
+		if (conf_service(set->services.at[i], &service))
+			bind_service(r, p, service);
+}
+
+/* All addresses that the interface has now. */
+static void
+bind_link(struct round *r, struct span name)
+{
+	const struct netstate *n = watch_netstate(r->s);
+	const struct netstate_link *link = netstate_link_named(n, name);
+	struct place p = { .link = link };
+	bool any = false;
+
+	for (size_t i = 0; link && i < n->address_count; i++) {
+		if (n->addresses[i].link != link->index)
+			continue;
+		p.family = n->addresses[i].family;
+		memcpy(p.at, n->addresses[i].at, sizeof p.at);
+		bind_place(r, &p);
+		any = true;
+	}
+	if (!any)
+		log_notice(0, "interface-without-address", KEY_SPAN("interface", name),
+			KEY_STR("reason", link ? "it has none now" : "it is not there now"));
+}
+
+/* One member of `listen`; conf_read has checked it. */
+static void
+bind_member(struct round *r, struct span member)
+{
+	struct place p = { 0 };
+
+	if (span_equal(member, SPAN("any"))) {
+		p.family = 4;
+		bind_place(r, &p);
+		p.family = 6;
+		bind_place(r, &p);
+	} else if (netstate_address_take(member, &p.family, p.at)) {
+		bind_place(r, &p);
+	} else {
+		bind_link(r, member);
+	}
 }
 
 static void
@@ -156,20 +226,39 @@ forget(struct supervisor *s, struct listener *l)
 bool
 listener_bind(struct supervisor *s, const struct generation *g, struct text *errors)
 {
+	struct round r = { .s = s, .g = g, .errors = errors };
 	size_t before = errors->len;
-	bool in_use = false, no_right = false;
-	enum service service;
 
-	for (size_t i = 0; i < g->settings->services.count; i++)
-		for (size_t j = 0; j < g->settings->listen.count; j++)
-			if (conf_service(g->settings->services.at[i], &service))
-				bind_one(s, g, g->settings->listen.at[j], service, errors, &in_use,
-					&no_right);
+	for (size_t i = 0; i < g->settings->listen.count; i++)
+		bind_member(&r, g->settings->listen.at[i]);
 	if (errors->len == before)
 		return true;
-	advise(errors, in_use, no_right);
+	advise(errors, r.in_use, r.no_right);
 	listener_drop(s);
 	return false;
+}
+
+void
+listener_follow(struct supervisor *s)
+{
+	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
+	struct round r = { .s = s, .g = &s->now, .errors = &errors };
+	struct span left, line;
+	struct listener *l;
+
+	/* Sockets of an offer that is still open are not ours to judge; offer.c calls again. */
+	s->listeners_stale = s->offered.number != 0;
+	if (s->listeners_stale || s->phase == PHASE_STOPPING || !s->now.settings)
+		return;
+	/* Who is not asked for again belonged to an address that went. */
+	TAILQ_FOREACH(l, &s->listeners, next)
+		l->wanted = 0;
+	for (size_t i = 0; i < s->now.settings->listen.count; i++)
+		bind_member(&r, s->now.settings->listen.at[i]);
+	for (left = text_span(&errors); span_take_until(&left, '\n', &line);)
+		log_error(0, "cannot-listen", KEY_SPAN("error", line));
+	text_clear(&errors);
+	listener_swap(s);
 }
 
 void

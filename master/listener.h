@@ -22,6 +22,8 @@ struct listener {
 /* Binds what generation `g` asks for and is not there yet. False with every failure in *errors,
  * a line each; then nothing new is left open. Nobody is told yet. */
 bool listener_bind(struct supervisor *s, const struct generation *g, struct text *errors);
+/* Addresses came or went: opens and closes the sockets of interfaces. During an offer, later. */
+void listener_follow(struct supervisor *s);
 /* After the swap: tells the front ends of new listeners, and of those that are no more. */
 void listener_swap(struct supervisor *s);
 /* After a drop: closes those that nobody was told of. */

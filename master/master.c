@@ -8,7 +8,7 @@
  * Its life: lock the instance, read the configuration, open everything (users, directories,
  * programs, certificates, listeners), limit itself, start the processes, say ready, then wait
  * for events: a child ended (process.c), a daemon said something (hears.c), a command came
- * (control.c), a signal.
+ * (control.c), an address changed (watch.c), a signal.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -31,6 +31,7 @@
 #include "common/secret.h"
 #include "master/conf.h"
 #include "master/control.h"
+#include "master/hook.h"
 #include "master/instance.h"
 #include "master/listener.h"
 #include "master/log-setting.h"
@@ -38,6 +39,7 @@
 #include "master/offer.h"
 #include "master/process.h"
 #include "master/stop.h"
+#include "master/watch.h"
 #include "master/watchdog.h"
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
@@ -108,7 +110,8 @@ on_child(evutil_socket_t signal, short what, void *arg)
 	(void)signal;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		process_ended(arg, pid, status);
+		if (!hook_ended(arg, pid, status))
+			process_ended(arg, pid, status);
 }
 
 static void
@@ -192,9 +195,11 @@ prepare(struct supervisor *s)
 		status = EX_OSERR;
 	else if (!instance_open(s, &why))
 		status = EX_CONFIG;
-	else if (!listener_bind(s, &s->now, &why))
+	else
+		watch_begin(s);
+	if (status == EX_OK && !listener_bind(s, &s->now, &why))
 		status = EX_UNAVAILABLE;
-	else if (!control_open(s, &why) || !instance_write_pid(s, &why))
+	else if (status == EX_OK && (!control_open(s, &why) || !instance_write_pid(s, &why)))
 		status = EX_CANTCREAT;
 	if (status != EX_OK)
 		fail(status, text_str(&why));
@@ -219,6 +224,8 @@ static void
 finish(struct supervisor *s)
 {
 	watchdog_end(s);
+	watch_end(s);
+	hook_close(s);
 	control_close(s);
 	instance_close(s);
 	generation_clear(&s->now);

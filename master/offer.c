@@ -168,6 +168,8 @@ finish(struct supervisor *s, enum outcome outcome, const char *reason)
 	const struct timeval now = { 0, 0 };
 
 	notify_ready(s);
+	if (s->listeners_stale)
+		listener_follow(s);
 	control_reload_done(s, outcome, reason);
 	if (s->offer_again)
 		event_base_once(s->base, -1, EV_TIMEOUT, again, s, &now);

@@ -26,6 +26,7 @@
 #include "master/offer.h"
 #include "master/spawn.h"
 #include "master/stop.h"
+#include "master/watch.h"
 
 uint64_t
 process_milliseconds(void)
@@ -155,6 +156,7 @@ tell_all(struct process *p, int log_end)
 	offer_generation(p, &s->now);
 	if (p->mailbox)
 		mailbox_tell(p->mailbox, p);
+	watch_tell_all(p);
 	listener_tell_all(p);
 	join_peers(p);
 	send_go(p->control, 0, &(struct msg_go){ .index = (uint16_t)p->index }, NULL);

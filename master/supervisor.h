@@ -20,6 +20,8 @@ struct process;
 struct mailbox;
 struct listener;
 struct visitor;
+struct watch;
+struct hook;
 
 /* One configuration, whole: the values, and the files that belong to it, kept open so that a
  * process started later gets the same ones. number 0: none. */
@@ -71,6 +73,9 @@ struct supervisor {
 	struct mailbox_list mailboxes;
 	size_t mailbox_count, waiting_count;
 	struct ticket_table tickets;
+	struct watch *watch; /* addresses; watch.c */
+	struct hook *hook;   /* address_hook; NULL until it is needed */
+	bool listeners_stale; /* addresses changed while a reload was under way */
 
 	int lock, ready;	      /* the lock file; the pipe to `valija start`, or -1 */
 	struct visitor_list visitors; /* connections of the valija command */

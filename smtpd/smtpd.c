@@ -13,6 +13,7 @@
  */
 #include <time.h>
 
+#include "common/local-address.h"
 #include "common/log.h"
 #include "smtpd/auth.h"
 #include "smtpd/session.h"
@@ -101,6 +102,19 @@ leave(void *me, unsigned int seconds)
 		daemon_exit(&server->daemon);
 }
 
+/* Who came to an address that is gone will never be heard again. A message that is being made durable
+ * becomes so; the TLS workers end the connections that they carry. */
+static void
+address_changed(void *me, const struct msg_address_changed *m)
+{
+	struct server *server = me;
+	struct session *s;
+
+	LIST_FOREACH(s, &server->sessions, in_all)
+		if (s->stage != STAGE_COMMITTED && local_address_is(s->fd, m->gone))
+			session_drop(s, "the address that it came to is gone");
+}
+
 static void
 load(void *me, uint32_t *connections, uint64_t *served)
 {
@@ -119,6 +133,7 @@ static const struct daemon_kind smtpd = {
 	.listener = listener,
 	.listener_gone = listener_gone,
 	.leave = leave,
+	.address_changed = address_changed,
 	.load = load,
 };
 

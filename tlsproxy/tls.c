@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/local-address.h"
 #include "common/log.h"
 #include "worker.h"
 
@@ -266,6 +267,26 @@ leave(void *arg, unsigned int seconds)
 		daemon_exit(&w->daemon);
 }
 
+/* Who came to an address that is gone will never be heard again: the front end sees the end. */
+static void
+address_changed(void *arg, const struct msg_address_changed *m)
+{
+	struct worker *w = arg;
+	struct connection *c, *next;
+
+	for (c = LIST_FIRST(&w->all); m->gone.len && c != NULL; c = next) {
+		next = LIST_NEXT(c, all);
+		if (!local_address_is(c->client, m->gone))
+			continue;
+		log_info(c->session, "connection-lost",
+			KEY_STR("reason", "the address that it came to is gone"));
+		if (c->phase == HELD || c->phase == HANDSHAKE)
+			handshake_fail(c, "the address that the client came to is gone");
+		else
+			connection_free(c);
+	}
+}
+
 static void
 load(void *arg, uint32_t *connections, uint64_t *served)
 {
@@ -304,7 +325,8 @@ static const struct daemon_kind kind = {
 	.program = PROGRAM_TLS, .room = &tls_room, .peers = peers, .prepare = prepare,
 	.settings_check = settings_check, .settings_changed = settings_changed,
 	.settings_dropped = settings_dropped,
-	.certificate = on_certificate, .trust = on_trust, .leave = leave, .load = load,
+	.certificate = on_certificate, .trust = on_trust, .leave = leave,
+	.address_changed = address_changed, .load = load,
 };
 
 int

@@ -108,7 +108,7 @@ class Instance:
         try:
             self.valija("init", "--dir", self.dir, "--hostname", hostname, "--domain", DOMAIN,
                         "--port-base", str(self.ports.base), with_dir=False)
-            self.configure(listen='{"127.0.0.1"}', **(settings or {}))
+            self.configure(**{"listen": '{"127.0.0.1"}', **(settings or {})})
             if start:
                 self.start()
         except BaseException:

@@ -160,7 +160,7 @@ test_all_errors_at_once(void **state)
 		"5: there is no option \"bar\"\n"
 		"6: \"pop3\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps\n"
 		"6: \"ftp\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps\n"
-		"7: \"300.1.2.3\" in listen is not an IPv4 or IPv6 address (without a port)\n"
+		"7: \"300.1.2.3\" in listen is not an IPv4 or IPv6 address (without a port), nor the name of a network interface\n"
 		"8: \"exam ple\" in domains is not a domain\n"
 		"9: log_level must be debug, info, notice, warning or error, not \"loud\"\n"
 		"10: log must be syslog, stderr, or the absolute name of a file, not \"relative/name\"\n");
