@@ -17,7 +17,7 @@ B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
 MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c imapd/imap-login.c imapd/imap.c \
-	delivery/queue.c delivery/spool.c delivery/local.c auth/auth.c auth/auth-hash.c auth/auth-pam.c \
+	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c auth/auth.c auth/auth-hash.c auth/auth-pam.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
 
 # ---- What configure found ------------------------------------------------------------------------
@@ -115,13 +115,15 @@ LIBS_of_imap = $(LIBS_DAEMON)
 LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_spool = $(LIBS_DAEMON)
 LIBS_of_local = $(LIBS_DAEMON)
+LIBS_of_dns = $(LIBS_DAEMON) $(LIBS_UNBOUND) $(LIBS_IDN2)
 LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_auth-pam = $(LIBS_DAEMON) $(LIBS_PAM)
 LIBS_of_auth-hash = $(LIBS_DAEMON) $(LIBS_CRYPT)
 LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 
-LIBS_ALL = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING)
+LIBS_ALL = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING) \
+	$(LIBS_UNBOUND) $(LIBS_IDN2)
 
 # What may not creep into the program that is executed for each user.
 UNLINKED_imap := gnutls gsasl confuse nettle

@@ -188,6 +188,14 @@
 #define spool_remove_fields(F)
 #define spool_removed_fields(F)     F(u8, outcome, 1)
 
+/* --- dns: anybody asks (id: the question); dns asks master for the files it reads --- */
+#define dns_ask_fields(F)           F(u16, type, 2) F(text, name, MOST_HOST) F(flag, hosts_first, 1)
+#define dns_told_fields(F)          F(u8, outcome, 1) F(flag, secure, 1) F(u32, ttl, 4) F(text, canonical, MOST_HOST) \
+                                    F(octets, answers, 60000)             /* dns-answer.h */
+#define resolver_ask_fields(F)      F(u8, kind, 1)                         /* enum resolver_file */
+#define resolver_file_fields(F)     F(u8, kind, 1)                         /* fd: the file, to read */
+#define resolver_no_file_fields(F)  F(u8, kind, 1) F(u32, error, 4)
+
 /* --- the valija command (over the control socket, or a channel that master made for it) --- */
 #define command_status_fields(F)
 #define command_process_fields(F)   F(u8, program, 1) F(u16, index, 2) F(u32, pid, 4) F(u32, restarts, 4) F(u32, connections, 4) F(u64, served, 8) \
@@ -302,7 +310,12 @@
 	M(command_address_change, 122, BY_MASTER,          BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(tls_connect,       140, BY_RELAY,                BY_TLS,                HOUR_NONE,                     1) \
 	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
-	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1)
+	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
+	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
+	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
+	M(resolver_ask,      262, BY_DNS,                  BY_MASTER,             HOUR_SERVING,                  0) \
+	M(resolver_file,     263, BY_MASTER,               BY_DNS,                HOUR_SERVING,                  1) \
+	M(resolver_no_file,  264, BY_MASTER,               BY_DNS,                HOUR_SERVING,                  0)
 
 #define MOST_DESCRIPTORS 2
 
@@ -339,6 +352,14 @@ enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */
 enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };
+
+/* The files of the resolver that master opens for dns. */
+enum resolver_file {
+	RESOLVER_CONF = 1,     /* /etc/resolv.conf */
+	RESOLVER_HOSTS = 2,    /* /etc/hosts */
+	RESOLVER_TRUST = 3,    /* option dns_trust_anchor */
+	RESOLVER_FILE_COUNT
+};
 
 /* Directories that master opens and hands over; no daemon opens one by its full path. */
 enum directory {

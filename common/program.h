@@ -22,6 +22,7 @@
 	P(IMAP_LOGIN, "imap-login") \
 	P(IMAP,       "imap") \
 	P(RELAY,      "relay") \
+	P(DNS,        "dns") \
 	P(COMMAND,    "command")
 
 enum program {

@@ -127,7 +127,7 @@ room_forbid_files(const struct room *room, const struct room_path *paths, size_t
 					     "another directory");
 
 	all = all_of(abi, &size);
-	if (room->network)
+	if (room->network || room->internet)
 		all.net = 0;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);
 	if (ruleset < 0)

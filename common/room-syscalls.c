@@ -126,6 +126,23 @@ allow_fcntl(const struct room *room, scmp_filter_ctx filter)
 	}
 }
 
+/* Sockets of IPv4 and IPv6 and no others: not of this machine's own kinds (UNIX, netlink, packet),
+ * which a library that tries them is refused. */
+static void
+allow_internet(const struct room *room, scmp_filter_ctx filter)
+{
+	const struct scmp_arg_cmp others[] = { { 0, SCMP_CMP_GT, AF_INET6, 0 },
+		{ 0, SCMP_CMP_EQ, AF_UNIX, 0 } };
+	static const int calls[] = { SCMP_SYS(bind), SCMP_SYS(connect), -1 };
+
+	allow(room, filter, calls);
+	allow_if(room, filter, SCMP_SYS(socket), 0, UINT32_MAX, AF_INET);
+	allow_if(room, filter, SCMP_SYS(socket), 0, UINT32_MAX, AF_INET6);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		check(room, seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1,
+			&others[i]), "filter of sockets");
+}
+
 /* Calls that are harmless with some arguments only. */
 static void
 allow_some(const struct room *room, scmp_filter_ctx filter)
@@ -151,6 +168,8 @@ allow_some(const struct room *room, scmp_filter_ctx filter)
 		allow_if(room, filter, SCMP_SYS(utimensat_time64), 1, all, 0);
 	}
 	allow_fcntl(room, filter);
+	if (room->internet)
+		allow_internet(room, filter);
 }
 
 static void
@@ -161,7 +180,8 @@ refuse(const struct room *room, scmp_filter_ctx filter)
 		if (lists(sanitizers, *call))
 			continue;
 #endif
-		if (!lists(room->syscalls, *call))
+		if (!lists(room->syscalls, *call) &&
+			!(room->internet && *call == SCMP_SYS(socket)))
 			check(room, seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), *call, 0),
 				"system call filter");
 	}
@@ -234,7 +254,7 @@ room_forbid_syscalls(const struct room *room)
 	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
 		room_die(room, "system call filter is not in force");
 #ifndef ROOM_SANITIZED
-	if (!lists(room->syscalls, SCMP_SYS(socket)) && socket(AF_INET, SOCK_STREAM, 0) >= 0)
+	if (!room->internet && !lists(room->syscalls, SCMP_SYS(socket)) && socket(AF_INET, SOCK_STREAM, 0) >= 0)
 		room_die(room, "a forbidden call succeeds");
 #endif
 	return SECCOMP_MODE_FILTER;

@@ -47,6 +47,9 @@
 	O(text,   pam_directory,           "",                  0, 1024,       "Directory of PAM services. Default: the system's.") \
 	O(number, pam_processes,           2,                   1, 64,         "Processes that ask PAM and look up system users; started when there is need.") \
 	O(number, pam_seconds,             20,                  1, 600,        "How long PAM may take for one login; then its process is killed.") \
+	O(list,   dns_servers,             "",                  0, 8,          "Name servers to ask: addresses, with :PORT where it is not 53. Default: those of /etc/resolv.conf, followed when it changes; without any, the root servers and on from there.") \
+	O(text,   dnssec,                  "auto",              0, 16,         "required: what DNSSEC does not let through is an error. auto: the same, but where the name servers keep DNSSEC from us, go on without it and say so. off: no DNSSEC, and so no DANE.") \
+	O(text,   dns_trust_anchor,        "/usr/share/dns/root.key", 0, 1024, "File with DNSKEY or DS records that DNSSEC trusts. When it is not there, the keys of the root that Valija knows.") \
 	O(number, message_size_bytes,      52428800,            1024, 2147483647, "The largest message that is accepted; announced as SIZE.") \
 	O(number, recipients,              1000,                100, 100000,   "RCPT commands in one transaction (RFC 5321 4.5.3.1.8 asks for at least 100).") \
 	O(number, connections,             2000,                1, 100000,     "Connections that one smtpd or imap-login process serves at a time.") \

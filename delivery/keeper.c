@@ -2,6 +2,7 @@
 #include "keeper.h"
 
 #include "common/beneath.h"
+#include "common/dns-ask.h"
 #include "common/log.h"
 #include "common/users.h"
 
@@ -107,6 +108,7 @@ keeper_peer_came(struct queue *q, struct channel *peer)
 {
 	if (channel_peer(peer) == PROGRAM_LOCAL || channel_peer(peer) == PROGRAM_SPOOL)
 		worker_came(q, peer);
+	dns_peer_came(&q->daemon, peer);
 }
 
 void

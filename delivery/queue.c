@@ -11,6 +11,8 @@
  */
 #include "keeper.h"
 
+#include "common/dns-ask.h"
+
 #include <seccomp.h>
 
 static const int syscalls[] = {
@@ -78,6 +80,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_LOCAL, &queue_hears_local },
 	{ PROGRAM_SPOOL, &queue_hears_spool },
 	{ PROGRAM_COMMAND, &queue_hears_command },
+	{ PROGRAM_DNS, &dns_hearing },
 	{ 0, NULL },
 };
 

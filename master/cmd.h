@@ -51,7 +51,7 @@ void cmd_complain(struct span lines);
 struct settings *cmd_settings(const struct invocation *v, bool files);
 
 extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_status, cmd_check,
-	cmd_env, cmd_queue, cmd_trace, cmd_user_add, cmd_user_passwd, cmd_user_del, cmd_user_list,
+	cmd_env, cmd_dns, cmd_queue, cmd_trace, cmd_user_add, cmd_user_passwd, cmd_user_del, cmd_user_list,
 	cmd_user_show, cmd_version;
 
 #endif

@@ -19,6 +19,7 @@
 
 #include "common/address.h"
 #include "common/network.h"
+#include "common/server-address.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
 #include "master/netstate.h"
@@ -221,6 +222,22 @@ check_hook(struct conf_draft *d, bool files)
 }
 
 static void
+check_dns(struct conf_draft *d)
+{
+	struct server_address a;
+
+	for (size_t i = 0; i < d->s.dns_servers.count; i++)
+		if (!server_address_read(d->s.dns_servers.at[i], 53, &a) || !a.literal)
+			conf_complain(d, LINE(d, dns_servers),
+				"\"%.*s\" in dns_servers is not an address, or an address:port",
+				SPAN_ARG(conf_printable(d, d->s.dns_servers.at[i])));
+	if (!span_equal(d->s.dnssec, SPAN("auto")) && !span_equal(d->s.dnssec, SPAN("required")) &&
+		!span_equal(d->s.dnssec, SPAN("off")))
+		conf_complain(d, LINE(d, dnssec), "dnssec must be auto, required or off, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.dnssec)));
+}
+
+static void
 check_log(struct conf_draft *d, const struct paths *p)
 {
 	if (d->s.log.len == 0) {
@@ -366,6 +383,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_lists(d);
 	check_addresses(d);
 	check_hook(d, files);
+	check_dns(d);
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);

@@ -7,6 +7,7 @@
  */
 #include "master/hears.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "master/mailbox.h"
 #include "master/offer.h"
 #include "master/process.h"
+#include "master/resolver-file.h"
 #include "master/stop.h"
 
 #define SECCOMP_FILTER 2 /* SECCOMP_MODE_FILTER of <linux/seccomp.h> */
@@ -139,6 +141,24 @@ on_worker_hangs(
 	process_kill(other);
 }
 
+/* dns wants to read a file of the resolver again; it looks itself whether it has changed. */
+static void
+on_resolver_ask(void *me, struct channel *from, uint64_t id, const struct msg_resolver_ask *m,
+	const int *fd)
+{
+	struct supervisor *s = me;
+	int file = resolver_file_open(s->now.settings, m->kind), error = errno;
+
+	(void)fd;
+	if (file >= 0)
+		send_resolver_file(from, id, &(struct msg_resolver_file){ .kind = m->kind }, &file);
+	else
+		send_resolver_no_file(from, id,
+			&(struct msg_resolver_no_file){
+				.kind = m->kind, .error = (uint32_t)error },
+			NULL);
+}
+
 static void
 on_ticket_made(
 	void *me, struct channel *from, uint64_t id, const struct msg_ticket_made *m, const int *fd)
@@ -210,6 +230,7 @@ hears_daemons(void)
 		.on_load_told = on_load_told,
 		.on_peer_lost = on_peer_lost,
 		.on_worker_hangs = on_worker_hangs,
+		.on_resolver_ask = on_resolver_ask,
 		.on_ticket_made = on_ticket_made,
 		.on_imap_open = on_imap_open,
 		.on_imap_taken = on_imap_taken,

@@ -31,6 +31,7 @@ static const struct command *const commands[] = {
 	&cmd_user_list,
 	&cmd_user_show,
 	&cmd_queue,
+	&cmd_dns,
 	&cmd_trace,
 	&cmd_version,
 };

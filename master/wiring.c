@@ -34,6 +34,8 @@ static const struct program_row programs[] = {
 		.as_root = true, .capabilities = CAP(DAC_READ_SEARCH), .wanted = wants_pam },
 	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
 		.directories = DIR(STATE) | DIR(PASSWORDS), .group = true, .passport_key = true },
+	{ PROGRAM_DNS,        VALIJA_USER_DNS,    ONE,                     STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,
@@ -64,6 +66,8 @@ static const enum program wires[][2] = {
 	{ PROGRAM_QUEUE, PROGRAM_SPOOL },
 	{ PROGRAM_QUEUE, PROGRAM_LOCAL },
 	{ PROGRAM_QUEUE, PROGRAM_AUTH_PAM }, /* names of system users */
+	{ PROGRAM_SMTPD, PROGRAM_DNS }, /* questions about names */
+	{ PROGRAM_QUEUE, PROGRAM_DNS },
 };
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
@@ -107,5 +111,5 @@ wiring_joined(enum program a, enum program b)
 bool
 wiring_command_may(enum program program)
 {
-	return program == PROGRAM_QUEUE;
+	return program == PROGRAM_QUEUE || program == PROGRAM_DNS;
 }

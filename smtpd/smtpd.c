@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "common/local-address.h"
+#include "common/dns-ask.h"
 #include "common/log.h"
 #include "smtpd/auth.h"
 #include "smtpd/session.h"
@@ -38,6 +39,7 @@ static const struct peer_kind smtpd_peers[] = {
 	{ PROGRAM_AUTH,    &hearing_auth },
 	{ PROGRAM_TLS,     &hearing_tls },
 	{ PROGRAM_TLS_KEY, &hearing_tls_key },
+	{ PROGRAM_DNS,     &dns_hearing },
 	{ 0, NULL },
 };
 
@@ -67,6 +69,9 @@ prepare(void *me)
 static void
 peer_came(void *me, struct channel *peer)
 {
+	struct server *server = me;
+
+	dns_peer_came(&server->daemon, peer);
 	if (channel_peer(peer) == PROGRAM_TLS_KEY)
 		starttls_announce_again(me, peer);
 }

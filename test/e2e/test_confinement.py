@@ -19,8 +19,10 @@ CAPABILITIES_OF_MASTER = {0: "CHOWN", 1: "DAC_OVERRIDE", 2: "DAC_READ_SEARCH", 5
 TABLE = {
     "log": ("_log", False), "smtpd": ("_smtpd", True), "imap-login": ("_imapd", True), "imap": ("vmail", False),
     "auth": ("_auth", False), "auth-hash": ("_auth", True), "tls-key": ("_tlskey", True), "tls": ("_tls", True),
-    "queue": ("_queue", False), "spool": ("_queue", False), "local": ("vmail", False),
+    "queue": ("_queue", False), "dns": ("_dns", True), "spool": ("_queue", False), "local": ("vmail", False),
 }
+# Who may make sockets of the Internet: nobody else, and these no others.
+INTERNET = {"dns", "relay", "fetch"}
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to look into processes")
 needs_ptrace = pytest.mark.skipif(not intrude.supported(), reason="needs root and x86-64 to act as the captured process")
 
@@ -234,7 +236,8 @@ def test_a_captured_daemon_can_do_little(either, program):
                for _ in range(program != "auth")],
              ("openat", intrude.AT_FDCWD, b"/etc/passwd", os.O_RDONLY),
              ("openat", intrude.AT_FDCWD, b"/tmp/intruder", os.O_RDWR | os.O_CREAT, 0o600),
-             ("socket", 2, 1, 0), ("setuid", 0), ("execve", b"/bin/true", 0, 0)]
+             ("socket", 1, 1, 0), ("socket", 16, 3, 0),
+             *[("socket", 2, 1, 0) for _ in range(program not in INTERNET)], ("setuid", 0), ("execve", b"/bin/true", 0, 0)]
     for call in tries:
         told = valija.wait_until(lambda: either.processes(program), 10, f"{program} to be there")[0]
         valija.wait_until(lambda: pathlib.Path(f"/proc/{told['pid']}/syscall").read_text().split()[0] != "running",
