@@ -11,6 +11,7 @@
 
 struct arena {
 	struct arena_block *blocks;
+	bool wide;       /* quoted strings that are taken into it may hold UTF-8 (RFC 6855, RFC 9051) */
 };
 
 /* Zeroed, aligned for anything, valid until arena_clear. Never NULL. */

@@ -61,24 +61,66 @@ cmd_id(struct command *c)
 	return command_ok(c, NULL, "ID completed.");
 }
 
+/* RFC 9051 6.3.1. What is selected is told of in the new way from now on. */
+static void
+enable_rev2(struct session *s)
+{
+	s->rev2 = s->utf8 = true;
+	if (s->view != NULL)
+		s->view->silent_recent = true;
+}
+
+static void
+enable_utf8(struct session *s)
+{
+	s->utf8 = true;
+}
+
+static const struct {
+	const char *word;
+	void (*enable)(struct session *s);
+} extensions[] = {
+	{ "CONDSTORE", condstore_enable },
+	{ "IMAP4rev2", enable_rev2 },
+	{ "UTF8=ACCEPT", enable_utf8 },
+};
+
+/* RFC 5161 3.1: what cannot be enabled is passed over, and what is enabled already, too. */
+static void
+enable(struct session *s, struct span word, struct text *enabled)
+{
+	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+		if (!span_equal_nocase(word, span_str(extensions[i].word)))
+			continue;
+		extensions[i].enable(s);
+		text_add_byte(enabled, ' ');
+		text_add_str(enabled, extensions[i].word);
+	}
+}
+
 enum progress
 cmd_enable(struct command *c)
 {
+	struct text enabled = TEXT_UP_TO(1000);
 	struct span word;
-	bool condstore = false;
 
 	do {
 		if (!command_take_space(c))
-			return COMMAND_DONE;
-		if (!imap_take_atom(&c->args, &word))
-			return command_bad(c, "the name of an extension");
-		condstore |= span_equal_nocase(word, SPAN("CONDSTORE"));
+			break;
+		if (!imap_take_atom(&c->args, &word)) {
+			(void)command_bad(c, "the name of an extension");
+			break;
+		}
+		enable(c->session, word, &enabled);
 	} while (c->args.len > 0);
-	/* RFC 5161 3.1: what cannot be enabled is passed over. */
-	text_add_str(command_out(c), condstore ? "* ENABLED CONDSTORE\r\n" : "* ENABLED\r\n");
-	if (condstore)
-		condstore_enable(c->session);
-	return command_ok(c, NULL, "ENABLE completed.");
+	if (c->answer.len == 0) {
+		text_add(command_out(c), SPAN("* ENABLED"));
+		text_add(command_out(c), text_span(&enabled));
+		text_add(command_out(c), SPAN("\r\n"));
+		(void)command_ok(c, NULL, "ENABLE completed.");
+	}
+	text_clear(&enabled);
+	return COMMAND_DONE;
 }
 
 enum progress

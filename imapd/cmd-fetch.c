@@ -1,6 +1,6 @@
 /*
  * cmd-fetch - FETCH and UID FETCH (RFC 3501 6.4.5, 7.4.2), MODSEQ and CHANGEDSINCE (RFC 7162),
- * PARTIAL (RFC 9394).
+ * PARTIAL (RFC 9394), BINARY (RFC 3516).
  *
  * A machine that stops and goes on at any message, item and byte of a body, so that no more than
  * OUT_FULL waits for a client however much it asks for.
@@ -15,6 +15,7 @@
 #include "imapd/quote.h"
 #include "imapd/result.h"
 #include "imapd/section.h"
+#include "imapd/transfer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,7 +25,7 @@
 
 enum item_kind {
 	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_MODSEQ, ITEM_ENVELOPE, ITEM_STRUCTURE,
-		ITEM_BODY_STRUCTURE, ITEM_SECTION,
+		ITEM_BODY_STRUCTURE, ITEM_SECTION, ITEM_BINARY, ITEM_BINARY_SIZE,
 };
 
 struct item {
@@ -49,9 +50,10 @@ struct fetch {
 	bool in_message, in_body, flags_told, modseq_told, new_flags;
 	struct index_record record;
 	struct span body;
+	bool binary;                 /* its bytes go out as they are, NUL too (literal8) */
 	struct text store;
 	struct change learned;
-	bool some_gone, some_unreadable;
+	bool some_gone, some_unreadable, some_undecodable;
 };
 
 /* --- arguments --- */
@@ -81,7 +83,7 @@ add_item(struct fetch *f, enum item_kind kind)
 {
 	struct item *item;
 
-	for (size_t i = 0; kind != ITEM_SECTION && i < f->count; i++) {
+	for (size_t i = 0; kind < ITEM_SECTION && i < f->count; i++) {
 		if (f->items[i].kind == kind)
 			return &f->items[i];
 	}
@@ -98,28 +100,47 @@ add_item(struct fetch *f, enum item_kind kind)
 	return item;
 }
 
-/* BODY[...] or BODY.PEEK[...]; `word` is the atom before the bracket. */
+/* RFC 3516 4.2, RFC 9051 6.4.5: BINARY is about parts, BINARY.SIZE about all of one. */
+static bool
+fits_binary(const struct section *section, enum item_kind kind)
+{
+	return kind == ITEM_SECTION || (section->kind == SECTION_WHOLE &&
+		(kind == ITEM_BINARY || !section->partial));
+}
+
+/* BODY[...], BINARY[...] and the like; `word` is the atom before the bracket. */
 static bool
 take_section(struct command *c, struct fetch *f, struct span word, const char **wrong)
 {
-	bool peek = span_equal_nocase(word, SPAN("BODY.PEEK"));
+	static const struct {
+		const char *word;
+		enum item_kind kind;
+		bool peek;
+	} bodies[] = { { "BODY", ITEM_SECTION, false }, { "BODY.PEEK", ITEM_SECTION, true },
+		{ "BINARY", ITEM_BINARY, false }, { "BINARY.PEEK", ITEM_BINARY, true },
+		{ "BINARY.SIZE", ITEM_BINARY_SIZE, true } };
+	size_t i = 0, most = sizeof(bodies) / sizeof(bodies[0]);
 	struct section section;
 	struct item *item;
 
-	if (!peek && !span_equal_nocase(word, SPAN("BODY"))) {
-		*wrong = "BODY or BODY.PEEK before a bracket";
+	while (i < most && !span_equal_nocase(word, span_str(bodies[i].word)))
+		i++;
+	*wrong = "BODY, BODY.PEEK, BINARY, BINARY.PEEK or BINARY.SIZE before a bracket";
+	if (i == most || !section_take(&c->args, &section, wrong))
+		return false;
+	if (!fits_binary(&section, bodies[i].kind)) {
+		section_clear(&section);
+		*wrong = "the number of a part for BINARY, and no <> behind BINARY.SIZE[]";
 		return false;
 	}
-	if (!section_take(&c->args, &section, wrong))
-		return false;
-	item = add_item(f, ITEM_SECTION);
+	item = add_item(f, bodies[i].kind);
 	if (item == NULL) {
 		section_clear(&section);
 		*wrong = "fewer items";
 		return false;
 	}
 	item->section = section;
-	f->sets_seen |= !peek;
+	f->sets_seen |= !bodies[i].peek;
 	return true;
 }
 
@@ -281,7 +302,7 @@ fetch_release(struct command *c)
 	struct fetch *f = c->state;
 
 	for (size_t i = 0; i < f->count; i++) {
-		if (f->items[i].kind == ITEM_SECTION)
+		if (f->items[i].kind >= ITEM_SECTION)
 			section_clear(&f->items[i].section);
 	}
 	text_clear(&f->store);
@@ -390,6 +411,65 @@ begin_section(struct command *c, struct fetch *f, const struct item *item)
 	text_add_number(out, f->body.len);
 	text_add(out, SPAN("}\r\n"));
 	f->in_body = f->body.len > 0;
+	f->binary = false;
+}
+
+/* What a part is when its transfer encoding is undone. False: that cannot be done. */
+static bool
+decode_part(struct mail *mail, const struct section *section, struct text *store, struct span *body,
+	bool *there)
+{
+	const struct mime *mime = mail_mime(mail);
+	const struct part *part = section->number_count == 0 ? NULL :
+		mime_part(mime, section->numbers, section->number_count);
+	struct transfer_stream stream;
+	enum transfer kind;
+
+	*there = section->number_count == 0 || part != NULL;
+	*body = section->number_count == 0 ? mail->bytes : SPAN_NONE;
+	if (part == NULL)
+		return true;
+	*body = mime_body(mime, part);
+	kind = transfer_of(part->encoding);
+	if (kind == TRANSFER_UNKNOWN)
+		return false;
+	if (kind == TRANSFER_IDENTITY || part->kind != PART_LEAF)
+		return true;
+	text_clear(store);
+	*store = TEXT_UP_TO(body->len + 2 * MOST_HELD_BLANKS);
+	transfer_begin(&stream, kind);
+	transfer_feed(&stream, *body, store);
+	transfer_end(&stream, store);
+	*body = text_span(store);
+	return !stream.broken && !store->failed;
+}
+
+/* RFC 3516 4.3: NIL for a part that is not there; one that cannot be decoded is NIL too, and the
+ * command ends with NO [UNKNOWN-CTE]. What holds NUL is a literal8. */
+static void
+begin_binary(struct command *c, struct fetch *f, const struct item *item)
+{
+	struct text *out = command_out(c);
+	bool there, good = decode_part(&c->session->mail.mail, &item->section, &f->store, &f->body,
+		&there);
+
+	text_add_str(out, item->kind == ITEM_BINARY ? "BINARY" : "BINARY.SIZE");
+	section_write(&item->section, out);
+	text_add_byte(out, ' ');
+	f->some_undecodable |= !good;
+	if (item->kind == ITEM_BINARY_SIZE) {
+		text_add_number(out, good && there ? f->body.len : 0);
+		return;
+	}
+	if (!good || !there) {
+		text_add(out, SPAN("NIL"));
+		return;
+	}
+	if (item->section.partial)
+		f->body = span_part(f->body, item->section.from, item->section.most);
+	f->binary = span_has(f->body, '\0');
+	text_printf(out, "%s{%zu}\r\n", f->binary ? "~" : "", f->body.len);
+	f->in_body = f->body.len > 0;
 }
 
 /* Some more of a section's bytes. NUL cannot stand even in a literal: it goes out as 0x80. */
@@ -401,7 +481,7 @@ send_body(struct command *c, struct fetch *f)
 	size_t at = out->len;
 
 	text_add(out, piece);
-	if (!out->failed)
+	if (!out->failed && !f->binary)
 		quote_mend_nul(out->at + at, piece.len);
 	f->body = span_part(f->body, piece.len, SIZE_MAX);
 	f->in_body = f->body.len > 0;
@@ -443,6 +523,10 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 		text_add_str(out, item->kind == ITEM_STRUCTURE ? "BODY " : "BODYSTRUCTURE ");
 		bodystructure_write(mail_mime(mail), item->kind == ITEM_BODY_STRUCTURE, out);
 		break;
+	case ITEM_BINARY:
+	case ITEM_BINARY_SIZE:
+		begin_binary(c, f, item);
+		break;
 	case ITEM_SECTION:
 	default:
 		begin_section(c, f, item);
@@ -476,6 +560,9 @@ fetch_finish(struct command *c, struct fetch *f)
 	if (f->some_unreadable)
 		return command_no(c, "SERVERBUG",
 			"Some of the messages could not be read; the log says why.");
+	if (f->some_undecodable)
+		return command_no(c, "UNKNOWN-CTE",
+			"A part's transfer encoding is unknown, or what it encodes is broken.");
 	if (f->some_gone)
 		return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more.");
 	return command_ok(c, NULL, "FETCH completed.");

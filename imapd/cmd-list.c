@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "imapd/folder.h"
+#include "imapd/mutf7.h"
 #include "imapd/quote.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct listing {
 	struct status status;                  /* of the entry that was told last */
 	bool lsub;
 	struct folder_list folders;
+	struct text utf8;                      /* the name that is looked at, for a session that wants UTF-8 */
 	bool read;
 	size_t at;
 };
@@ -35,6 +37,7 @@ list_release(struct command *c)
 	struct listing *l = c->state;
 
 	status_end(&l->status);
+	text_clear(&l->utf8);
 	if (l->read)
 		folder_list_clear(&l->folders);
 }
@@ -170,9 +173,13 @@ list_arguments(struct command *c, struct listing *l)
 
 /* --- answers --- */
 
+/* Patterns are in the session's spelling, and so are the names that they are held against. */
 static bool
-matches(const struct listing *l, struct span name)
+matches(const struct session *s, struct listing *l, struct span name)
 {
+	text_reset(&l->utf8);
+	if (s->utf8 && mutf7_to_utf8(name, &l->utf8))
+		name = text_span(&l->utf8);
 	for (size_t i = 0; i < l->pattern_count; i++) {
 		if (list_match(l->patterns[i], name))
 			return true;
@@ -190,9 +197,10 @@ add_attribute(struct text *out, bool *first, const char *attribute)
 }
 
 static void
-write_entry(struct text *out, const struct listing *l, const struct folder_entry *e, bool noselect,
+write_entry(struct session *s, const struct listing *l, const struct folder_entry *e, bool noselect,
 	bool childinfo)
 {
+	struct text *out = &s->out;
 	const char *use = folder_special_use(e->name);
 	bool first = true;
 
@@ -207,7 +215,7 @@ write_entry(struct text *out, const struct listing *l, const struct folder_entry
 	if (!l->lsub && e->exists && use != NULL)
 		add_attribute(out, &first, use);
 	text_add(out, SPAN(") \"/\" "));
-	quote_astring(out, e->name);
+	session_name_write(s, e->name, out);
 	if (childinfo)
 		text_add(out, SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
 	text_add(out, SPAN("\r\n"));
@@ -215,18 +223,18 @@ write_entry(struct text *out, const struct listing *l, const struct folder_entry
 
 /* True when the entry was told for its own sake, and can be selected: then STATUS may follow. */
 static bool
-list_entry(struct text *out, const struct listing *l, const struct folder_entry *e)
+list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 {
 	bool wanted = true, below;
 
-	if (!matches(l, e->name))
+	if (!matches(s, l, e->name))
 		return false;
 	if (l->lsub) {
 		/* RFC 3501 6.3.9: with "%", the parent of what is subscribed is told, \Noselect. */
 		below = e->subscribed_below && !e->subscribed && l->pattern_count > 0 &&
 			span_has(l->patterns[0], '%');
 		if (e->subscribed || below)
-			write_entry(out, l, e, below, false);
+			write_entry(s, l, e, below, false);
 		return false;
 	}
 	if (l->select_subscribed)
@@ -238,7 +246,7 @@ list_entry(struct text *out, const struct listing *l, const struct folder_entry 
 		return false;
 	if (!e->exists && !e->children && !e->subscribed && !below)
 		return false;
-	write_entry(out, l, e, !e->exists, below);
+	write_entry(s, l, e, !e->exists, below);
 	/* RFC 5819 section 2: not for what is told only because of what is below it. */
 	return wanted && e->exists;
 }
@@ -274,7 +282,7 @@ list_step(struct command *c)
 		if (l->at == l->folders.count)
 			break;
 		e = &l->folders.entries[l->at++];
-		if (list_entry(command_out(c), l, e) && l->return_status)
+		if (list_entry(c->session, l, e) && l->return_status)
 			begin_status(c, l, e->name);
 	}
 	return command_ok(c, NULL, l->lsub ? "LSUB completed." : "LIST completed.");
@@ -296,6 +304,7 @@ list(struct command *c, bool lsub)
 	c->state = l;
 	c->release = list_release;
 	l->lsub = lsub;
+	l->utf8 = TEXT_UP_TO(4 * MOST_FOLDER_NAME);
 	if (!list_arguments(c, l))
 		return COMMAND_DONE;
 	if (asks_for_separator(l)) {

@@ -22,7 +22,7 @@ cmd_create(struct command *c)
 	/* A separator at the end only says that names below it will follow (RFC 3501 6.3.3). */
 	if (name.len > 1 && name.at[name.len - 1] == FOLDER_SEPARATOR)
 		name.len--;
-	if (!folder_of_name(name, folder, &why))
+	if (!session_folder_of(c->session, name, folder, &why))
 		return command_no(c, "CANNOT", why);
 	if (folder[0] == '\0')
 		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");

@@ -41,12 +41,26 @@ tell_selected(struct view *v, struct text *out)
 
 	view_all_flags_write(v, out);
 	add_number_line(out, "* ", v->count, " EXISTS\r\n");
-	add_number_line(out, "* ", v->recent, " RECENT\r\n");
-	if (unseen > 0)
+	if (!v->silent_recent)
+		add_number_line(out, "* ", v->recent, " RECENT\r\n");
+	if (unseen > 0 && !v->silent_recent)
 		add_number_line(out, "* OK [UNSEEN ", unseen, "] First unseen.\r\n");
 	add_number_line(out, "* OK [UIDVALIDITY ", ix->uidvalidity, "] UIDs valid.\r\n");
 	add_number_line(out, "* OK [UIDNEXT ", ix->uidnext, "] Predicted next UID.\r\n");
 	condstore_tell_highest(v, out);
+}
+
+/* RFC 9051 6.3.2: SELECT tells the name as LIST does. */
+static void
+tell_listed(const struct session *s, const char *folder, struct text *out)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+
+	folder_name_write(folder, &name);
+	text_add(out, SPAN("* LIST () \"/\" "));
+	session_name_write(s, text_span(&name), out);
+	text_add(out, SPAN("\r\n"));
+	text_clear(&name);
 }
 
 static enum progress
@@ -61,6 +75,8 @@ open_selected(struct command *c, bool read_only)
 		!command_no_more(c))
 		return COMMAND_DONE;
 	/* What was selected is over, whether this works or not (RFC 3501 6.3.1). */
+	if (s->view != NULL && s->rev2)          /* RFC 9051 6.3.2 */
+		text_add(command_out(c), SPAN("* OK [CLOSED] The mailbox before is closed.\r\n"));
 	unselect(s);
 	s->condstore = condstore;
 	m = mailbox_open(&s->account->store, folder);
@@ -68,7 +84,10 @@ open_selected(struct command *c, bool read_only)
 		return command_failed(c, "select");
 	s->view = view_open(m, read_only);
 	s->view->modseqs = condstore;
+	s->view->silent_recent = s->rev2;
 	tell_selected(s->view, command_out(c));
+	if (s->rev2)
+		tell_listed(s, folder, command_out(c));
 	c->told_nothing = true;
 	return read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") : command_ok(c,
 		"READ-WRITE", "SELECT completed.");

@@ -1,13 +1,14 @@
-/* cmd-status - STATUS (RFC 3501 6.3.10), with HIGHESTMODSEQ (RFC 7162), SIZE (RFC 8438) and
- * APPENDLIMIT (RFC 7889); see status.h. */
+/* cmd-status - STATUS (RFC 3501 6.3.10), with HIGHESTMODSEQ (RFC 7162), SIZE (RFC 8438),
+ * APPENDLIMIT (RFC 7889) and DELETED (RFC 9051 6.3.11); see status.h. */
 #include "imapd/status.h"
 
 #include "imapd/condstore.h"
+#include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/quote.h"
 
 static const char *const names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
-	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT" };
+	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT", "DELETED" };
 
 bool
 status_take_items(struct span *in, struct status_items *items)
@@ -99,6 +100,10 @@ item_number(const struct status *st, const struct session *s, enum status_item i
 		return st->size;
 	case STATUS_APPENDLIMIT:
 		return s->account->daemon.settings->message_size_bytes;
+	case STATUS_DELETED:
+		for (size_t i = 0; i < ix->count; i++)
+			n += (ix->records[i].flags & FLAG_DELETED) != 0;
+		return n;
 	case STATUS_UNSEEN:
 	case STATUS_ITEMS:
 	default:
@@ -116,7 +121,7 @@ write_status(const struct status *st, struct session *s)
 
 	folder_name_write(st->mailbox->folder, &name);
 	text_add(out, SPAN("* STATUS "));
-	quote_astring(out, text_span(&name));
+	session_name_write(s, text_span(&name), out);
 	text_add(out, SPAN(" ("));
 	for (size_t i = 0; i < STATUS_ITEMS; i++) {
 		if (!st->items->wanted[i])

@@ -147,7 +147,7 @@ command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1])
 		(void)command_bad(c, "the name of a mailbox");
 		return false;
 	}
-	if (folder_of_name(name, folder, &why))
+	if (session_folder_of(c->session, name, folder, &why))
 		return true;
 	(void)command_no(c, "CANNOT", why);
 	return false;
@@ -212,6 +212,7 @@ command_new(struct session *s, struct span line)
 	c->session = s;
 	c->text = TEXT_UP_TO(SIZE_MAX / 2);
 	c->answer = TEXT_UP_TO(MOST_OUT);
+	c->arena.wide = s->utf8;
 	text_add(&c->text, line);
 	c->args = text_span(&c->text);
 	s->commands++;

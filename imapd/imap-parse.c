@@ -60,16 +60,16 @@ imap_take_atom(struct span *in, struct span *atom)
 	return take_while(in, imap_is_atom_char, atom);
 }
 
-/* Where the closing quote stands, or 0. Sets *escapes when a backslash must go. */
+/* Where the closing quote stands, or 0. `wide`: UTF-8 may stand before it. Sets *escapes when a backslash must go. */
 static size_t
-quoted_end(struct span in, bool *escapes)
+quoted_end(struct span in, bool wide, bool *escapes)
 {
 	for (size_t i = 1; i < in.len; i++) {
 		unsigned char c = in.at[i];
 
 		if (c == '"')
-			return i;
-		if (c == '\0' || c >= 0x80 || c == '\r' || c == '\n')
+			return !wide || span_is_utf8(span_part(in, 1, i - 1)) ? i : 0;
+		if (c == '\0' || (c >= 0x80 && !wide) || c == '\r' || c == '\n')
 			return 0;     /* TEXT-CHAR is 7-bit, and NUL is refused, never cut at */
 		if (c != '\\')
 			continue;
@@ -91,7 +91,7 @@ imap_take_quoted(struct span *in, struct arena *arena, struct span *s)
 
 	if (in->len < 2 || in->at[0] != '"')
 		return false;
-	end = quoted_end(*in, &escapes);
+	end = quoted_end(*in, arena->wide, &escapes);
 	if (end == 0)
 		return false;
 	inside = span_part(*in, 1, end - 1);

@@ -3,7 +3,8 @@
  *
  * Each function that succeeds moves *in behind what it took; one that fails leaves everything as
  * it was. What they hand out points into the command, or into `arena` where a quoted string had
- * backslashes. NUL is refused everywhere, 8-bit bytes everywhere but in literals.
+ * backslashes. NUL is refused everywhere, 8-bit bytes everywhere but in literals, and, as UTF-8, in quoted
+ * strings that a `wide` arena takes.
  */
 #ifndef VALIJA_IMAPD_IMAP_PARSE_H
 #define VALIJA_IMAPD_IMAP_PARSE_H

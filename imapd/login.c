@@ -194,7 +194,7 @@ login_bye(struct login *l, const char *text)
 void
 login_write_capabilities(const struct login *l, struct text *out)
 {
-	text_add(out, SPAN("IMAP4rev1 LITERAL+ SASL-IR ID"));
+	text_add(out, SPAN("IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID"));
 	/* A password never goes in clear (RFC 3501 6.2.1, 11.1; RFC 8314). */
 	if (l->tls)
 		text_add(out, SPAN(" AUTH=PLAIN AUTH=LOGIN"));

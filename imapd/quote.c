@@ -46,15 +46,11 @@ can_be_quoted(struct span string)
 	return true;
 }
 
-void
-quote_string(struct text *out, struct span string)
+static void
+quote(struct text *out, struct span string)
 {
 	size_t i, start = 0;
 
-	if (!can_be_quoted(string)) {
-		quote_literal(out, string);
-		return;
-	}
 	text_add_byte(out, '"');
 	for (i = 0; i < string.len; i++) {
 		if (string.at[i] != '"' && string.at[i] != '\\')
@@ -65,6 +61,15 @@ quote_string(struct text *out, struct span string)
 	}
 	text_add(out, span_part(string, start, string.len));
 	text_add_byte(out, '"');
+}
+
+void
+quote_string(struct text *out, struct span string)
+{
+	if (can_be_quoted(string))
+		quote(out, string);
+	else
+		quote_literal(out, string);
 }
 
 void
@@ -96,6 +101,19 @@ quote_astring(struct text *out, struct span string)
 		text_add(out, string);
 	else
 		quote_string(out, string);
+}
+
+void
+quote_utf8(struct text *out, struct span string)
+{
+	bool plain = string.len <= MOST_QUOTED && span_is_utf8(string);
+
+	for (size_t i = 0; plain && i < string.len; i++)
+		plain = string.at[i] >= ' ' && string.at[i] != 0x7f;
+	if (can_be_atom(string) || !plain)
+		quote_astring(out, string);
+	else
+		quote(out, string);
 }
 
 void

@@ -18,6 +18,9 @@ void quote_nstring(struct text *out, struct span string);
 /* An atom when it can be one (and is not NIL), else as quote_string. For mailbox and header
  * names. */
 void quote_astring(struct text *out, struct span string);
+/* Quoted when `string` is UTF-8 without control characters (RFC 6855, RFC 9051), else as
+ * quote_string. Only for clients that have enabled it. */
+void quote_utf8(struct text *out, struct span string);
 /* "{n}" CRLF bytes. */
 void quote_literal(struct text *out, struct span bytes);
 /* A header field's raw value: NIL when .at is NULL, else unfolded, cut at MOST_FIELD_VALUE, and as

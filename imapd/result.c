@@ -60,8 +60,11 @@ take_option(struct command *c, struct result *r)
 bool
 result_take_return(struct command *c, struct result *r)
 {
-	if (!span_take_word(&c->args, SPAN("RETURN (")))
+	if (!span_take_word(&c->args, SPAN("RETURN ("))) {
+		r->extended = c->session->rev2;       /* RFC 9051 6.4.4: there is no other answer */
+		r->returns = r->extended ? RETURN_ALL : 0;
 		return true;
+	}
 	r->extended = true;
 	for (bool first = true; !span_take(&c->args, ')'); first = false) {
 		if ((!first && !imap_take_space(&c->args)) || !take_option(c, r))

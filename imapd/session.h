@@ -41,6 +41,9 @@ struct session {
 	uint64_t bytes_in, bytes_out, commands;
 	unsigned int errors;
 	bool condstore;              /* wants MODSEQ in FETCH (condstore.h) */
+	bool rev2;                   /* ENABLE IMAP4rev2 was said (RFC 9051) */
+	bool utf8;                   /* names of mailboxes and quoted strings are UTF-8: IMAP4rev2, or
+	                                UTF8=ACCEPT (RFC 6855) */
 	bool wants_room;             /* the command goes on when `out` has drained */
 	bool closing;                /* no more commands; closed when all is sent */
 	bool dead;                   /* freed at the end of the round */
@@ -67,6 +70,13 @@ void session_take_turn(struct session *s);
 void session_flush(struct session *s);
 void session_free(struct session **s);
 
+/* Appends the name of a mailbox, `wire` in modified UTF-7, as this session spells it, quoted where it
+ * must be. In session-name.c. */
+void session_name_write(const struct session *s, struct span wire, struct text *out);
+/* folder_of_name() for a name as this session spells it; `folder` has room for MOST_FOLDER_NAME +
+ * 1. */
+bool session_folder_of(const struct session *s, struct span name, char *folder, const char **why);
+
 /* Frees a session's command, whatever it was about to do; accepts NULL inside. In command.c. */
 void command_free(struct command **c);
 
@@ -78,9 +88,9 @@ void session_push_news(struct session *s);
 bool session_full(const struct session *s);
 bool session_slice_over(const struct session *s);
 
-#define CAPABILITIES "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
+#define CAPABILITIES "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
 	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE ESEARCH SEARCHRES " \
 	"CONDSTORE STATUS=SIZE LIST-STATUS WITHIN PARTIAL SORT SORT=DISPLAY ESORT " \
-	"THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1"
+	"BINARY UTF8=ACCEPT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1"
 
 #endif

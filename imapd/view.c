@@ -115,7 +115,7 @@ void
 view_flags_write(const struct view *v, size_t number, const struct index_record *r,
 	struct text *out)
 {
-	bool recent = view_is_recent(v, number);
+	bool recent = view_is_recent(v, number) && !v->silent_recent;
 
 	text_add(out, SPAN("FLAGS ("));
 	flags_write(r->flags, out);
@@ -205,7 +205,7 @@ tell_counts(struct view *v, struct text *out)
 	text_add(out, SPAN("* "));
 	text_add_number(out, v->count);
 	text_add(out, SPAN(" EXISTS\r\n"));
-	if (v->recent != recent) {
+	if (v->recent != recent && !v->silent_recent) {
 		text_add(out, SPAN("* "));
 		text_add_number(out, v->recent);
 		text_add(out, SPAN(" RECENT\r\n"));
