@@ -29,6 +29,7 @@ struct early {
 	unsigned int index;
 	enum service service;
 	char address[MOST_IP + 1];
+	bool proxy;
 	int fd;
 };
 
@@ -164,11 +165,12 @@ on_listener(void *me, struct channel *from, uint64_t id, const struct msg_listen
 		return;
 	}
 	if (life.serving) {
-		life.d->kind->listener(me, m->service, m->address, fd[0]);
+		life.d->kind->listener(me, m->service, m->address, m->proxy, fd[0]);
 		return;
 	}
 	e = must_alloc(sizeof(*e));
 	e->service = m->service;
+	e->proxy = m->proxy;
 	e->fd = fd[0];
 	span_copy(m->address, e->address, sizeof(e->address));
 	STAILQ_INSERT_TAIL(&life.early, e, next);
@@ -476,7 +478,8 @@ hand_on_early(void)
 		if (e->is_peer)
 			peer_install(e->program, e->index, e->fd);
 		else
-			life.d->kind->listener(life.d->me, e->service, span_str(e->address), e->fd);
+			life.d->kind->listener(life.d->me, e->service, span_str(e->address),
+				e->proxy, e->fd);
 		free(e);
 	}
 }

@@ -35,8 +35,9 @@ struct daemon_kind {
 	bool (*prepare)(void *me);
 	/* A new channel to a peer is there (also after the peer's restart). */
 	void (*peer_came)(void *me, struct channel *peer);
-	/* A listener to serve, taken by the callee; and one to close. Only smtpd and imap-login. */
-	void (*listener)(void *me, enum service service, struct span address, int fd);
+	/* A listener to serve, taken by the callee (proxy: each connection begins with the header of
+	 * the PROXY protocol); and one to close. Only smtpd and imap-login. */
+	void (*listener)(void *me, enum service service, struct span address, bool proxy, int fd);
 	void (*listener_gone)(void *me, enum service service, struct span address);
 	/* Are new settings acceptable? A reason in static memory refuses them. Also asked once before
 	 * prepare(), when a refusal ends the process. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "network.h"
 #include "text.h"
 
 struct listener {
@@ -21,6 +22,7 @@ struct listener {
 	struct door *door;
 	enum service service;
 	char *address;
+	bool proxy;
 	int fd;
 	struct event *acceptable;
 };
@@ -75,38 +77,217 @@ turn_away(enum service service, int fd, const char *ip, const char *line, const 
 	close(fd);
 }
 
+/* Behind the 64 bits of an IPv6 address, where those have zeros and IPv4 has ff ff. */
+static void
+key_of_uid(uint32_t uid, struct guest_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	key->at[8] = 'u';
+	memcpy(key->at + 12, &uid, sizeof(uid));
+}
+
 static bool
 is_full(const struct door *door)
 {
 	return door->connections >= door->daemon->settings->connections;
 }
 
-static void
-welcome(struct listener *l, int fd, const struct sockaddr *from)
+/* In, or turned away. `fd` is taken. */
+static bool
+let_in(struct door *door, const struct arrival *a, const struct guest_key *key, int fd)
 {
-	struct door *door = l->door;
-	char ip[MOST_IP];
-	struct guest_key key;
-	struct guest *guest;
+	struct guest *guest =
+		guest_enter(&door->guests, key, door->daemon->settings->connections_per_address);
 	int on = 1;
 
-	guest_name(from, ip, &key);
-	if (is_full(door)) {
-		turn_away(l->service, fd, ip, door->kind->full, "too many connections");
-		return;
-	}
-	guest = guest_enter(
-		&door->guests, &key, door->daemon->settings->connections_per_address);
 	if (!guest) {
-		turn_away(l->service, fd, ip, door->kind->crowded,
+		turn_away(a->service, fd, a->ip, door->kind->crowded,
 			"too many connections from this address");
-		return;
+		return false;
 	}
 	/* Answers are written whole: waiting for more of them only costs time. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	door->connections++;
-	door->kind->welcome(door->daemon->me, l->service, fd, ip, guest);
+	door->kind->welcome(door->daemon->me, a, fd, guest);
+	return true;
+}
+
+/* --- PROXY protocol --- */
+
+/* A connection whose header is not yet whole. It counts as a connection, but for nobody's address:
+ * that is not known. */
+struct newcomer {
+	LIST_ENTRY(newcomer) in_all;
+	struct door *door;
+	struct arrival arrival;
+	struct guest_key key;
+	struct event *readable, *deadline;
+	int fd;
+	size_t len;
+	unsigned char header[PROXY_HEADER_MOST];
+};
+
+/* Leaves its socket to the caller. */
+static int
+newcomer_free(struct newcomer *n)
+{
+	int fd = n->fd;
+
+	LIST_REMOVE(n, in_all);
+	event_free(n->readable);
+	event_free(n->deadline);
+	free(n);
+	return fd;
+}
+
+static void
+newcomer_refuse(struct newcomer *n, const char *why)
+{
+	struct door *door = n->door;
+	struct guest *none = NULL;
+
+	log_notice(0, "proxy-refused", KEY_STR("ip", n->arrival.ip),
+		KEY_STR("service", service_name(n->arrival.service)), KEY_STR("reason", why));
+	close(newcomer_free(n));
+	door_left(door, &none);
+}
+
+/* The header is whole: from here on the connection is the client's. */
+static void
+newcomer_enter(struct newcomer *n, const struct proxy_facts *facts)
+{
+	struct arrival a = n->arrival;
+	struct guest_key key = n->key;
+	struct door *door = n->door;
+
+	span_copy(span_str(n->arrival.ip), a.via, sizeof(a.via));
+	span_copy(span_str(facts->tls), a.tls, sizeof(a.tls));
+	if (!facts->own)
+		guest_name((const struct sockaddr *)&facts->from, a.ip, &key);
+	door->connections--; /* let_in counts it */
+	let_in(door, &a, &key, newcomer_free(n));
+}
+
+/* How many octets of the header can be taken now: never one that lies behind it. 0: none. */
+static ssize_t
+newcomer_read(struct newcomer *n, size_t wants, bool peek)
+{
+	unsigned char *to = n->header + n->len;
+	ssize_t got = recv(n->fd, to, wants, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
+	const unsigned char *lf;
+
+	if (got <= 0 || !peek)
+		return got;
+	lf = memchr(to, '\n', (size_t)got);
+	return recv(n->fd, to, lf ? (size_t)(lf - to) + 1 : (size_t)got, MSG_DONTWAIT);
+}
+
+static void
+on_newcomer(evutil_socket_t fd, short what, void *arg)
+{
+	struct newcomer *n = arg;
+	struct proxy_facts facts;
+	const char *why;
+	size_t wants;
+	bool peek;
+
+	(void)fd;
+	(void)what;
+	while ((wants = proxy_header_wants(span_of(n->header, n->len), &peek)) > 0) {
+		ssize_t got = newcomer_read(n, wants, peek);
+
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (got <= 0) {
+			newcomer_refuse(n, got == 0 ? "closed before its PROXY header"
+						    : strerror(errno));
+			return;
+		}
+		n->len += (size_t)got;
+	}
+	if (proxy_header_parse(span_of(n->header, n->len), &facts, &why))
+		newcomer_enter(n, &facts);
+	else
+		newcomer_refuse(n, why);
+}
+
+static void
+on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	newcomer_refuse(arg, "no PROXY header in time");
+}
+
+/* Waits for the header. The time is one for all of it: no octet prolongs it. */
+static void
+newcomer_new(struct door *door, const struct arrival *a, const struct guest_key *key, int fd)
+{
+	static const struct timeval wait = { .tv_sec = PROXY_WAIT_SECONDS };
+	struct newcomer *n;
+
+	if (!networks_have(&door->daemon->settings->proxy_from, a->ip)) {
+		turn_away(a->service, fd, a->ip, "", "not a proxy of proxy_from");
+		return;
+	}
+	n = must_alloc(sizeof(*n));
+	n->door = door;
+	n->arrival = *a;
+	n->key = *key;
+	n->fd = fd;
+	n->readable =
+		event_new(door->daemon->base, fd, EV_READ | EV_PERSIST, on_newcomer, n);
+	n->deadline = evtimer_new(door->daemon->base, on_deadline, n);
+	LIST_INSERT_HEAD(&door->newcomers, n, in_all);
+	door->connections++;
+	event_add(n->readable, NULL);
+	event_add(n->deadline, &wait);
+}
+
+/* --- accepting --- */
+
+/* Whose UNIX socket is it? Its owner counts as one client. */
+static void
+name_local(int fd, struct arrival *a, struct guest_key *key)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+		a->uid = who.uid;
+	key_of_uid(a->uid, key);
+}
+
+static void
+welcome(struct listener *l, int fd, const struct sockaddr *from)
+{
+	struct door *door = l->door;
+	struct arrival a = { .service = l->service, .uid = NO_UID };
+	struct guest_key key;
+
+	guest_name(from, a.ip, &key);
+	if (from->sa_family == AF_UNIX)
+		name_local(fd, &a, &key);
+	if (is_full(door))
+		turn_away(l->service, fd, a.ip, door->kind->full, "too many connections");
+	else if (l->proxy)
+		newcomer_new(door, &a, &key, fd);
+	else
+		let_in(door, &a, &key, fd);
+}
+
+bool
+door_let_in(struct door *door, const struct arrival *a, int fd)
+{
+	struct guest_key key;
+
+	evutil_make_socket_nonblocking(fd);
+	key_of_uid(a->uid, &key);
+	if (!is_full(door))
+		return let_in(door, a, &key, fd);
+	turn_away(a->service, fd, a->ip, door->kind->full, "too many connections");
+	return false;
 }
 
 static void
@@ -152,10 +333,11 @@ door_open(struct door *door, struct daemon *daemon, const struct door_kind *kind
 	door->kind = kind;
 	door->daemon = daemon;
 	LIST_INIT(&door->listeners);
+	LIST_INIT(&door->newcomers);
 }
 
 void
-door_listen(struct door *door, enum service service, struct span address, int fd)
+door_listen(struct door *door, enum service service, struct span address, bool proxy, int fd)
 {
 	struct listener *l;
 
@@ -170,6 +352,7 @@ door_listen(struct door *door, enum service service, struct span address, int fd
 	l = must_alloc(sizeof(*l));
 	l->door = door;
 	l->service = service;
+	l->proxy = proxy;
 	l->address = must_copy(address);
 	l->fd = fd;
 	l->acceptable = event_new(door->daemon->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
@@ -205,6 +388,11 @@ door_close(struct door *door)
 {
 	while (!LIST_EMPTY(&door->listeners))
 		listener_free(LIST_FIRST(&door->listeners));
+	/* Who has not even said where he comes from. */
+	while (!LIST_EMPTY(&door->newcomers)) {
+		close(newcomer_free(LIST_FIRST(&door->newcomers)));
+		door->connections--;
+	}
 }
 
 void

@@ -5,6 +5,12 @@
  * may, or has no descriptor left, leaves what comes to the others for ACCEPT_PAUSE_MILLISECONDS;
  * who still waits then is turned away with a last word of the protocol and one line in the log, and
  * so is who has too many connections from one address (guest.h).
+ *
+ * Where a listener asks for it, each connection begins with the header of the PROXY protocol
+ * (proxy-header.h), before anything else, TLS too. Only the proxies of the option proxy_from are
+ * heard; everybody else's connection, a malformed header, and one that is not whole after
+ * PROXY_WAIT_SECONDS are closed with one line in the log. Limits count the address that the header
+ * tells.
  */
 #ifndef VALIJA_DOOR_H
 #define VALIJA_DOOR_H
@@ -13,22 +19,34 @@
 
 #include "daemon.h"
 #include "guest.h"
+#include "proxy-header.h"
 
 #define ACCEPT_BURST 16                 /* connections taken at once; the others want some too */
 #define ACCEPT_PAUSE_MILLISECONDS 500
+#define PROXY_WAIT_SECONDS 5            /* for the header of the PROXY protocol */
+#define NO_UID UINT32_MAX
 
 struct event;
 struct listener;
+struct newcomer;
+
+/* Who comes in, and how. */
+struct arrival {
+	enum service service;
+	char ip[MOST_IP];               /* the client's; "local" through a UNIX socket */
+	uint32_t uid;                   /* through a UNIX socket: its owner's user id; else NO_UID */
+	char via[MOST_IP];              /* the proxy that told the address, or "" */
+	char tls[PROXY_TLS_MOST + 1];   /* what the proxy says of TLS, for the log alone, or "" */
+};
 
 struct door_kind {
 	uint32_t services;               /* which it serves: 1u << SERVICE_x */
 	/* The last word, with its line end, when the process is full; and when the address has too many
 	 * connections. Not said where TLS comes first. */
 	const char *full, *crowded;
-	/* Somebody is let in: `me` is daemon->me; `fd` (non-blocking) is taken; `ip` is valid until the
+	/* Somebody is let in: `me` is daemon->me; `fd` (non-blocking) is taken; `a` is valid until the
 	 * return; `guest` goes back by door_left() when the connection ends. */
-	void (*welcome)(
-		void *me, enum service service, int fd, const char *ip, struct guest *guest);
+	void (*welcome)(void *me, const struct arrival *a, int fd, struct guest *guest);
 };
 
 /* Inside the program's own state, zero at first; door_open() before daemon_run(). Read
@@ -37,6 +55,7 @@ struct door {
 	const struct door_kind *kind;
 	struct daemon *daemon;           /* its loop and its settings */
 	LIST_HEAD(, listener) listeners;
+	LIST_HEAD(, newcomer) newcomers; /* their PROXY header is awaited */
 	struct event *accept_again;      /* after a pause: too many connections or descriptors */
 	bool paused, refuses;
 	void *guests;                  /* the tree of guest.h */
@@ -45,8 +64,13 @@ struct door {
 
 /* `kind` and `daemon` are borrowed for as long as the process lives. */
 void door_open(struct door *door, struct daemon *daemon, const struct door_kind *kind);
-/* Serves `fd`, which is taken; one that is not of kind->services is logged and `fd` closed. */
-void door_listen(struct door *door, enum service service, struct span address, int fd);
+/* Serves `fd`, which is taken; one that is not of kind->services is logged and `fd` closed. proxy:
+ * connections begin with the header of the PROXY protocol. */
+void door_listen(
+	struct door *door, enum service service, struct span address, bool proxy, int fd);
+/* Lets a connection in that came another way than through a listener (sendmail's drop): `fd` is
+ * taken, a->ip and a->uid are filled in. False, and `fd` closed (logged), when there is no room. */
+bool door_let_in(struct door *door, const struct arrival *a, int fd);
 /* Closes that listener, if there is one; all of them. Who is inside stays. */
 void door_unlisten(struct door *door, enum service service, struct span address);
 void door_close(struct door *door);

@@ -69,7 +69,7 @@
 #define settings_swap_fields(F)     F(u32, generation, 4)
 #define settings_drop_fields(F)     F(u32, generation, 4)
 #define peer_fields(F)              F(u8, program, 1) F(u16, index, 2)     /* fd: the channel */
-#define listener_fields(F)          F(u8, service, 1) F(text, address, MOST_IP) /* fd: listening socket */
+#define listener_fields(F)          F(u8, service, 1) F(text, address, MOST_IP) F(flag, proxy, 1) /* fd: listening socket */
 #define listener_gone_fields(F)     F(u8, service, 1) F(text, address, MOST_IP)
 #define directory_fields(F)         F(u8, kind, 1)                         /* fd: O_PATH directory; enum directory */
 #define passport_key_fields(F)      F(secret, key, 32)

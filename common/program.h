@@ -49,6 +49,7 @@ const char *program_name(enum program program);
 	S(SUBMISSION,  "submission",  587, SMTPD,      0) \
 	S(SUBMISSIONS, "submissions", 465, SMTPD,      1) \
 	S(LMTP,        "lmtp",        24,  SMTPD,      0) \
+	S(LOCAL,       "local",       0,   SMTPD,      0) \
 	S(IMAP,        "imap",        143, IMAP_LOGIN, 0) \
 	S(IMAPS,       "imaps",       993, IMAP_LOGIN, 1)
 /*        symbol   name           port program     TLS from the first byte */

@@ -26,7 +26,10 @@
 	O(list,   public_address,          "",                  0, 16,         "Addresses under which the world reaches this server, where they are not its own: those of the router that forwards ports to it.") \
 	O(text,   relay_source_ipv4,       "",                  0, 64,         "The address from which mail is sent by IPv4. Default: the one that the route has.") \
 	O(text,   relay_source_ipv6,       "",                  0, 64,         "The address from which mail is sent by IPv6. Default: the one that the route has.") \
-	O(list,   services,                "smtp, submission, submissions, imap, imaps", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there).") \
+	O(list,   services,                "smtp, submission, submissions, imap, imaps, local", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there); local: the sendmail command of this machine's users.") \
+	O(list,   proxy_listen,            "",                  0, 64,         "Further listeners, where each connection begins with the header of the PROXY protocol, as service@address:port: smtp@192.0.2.1:2525, imaps@[2001:db8::1]:9993. port_base is not added.") \
+	O(list,   proxy_from,              "",                  0, 1000,       "Proxies that are heard at proxy_listen: addresses or networks (192.0.2.0/24).") \
+	O(text,   local_domain,            "",                  0, 255,        "The domain that is added to addresses without one in what this machine's users submit. Default: what /etc/mailname says, else the first of domains, else hostname.") \
 	O(number, port_base,               0,                   0, 64000,      "Added to every port number: 10000 makes 10025, 10587 and so on.") \
 	O(text,   log,                     "",                  0, 1024,       "Where log lines go: syslog, stderr, or the absolute name of a file. Default: syslog, or DIR/log/valija.log with --dir.") \
 	O(text,   log_level,               "info",              0, 16,         "The least level logged: debug, info, notice, warning, error.") \

@@ -14,7 +14,7 @@ deb_build='make gcc libc6-dev autoconf pkg-config|pkgconf libgnutls28-dev nettle
 deb_run='curl ca-certificates procps'
 deb_check='clang libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev|clang
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt openssl gnutls-bin strace
-	libcap2-bin dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
+	libcap2-bin haproxy dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils'
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
@@ -24,7 +24,7 @@ rpm_build='make gcc glibc-devel autoconf pkgconf-pkg-config gnutls-devel nettle-
 	pam-devel libidn2-devel libunistring-devel unbound-devel'
 rpm_run='curl procps-ng'
 rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-pytest curl swaks msmtp isync
-	mutt openssl gnutls-utils strace libcap dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
+	mutt openssl gnutls-utils strace libcap haproxy dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
 	dhcp-client knot knot-utils bind-utils'
 rpm_deb='debhelper dpkg-dev fakeroot'
 rpm_rpm='rpm-build'

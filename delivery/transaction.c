@@ -257,8 +257,8 @@ on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_
 	resolved_init(&r);
 	if (t->count < q->daemon.settings->recipients &&
 		q->pending_recipients < MOST_PENDING_RECIPIENTS) {
-		resolve(&q->resolver, q->daemon.settings, m->address, t->utf8, t->login[0] != '\0',
-			&r);
+		resolve(&q->resolver, q->daemon.settings, m->address, t->utf8,
+			t->login[0] != '\0' || t->service == SERVICE_LOCAL, &r);
 		if (r.leads != LEADS_NOWHERE)
 			recipient_add(q, t, m, &r);
 		v = r.verdict;

@@ -38,9 +38,9 @@ static const struct peer_kind login_peers[] = {
 };
 
 static void
-welcome(void *me, enum service service, int fd, const char *ip, struct guest *guest)
+welcome(void *me, const struct arrival *a, int fd, struct guest *guest)
 {
-	login_new(me, service, fd, ip, guest);
+	login_new(me, a, fd, guest);
 }
 
 static const struct door_kind login_door = {
@@ -58,11 +58,11 @@ peer_came(void *me, struct channel *peer)
 }
 
 static void
-listener(void *me, enum service service, struct span address, int fd)
+listener(void *me, enum service service, struct span address, bool proxy, int fd)
 {
 	struct front *front = me;
 
-	door_listen(&front->door, service, address, fd);
+	door_listen(&front->door, service, address, proxy, fd);
 }
 
 static void

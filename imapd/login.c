@@ -385,17 +385,16 @@ login_detach(struct login *l)
 }
 
 void
-login_new(struct front *front, enum service service, int fd, const char *ip,
-	struct guest *guest)
+login_new(struct front *front, const struct arrival *a, int fd, struct guest *guest)
 {
 	const struct timeval limit = { (time_t)front->daemon.settings->login_seconds, 0 };
 	struct login *l = must_alloc(sizeof(*l));
 
 	l->front = front;
 	l->id = id_new();
-	l->service = service;
+	l->service = a->service;
 	l->guest = guest;
-	(void)span_copy(span_str(ip), l->ip, sizeof(l->ip));
+	(void)span_copy(span_str(a->ip), l->ip, sizeof(l->ip));
 	imap_input_init(&l->input, MOST_LOGIN_LINE, MOST_LOGIN_LITERALS);
 	l->out = TEXT_UP_TO(MOST_LOGIN_OUT);
 	l->passport = TEXT_UP_TO(MOST_PASSPORT);
@@ -407,8 +406,11 @@ login_new(struct front *front, enum service service, int fd, const char *ip,
 	LIST_INSERT_HEAD(&front->buckets[l->id % LOGIN_BUCKETS], l, in_bucket);
 	front->served++;
 	login_attach(l, fd);
-	log_info(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(service)));
-	if (service_is_tls(service))
+	log_info(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)));
+	if (a->via[0])
+		log_info(l->id, "proxied", KEY_STR("ip", l->ip), KEY_STR("proxy", a->via),
+			KEY_STR("tls", a->tls));
+	if (service_is_tls(l->service))
 		login_tls_start(l);
 	else
 		login_greet(l);

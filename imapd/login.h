@@ -69,8 +69,8 @@ struct front {
 /* --- login.c --- */
 
 /* Takes `fd`. Greets, or begins TLS. */
-void login_new(struct front *front, enum service service, int fd, const char *ip,
-	struct guest *guest);
+void login_new(
+	struct front *front, const struct arrival *a, int fd, struct guest *guest);
 struct login *login_find(struct front *front, uint64_t id);
 /* Frees it at the end of the round. */
 void login_drop(struct login *l, const char *why);

@@ -111,7 +111,7 @@ check_ports(const struct settings *s, struct text *complaints)
 	enum service service;
 
 	for (size_t i = 0; geteuid() != 0 && i < s->services.count; i++)
-		if (conf_service(s->services.at[i], &service) &&
+		if (conf_service(s->services.at[i], &service) && service != SERVICE_LOCAL &&
 			s->port_base + service_port(service) < first)
 			text_printf(complaints,
 				"port_base: %s has port %llu, and those below %llu need root: set port_base\n",

@@ -39,6 +39,28 @@ conf_service(struct span word, enum service *service)
 	return false;
 }
 
+bool
+conf_proxy_listener(
+	struct span word, enum service *service, struct span *address, unsigned int *port)
+{
+	struct span name, host;
+	uint8_t family, binary[16];
+	bool six;
+	uint64_t number;
+
+	if (!span_take_until(&word, '@', &name) || !conf_service(name, service) ||
+		*service == SERVICE_LOCAL)
+		return false;
+	six = span_take(&word, '[');
+	if (!span_take_until(&word, six ? ']' : ':', &host) || (six && !span_take(&word, ':')) ||
+		!netstate_address_take(host, &family, binary) || family != (six ? 6 : 4) ||
+		!span_take_number(&word, MOST_PORT, &number) || number == 0 || word.len > 0)
+		return false;
+	*address = host;
+	*port = (unsigned int)number;
+	return true;
+}
+
 /* The machine's full name; asked once, since the answer may come from DNS. */
 static const char *
 machine_name(void)
@@ -109,9 +131,10 @@ check_network(struct conf_draft *d)
 	for (size_t i = 0; i < d->s.services.count; i++) {
 		if (!conf_service(d->s.services.at[i], &service))
 			conf_complain(d, LINE(d, services),
-				"\"%.*s\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps",
+				"\"%.*s\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps, local",
 				SPAN_ARG(conf_printable(d, d->s.services.at[i])));
-		else if (d->s.port_base + service_port(service) > MOST_PORT)
+		else if (service != SERVICE_LOCAL &&
+			d->s.port_base + service_port(service) > MOST_PORT)
 			conf_complain(d, LINE(d, port_base), "port_base puts %s above port %d",
 				service_name(service), MOST_PORT);
 	}
@@ -130,6 +153,7 @@ check_lists(struct conf_draft *d)
 		{ "normalise_newlines", &d->s.normalise_newlines, LINE(d, normalise_newlines) },
 	}, networks[] = {
 		{ "lmtp_clients", &d->s.lmtp_clients, LINE(d, lmtp_clients) },
+		{ "proxy_from", &d->s.proxy_from, LINE(d, proxy_from) },
 	};
 	enum service service;
 	struct network n;
@@ -235,6 +259,51 @@ check_dns(struct conf_draft *d)
 		!span_equal(d->s.dnssec, SPAN("off")))
 		conf_complain(d, LINE(d, dnssec), "dnssec must be auto, required or off, not \"%.*s\"",
 			SPAN_ARG(conf_printable(d, d->s.dnssec)));
+}
+
+static void
+check_proxies(struct conf_draft *d)
+{
+	enum service service;
+	struct span address;
+	unsigned int port;
+
+	for (size_t i = 0; i < d->s.proxy_listen.count; i++)
+		if (!conf_proxy_listener(d->s.proxy_listen.at[i], &service, &address, &port))
+			conf_complain(d, LINE(d, proxy_listen),
+				"\"%.*s\" in proxy_listen is not service@address:port",
+				SPAN_ARG(conf_printable(d, d->s.proxy_listen.at[i])));
+	if (d->s.proxy_listen.count && !d->s.proxy_from.count)
+		conf_complain(d, LINE(d, proxy_listen),
+			"proxy_listen is of no use while proxy_from names no proxy");
+}
+
+/* The first word of /etc/mailname (Debian Policy 11.6), or nothing. */
+static struct span
+mail_name(struct conf_draft *d)
+{
+	char text[MOST_DOMAIN + 2];
+	int fd = open("/etc/mailname", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+	struct span name = span_of(text, n > 0 ? (size_t)n : 0);
+
+	if (fd >= 0)
+		close(fd);
+	name = span_trim(span_part(name, 0, span_index(name, '\n')));
+	return is_domain(name, true) ? conf_keep(d, name) : SPAN_NONE;
+}
+
+/* The system's instance alone reads the system's file. */
+static void
+check_local_domain(struct conf_draft *d, const struct paths *p)
+{
+	if (d->s.local_domain.len && !is_domain(d->s.local_domain, true))
+		conf_complain(d, LINE(d, local_domain), "local_domain \"%.*s\" is not a domain",
+			SPAN_ARG(conf_printable(d, d->s.local_domain)));
+	if (!d->s.local_domain.len && !p->dir)
+		d->s.local_domain = mail_name(d);
+	if (!d->s.local_domain.len)
+		d->s.local_domain = d->s.domains.count ? d->s.domains.at[0] : d->s.hostname;
 }
 
 static void
@@ -384,6 +453,8 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_addresses(d);
 	check_hook(d, files);
 	check_dns(d);
+	check_proxies(d);
+	check_local_domain(d, p);
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);

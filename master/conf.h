@@ -23,5 +23,9 @@ struct settings *conf_read(
 
 /* Is `word` the name of a service that can be listed in `services`? */
 bool conf_service(struct span word, enum service *service);
+/* Reads a member of `proxy_listen`, "smtp@192.0.2.1:2525" or "imaps@[2001:db8::1]:9993". False: it is
+ * none. The address points into `word`. */
+bool conf_proxy_listener(
+	struct span word, enum service *service, struct span *address, unsigned int *port);
 
 #endif

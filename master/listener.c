@@ -8,11 +8,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -112,13 +115,14 @@ is_no_ipv6(const union endpoint *e)
 	return e->any.sa_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
 }
 
+/* The same listener, also in what it asks of connections. */
 static struct listener *
-find(struct supervisor *s, enum service service, const char *name)
+find(struct supervisor *s, enum service service, const char *name, bool proxy)
 {
 	struct listener *l;
 
 	TAILQ_FOREACH(l, &s->listeners, next)
-		if (l->service == service && strcmp(l->address, name) == 0)
+		if (l->service == service && l->proxy == proxy && strcmp(l->address, name) == 0)
 			return l;
 	return NULL;
 }
@@ -132,16 +136,29 @@ struct round {
 };
 
 static void
-bind_service(struct round *r, const struct place *p, enum service service)
+add(struct round *r, enum service service, const char *name, bool proxy, int fd)
 {
-	unsigned int port = service_port(service) + (unsigned int)r->g->settings->port_base;
+	struct listener *l = must_alloc(sizeof *l);
+
+	l->service = service;
+	l->proxy = proxy;
+	l->fd = fd;
+	l->wanted = r->g->number;
+	snprintf(l->address, sizeof l->address, "%s", name);
+	TAILQ_INSERT_TAIL(&r->s->listeners, l, next);
+}
+
+static void
+bind_service(struct round *r, const struct place *p, enum service service, unsigned int port,
+	bool proxy)
+{
 	union endpoint e;
 	char name[MOST_IP + 1];
 	socklen_t len = endpoint_of(p, (uint16_t)port, &e, name);
 	struct listener *l;
 	int fd;
 
-	if ((l = find(r->s, service, name))) {
+	if ((l = find(r->s, service, name, proxy))) {
 		l->wanted = r->g->number;
 		return;
 	}
@@ -156,12 +173,81 @@ bind_service(struct round *r, const struct place *p, enum service service)
 		r->no_right = r->no_right || errno == EACCES;
 		return;
 	}
-	l = must_alloc(sizeof *l);
-	l->service = service;
-	l->fd = fd;
-	l->wanted = r->g->number;
-	snprintf(l->address, sizeof l->address, "%s", name);
-	TAILQ_INSERT_TAIL(&r->s->listeners, l, next);
+	add(r, service, name, proxy, fd);
+}
+
+/* A socket RUN/name. Its directory stays open meanwhile: a long --dir does not fit into sun_path, but
+ * through the descriptor it does. -1 with errno. */
+static int
+open_unix(struct supervisor *s, const char *name, mode_t mode)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int directory = open(s->paths.run, O_PATH | O_DIRECTORY | O_CLOEXEC), error;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/%s", directory, name);
+	/* We hold the lock: whatever socket is there belongs to nobody. */
+	if (directory >= 0)
+		unlinkat(directory, name, 0);
+	if (directory >= 0 && fd >= 0 && bind(fd, (const struct sockaddr *)&at, sizeof at) == 0 &&
+		fchmodat(directory, name, mode, 0) == 0 && listen(fd, LISTEN_BACKLOG) == 0) {
+		close(directory);
+		return fd;
+	}
+	error = errno;
+	if (directory >= 0)
+		close(directory);
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return -1;
+}
+
+/* The listener of `service` at RUN/name. */
+static void
+bind_unix(struct round *r, enum service service, const char *name, mode_t mode)
+{
+	struct listener *l = find(r->s, service, name, false);
+	int fd;
+
+	if (l)
+		l->wanted = r->g->number;
+	else if ((fd = open_unix(r->s, name, mode)) >= 0)
+		add(r, service, name, false, fd);
+	else
+		text_printf(r->errors, "%s cannot listen on %s/%s: %s\n", service_name(service),
+			r->s->paths.run, name, strerror(errno));
+}
+
+static void
+bind_unix_all(struct round *r)
+{
+	const struct settings *set = r->g->settings;
+	enum service service;
+
+	/* For programs of the instance's owner. */
+	bind_unix(r, SERVICE_LMTP, "lmtp", 0600);
+	/* For everybody on this machine; smtpd asks the kernel who it is. */
+	for (size_t i = 0; i < set->services.count; i++)
+		if (conf_service(set->services.at[i], &service) && service == SERVICE_LOCAL)
+			bind_unix(r, service, "local", 0666);
+}
+
+static void
+bind_for_proxies(struct round *r)
+{
+	const struct settings *set = r->g->settings;
+	struct span address;
+	enum service service;
+	unsigned int port;
+
+	for (size_t i = 0; i < set->proxy_listen.count; i++) {
+		struct place p = { 0 };
+
+		if (conf_proxy_listener(set->proxy_listen.at[i], &service, &address, &port) &&
+			netstate_address_take(address, &p.family, p.at))
+			bind_service(r, &p, service, port, true);
+	}
 }
 
 static void
@@ -171,8 +257,9 @@ bind_place(struct round *r, const struct place *p)
 	enum service service;
 
 	for (size_t i = 0; i < set->services.count; i++)
-		if (conf_service(set->services.at[i], &service))
-			bind_service(r, p, service);
+		if (conf_service(set->services.at[i], &service) && service != SERVICE_LOCAL)
+			bind_service(r, p, service,
+				service_port(service) + (unsigned int)set->port_base, false);
 }
 
 /* All addresses that the interface has now. */
@@ -231,6 +318,8 @@ listener_bind(struct supervisor *s, const struct generation *g, struct text *err
 
 	for (size_t i = 0; i < g->settings->listen.count; i++)
 		bind_member(&r, g->settings->listen.at[i]);
+	bind_for_proxies(&r);
+	bind_unix_all(&r);
 	if (errors->len == before)
 		return true;
 	advise(errors, r.in_use, r.no_right);
@@ -285,7 +374,9 @@ tell(struct process *p, const struct listener *l)
 	if ((copy = process_duplicate(l->fd)) >= 0)
 		send_listener(p->control, 0,
 			&(struct msg_listener){
-				.service = (uint8_t)l->service, .address = span_str(l->address) },
+				.service = (uint8_t)l->service,
+				.address = span_str(l->address),
+				.proxy = l->proxy },
 			&copy);
 }
 

@@ -13,7 +13,8 @@
 struct listener {
 	TAILQ_ENTRY(listener) next;
 	enum service service;
-	char address[MOST_IP + 1]; /* "192.0.2.1:25", "[::]:25" */
+	char address[MOST_IP + 1]; /* "192.0.2.1:25", "[::]:25"; the name below RUN of a UNIX socket */
+	bool proxy; /* connections begin with the header of the PROXY protocol */
 	int fd;
 	uint32_t wanted; /* the latest generation that asks for it */
 	bool told;	 /* the front ends have it */

@@ -102,7 +102,8 @@ greet_extended(struct session *s, struct span arguments)
 	text_add(&lines, hostname(s));
 	text_add_str(&lines, "\r\n");
 	put_extensions(s, &lines);
-	if (!s->tls && s->service != SERVICE_LMTP && tls_is_offered(&s->server->daemon))
+	if (!s->tls && s->service != SERVICE_LMTP && s->service != SERVICE_LOCAL &&
+		tls_is_offered(&s->server->daemon))
 		text_add_str(&lines, "250-STARTTLS\r\n");
 	/* A password never travels in clear, so nobody is invited to (RFC 4954 section 4). */
 	if (s->tls && !s->login)

@@ -4,9 +4,11 @@
 #include <time.h>
 
 #include "smtpd/commands.h"
+#include "smtpd/local.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
+#include "smtpd/verbs.h"
 
 static const struct refusal needs_tls = { 530, "5.7.0", "STARTTLS first" };
 static const struct refusal needs_login = { 530, "5.7.0", "authentication required" };
@@ -18,7 +20,7 @@ static const struct refusal too_large = {
 static const struct refusal *
 not_now(const struct session *s)
 {
-	if (session_submits(s) && !s->login)
+	if (session_submits(s) && s->service != SERVICE_LOCAL && !s->login)
 		return s->tls ? &needs_login : &needs_tls;
 	return s->mail ? &nested : NULL;
 }
@@ -40,17 +42,18 @@ do_mail(struct session *s, struct span arguments)
 {
 	struct envelope_sender sender = { 0 };
 	const struct refusal *no = not_now(s);
-	bool lowered;
+	struct text qualified = TEXT_UP_TO(ENVELOPE_LINE_MOST);
+
+	arguments = local_qualify(s, arguments, &qualified);
 
 	if (!no)
 		no = envelope_parse_mail(arguments, session_offers(s), (uint64_t)time(NULL),
 			s->server->daemon.settings->future_release_seconds, &sender);
 	if (!no && sender.has_size && sender.size > s->server->daemon.settings->message_size_bytes)
 		no = &too_large;
-	if (no) {
+	if (no)
 		refuse_for(s, no, SPAN_NONE);
-		return;
-	}
-	lowered = lower_priority(s, &sender);
-	transaction_begin(s, &sender, lowered);
+	else
+		transaction_begin(s, &sender, lower_priority(s, &sender));
+	text_clear(&qualified);
 }

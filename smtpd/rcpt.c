@@ -2,9 +2,11 @@
  * rcpt - RCPT (RFC 5321 4.1.1.3). Who is known, and who may be relayed to, queue says.
  */
 #include "smtpd/commands.h"
+#include "smtpd/local.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
+#include "smtpd/verbs.h"
 
 static const struct refusal needs_sender = { 503, "5.5.1", "MAIL first" };
 static const struct refusal chunks_began = { 503, "5.5.1", "BDAT was begun: no RCPT" };
@@ -15,6 +17,7 @@ do_rcpt(struct session *s, struct span arguments)
 {
 	struct envelope_recipient recipient = { 0 };
 	const struct refusal *no = s->mail ? NULL : &needs_sender;
+	struct text qualified = TEXT_UP_TO(ENVELOPE_LINE_MOST);
 
 	/* Its message is on its way already: the client has lost its place, and starts again. */
 	if (!no && s->mail->chunked) {
@@ -22,14 +25,15 @@ do_rcpt(struct session *s, struct span arguments)
 		transaction_reset(s);
 		return;
 	}
+	arguments = local_qualify(s, arguments, &qualified);
 	if (!no)
 		no = envelope_parse_rcpt(arguments, session_offers(s), s->mail->utf8, &recipient);
 	/* RFC 5321 4.5.3.1.10 */
 	if (!no && s->mail->asked >= s->server->daemon.settings->recipients)
 		no = &too_many;
-	if (no) {
+	if (no)
 		refuse_for(s, no, SPAN_NONE);
-		return;
-	}
-	transaction_recipient(s, &recipient);
+	else
+		transaction_recipient(s, &recipient);
+	text_clear(&qualified);
 }

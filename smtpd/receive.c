@@ -17,6 +17,7 @@
 #include "smtpd/bdat.h"
 #include "smtpd/data.h"
 #include "smtpd/header.h"
+#include "smtpd/mailbox-list.h"
 #include "smtpd/received.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -193,6 +194,8 @@ trace_put(struct session *s, struct text *to)
 		.tls_version = s->tls ? span_str(s->tls->version) : SPAN_NONE,
 		.tls_cipher = s->tls ? span_str(s->tls->cipher) : SPAN_NONE,
 		.login = s->login != NULL,
+		.local = s->service == SERVICE_LOCAL,
+		.uid = s->uid,
 		.utf8 = s->mail->utf8,
 		.lmtp = s->service == SERVICE_LMTP,
 		.message = s->mail->id,
@@ -276,7 +279,13 @@ header_flush(struct session *s, bool ended)
 		trace_put(s, &top);
 		if (session_submits(s))
 			missing_fields_put(s, &top);
-		text_add(&top, text_span(&r->header));
+		if (s->service == SERVICE_LOCAL)
+			mailbox_list_qualify(text_span(&r->header),
+				s->server->daemon.settings->local_domain, &top);
+		else
+			text_add(&top, text_span(&r->header));
+		if (top.failed)
+			give_up(s, &header_too_large);
 		put(s, text_span(&top));
 		text_clear(&top);
 	} else {

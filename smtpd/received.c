@@ -61,9 +61,16 @@ put_literal(struct text *to, struct span ip)
 	text_add_byte(to, ']');
 }
 
-void
-received_put(struct text *to, const struct received *r)
+/* From whom, by whom, and how. */
+static void
+put_origin(struct text *to, const struct received *r)
 {
+	if (r->local) {
+		text_add_str(to, "Received: by ");
+		put_safely(to, r->hostname);
+		text_printf(to, " (userid %lu)", (unsigned long)r->uid);
+		return;
+	}
 	text_add_str(to, "Received: from ");
 	put_safely(to, r->helo);
 	text_add_str(to, " (");
@@ -72,6 +79,12 @@ received_put(struct text *to, const struct received *r)
 	put_safely(to, r->hostname);
 	text_add_str(to, " with ");
 	text_add_str(to, received_protocol(r));
+}
+
+void
+received_put(struct text *to, const struct received *r)
+{
+	put_origin(to, r);
 	if (r->tls) {
 		text_add_str(to, " (");
 		put_safely(to, r->tls_version);

@@ -15,6 +15,8 @@ struct received {
 	struct span hostname;        /* ours */
 	struct span tls_version, tls_cipher;
 	bool extended, tls, login, utf8, lmtp;
+	bool local;                  /* `uid` of this machine submitted it */
+	uint32_t uid;
 	uint64_t message;
 	struct span recipient;       /* of a message for one alone; else empty */
 	time_t when;

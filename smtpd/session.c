@@ -62,7 +62,7 @@ bool
 session_submits(const struct session *s)
 {
 	return s->service == SERVICE_SUBMISSION || s->service == SERVICE_SUBMISSIONS ||
-		s->login != NULL;
+		s->service == SERVICE_LOCAL || s->login != NULL;
 }
 
 unsigned int
@@ -239,32 +239,35 @@ may_connect(const struct session *s)
 }
 
 void
-session_begin(
-	struct server *server, enum service service, int fd, const char *ip, struct guest *guest)
+session_begin(struct server *server, const struct arrival *a, int fd, struct guest *guest)
 {
 	struct session *s = must_alloc(sizeof(*s));
 
 	s->server = server;
 	s->id = id_new();
-	s->service = service;
+	s->service = a->service;
+	s->uid = a->uid;
 	s->guest = guest;
-	span_copy(span_str(ip), s->ip, sizeof(s->ip));
+	span_copy(span_str(a->ip), s->ip, sizeof(s->ip));
 	s->input = TEXT_UP_TO(READ_MOST);
 	/* LMTP answers a message once for each recipient (RFC 2033 section 4.2). */
-	s->output = TEXT_UP_TO(OUTPUT_MOST + (service == SERVICE_LMTP
+	s->output = TEXT_UP_TO(OUTPUT_MOST + (s->service == SERVICE_LMTP
 		? server->daemon.settings->recipients * REPLY_LINE_MOST : 0));
 	event_assign(&s->clock, server->daemon.base, -1, 0, on_clock, s);
 	event_assign(&s->turn, server->daemon.base, -1, 0, on_turn, s);
 	LIST_INSERT_HEAD(&server->sessions, s, in_all);
 	LIST_INSERT_HEAD(&server->by_id[s->id % ID_BUCKETS], s, in_bucket);
 	server->served++;
-	log_info(s->id, "connect", KEY_STR("ip", s->ip), KEY_STR("service", service_name(service)));
+	log_info(s->id, "connect", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)));
+	if (a->via[0])
+		log_info(s->id, "proxied", KEY_STR("ip", s->ip), KEY_STR("proxy", a->via),
+			KEY_STR("tls", a->tls));
 	session_attach(s, fd);
 	if (!may_connect(s)) {
 		session_close(s, 550, "5.7.1", "LMTP is not for you");
-	} else if (service_is_tls(service)) {
+	} else if (service_is_tls(s->service)) {
 		s->stage = STAGE_TLS_OFFERED;
-	} else if (service == SERVICE_SMTP) {
+	} else if (s->service == SERVICE_SMTP) {
 		s->stage = STAGE_PAUSE;
 	} else {
 		s->stage = STAGE_COMMANDS;

@@ -60,6 +60,7 @@ struct session {
 	enum service service;
 	enum stage stage;
 	char ip[MOST_IP];
+	uint32_t uid;                  /* of who speaks through SERVICE_LOCAL; else NO_UID */
 	struct guest *guest;
 	struct event readable, writable, clock, turn;
 	struct text input;             /* arrived, not yet worked on */
@@ -85,8 +86,8 @@ struct session {
 };
 
 /* Takes the accepted socket `fd` and the count in `guest`. */
-void session_begin(struct server *server, enum service service, int fd, const char *ip,
-	struct guest *guest);
+void session_begin(
+	struct server *server, const struct arrival *a, int fd, struct guest *guest);
 /* Closes everything and frees: only for the end of a turn. */
 void session_free(struct session *s);
 /* Gives the session the time that belongs to its stage, from now on. */

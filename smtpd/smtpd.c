@@ -44,14 +44,14 @@ static const struct peer_kind smtpd_peers[] = {
 };
 
 static void
-welcome(void *me, enum service service, int fd, const char *ip, struct guest *guest)
+welcome(void *me, const struct arrival *a, int fd, struct guest *guest)
 {
-	session_begin(me, service, fd, ip, guest);
+	session_begin(me, a, fd, guest);
 }
 
 static const struct door_kind smtpd_door = {
 	.services = 1u << SERVICE_SMTP | 1u << SERVICE_SUBMISSION | 1u << SERVICE_SUBMISSIONS |
-		1u << SERVICE_LMTP,
+		1u << SERVICE_LMTP | 1u << SERVICE_LOCAL,
 	.full = "421 4.3.2 too many connections, try again later\r\n",
 	.crowded = "421 4.7.0 too many connections from your address\r\n",
 	.welcome = welcome,
@@ -77,11 +77,11 @@ peer_came(void *me, struct channel *peer)
 }
 
 static void
-listener(void *me, enum service service, struct span address, int fd)
+listener(void *me, enum service service, struct span address, bool proxy, int fd)
 {
 	struct server *server = me;
 
-	door_listen(&server->door, service, address, fd);
+	door_listen(&server->door, service, address, proxy, fd);
 }
 
 static void

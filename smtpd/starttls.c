@@ -23,7 +23,7 @@ do_starttls(struct session *s, struct span arguments)
 		refuse_for(s, &no_argument, SPAN_NONE);
 	} else if (s->tls) {
 		refuse_for(s, &twice, SPAN_NONE);
-	} else if (!tls_is_offered(&s->server->daemon)) {
+	} else if (s->service == SERVICE_LOCAL || !tls_is_offered(&s->server->daemon)) {
 		refuse_for(s, &away, SPAN_NONE);
 	} else if (session_talks_early(s)) {
 		/* The injection of 2011: commands in clear that would be taken for the client's

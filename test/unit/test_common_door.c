@@ -68,18 +68,19 @@ static struct {
 	} inside[MOST_INSIDE];
 	size_t count;
 	struct sockaddr_in address;
+	struct arrival latest;
 } house;
 
 static void
-welcome(void *me, enum service service, int fd, const char *ip, struct guest *guest)
+welcome(void *me, const struct arrival *a, int fd, struct guest *guest)
 {
 	assert_ptr_equal(me, &house);
-	assert_string_equal(ip, "127.0.0.1");
+	house.latest = *a;
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	assert_true(house.count < MOST_INSIDE);
 	house.inside[house.count].fd = fd;
-	house.inside[house.count].service = service;
+	house.inside[house.count].service = a->service;
 	house.inside[house.count++].guest = guest;
 }
 
@@ -182,7 +183,7 @@ an_address_has_its_share(void **state)
 	int fd[3];
 
 	(void)state;
-	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), listening());
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), false, listening());
 	for (size_t i = 0; i < 3; i++) {
 		fd[i] = knock();
 		assert_int_equal(house.count, i + 1);
@@ -208,7 +209,7 @@ no_word_in_clear_where_tls_comes_first(void **state)
 
 	(void)state;
 	house.settings.connections_per_address = 1;
-	door_listen(&house.door, SERVICE_IMAPS, SPAN("a"), listening());
+	door_listen(&house.door, SERVICE_IMAPS, SPAN("a"), false, listening());
 	fd = knock();
 	assert_int_equal(house.count, 1);
 	hears(knock(), "");
@@ -223,7 +224,7 @@ the_full_house_leaves_it_to_others_first(void **state)
 
 	(void)state;
 	house.settings.connections = 1;
-	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), fcntl(shared, F_DUPFD_CLOEXEC, 0));
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), false, fcntl(shared, F_DUPFD_CLOEXEC, 0));
 	fd[0] = knock();
 	assert_int_equal(house.count, 1);
 	fd[1] = knock();
@@ -245,17 +246,147 @@ what_is_not_ours_is_closed(void **state)
 	int fd = listening();
 
 	(void)state;
-	door_listen(&house.door, SERVICE_SMTP, SPAN("a"), fd);
+	door_listen(&house.door, SERVICE_SMTP, SPAN("a"), false, fd);
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 	assert_int_equal(errno, EBADF);
 	/* one that is not there: nothing happens */
 	fd = listening();
-	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), fd);
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), false, fd);
 	door_unlisten(&house.door, SERVICE_IMAP, SPAN("b"));
 	door_unlisten(&house.door, SERVICE_IMAPS, SPAN("a"));
 	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
 	door_unlisten(&house.door, SERVICE_IMAP, SPAN("a"));
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+/* --- PROXY protocol --- */
+
+static void
+go_on(void)
+{
+	for (int i = 0; i < 4; i++)
+		event_base_loop(house.daemon.base, EVLOOP_NONBLOCK);
+}
+
+/* The end of a connection that was closed from the other side. */
+static bool
+is_closed(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char c;
+
+	return poll(&p, 1, WAIT_MILLISECONDS) == 1 && recv(fd, &c, 1, MSG_DONTWAIT) <= 0;
+}
+
+static void
+proxy_listen(const char *from)
+{
+	static struct span members[1];
+
+	members[0] = span_str(from);
+	house.settings.proxy_from = (struct list){ members, 1 };
+	door_listen(&house.door, SERVICE_IMAP, SPAN("p"), true, listening());
+}
+
+/* The address of the header counts, for the limit too; not an octet behind the header is eaten. */
+static void
+proxy_restores_the_address(void **state)
+{
+	static const char header[] = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\nNOOP\r\n";
+	char rest[16] = "";
+	int client[5];
+
+	(void)state;
+	house.settings.connections = 8;
+	proxy_listen("127.0.0.0/8");
+	for (size_t i = 0; i < 3; i++) {
+		client[i] = knock();
+		assert_int_equal(house.count, i);
+		/* As it pleases the network: octet by octet. */
+		for (size_t n = 0; i == 0 && n < 20; n++) {
+			assert_int_equal(send(client[i], header + n, 1, 0), 1);
+			go_on();
+		}
+		send(client[i], header + (i ? 0 : 20), strlen(header) - (i ? 0 : 20), 0);
+		go_on();
+		assert_int_equal(house.count, i + 1);
+		assert_string_equal(house.latest.ip, "192.0.2.7");
+		assert_string_equal(house.latest.via, "127.0.0.1");
+		assert_int_equal(recv(house.inside[i].fd, rest, sizeof(rest), 0), 6);
+		assert_memory_equal(rest, "NOOP\r\n", 6);
+	}
+	/* The fourth of the same address, and one of another one. */
+	client[3] = knock();
+	send(client[3], header, strlen(header), 0);
+	go_on();
+	assert_int_equal(house.count, 3);
+	client[4] = knock();
+	send(client[4], "PROXY UNKNOWN\r\n", 15, 0);
+	go_on();
+	assert_int_equal(house.count, 4);
+	assert_string_equal(house.latest.ip, "127.0.0.1");
+	for (size_t i = 0; i < 5; i++)
+		close(client[i]);
+}
+
+static void
+proxy_refuses(void **state)
+{
+	static const char *const bad[] = { "EHLO client.example\r\n", "PROXY TCP4 1.2.3.4\r\n",
+		"\r\n\r\nxxxxxxxxxxxx\n" };
+	int client;
+
+	(void)state;
+	proxy_listen("127.0.0.1");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		client = knock();
+		send(client, bad[i], strlen(bad[i]), 0);
+		go_on();
+		assert_true(is_closed(client));
+		close(client);
+	}
+	client = knock();
+	close(client);
+	go_on();
+	assert_int_equal(house.count, 0);
+	assert_int_equal(house.door.connections, 0);
+}
+
+/* Who is no proxy is not even heard. */
+static void
+proxy_must_be_named(void **state)
+{
+	int client;
+
+	(void)state;
+	proxy_listen("192.0.2.0/24");
+	client = knock();
+	assert_true(is_closed(client));
+	close(client);
+	assert_int_equal(house.door.connections, 0);
+}
+
+/* A proxy that says nothing, or dribbles, is not waited for longer than the limit. */
+static void
+proxy_is_waited_for(void **state)
+{
+	struct timeval before, now;
+	int client;
+
+	(void)state;
+	proxy_listen("127.0.0.1");
+	client = knock();
+	send(client, "PROXY ", 6, 0);
+	go_on();
+	assert_int_equal(house.door.connections, 1);
+	evutil_gettimeofday(&before, NULL);
+	do {
+		event_base_loop(house.daemon.base, EVLOOP_ONCE);
+		evutil_gettimeofday(&now, NULL);
+	} while (house.door.connections > 0 && now.tv_sec - before.tv_sec < 20);
+	assert_int_equal(house.door.connections, 0);
+	assert_true(is_closed(client));
+	close(client);
 }
 
 int
@@ -269,6 +400,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			the_full_house_leaves_it_to_others_first, build_house, pull_down),
 		cmocka_unit_test_setup_teardown(what_is_not_ours_is_closed, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(
+			proxy_restores_the_address, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(proxy_refuses, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(proxy_must_be_named, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(proxy_is_waited_for, build_house, pull_down),
 	};
 
 	return cmocka_run_group_tests_name("common_door", tests, NULL, NULL);

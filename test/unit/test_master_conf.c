@@ -85,7 +85,7 @@ test_three_lines(void **state)
 	assert_int_equal(s->port_base, 10000);
 	assert_int_equal(s->generation, 7);
 	/* The rest is as the rows say. */
-	assert_int_equal(s->services.count, 5);
+	assert_int_equal(s->services.count, 6);
 	assert_int_equal(s->listen.count, 2);
 	assert_int_equal(s->recipients, 1000);
 	assert_true(s->tls_key.len > 0 && s->tls_certificate.len > 0 && s->log.len > 0);
@@ -158,8 +158,8 @@ test_all_errors_at_once(void **state)
 		"3: smtpd_processes = 65 is out of range: from 1 to 64\n"
 		"4: recipients = 99 is out of range: from 100 to 100000\n"
 		"5: there is no option \"bar\"\n"
-		"6: \"pop3\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps\n"
-		"6: \"ftp\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps\n"
+		"6: \"pop3\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps, local\n"
+		"6: \"ftp\" in services is not one of smtp, submission, submissions, lmtp, imap, imaps, local\n"
 		"7: \"300.1.2.3\" in listen is not an IPv4 or IPv6 address (without a port), nor the name of a network interface\n"
 		"8: \"exam ple\" in domains is not a domain\n"
 		"9: log_level must be debug, info, notice, warning or error, not \"loud\"\n"
