@@ -16,7 +16,7 @@ VARIANT ?=
 B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
-MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c imapd/imap-login.c imapd/imap.c \
+MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c auth/auth.c auth/auth-hash.c auth/auth-pam.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
 
@@ -110,6 +110,7 @@ LIBS_of_master = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_UNISTRING)
 LIBS_of_log = $(LIBS_DAEMON)
 LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_CRYPT) $(LIBS_GSASL) $(LIBS_UNISTRING)
 LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_UNISTRING)
+LIBS_of_policy = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_NETTLE)
 LIBS_of_imap-login = $(LIBS_DAEMON)
 LIBS_of_imap = $(LIBS_DAEMON)
 LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_UNISTRING)

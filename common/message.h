@@ -164,6 +164,12 @@
 #define mail_told_fields(F)         VERDICT(F)               /* ends the transaction, whatever the outcome */
 #define mail_abort_fields(F)
 
+/* --- policy: smtpd asks what must outlast a connection (id: the message) --- */
+#define greylist_ask_fields(F)      F(u32, number, 4) F(text, ip, MOST_IP) F(text, sender, MOST_ADDRESS) F(text, recipient, MOST_ADDRESS)
+#define greylist_told_fields(F)     F(u32, number, 4) F(u32, seconds, 4)   /* to wait; 0: let it in */
+#define allowance_ask_fields(F)     F(text, login, MOST_ADDRESS) F(u32, recipients, 4)
+#define allowance_told_fields(F)    F(u8, said, 1) F(u32, seconds, 4)      /* enum allowance: 0 yes, 1 messages, 2 recipients */
+
 /* --- files: queue asks its blocking workers (id: the message) --- */
 #define lend_fields(F)              F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) /* empty home: the spool */
 #define lent_fields(F)                                       /* fd: unnamed file, read and write */
@@ -271,6 +277,10 @@
 	M(mail_told,         67,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
 	M(mail_abort,        68,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_WAITING | HOUR_LENT | HOUR_PLACING | OR_GONE, 0) \
 	M(mail_recipient_result, 230, BY_QUEUE,            BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
+	M(greylist_ask,      200, BY_SMTPD,                BY_POLICY,             HOUR_SERVING,                  0) \
+	M(greylist_told,     201, BY_POLICY,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(allowance_ask,     202, BY_SMTPD,                BY_POLICY,             HOUR_SERVING,                  0) \
+	M(allowance_told,    203, BY_POLICY,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(lend,              70,  BY_QUEUE,                BY_LOCAL | BY_SPOOL,   HOUR_NONE,                     0) \
 	M(lent,              71,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        1) \
 	M(lend_refused,      72,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
@@ -369,6 +379,7 @@ enum directory {
 	DIRECTORY_MAIL = 4,    /* DOMAIN/USER/Maildir below */
 	DIRECTORY_LOG = 5,
 	DIRECTORY_PASSWORDS = 6, /* state/passwords/: passwd.db */
+	DIRECTORY_POLICY = 7,  /* state/policy/: what policy remembers */
 	DIRECTORY_COUNT
 };
 

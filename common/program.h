@@ -19,6 +19,7 @@
 	P(SPOOL,      "spool") \
 	P(LOCAL,      "local") \
 	P(SMTPD,      "smtpd") \
+	P(POLICY,     "policy") \
 	P(IMAP_LOGIN, "imap-login") \
 	P(IMAP,       "imap") \
 	P(RELAY,      "relay") \

@@ -60,6 +60,15 @@
 	O(number, smtp_idle_seconds,       300,                 5, 3600,       "How long smtpd waits for the next command (RFC 5321 4.5.3.2.7: five minutes).") \
 	O(number, smtp_data_seconds,       180,                 5, 3600,       "How long smtpd waits for the next piece of a message.") \
 	O(number, smtp_errors,             20,                  1, 1000,       "Errors after which smtpd closes a session with 421 4.7.0.") \
+	O(list,   policy_exempt,           "127.0.0.0/8, ::1",  0, MOST_LIST,  "Networks of clients that are not put to the tests for strangers: greeting delay, DNS checks, block lists, greylisting, rates. They may send nothing that others may not.") \
+	O(flag,   greylist,                0,                   0, 1,          "Put off the first attempt of a stranger to write to somebody.") \
+	O(number, greylist_delay_seconds,  300,                 1, 86400,      "How long a greylisted client must wait before it is let in.") \
+	O(number, greylist_retry_seconds,  172800,              60, 2592000,   "Who has not come back by then is a stranger again.") \
+	O(number, greylist_keep_seconds,   3110400,             60, 31536000,  "How long one who came back is remembered after his last message.") \
+	O(number, greylist_allow_after,    5,                   0, 1000,       "A client network (IPv4 /24, IPv6 /64) that came back for so many senders and recipients is not greylisted any more. 0: each is.") \
+	O(number, submission_messages_per_hour, 1000,           0, 1000000,    "Messages that one login may submit in an hour; more are put off with 450 4.7.1. 0: no limit.") \
+	O(number, submission_recipients_per_hour, 5000,         0, 10000000,   "Recipients of the messages that one login may submit in an hour. 0: no limit.") \
+	O(flag,   hide_client_address,     0,                   0, 1,          "Leave name and address of a client that logged in out of the Received field.") \
 	O(number, received_fields,         100,                 20, 10000,     "Received fields in a message; one with more goes in circles and is refused with 554 5.4.6 (RFC 5321 6.3: at least 100).") \
 	O(number, future_release_seconds,  2592000,             0, 31536000,   "How far ahead a login may ask for the release of a message (RFC 4865). 0: not offered.") \
 	O(list,   owner_services,          "smtp, submission, submissions", 0, 8, "Services on which the sender must belong to the login.") \

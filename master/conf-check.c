@@ -154,6 +154,7 @@ check_lists(struct conf_draft *d)
 	}, networks[] = {
 		{ "lmtp_clients", &d->s.lmtp_clients, LINE(d, lmtp_clients) },
 		{ "proxy_from", &d->s.proxy_from, LINE(d, proxy_from) },
+		{ "policy_exempt", &d->s.policy_exempt, LINE(d, policy_exempt) },
 	};
 	enum service service;
 	struct network n;

@@ -18,6 +18,7 @@ struct paths {
 	char *state;
 	char *tables;    /* below it: users.db */
 	char *passwords; /* below it too, and not below tables: passwd.db */
+	char *policy;  /* state/policy: what smtpd must remember */
 	char *tls;       /* and so: certificates and keys */
 	char *spool;
 	char *mail;

@@ -42,6 +42,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(MAIL) },
 	{ PROGRAM_QUEUE,      VALIJA_USER_QUEUE,  ONE,                     STAGE_QUEUE,
 		.directories = DIR(STATE) | DIR(SPOOL), .group = true },
+	{ PROGRAM_POLICY,     VALIJA_USER_SMTPD,  ONE,                     STAGE_AUTH,
+		.directories = DIR(POLICY) },
 	{ PROGRAM_SMTPD,      VALIJA_USER_SMTPD,  COUNT(smtpd_processes),  STAGE_FRONT,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  COUNT(login_processes),  STAGE_FRONT,
@@ -57,6 +59,7 @@ static const enum program wires[][2] = {
 	{ PROGRAM_SMTPD, PROGRAM_TLS_KEY }, /* announcements only */
 	{ PROGRAM_SMTPD, PROGRAM_AUTH },
 	{ PROGRAM_SMTPD, PROGRAM_QUEUE },
+	{ PROGRAM_SMTPD, PROGRAM_POLICY },
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_TLS },
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_TLS_KEY },
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_AUTH },

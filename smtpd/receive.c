@@ -189,6 +189,7 @@ trace_put(struct session *s, struct text *to)
 		.helo = span_str(s->helo),
 		.ip = span_str(s->ip),
 		.hostname = s->server->daemon.settings->hostname,
+		.hidden = s->login && s->server->daemon.settings->hide_client_address,
 		.extended = s->extended,
 		.tls = s->tls != NULL,
 		.tls_version = s->tls ? span_str(s->tls->version) : SPAN_NONE,

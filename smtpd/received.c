@@ -72,9 +72,13 @@ put_origin(struct text *to, const struct received *r)
 		return;
 	}
 	text_add_str(to, "Received: from ");
-	put_safely(to, r->helo);
-	text_add_str(to, " (");
-	put_literal(to, r->ip);
+	if (r->hidden) {
+		text_add_str(to, "localhost (a client that logged in");
+	} else {
+		put_safely(to, r->helo);
+		text_add_str(to, " (");
+		put_literal(to, r->ip);
+	}
 	text_add_str(to, ")\r\n\tby ");
 	put_safely(to, r->hostname);
 	text_add_str(to, " with ");

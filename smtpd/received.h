@@ -14,6 +14,7 @@ struct received {
 	struct span ip;              /* as common/guest.h writes it */
 	struct span hostname;        /* ours */
 	struct span tls_version, tls_cipher;
+	bool hidden;                 /* name and address of the client stay with us */
 	bool extended, tls, login, utf8, lmtp;
 	bool local;                  /* `uid` of this machine submitted it */
 	uint32_t uid;

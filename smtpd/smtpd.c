@@ -1,12 +1,12 @@
 /*
  * smtpd - speaks SMTP with strangers: reception (25) and submission (587, 465).
- *   inherits    channels to master, log, tls, tls-key, auth and queue; listeners, shared with the
+ *   inherits    channels to master, log, tls, tls-key, auth, queue and policy; listeners, shared with the
  *               other smtpd processes
  *   keeps       nothing: _smtpd, an empty root, no files, the system calls of smtpd_room
  *   may be lied to by    every client. May lie to: queue, auth, tls and tls-key, which must
  *               survive it
  *   while away  queue: 451, the connection stays. auth: 454. tls or tls-key: no STARTTLS, and
- *               465 closes
+ *               465 closes. policy: nobody is greylisted, no login's messages are counted
  *
  * A connection becomes a session (session.c), its lines commands (verbs.c), its message a file that
  * queue lent (receive.c). Everything is one event loop; nothing here waits.
@@ -17,6 +17,7 @@
 #include "common/dns-ask.h"
 #include "common/log.h"
 #include "smtpd/auth.h"
+#include "smtpd/policy-ask.h"
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"
 #include "smtpd/transaction.h"
@@ -40,6 +41,7 @@ static const struct peer_kind smtpd_peers[] = {
 	{ PROGRAM_TLS,     &hearing_tls },
 	{ PROGRAM_TLS_KEY, &hearing_tls_key },
 	{ PROGRAM_DNS,     &dns_hearing },
+	{ PROGRAM_POLICY,  &hearing_policy },
 	{ 0, NULL },
 };
 

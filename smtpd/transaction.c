@@ -10,6 +10,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "smtpd/policy-ask.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -29,8 +30,8 @@ queue(struct session *s)
 	return daemon_any_peer(&s->server->daemon, PROGRAM_QUEUE);
 }
 
-static struct transaction *
-find(struct server *server, uint64_t id)
+struct transaction *
+transaction_find(struct server *server, uint64_t id)
 {
 	struct transaction *t;
 
@@ -97,25 +98,54 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 }
 
 void
+transaction_pass_recipient(struct session *s, uint32_t number, struct span address, uint8_t notify,
+	struct span orcpt)
+{
+	struct verdict v;
+
+	if (send_mail_recipient(queue(s), s->mail->id, &(struct msg_mail_recipient){ .number = number,
+		.address = address, .notify = notify, .orcpt = orcpt }, NULL))
+		return;
+	verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
+	replies_settle(s, REPLY_RCPT, number, &v, NULL);
+}
+
+void
 transaction_recipient(struct session *s, const struct envelope_recipient *recipient)
 {
 	struct transaction *t = s->mail;
 	struct text address = TEXT_UP_TO(MOST_ADDRESS);
+	uint32_t number = t->asked++;
 
 	envelope_address_put(&address, &recipient->address);
-	if (send_mail_recipient(queue(s), t->id, &(struct msg_mail_recipient){
-		.number = t->asked, .address = text_span(&address),
-		.notify = recipient->notify, .orcpt = span_str(recipient->orcpt) }, NULL))
-		replies_await(s, REPLY_RCPT, t->asked++, text_span(&address));
-	else
-		refuse_for(s, &queue_away, text_span(&address));
+	replies_await(s, REPLY_RCPT, number, text_span(&address));
+	if (!policy_greylist(s, recipient, number))
+		transaction_pass_recipient(s, number, text_span(&address), recipient->notify,
+			span_str(recipient->orcpt));
 	text_clear(&address);
+}
+
+static bool
+ask_file(struct session *s)
+{
+	return send_mail_data(queue(s), s->mail->id, &(struct msg_mail_data){}, NULL);
+}
+
+void
+transaction_ask_file_now(struct session *s)
+{
+	struct verdict v;
+
+	if (ask_file(s))
+		return;
+	verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
+	receive_told(s, &v);
 }
 
 bool
 transaction_ask_file(struct session *s)
 {
-	return send_mail_data(queue(s), s->mail->id, &(struct msg_mail_data){}, NULL);
+	return policy_allowance(s) || ask_file(s);
 }
 
 bool
@@ -142,6 +172,7 @@ transaction_reset(struct session *s)
 		return;
 	s->mail = NULL;
 	receipt_free(&t->receipt);
+	held_recipients_clear(&t->held);
 	transaction_abort(t);
 	LIST_REMOVE(t, in_bucket);
 	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++)
@@ -157,7 +188,7 @@ transaction_reset(struct session *s)
 static uint32_t
 hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
-	const struct transaction *t = find(me, id);
+	const struct transaction *t = transaction_find(me, id);
 
 	(void)from;
 	/* Aborted, and maybe told before that was heard. */
@@ -182,7 +213,7 @@ static void
 on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail_begun *m,
 	const int *fd)
 {
-	struct transaction *t = find(me, id);
+	struct transaction *t = transaction_find(me, id);
 	struct session *s = t->session;
 	struct verdict v, no_sender;
 
@@ -213,7 +244,7 @@ static void
 on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 	const struct msg_mail_recipient_told *m, const int *fd)
 {
-	struct transaction *t = find(me, id);
+	struct transaction *t = transaction_find(me, id);
 	struct session *s = t->session;
 	struct verdict v;
 
@@ -237,7 +268,7 @@ on_mail_file(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
 {
 	(void)from;
-	receive_begin(find(me, id)->session, fd[0], m->last_write);
+	receive_begin(transaction_find(me, id)->session, fd[0], m->last_write);
 }
 
 /* Of LMTP: remembered until mail_told, which answers for all. */
@@ -245,7 +276,7 @@ static void
 on_mail_recipient_result(void *me, struct channel *from, uint64_t id,
 	const struct msg_mail_recipient_result *m, const int *fd)
 {
-	struct transaction *t = find(me, id);
+	struct transaction *t = transaction_find(me, id);
 
 	(void)from;
 	(void)fd;
@@ -265,7 +296,7 @@ static void
 on_mail_told(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_told *m, const int *fd)
 {
-	struct transaction *t = find(me, id);
+	struct transaction *t = transaction_find(me, id);
 	struct verdict v;
 
 	(void)from;

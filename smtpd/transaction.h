@@ -32,6 +32,8 @@ struct transaction {
 	uint32_t accepted;
 	char *recipient;         /* the first accepted one */
 	struct lmtp_recipient *lmtp;  /* of LMTP: `accepted` of them, in the order of RCPT */
+	struct held_recipient *held;  /* wait for policy; policy-ask.h */
+	bool allowance_asked;    /* policy owes an answer before the file */
 	uint32_t told;           /* places of `lmtp` that queue has passed */
 	bool chunked;            /* BDAT was said: no DATA, no RCPT any more (RFC 3030 section 2) */
 	uint64_t chunk_octets;   /* of all chunks that were announced */
@@ -47,7 +49,14 @@ extern const struct refusal queue_away;
 void transaction_begin(struct session *s, const struct envelope_sender *sender, bool lowered);
 /* RCPT: asks queue. */
 void transaction_recipient(struct session *s, const struct envelope_recipient *recipient);
-/* DATA, BDAT: asks for a file. False: queue is away. */
+/* The same, for one that was held back: the answer is awaited already. */
+void transaction_pass_recipient(struct session *s, uint32_t number, struct span address, uint8_t notify,
+	struct span orcpt);
+/* NULL when there is none with this id. */
+struct transaction *transaction_find(struct server *server, uint64_t id);
+/* What policy was asked for is allowed: now the file. */
+void transaction_ask_file_now(struct session *s);
+/* DATA, BDAT: asks for a file, perhaps policy first. False: queue is away. */
 bool transaction_ask_file(struct session *s);
 /* The message is written, its file closed. False: queue is away. */
 bool transaction_commit(struct session *s, uint64_t size, struct span digest);
