@@ -49,6 +49,7 @@
 #define MOST_SIGNATURE 1024
 #define MOST_PACKET 65536
 #define MOST_TRACE 8192         /* what smtpd puts on top of a client's message */
+#define MOST_PREFIX (MOST_TRACE + 1024) /* and with Return-Path and Delivered-To, what delivery does */
 
 /* Hours. */
 #define HOUR_NONE      (1u << 0)   /* the id is not known: a conversation may begin */
@@ -178,11 +179,11 @@
 #define target_fields(F)            F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(text, folder, 255) \
                                     F(u32, uid, 4) F(u32, gid, 4)
 #define place_fields(F)             F(u64, size, 8) F(octets, digest, 32)
-#define place_copy_fields(F)        F(u64, size, 8) F(octets, prefix, 4096) /* fd: a message to read; prefix: header lines to put on top */
+#define place_copy_fields(F)        F(u64, size, 8) F(octets, prefix, MOST_PREFIX) /* fd: a message to read; prefix: header lines to put on top */
 #define placed_fields(F)
 #define place_refused_fields(F)     F(u32, number, 4) VERDICT(F)
-/* given: what RCPT said, where that led to `address`. sender: instead of the message's (owner-LIST). */
-#define spool_recipient_fields(F)   F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) \
+/* kind: delivery/envelope.h. given: what RCPT said, where that led to `address`. sender: instead of the message's (owner-LIST). */
+#define spool_recipient_fields(F)   F(u32, number, 4) F(u8, kind, 1) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) \
                                     F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) F(text, given, MOST_ADDRESS) F(text, sender, MOST_ADDRESS)
 #define spool_fields(F)             F(u64, size, 8) F(octets, digest, 32) F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) \
                                     F(text, login, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1) WISHES(F) F(flag, hold, 1) \

@@ -19,6 +19,14 @@
 	O(text,   hostname,                "",                  0, 255,        "The name of this server: in greetings, Received lines and the certificate. Default: the machine's full name.") \
 	O(list,   domains,                 "",                  0, MOST_LIST,  "Domains whose mail is delivered here.") \
 	O(text,   postmaster,              "",                  0, 320,        "The user who gets mail for postmaster and abuse of every local domain. Default: the first user that was added.") \
+	O(list,   alias_domains,           "",                  0, MOST_LIST,  "Domains without users of their own: only aliases of whole addresses and of @domain count.") \
+	O(list,   relay_domains,           "",                  0, MOST_LIST,  "Domains whose mail is taken from everybody and relayed: to the server that the transport table names, or, as a backup MX, to a better one.") \
+	O(flag,   relay_recipients_listed, 0,                   0, 1,          "Only recipients in the table relay_recipients exist in relay_domains.") \
+	O(list,   aliases,                 "aliases",           0, 16,         "Files of aliases(5) that valija map compiles: absolute, or beside valija.conf.") \
+	O(flag,   alias_commands,          0,                   0, 1,          "Aliases and .forward files may run commands.") \
+	O(flag,   alias_mailboxes,         0,                   0, 1,          "Aliases and .forward files may append to files.") \
+	O(text,   subaddress_separators,   "+",                 0, 8,          "Characters that separate a user from a detail in user+detail; empty: none does.") \
+	O(list,   masquerade_domains,      "",                  0, MOST_LIST,  "Domains that stand for those below them in the sender of what users send.") \
 	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Where to listen: addresses, which need not be there yet; names of network interfaces, for all addresses that each has at the time; any, for every address.") \
 	O(text,   address_hook,            "",                  0, 1024,       "A program that is run when an address of this machine has changed: its absolute name.") \
 	O(text,   address_hook_user,       "nobody",            0, 32,         "The system user as whom address_hook runs, when Valija was started by root.") \

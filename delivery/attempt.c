@@ -38,19 +38,21 @@ struct result {
 
 struct attempt {
 	struct conversation c;
-	TAILQ_ENTRY(attempt) stranded;
+	TAILQ_ENTRY(attempt) stranded, unresolved_next;
 	bool is_stranded;
 	struct queued *m;
 	enum attempt_step step;
 	struct queued_file file;
 	int message;                         /* the message, to be read */
-	struct destination *destination;     /* beside file.envelope.recipient */
+	struct resolved *place;              /* beside file.envelope.recipient: where each leads now */
+	struct destination *destination;     /* beside it; borrows */
 	struct result *result;
 	uint32_t *mailbox, mailboxes;
 	uint32_t from, to;                   /* of `mailbox`: being copied */
 	uint32_t *record, records;           /* recipients to be recorded */
 	uint32_t told;                       /* how many of them were answered */
 	bool failed;                         /* one of them with a failure */
+	bool unresolved;                     /* it waits for what others are asked */
 	bool away;                           /* a local worker was not there: not worth a record */
 };
 
@@ -168,9 +170,10 @@ attempt_free(struct queue *q, struct attempt *a)
 	if (a->is_stranded)
 		TAILQ_REMOVE(&q->stranded, a, stranded);
 	for (uint32_t i = 0; i < a->file.envelope.count; i++) {
-		free(a->destination[i].home);
+		resolved_clear(&a->place[i]);
 		free(a->result[i].own);
 	}
+	free(a->place);
 	free(a->destination);
 	free(a->result);
 	free(a->mailbox);
@@ -307,12 +310,31 @@ attempt_conclude(struct queue *q, struct attempt *a)
 
 /* --- copying into mailboxes --- */
 
+/* What the final delivery puts on top (RFC 5321 4.4): the return path of these mailboxes; when it is
+ * one, to whom; and the lines that came with the message. */
+static void
+prefix_of(const struct attempt *a, struct text *prefix)
+{
+	const struct envelope *e = &a->file.envelope;
+	const struct envelope_recipient *r = &e->recipient[a->mailbox[a->from]];
+
+	text_add_str(prefix, "Return-Path: <");
+	text_add(prefix, r->sender.len > 0 ? r->sender : e->sender);
+	text_add_str(prefix, ">\r\n");
+	if (a->to == a->from + 1) {
+		text_add_str(prefix, "Delivered-To: ");
+		text_add(prefix, r->address);
+		text_add_str(prefix, "\r\n");
+	}
+	text_add(prefix, e->top);
+}
+
 static bool
 feed_copy(struct queue *q, struct conversation *c)
 {
 	struct attempt *a = attempt_of(c);
 	const struct envelope *e = &a->file.envelope;
-	struct text prefix = TEXT_UP_TO(MOST_ADDRESS + 32);
+	struct text prefix = TEXT_UP_TO(MOST_PREFIX);
 	int fd;
 
 	(void)q;
@@ -324,16 +346,13 @@ feed_copy(struct queue *q, struct conversation *c)
 			&(struct msg_target){.number = e->recipient[i].number,
 				.address = e->recipient[i].address,
 				.home = span_str(d->home),
-				.folder = SPAN(""),
+				.folder = span_str(d->folder),
 				.uid = d->uid,
 				.gid = d->gid},
 			NULL);
 		return false;
 	}
-	/* RFC 5321 4.4: the final delivery puts the return path on top. */
-	text_add_str(&prefix, "Return-Path: <");
-	text_add(&prefix, e->sender);
-	text_add_str(&prefix, ">\r\n");
+	prefix_of(a, &prefix);
 	fd = fcntl(a->message, F_DUPFD_CLOEXEC, 0);
 	send_place_copy(c->worker->channel, c->id, &(struct msg_place_copy){ .size = e->size,
 		.prefix = text_span(&prefix) }, &fd);
@@ -354,7 +373,8 @@ log_results(struct attempt *a, uint32_t from, uint32_t to)
 		for (uint32_t i = first; i < e->count; i++)
 			if (a->destination[i].home != NULL && a->destination[i].first == first)
 				queue_log_recipient(e->session, e->id, e->recipient[i].address,
-					delay, a->result[i].verdict);
+					e->recipient[i].given, SPAN("local"), delay,
+					a->result[i].verdict);
 	}
 }
 
@@ -367,6 +387,19 @@ copy_later(struct attempt *a, uint32_t to)
 		result_set_mailbox(a, a->mailbox[n], V_LATER);
 	log_results(a, a->from, to);
 	a->from = to;
+}
+
+/* Where those that are copied together end: as many as one worker takes, all with one return path. */
+static uint32_t
+same_sender(const struct attempt *a)
+{
+	const struct envelope_recipient *r = a->file.envelope.recipient;
+	uint32_t to = a->from + 1;
+
+	while (to < a->mailboxes && to - a->from < MOST_PLACES &&
+		span_equal(r[a->mailbox[to]].sender, r[a->mailbox[a->from]].sender))
+		to++;
+	return to;
 }
 
 static void
@@ -383,7 +416,7 @@ attempt_copy(struct queue *q, struct attempt *a)
 		attempt_conclude(q, a);
 		return;
 	}
-	a->to = a->mailboxes - a->from > MOST_PLACES ? a->from + MOST_PLACES : a->mailboxes;
+	a->to = same_sender(a);
 	conversation_join(&a->c, w);
 	conversation_say(q, &a->c, feed_copy);
 }
@@ -484,29 +517,53 @@ attempts_resume(struct queue *q)
 
 /* --- beginning --- */
 
-/* Where each recipient that is not done leads now; users may have come and gone since. */
 static void
+refuse_at_once(struct attempt *a, uint32_t i, struct verdict v)
+{
+	const struct envelope *e = &a->file.envelope;
+
+	result_set(a, i, v);
+	queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given,
+		SPAN("none"), 0, v);
+}
+
+/* Where each recipient that is not done leads now; users may have come and gone since. False: somebody
+ * was asked, and it is not known yet. */
+static bool
 attempt_resolve(struct queue *q, struct attempt *a)
 {
 	const struct envelope *e = &a->file.envelope;
-	struct resolved r;
+	struct resolution to;
+	bool waits = false;
 
-	resolved_init(&r);
-	for (uint32_t i = 0; i < e->count; i++) {
-		if (is_final(e->recipient[i].told.outcome))
+	resolution_init(&to);
+	for (uint32_t i = 0; i < e->count && !waits; i++) {
+		if (is_final(e->recipient[i].told.outcome) || a->place[i].leads != LEADS_NOWHERE ||
+		    a->result[i].known || e->recipient[i].kind != RECIPIENT_ADDRESS)
 			continue;
-		resolve(&q->resolver, q->daemon.settings, e->recipient[i].address, true, true, &r);
-		if (r.leads == LEADS_HERE)
-			a->destination[i] = (struct destination){
-				must_copy(text_span(&r.home)), r.uid, r.gid, i};
-		else if (r.leads == LEADS_NOWHERE) {
-			result_set(a, i, r.verdict);
-			queue_log_recipient(
-				e->session, e->id, e->recipient[i].address, 0, r.verdict);
+		resolve_again(&q->resolver, q->daemon.settings, e->recipient[i].address, &to);
+		waits = to.waits;
+		if (waits)
+			break;
+		if (to.count == 0) {
+			refuse_at_once(a, i, to.verdict);
+		} else {
+			a->place[i] = to.at[0];
+			to.count = 0;
 		}
+		if (a->place[i].leads == LEADS_DISCARD)
+			result_set(a, i, V_DELIVERED);
+		if (a->place[i].leads == LEADS_HERE)
+			a->destination[i] = (struct destination){.home = a->place[i].home,
+				.folder = a->place[i].folder,
+				.uid = a->place[i].uid,
+				.gid = a->place[i].gid,
+				.first = i};
 	}
-	resolved_clear(&r);
-	a->mailbox = mailboxes_of(a->destination, e->count, &a->mailboxes);
+	resolution_clear(&to);
+	if (!waits)
+		a->mailbox = mailboxes_of(a->destination, e->count, &a->mailboxes);
+	return !waits;
 }
 
 /* Held, or not to be sent yet (RFC 4865): parked, or looked at again; the clock may have jumped. */
@@ -523,6 +580,30 @@ waits(struct queue *q, struct queued *m, const struct envelope *e)
 		queue_now() + (uint32_t)(left < LONGEST_RETRY_SECONDS ? left
 								      : LONGEST_RETRY_SECONDS));
 	return true;
+}
+
+static void
+attempt_go(struct queue *q, struct attempt *a)
+{
+	a->unresolved = !attempt_resolve(q, a);
+	if (a->unresolved)
+		TAILQ_INSERT_TAIL(&q->unresolved, a, unresolved_next);
+	else
+		attempt_copy(q, a);
+}
+
+void
+attempts_resolve(struct queue *q)
+{
+	struct attempt_list now = TAILQ_HEAD_INITIALIZER(now);
+	struct attempt *a;
+
+	/* Those that wait still come back into the queue's list. */
+	TAILQ_CONCAT(&now, &q->unresolved, unresolved_next);
+	while ((a = TAILQ_FIRST(&now)) != NULL) {
+		TAILQ_REMOVE(&now, a, unresolved_next);
+		attempt_go(q, a);
+	}
 }
 
 static void
@@ -556,6 +637,7 @@ attempt_begin(struct queue *q, struct queued *m)
 	a->c.id = m->id;
 	a->m = m;
 	a->file = file;
+	a->place = must_alloc(file.envelope.count * sizeof(*a->place));
 	a->destination = must_alloc(file.envelope.count * sizeof(*a->destination));
 	a->result = must_alloc(file.envelope.count * sizeof(*a->result));
 	a->message = open_in(q->queue, spool_name(m->id, SUFFIX_MESSAGE).str, O_RDONLY, 0);
@@ -567,8 +649,7 @@ attempt_begin(struct queue *q, struct queued *m)
 		return;
 	}
 	m->active = true;
-	attempt_resolve(q, a);
-	attempt_copy(q, a);
+	attempt_go(q, a);
 }
 
 void

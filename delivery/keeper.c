@@ -39,15 +39,18 @@ queue_refusal(struct verdict v)
 }
 
 void
-queue_log_recipient(uint64_t session, uint64_t id, struct span to, uint64_t delay, struct verdict v)
+queue_log_recipient(uint64_t session, uint64_t id, struct span to, struct span given,
+	struct span relay, uint64_t delay, struct verdict v)
 {
 	struct text seconds = TEXT_UP_TO(32);
 	bool sent = v.outcome == DONE;
 
 	text_printf(&seconds, "%llu.%02llu", (unsigned long long)delay / 1000,
 		(unsigned long long)delay % 1000 / 10);
+	if (given.len == 0)
+		given = to;
 	log_info(session, sent ? "delivered" : "not-delivered", KEY_ID("message", id),
-		KEY_SPAN("to", to), KEY_STR("relay", "local"),
+		KEY_SPAN("to", to), KEY_SPAN("orig_to", given), KEY_SPAN("relay", relay),
 		KEY_SPAN("delay", text_span(&seconds)), KEY_SPAN("dsn", v.status),
 		KEY_STR("status", sent		       ? "sent"
 				  : v.outcome == NEVER ? "bounced"
@@ -91,12 +94,15 @@ keeper_init(struct queue *q)
 		return false;
 	}
 	resolver_init(&q->resolver, q->users);
+	resolver_open(&q->resolver, q->daemon.directory[DIRECTORY_STATE]);
 	idmap_init(&q->conversations);
 	schedule_init(&q->schedule);
 	workers_init(q);
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
 		TAILQ_INIT(&q->front[i].transactions);
 	TAILQ_INIT(&q->stranded);
+	TAILQ_INIT(&q->unresolved);
+	TAILQ_INIT(&q->pending);
 	TAILQ_INIT(&q->listings);
 	q->due_timer = evtimer_new(q->daemon.base, on_due_timer, q);
 	q->retry_timer = evtimer_new(q->daemon.base, on_retry_timer, q);

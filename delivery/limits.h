@@ -3,6 +3,7 @@
 #define VALIJA_DELIVERY_LIMITS_H
 
 #define MOST_PLACES 128              /* mailboxes in one place or place_copy; more go in several */
+#define MOST_FOLDERS_LOOKED 10000    /* names in a Maildir, for the folder of user+detail */
 #define MOST_LENT 4000               /* files that one worker lends at a time */
 #define MOST_TRANSACTIONS 20000      /* of all smtpd together; of each: settings */
 #define MOST_PENDING_RECIPIENTS 200000 /* in all open transactions together */

@@ -1,4 +1,4 @@
-/* mailboxes - the different homes among recipients: whoever is named twice gets one message. */
+/* mailboxes - the different mailboxes among recipients: whoever is named twice gets one message. */
 #ifndef VALIJA_MAILBOXES_H
 #define VALIJA_MAILBOXES_H
 
@@ -7,7 +7,8 @@
 
 /* What is needed to know of a recipient. */
 struct destination {
-	char *home;              /* owned; NULL: not here */
+	char *home;              /* NULL: not a mailbox here */
+	char *folder;            /* of it; NULL: the inbox */
 	uint32_t uid, gid;
 	uint32_t first; /* the recipient that stands for this mailbox: itself, or an earlier one */
 };

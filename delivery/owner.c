@@ -2,27 +2,73 @@
 #include "owner.h"
 
 #include "common/address.h"
+#include "common/alias.h"
 #include "common/message.h"
+#include "resolve_inside.h"
 
+#include <string.h>
+
+/* The mailbox of the login is among those that the sender's address leads to. */
 static bool
-key_of(struct span mailbox, struct text *key)
+leads_to_login(struct resolver *r, const struct settings *s, struct span login, struct span sender)
 {
-	struct address a;
+	struct resolution mine, theirs;
+	bool may = false;
 
-	return address_take_mailbox(&mailbox, true, &a) == ADDRESS_OK && mailbox.len == 0 &&
-		address_key(&a, key);
+	resolution_init(&mine);
+	resolution_init(&theirs);
+	resolve_again(r, s, login, &mine);
+	/* Never what leads out of our own domains: whoever may relay would own it. */
+	if (mine.count == 1 && mine.at[0].leads == LEADS_HERE)
+		resolve(r, s, sender, true, false, &theirs);
+	for (uint32_t i = 0; i < theirs.count && !may; i++)
+		may = theirs.at[i].leads == LEADS_HERE &&
+			strcmp(theirs.at[i].home, mine.at[0].home) == 0;
+	resolution_clear(&mine);
+	resolution_clear(&theirs);
+	return may;
+}
+
+/* "a@example.org, @other.example": whole addresses, and all of a domain. */
+static bool
+is_granted(struct resolver *r, struct span login, struct span sender)
+{
+	struct text value = TEXT_UP_TO(MOST_TABLE_VALUE), word = TEXT_UP_TO(MOST_ALIAS_MEMBER),
+		    key = TEXT_UP_TO(MOST_ALIAS_KEY);
+	struct alias_member m;
+	const char *why;
+	struct span in;
+	bool granted = false;
+
+	if (plain_get(r, TABLE_SENDERS, login, &value)) {
+		in = text_span(&value);
+		while (!granted && alias_member_take(&in, &word, &m, &why) > 0)
+			granted = m.kind == ALIAS_ADDRESS && alias_key(m.text, &key) &&
+				(span_equal(text_span(&key), sender) ||
+					(key.at[0] == '@' &&
+						span_equal(text_span(&key),
+							span_part(sender,
+								span_rindex(sender, '@'),
+								sender.len))));
+	}
+	text_clear(&value);
+	text_clear(&word);
+	text_clear(&key);
+	return granted;
 }
 
 bool
-owner_may_use(struct span login, struct span sender)
+owner_may_use(struct resolver *r, const struct settings *s, struct span login, struct span sender)
 {
-	struct text user = TEXT_UP_TO(MOST_ADDRESS), as = TEXT_UP_TO(MOST_ADDRESS);
+	struct text user = TEXT_UP_TO(MOST_ALIAS_KEY), as = TEXT_UP_TO(MOST_ALIAS_KEY);
 	bool may;
 
 	if (sender.len == 0)
 		return true;
-	may = key_of(login, &user) && key_of(sender, &as) &&
-		span_equal(text_span(&user), text_span(&as));
+	may = alias_key(login, &user) && alias_key(sender, &as) &&
+		(span_equal(text_span(&user), text_span(&as)) ||
+			is_granted(r, text_span(&user), text_span(&as)) ||
+			leads_to_login(r, s, text_span(&user), text_span(&as)));
 	text_clear(&user);
 	text_clear(&as);
 	return may;

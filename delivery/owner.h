@@ -2,10 +2,11 @@
 #ifndef VALIJA_OWNER_H
 #define VALIJA_OWNER_H
 
-#include "common/span.h"
+#include "resolve.h"
 
-/* Both as smtpd said them: LOCAL@DOMAIN; the null sender belongs to everybody (notifications are
- * sent with it, RFC 8098). */
-bool owner_may_use(struct span login, struct span sender);
+/* Both as smtpd said them, LOCAL@DOMAIN. A login may use its own address, with a detail too; an alias
+ * that leads to its mailbox; what the table `senders` grants it; and the null sender, which belongs to
+ * everybody (notifications are sent with it, RFC 8098). */
+bool owner_may_use(struct resolver *r, const struct settings *s, struct span login, struct span sender);
 
 #endif

@@ -6,8 +6,10 @@
 #include "common/text.h"
 #include "lent.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,39 +27,90 @@ struct sources {
 	bool first_is_lent;
 };
 
-/* "" is INBOX, else a Maildir++ folder: one component that begins with one dot. */
+/* The Maildir++ name of the folder that a detail means: a dot before it, '&' as in modified UTF-7
+ * (RFC 3501 5.1.3). False for what can be no folder: then the inbox is meant. */
 static bool
-folder_is_sound(const char *folder)
+folder_name(const char *detail, char name[MAILDIR_MOST_NAME + 1])
 {
-	return folder[0] == '\0' || (folder[0] == '.' && folder[1] != '\0' && folder[1] != '.' &&
-		strchr(folder, '/') == NULL && strlen(folder) <= MAILDIR_MOST_NAME);
+	size_t len = 0;
+
+	if (detail[0] == '\0' || detail[0] == '.')
+		return false;
+	name[len++] = '.';
+	for (; *detail != '\0'; detail++) {
+		if ((unsigned char)*detail < 0x20 || (unsigned char)*detail > 0x7e ||
+			*detail == '/' || (detail[0] == '.' && (detail[1] == '.' || !detail[1])) ||
+			len + 2 > MAILDIR_MOST_NAME)
+			return false;
+		name[len++] = *detail;
+		if (*detail == '&')
+			name[len++] = '-';
+	}
+	name[len] = '\0';
+	return true;
+}
+
+/* The name as it is there: exactly so, or in another case, as addresses are written. */
+static bool
+folder_there(int inbox, char name[MAILDIR_MOST_NAME + 1])
+{
+	int fd = open_in(inbox, ".", O_RDONLY | O_DIRECTORY, 0), looked = 0;
+	struct dirent *entry;
+	struct stat st;
+	bool found = false;
+	DIR *dir;
+
+	if (fstatat(inbox, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || fd < 0 ||
+		(dir = fdopendir(fd)) == NULL) {
+		found = fd >= 0 && fstatat(inbox, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+		if (fd >= 0)
+			close(fd);
+		return found;
+	}
+	while (!found && looked++ < MOST_FOLDERS_LOOKED && (entry = readdir(dir)) != NULL)
+		if (strcasecmp(entry->d_name, name) == 0 && strlen(entry->d_name) == strlen(name)) {
+			memcpy(name, entry->d_name, strlen(name));
+			found = true;
+		}
+	closedir(dir);
+	return found;
+}
+
+/* Takes the Maildir `inbox`; returns it, or the folder below it that the detail means. */
+static int
+open_folder(int inbox, const char *detail)
+{
+	char name[MAILDIR_MOST_NAME + 1];
+	int folder;
+
+	if (!folder_name(detail, name) || !folder_there(inbox, name))
+		return inbox;
+	if (maildir_make(inbox, name) < 0 ||
+		(folder = open_in(inbox, name, O_RDONLY | O_DIRECTORY, 0)) < 0) {
+		log_warning(0, "folder-unusable", KEY_STR("folder", name), KEY_ERRNO);
+		return inbox;
+	}
+	close(inbox);
+	return folder;
 }
 
 static int
 open_place(struct placer *p, const struct target *t)
 {
-	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + MAILDIR_MOST_NAME + 16);
-	int inbox = -1, maildir = -1, error = EINVAL;
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
+	int maildir = -1, error = EINVAL;
 
 	/* This worker is one owner. A mailbox of another (a system user) it could not make as that
 	 * owner's, and an absolute home lies outside the mail root. */
-	if (t->uid != geteuid() || t->home[0] == '\0' || t->home[0] == '/' ||
-	    !folder_is_sound(t->folder))
+	if (t->uid != geteuid() || t->home[0] == '\0' || t->home[0] == '/')
 		goto out;
 	text_add_str(&path, t->home);
 	text_add_str(&path, "/Maildir");
-	inbox = maildir_open(p->mail, text_str(&path), true);
-	if (inbox >= 0 && t->folder[0] != '\0') {
-		if (maildir_make(inbox, t->folder) == 0)
-			maildir = open_in(inbox, t->folder, O_RDONLY | O_DIRECTORY, 0);
-	} else {
-		maildir = inbox;
-		inbox = -1;
-	}
+	maildir = maildir_open(p->mail, text_str(&path), true);
 	error = errno;
+	if (maildir >= 0)
+		maildir = open_folder(maildir, t->folder);
 out:
-	if (inbox >= 0)
-		close(inbox);
 	text_clear(&path);
 	errno = error;
 	return maildir;

@@ -66,6 +66,8 @@ extern const struct hearing queue_hears_local, queue_hears_spool;
 /* --- transactions --- */
 
 struct transaction;
+struct pending;
+TAILQ_HEAD(pending_list, pending);
 TAILQ_HEAD(transaction_list, transaction);
 
 struct front {                              /* one smtpd */
@@ -89,6 +91,8 @@ void transaction_place_refused(struct queue *q, struct conversation *c, uint32_t
 	struct verdict v);
 void transaction_placed(struct queue *q, struct conversation *c);
 void transaction_spooled(struct queue *q, struct conversation *c);
+/* Something that was asked for is known: look at the recipients that wait again. */
+void transactions_resolve(struct queue *q);
 /* Its worker has died. */
 void transaction_lost(struct queue *q, struct conversation *c);
 /* HOUR_WAITING, HOUR_PLACING or HOUR_NONE: what its worker may say. */
@@ -107,6 +111,8 @@ void attempt_refused(struct queue *q, struct conversation *c, uint32_t number, s
 void attempt_finished(struct queue *q, struct conversation *c, uint8_t outcome);
 void attempt_removed(struct queue *q, struct conversation *c, uint8_t outcome);
 void attempt_lost(struct queue *q, struct conversation *c);
+/* As transactions_resolve(). */
+void attempts_resolve(struct queue *q);
 uint32_t attempt_hour(const struct conversation *c);
 /* A spool worker is there again: go on with what waits for one. */
 void attempts_resume(struct queue *q);
@@ -145,6 +151,7 @@ struct queue {
 	struct idmap conversations;         /* transactions and attempts, by message id */
 	struct front front[MOST_PEERS_OF_A_KIND];
 	size_t transactions, pending_recipients;
+	struct pending_list pending;        /* recipients that wait for an answer of others */
 	struct troubled troubled[MOST_TROUBLED];
 	size_t next_troubled;
 	struct schedule schedule;
@@ -153,6 +160,7 @@ struct queue {
 	size_t strangers;                   /* files in queue/ that are not ours */
 	unsigned int attempts;
 	struct attempt_list stranded;       /* have something to record, no spool worker does it */
+	struct attempt_list unresolved;     /* wait for what others are asked */
 	struct listing_list listings;
 	uint64_t served;
 };
@@ -162,8 +170,9 @@ uint32_t queue_now(void);
 uint64_t queue_now_milliseconds(void);
 /* What a worker says of a failure, made sound: LATER with 4yz, or NEVER with 5yz. */
 struct verdict queue_refusal(struct verdict v);
-/* One line for what became of one recipient. */
-void queue_log_recipient(uint64_t session, uint64_t id, struct span to, uint64_t delay_milliseconds,
-	struct verdict v);
+/* One line for what became of one recipient. given: what RCPT said; empty: the same. relay: "local",
+ * "command", or the server it went to. */
+void queue_log_recipient(uint64_t session, uint64_t id, struct span to, struct span given,
+	struct span relay, uint64_t delay_milliseconds, struct verdict v);
 
 #endif

@@ -5,9 +5,12 @@
 #include "common/log.h"
 #include "mailboxes.h"
 #include "owner.h"
+#include "rewrite.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum transaction_state {
 	OPEN,       /* recipients come */
@@ -22,6 +25,19 @@ struct recipient {
 	uint8_t notify;
 };
 
+/* One place that a recipient leads to. */
+struct lead {
+	uint32_t recipient;
+	struct resolved to;                 /* owned */
+};
+
+/* A recipient whose places are not known yet: somebody was asked. */
+struct pending {
+	TAILQ_ENTRY(pending) next;
+	struct transaction *t;
+	struct recipient r;
+};
+
 struct transaction {
 	struct conversation c;
 	TAILQ_ENTRY(transaction) next;      /* of its front */
@@ -31,6 +47,7 @@ struct transaction {
 	uint64_t session, begun;            /* begun: milliseconds */
 	uint8_t service, body;
 	bool utf8, by_queue;                /* by_queue: not every recipient is a mailbox here */
+	bool rewritten;                     /* the sender is not what smtpd takes it for */
 	char *sender, *login;
 	struct wishes wishes;               /* its strings are owned: wishes_free */
 	bool hold;
@@ -38,16 +55,43 @@ struct transaction {
 	struct span top;                    /* owned */
 	uint64_t size;
 	unsigned char digest[DIGEST_SIZE];
-	struct recipient *recipient;
-	struct destination *destination;    /* beside recipient */
+	struct recipient *recipient;        /* those that were accepted */
 	uint32_t count, room;
-	uint32_t *mailbox, mailboxes;       /* recipients that stand for a mailbox each */
+	struct lead *lead;
+	uint32_t leads, leads_room;
+	void *elsewhere;                    /* tree of addresses: who is named twice gets one */
+	struct destination *destination;    /* beside lead; borrows; once the data are asked for */
+	uint32_t *mailbox, mailboxes;       /* leads that stand for a mailbox each */
+	uint32_t pending;                   /* recipients that are not resolved yet */
+	bool data, data_by_queue;           /* asked for meanwhile */
 };
 
 static struct transaction *
 transaction_of(struct conversation *c)
 {
 	return (struct transaction *)(void *)c;
+}
+
+static void
+recipient_clear(struct recipient *r)
+{
+	free(r->address);
+	free(r->orcpt);
+}
+
+static void
+pending_drop(struct queue *q, const struct transaction *t)
+{
+	struct pending *p, *next;
+
+	for (p = TAILQ_FIRST(&q->pending); p != NULL && t->pending > 0; p = next) {
+		next = TAILQ_NEXT(p, next);
+		if (p->t != t)
+			continue;
+		TAILQ_REMOVE(&q->pending, p, next);
+		recipient_clear(&p->r);
+		free(p);
+	}
 }
 
 static void
@@ -58,15 +102,17 @@ transaction_free(struct queue *q, struct transaction *t)
 	TAILQ_REMOVE(&t->front->transactions, t, next);
 	t->front->count--;
 	q->transactions--;
-	q->pending_recipients -= t->count;
-	for (uint32_t i = 0; i < t->count; i++) {
-		free(t->recipient[i].address);
-		free(t->recipient[i].orcpt);
-		free(t->destination[i].home);
-	}
+	q->pending_recipients -= t->count + t->pending + t->leads;
+	pending_drop(q, t);
+	for (uint32_t i = 0; i < t->count; i++)
+		recipient_clear(&t->recipient[i]);
+	for (uint32_t i = 0; i < t->leads; i++)
+		resolved_clear(&t->lead[i].to);
 	free(t->recipient);
+	free(t->lead);
 	free(t->destination);
 	free(t->mailbox);
+	tdestroy(t->elsewhere, free);
 	free(t->sender);
 	free(t->login);
 	free((void *)(uintptr_t)t->wishes.envid.at);
@@ -183,9 +229,24 @@ may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_
 		return V_BUSY;
 	if (!sender_is_sound(m->sender))
 		return V_BAD_SENDER;
-	if (m->check_owner && !owner_may_use(m->login, m->sender))
+	if (m->check_owner && !owner_may_use(&q->resolver, s, m->login, m->sender))
 		return V_NOT_OWNER;
 	return m->size > s->message_size_bytes ? V_TOO_BIG : V_BEGUN;
+}
+
+/* What our own users send gets the sender that the tables say. */
+static void
+sender_set(struct queue *q, struct transaction *t, const struct msg_mail_begin *m)
+{
+	struct text sender = TEXT_UP_TO(MOST_ADDRESS);
+
+	if (m->login.len > 0)
+		rewrite_sender(&q->resolver, q->daemon.settings, m->sender, &sender);
+	else
+		text_add(&sender, m->sender);
+	t->sender = must_copy(text_span(&sender));
+	t->rewritten = !span_equal(text_span(&sender), m->sender);
+	text_clear(&sender);
 }
 
 static void
@@ -209,7 +270,7 @@ on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail
 		t->service = m->service;
 		t->body = m->body;
 		t->utf8 = m->utf8;
-		t->sender = must_copy(m->sender);
+		sender_set(q, t, m);
 		t->login = must_copy(m->login);
 		t->wishes = WISHES_OF(m);
 		t->wishes.envid = span_of(must_copy(m->envid), m->envid.len);
@@ -222,26 +283,87 @@ on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	send_mail_begun(from, id, &(struct msg_mail_begun){ VERDICT_FIELDS(v) }, NULL);
 }
 
+static int
+compare(const void *a, const void *b)
+{
+	return strcasecmp(a, b);
+}
+
+static bool
+is_named_before(struct transaction *t, const struct resolved *to)
+{
+	char *address;
+	void **node;
+	bool before;
+
+	if (to->leads != LEADS_ELSEWHERE)
+		return false;
+	address = must_copy(span_str(to->address));
+	if ((node = tsearch(address, &t->elsewhere, compare)) == NULL)
+		abort();
+	before = *node != (void *)address;
+	if (before)
+		free(address);
+	return before;
+}
+
+/* Takes the recipient's strings and the places it leads to. */
 static void
-recipient_add(struct queue *q, struct transaction *t, const struct msg_mail_recipient *m,
-	const struct resolved *r)
+recipient_add(struct queue *q, struct transaction *t, struct recipient r, struct resolution *to)
 {
 	if (t->count == t->room) {
 		t->room = t->room == 0 ? 4 : t->room * 2;
 		t->recipient = must_realloc(t->recipient, t->room * sizeof(*t->recipient));
-		t->destination = must_realloc(t->destination, t->room * sizeof(*t->destination));
 	}
-	t->recipient[t->count] = (struct recipient){.number = m->number,
-		.address = must_copy(m->address),
-		.orcpt = must_copy(m->orcpt),
-		.notify = m->notify};
-	t->destination[t->count] = (struct destination){
-		.home = r->leads == LEADS_HERE ? must_copy(text_span(&r->home)) : NULL,
-		.uid = r->uid,
-		.gid = r->gid,
-	};
-	t->count++;
+	if (t->leads + to->count > t->leads_room) {
+		t->leads_room = (t->leads + to->count) * 2;
+		t->lead = must_realloc(t->lead, t->leads_room * sizeof(*t->lead));
+	}
+	for (uint32_t i = 0; i < to->count; i++) {
+		if (to->at[i].leads == LEADS_DISCARD)
+			log_info(t->session, "discarded", KEY_ID("message", t->c.id),
+				KEY_STR("to", r.address), KEY_STR("status", "sent"));
+		if (to->at[i].leads == LEADS_DISCARD || is_named_before(t, &to->at[i])) {
+			resolved_clear(&to->at[i]);
+			continue;
+		}
+		t->lead[t->leads++] = (struct lead){ t->count, to->at[i] };
+		q->pending_recipients++;
+	}
+	to->count = 0;
+	t->recipient[t->count++] = r;
 	q->pending_recipients++;
+}
+
+/* Answers for one recipient; its strings are taken. False: not yet known, and they are not. */
+static bool
+recipient_resolve(struct queue *q, struct transaction *t, struct recipient r)
+{
+	struct verdict v = V_MOST_RECIPIENTS;
+	struct resolution to;
+
+	resolution_init(&to);
+	if (t->count < q->daemon.settings->recipients &&
+		q->pending_recipients < MOST_PENDING_RECIPIENTS) {
+		resolve(&q->resolver, q->daemon.settings, span_str(r.address), t->utf8,
+			t->login[0] != '\0' || t->service == SERVICE_LOCAL, &to);
+		if (to.waits) {
+			resolution_clear(&to);
+			return false;
+		}
+		v = to.verdict;
+	}
+	if (t->smtpd != NULL)
+		send_mail_recipient_told(t->smtpd, t->c.id,
+			&(struct msg_mail_recipient_told){
+				.number = r.number, VERDICT_FIELDS(v) },
+			NULL);
+	if (v.outcome == DONE)
+		recipient_add(q, t, r, &to);
+	else
+		recipient_clear(&r);
+	resolution_clear(&to);
+	return true;
 }
 
 static void
@@ -250,22 +372,46 @@ on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_
 {
 	struct queue *q = me;
 	struct transaction *t = idmap_get(&q->conversations, id);
-	struct resolved r;
-	struct verdict v = V_MOST_RECIPIENTS;
+	struct recipient r = {.number = m->number,
+		.address = must_copy(m->address),
+		.orcpt = must_copy(m->orcpt),
+		.notify = m->notify};
+	struct pending *p;
 
+	(void)from;
 	(void)fd;
-	resolved_init(&r);
-	if (t->count < q->daemon.settings->recipients &&
-		q->pending_recipients < MOST_PENDING_RECIPIENTS) {
-		resolve(&q->resolver, q->daemon.settings, m->address, t->utf8,
-			t->login[0] != '\0' || t->service == SERVICE_LOCAL, &r);
-		if (r.leads != LEADS_NOWHERE)
-			recipient_add(q, t, m, &r);
-		v = r.verdict;
+	if (recipient_resolve(q, t, r))
+		return;
+	p = must_alloc(sizeof(*p));
+	p->t = t;
+	p->r = r;
+	t->pending++;
+	q->pending_recipients++;
+	TAILQ_INSERT_TAIL(&q->pending, p, next);
+}
+
+static void begin_data(struct queue *q, struct transaction *t);
+
+void
+transactions_resolve(struct queue *q)
+{
+	struct pending *p, *next;
+
+	for (p = TAILQ_FIRST(&q->pending); p != NULL; p = next) {
+		struct transaction *t = p->t;
+
+		next = TAILQ_NEXT(p, next);
+		if (!recipient_resolve(q, t, p->r))
+			continue;
+		TAILQ_REMOVE(&q->pending, p, next);
+		free(p);
+		t->pending--;
+		q->pending_recipients--;
+		if (t->pending == 0 && t->data) {
+			begin_data(q, t);
+			next = TAILQ_FIRST(&q->pending);   /* it may have ended, and others with it */
+		}
 	}
-	send_mail_recipient_told(from, id,
-		&(struct msg_mail_recipient_told){ .number = m->number, VERDICT_FIELDS(v) }, NULL);
-	resolved_clear(&r);
 }
 
 /* --- a file to write --- */
@@ -293,14 +439,24 @@ note_trouble(struct queue *q, const char *home)
 	slot->until = queue_now() + TROUBLED_SECONDS;
 }
 
+/* owner-LIST; never instead of the null sender, or a bounce could be bounced. */
+static const char *
+sender_of(const struct transaction *t, uint32_t i)
+{
+	const char *sender = t->lead[i].to.sender;
+
+	return sender == NULL || t->sender[0] == '\0' ? "" : sender;
+}
+
 /* Straight into the Maildirs only when that can promise all or nothing for everybody. */
 static bool
 goes_by_queue(const struct queue *q, const struct transaction *t)
 {
-	if (t->wishes.hold_until != 0)
+	if (t->wishes.hold_until != 0 || t->mailboxes == 0 || t->rewritten)
 		return true;
-	for (uint32_t i = 0; i < t->count; i++)
-		if (t->destination[i].home == NULL || (t->recipient[i].notify & NOTIFY_SUCCESS))
+	for (uint32_t i = 0; i < t->leads; i++)
+		if (t->destination[i].home == NULL || sender_of(t, i)[0] != '\0' ||
+			(t->recipient[t->lead[i].recipient].notify & NOTIFY_SUCCESS))
 			return true;
 	if (t->mailboxes > MOST_PLACES)
 		return true;
@@ -313,8 +469,10 @@ goes_by_queue(const struct queue *q, const struct transaction *t)
 static bool
 feed_lend(struct queue *q, struct conversation *c)
 {
+	static const struct destination nowhere;
 	struct transaction *t = transaction_of(c);
-	struct destination *d = &t->destination[t->mailboxes > 0 ? t->mailbox[0] : 0];
+	const struct destination *d =
+		t->mailboxes > 0 ? &t->destination[t->mailbox[0]] : &nowhere;
 
 	(void)q;
 	send_lend(c->worker->channel, c->id,
@@ -326,24 +484,35 @@ feed_lend(struct queue *q, struct conversation *c)
 }
 
 static void
-on_mail_data(
-	void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
+find_mailboxes(struct transaction *t)
 {
-	struct queue *q = me;
-	struct transaction *t = idmap_get(&q->conversations, id);
+	t->destination = must_alloc((t->leads + 1) * sizeof(*t->destination));
+	for (uint32_t i = 0; i < t->leads; i++) {
+		const struct resolved *to = &t->lead[i].to;
+
+		if (to->leads == LEADS_HERE)
+			t->destination[i] = (struct destination){.home = to->home,
+				.folder = to->folder,
+				.uid = to->uid,
+				.gid = to->gid};
+	}
+	t->mailbox = mailboxes_of(t->destination, t->leads, &t->mailboxes);
+}
+
+static void
+begin_data(struct queue *q, struct transaction *t)
+{
 	struct worker *w;
 
-	(void)from;
-	(void)fd;
 	if (t->count == 0) {
 		tell(q, t, V_NO_RECIPIENTS);
 		return;
 	}
-	t->mailbox = mailboxes_of(t->destination, t->count, &t->mailboxes);
-	t->by_queue = m->by_queue || goes_by_queue(q, t);
+	find_mailboxes(t);
+	t->by_queue = t->data_by_queue || goes_by_queue(q, t);
 	w = worker_least_busy(q, t->by_queue ? PROGRAM_SPOOL : PROGRAM_LOCAL);
 	if (w == NULL) {
-		log_warning(t->session, "no-worker", KEY_ID("message", id),
+		log_warning(t->session, "no-worker", KEY_ID("message", t->c.id),
 			KEY_STR("program", t->by_queue ? "spool" : "local"));
 		tell(q, t, V_LATER);
 		return;
@@ -351,6 +520,22 @@ on_mail_data(
 	t->state = WAITING;
 	conversation_join(&t->c, w);
 	conversation_say(q, &t->c, feed_lend);
+}
+
+static void
+on_mail_data(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_data *m, const int *fd)
+{
+	struct queue *q = me;
+	struct transaction *t = idmap_get(&q->conversations, id);
+
+	(void)from;
+	(void)fd;
+	t->data_by_queue = m->by_queue;
+	t->data = true;
+	t->state = WAITING;
+	if (t->pending == 0)
+		begin_data(q, t);
 }
 
 void
@@ -376,10 +561,10 @@ feed_place(struct queue *q, struct conversation *c)
 		struct destination *d = &t->destination[i];
 
 		send_target(c->worker->channel, c->id,
-			&(struct msg_target){.number = t->recipient[i].number,
-				.address = span_str(t->recipient[i].address),
+			&(struct msg_target){.number = i,
+				.address = span_str(t->lead[i].to.address),
 				.home = span_str(d->home),
-				.folder = SPAN(""),
+				.folder = span_str(d->folder),
 				.uid = d->uid,
 				.gid = d->gid},
 			NULL);
@@ -396,18 +581,25 @@ feed_spool(struct queue *q, struct conversation *c)
 	struct transaction *t = transaction_of(c);
 
 	(void)q;
-	if (c->cursor < t->count) {
-		struct recipient *r = &t->recipient[c->cursor];
-		struct destination *d = &t->destination[c->cursor++];
+	if (c->cursor < t->leads) {
+		uint32_t i = c->cursor++;
+		const struct resolved *to = &t->lead[i].to;
+		const struct recipient *r = &t->recipient[t->lead[i].recipient];
+		struct span address = span_str(to->address), given = span_str(r->address);
 
 		send_spool_recipient(c->worker->channel, c->id,
-			&(struct msg_spool_recipient){.number = r->number,
-				.address = span_str(r->address),
-				.home = span_str(d->home),
-				.uid = d->uid,
-				.gid = d->gid,
+			&(struct msg_spool_recipient){.number = i,
+				.kind = to->leads == LEADS_COMMAND ? RECIPIENT_COMMAND
+					: to->leads == LEADS_FILE  ? RECIPIENT_FILE
+								   : RECIPIENT_ADDRESS,
+				.address = address,
+				.home = span_str(to->home),
+				.uid = to->uid,
+				.gid = to->gid,
 				.notify = r->notify,
-				.orcpt = span_str(r->orcpt)},
+				.orcpt = span_str(r->orcpt),
+				.given = span_equal_nocase(address, given) ? SPAN_NONE : given,
+				.sender = span_str(sender_of(t, i))},
 			NULL);
 		return false;
 	}
@@ -453,6 +645,12 @@ on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg_mai
 	t->hold = m->hold;
 	t->hold_reason = must_copy(m->hold_reason);
 	t->top = span_of(must_copy(m->top), m->top.len);
+	/* Every recipient was to be discarded. */
+	if (t->leads == 0) {
+		give_back(q, t);
+		tell(q, t, V_DELIVERED);
+		return;
+	}
 	t->size = m->size;
 	memcpy(t->digest, m->digest.at, DIGEST_SIZE);
 	t->state = PLACING;
@@ -477,9 +675,10 @@ transaction_placed(struct queue *q, struct conversation *c)
 	struct transaction *t = transaction_of(c);
 	uint64_t delay = queue_now_milliseconds() - t->begun;
 
-	for (uint32_t i = 0; i < t->count; i++)
-		queue_log_recipient(
-			t->session, c->id, span_str(t->recipient[i].address), delay, V_DELIVERED);
+	for (uint32_t i = 0; i < t->leads; i++)
+		queue_log_recipient(t->session, c->id, span_str(t->lead[i].to.address),
+			span_str(t->recipient[t->lead[i].recipient].address), SPAN("local"), delay,
+			V_DELIVERED);
 	q->served++;
 	tell(q, t, V_DELIVERED);
 }
@@ -491,7 +690,7 @@ transaction_spooled(struct queue *q, struct conversation *c)
 	uint64_t id = c->id;
 
 	log_info(t->session, "queued", KEY_ID("message", id), KEY_STR("from", t->sender),
-		KEY_NUM("size", t->size), KEY_NUM("nrcpt", t->count));
+		KEY_NUM("size", t->size), KEY_NUM("nrcpt", t->leads));
 	q->served++;
 	tell(q, t, V_QUEUED);
 	queue_accept(q, id);
@@ -516,7 +715,7 @@ transaction_place_refused(
 	struct transaction *t = transaction_of(c);
 
 	for (uint32_t i = 0; t->mailboxes > 1 && v.outcome == LATER && i < t->mailboxes; i++)
-		if (t->recipient[t->mailbox[i]].number == number)
+		if (t->mailbox[i] == number)
 			note_trouble(q, t->destination[t->mailbox[i]].home);
 	transaction_refused(q, c, v);
 }

@@ -50,7 +50,7 @@ def assert_same(received, sent):
     trace = received[:len(received) - len(sent)]
     fields = re.findall(rb"^([A-Za-z-]+):(?:[^\r\n]*)\r?\n(?:[ \t][^\r\n]*\r?\n)*", trace, re.M)
     assert b"".join(re.findall(rb"(?:^[A-Za-z-]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*)", trace, re.M)) == trace
-    assert fields and fields[0] == b"Return-Path" and set(fields) <= {b"Return-Path", b"Received"}, fields
+    assert fields and fields[0] == b"Return-Path" and set(fields) <= {b"Return-Path", b"Delivered-To", b"Received"}, fields
 
 
 def difference(received, sent):

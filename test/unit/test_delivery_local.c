@@ -206,13 +206,17 @@ one_inode_for_many(void **state)
 	struct played p;
 
 	(void)state;
+	close(rig_directory(rig.mail, "d"));
+	close(rig_directory(rig.mail, "d/bob"));
+	close(rig_directory(rig.mail, "d/bob/Maildir"));
+	close(rig_directory(rig.mail, "d/bob/Maildir/.Sub.Folder"));
 	play(&p);
 	lend(&p, 1, "d/ana");
 	wait_for(&p, &p.lent);
 	write_message(&p);
 	target(&p, 1, 0, "d/ana", "");
 	target(&p, 1, 1, "d/bob", "");
-	target(&p, 1, 2, "d/bob", ".Sub.Folder");
+	target(&p, 1, 2, "d/bob", "Sub.Folder");
 	place(&p, 1, MESSAGE_SIZE);
 	wait_for(&p, &p.placed);
 	assert_int_equal(p.refused, 0);
@@ -372,6 +376,43 @@ f1_planted_names(void **state)
 	assert_int_equal(rig_count(rig.top, "."), top);
 }
 
+/* user+detail: the folder of that name, in whatever case, when it is there; else the inbox. */
+static void
+a_detail_means_a_folder(void **state)
+{
+	static const struct {
+		const char *detail, *folder;
+	} cases[] = { { "Work", ".Work" }, { "work", ".Work" }, { "a.b", ".a.b" }, { "r&d", ".r&-d" },
+		{ "Missing", "" }, { "", "" }, { "Wor", "" }, { "Planted", "" }, { "\xc3\xa9", "" } };
+	struct played p;
+	char path[64];
+
+	(void)state;
+	close(rig_directory(rig.mail, "d"));
+	close(rig_directory(rig.mail, "d/folders"));
+	close(rig_directory(rig.mail, "d/folders/Maildir"));
+	close(rig_directory(rig.mail, "d/folders/Maildir/.Work"));
+	close(rig_directory(rig.mail, "d/folders/Maildir/.a.b"));
+	close(rig_directory(rig.mail, "d/folders/Maildir/.r&-d"));
+	plant_symlink("d/folders/Maildir/.Planted");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int before;
+
+		snprintf(path, sizeof(path), "d/folders/Maildir/%s/new", cases[i].folder);
+		before = rig_count(rig.mail, path);
+		play(&p);
+		lend(&p, 1, "d/folders");
+		wait_for(&p, &p.lent);
+		write_message(&p);
+		target(&p, 1, 0, "d/folders", cases[i].detail);
+		place(&p, 1, MESSAGE_SIZE);
+		wait_for(&p, &p.placed);
+		stop(&p);
+		assert_int_equal(rig_count(rig.mail, path), before + 1);
+	}
+	assert_int_equal(rig_count(rig.mail, "d/folders/Maildir/.Missing"), 0);
+}
+
 /* No home or folder leads out. */
 static void
 f3_names_do_not_lead_out(void **state)
@@ -395,8 +436,9 @@ f3_names_do_not_lead_out(void **state)
 		write_message(&p);
 		target(&p, 1, 0, "d/f3", folders[i]);
 		place(&p, 1, MESSAGE_SIZE);
-		wait_for(&p, &p.refused);
+		wait_for(&p, &p.placed);
 		stop(&p);
+		assert_int_equal(rig_count(rig.mail, "d/f3/Maildir/new"), (int)i + 1);
 	}
 	assert_int_equal(faccessat(rig.top, "escaped", F_OK, 0), -1);
 	assert_int_equal(access("/tmp/escaped", F_OK), -1);
@@ -538,6 +580,7 @@ main(void)
 		cmocka_unit_test(another_size_is_refused),
 		cmocka_unit_test(all_or_nothing),
 		cmocka_unit_test(f1_planted_names),
+		cmocka_unit_test(a_detail_means_a_folder),
 		cmocka_unit_test(f3_names_do_not_lead_out),
 		cmocka_unit_test(copies_go_to_whom_they_can),
 		cmocka_unit_test(returned_files_leave_nothing),

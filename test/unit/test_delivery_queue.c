@@ -404,7 +404,8 @@ static void
 mixed_mail_is_queued_and_delivered(void **state)
 {
 	struct world *w = *state;
-	struct rig_expected e = { .text = "Return-Path: <s@far.example>\r\n" MESSAGE };
+	struct rig_expected e = { .text = "Return-Path: <s@far.example>\r\n"
+					  "Delivered-To: bob@example.org\r\n" MESSAGE };
 
 	begin(w, 1, "ana@example.org");
 	recipient(w, 1, 0, "bob@example.org");

@@ -1,0 +1,358 @@
+/* expand - what aliases and .forward files add to the rules for one address; see resolve.h. */
+#include "resolve_inside.h"
+
+#include "common/log.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A name that is being expanded, or was. */
+struct seen {
+	bool open;
+	char name[];
+};
+
+static int
+compare(const void *a, const void *b)
+{
+	return strcmp(((const struct seen *)a)->name, ((const struct seen *)b)->name);
+}
+
+/* The mark of a name; *is_new when it is met for the first time. */
+static struct seen *
+see(struct expansion *x, struct span name, bool *is_new)
+{
+	struct seen *s = must_alloc(sizeof(*s) + name.len + 1);
+	void **node;
+
+	memcpy(s->name, name.at, name.len);
+	if ((node = tsearch(s, &x->seen, compare)) == NULL)
+		abort();
+	*is_new = *node == (void *)s;
+	if (!*is_new)
+		free(s);
+	return *node;
+}
+
+/* --- members --- */
+
+static bool
+is_known(struct expansion *x, struct span name, struct span domain, struct text *full)
+{
+	struct text key = TEXT_UP_TO(MOST_ALIAS_KEY), value = TEXT_UP_TO(TABLE_MOST_VALUE),
+		    members = TEXT_UP_TO(MOST_ALIAS_BYTES);
+	struct table *aliases = x->r->table[TABLE_ALIASES];
+	struct alias_head head;
+	bool known;
+
+	text_reset(full);
+	text_add(full, name);
+	text_add_byte(full, '@');
+	text_add(full, domain);
+	known = alias_key(text_span(full), &key) &&
+		(table_get(x->r->users, text_span(&key), &value) == TABLE_FOUND ||
+			(aliases != NULL &&
+				alias_load(aliases, text_span(&key), &head, &members) ==
+					TABLE_FOUND));
+	text_clear(&key);
+	text_clear(&value);
+	text_clear(&members);
+	return known;
+}
+
+/* A bare name is completed by the domain of the alias that it stands in, or by the first of `domains`
+ * where that domain has no users, or not this one. */
+static void
+complete(struct expansion *x, struct span name, struct span address, struct text *to)
+{
+	const struct settings *s = x->settings;
+	struct span first = s->domains.count > 0 ? s->domains.at[0]
+		: s->system_domains.count > 0	 ? s->system_domains.at[0]
+						 : x->domain;
+	bool has_users = settings_is_local_domain(s, x->domain) ||
+		settings_is_system_domain(s, x->domain);
+
+	text_reset(to);
+	if (name.at[0] == '@' || span_rindex(name, '@') < name.len ||
+	    span_equal_nocase(name, SPAN("postmaster"))) {
+		/* "@domain": the same local part there. */
+		if (name.at[0] == '@')
+			text_add(to, span_part(address, 0, span_rindex(address, '@')));
+		text_add(to, name);
+	} else if (!has_users || (!is_known(x, name, x->domain, to) && is_known(x, name, first, to))) {
+		is_known(x, name, first, to);
+	} else {
+		is_known(x, name, x->domain, to);
+	}
+}
+
+static void
+expand_outside(struct expansion *x, const struct alias_member *m, const struct alias_head *head,
+	struct span address)
+{
+	bool command = m->kind == ALIAS_COMMAND;
+	struct resolved p = { .leads = command ? LEADS_COMMAND : LEADS_FILE, .uid = head->uid,
+		.gid = head->gid };
+
+	if (!(command ? x->settings->alias_commands : x->settings->alias_mailboxes)) {
+		log_warning(0, "alias-member-refused", KEY_SPAN("alias", address),
+			KEY_STR("reason", command ? "alias_commands is off"
+						  : "alias_mailboxes is off"));
+		nowhere(x, V_NOT_ALLOWED);
+		return;
+	}
+	step(x, "%s %.*s, as uid %u", command ? "command" : "file", SPAN_ARG(m->text), head->uid);
+	p.address = must_copy(address);
+	p.home = must_copy(m->text);
+	place(x, &p);
+	free(p.address);
+	free(p.home);
+}
+
+static void
+expand_member(struct expansion *x, const struct alias_member *m, const struct alias_head *head,
+	struct span address)
+{
+	struct text name = TEXT_UP_TO(MOST_ADDRESS);
+
+	if (m->kind == ALIAS_COMMAND || m->kind == ALIAS_FILE) {
+		expand_outside(x, m, head, address);
+		return;
+	}
+	complete(x, m->text, address, &name);
+	step(x, "%s%.*s", m->kind == ALIAS_FINAL ? "\\" : "", SPAN_ARG(text_span(&name)));
+	if (name.failed)
+		nowhere(x, V_BAD_RECIPIENT);
+	else if (m->kind == ALIAS_FINAL || span_equal_nocase(text_span(&name), address))
+		expand_final(x, text_span(&name));
+	else
+		expand_name(x, text_span(&name));
+	text_clear(&name);
+}
+
+void
+expand_final(struct expansion *x, struct span name)
+{
+	bool again = x->again;
+
+	x->again = true;
+	expand_name(x, name);
+	x->again = again;
+}
+
+/* --- aliases --- */
+
+/* The sender of what goes to LIST is owner-LIST, where there is one: failures are the owner's. */
+static char *
+owner_of(struct expansion *x, struct span key, struct span address)
+{
+	struct text owner = TEXT_UP_TO(MOST_ADDRESS), members = TEXT_UP_TO(MOST_ALIAS_BYTES),
+		    value = TEXT_UP_TO(TABLE_MOST_VALUE);
+	struct alias_head head;
+	char *sender = NULL;
+	size_t at = span_rindex(address, '@');
+	bool there;
+
+	if (key.at[0] == '@' || span_starts_nocase(key, SPAN("owner-")))
+		return NULL;
+	text_add_str(&owner, "owner-");
+	text_add(&owner, address);
+	there = alias_load(x->r->table[TABLE_ALIASES], text_span(&owner), &head, &members) ==
+			TABLE_FOUND ||
+		table_get(x->r->users, text_span(&owner), &value) == TABLE_FOUND ||
+		(settings_is_local_domain(x->settings, span_part(address, at + 1, address.len)) &&
+			alias_load(x->r->table[TABLE_ALIASES],
+				span_part(text_span(&owner), 0, at + 6), &head, &members) ==
+				TABLE_FOUND);
+	if (there && !owner.failed) {
+		sender = must_copy(text_span(&owner));
+		step(x, "sender: %s", sender);
+	}
+	text_clear(&owner);
+	text_clear(&members);
+	text_clear(&value);
+	return sender;
+}
+
+static void
+expand_members(struct expansion *x, struct span key, struct span address,
+	const struct alias_head *head, struct span list)
+{
+	const char *sender = x->sender;
+	char *owner = owner_of(x, key, address);
+	struct alias_member m;
+
+	if (owner != NULL)
+		x->sender = owner;
+	x->to->aliased = true;
+	x->depth++;
+	while (!x->stopped && alias_decode(&list, &m))
+		expand_member(x, &m, head, address);
+	x->depth--;
+	x->sender = sender;
+	free(owner);
+}
+
+enum found
+expand_alias(struct expansion *x, struct span key, struct span address)
+{
+	struct text members = TEXT_UP_TO(MOST_ALIAS_BYTES);
+	struct alias_head head;
+	struct seen *mark;
+	bool is_new;
+	enum table_result result = x->r->table[TABLE_ALIASES] == NULL
+		? TABLE_NONE
+		: alias_load(x->r->table[TABLE_ALIASES], key, &head, &members);
+
+	if (result != TABLE_FOUND) {
+		text_clear(&members);
+		return result == TABLE_NONE ? NOT_FOUND : IN_TROUBLE;
+	}
+	step(x, "alias %.*s (line %u)", SPAN_ARG(key), head.line);
+	/* A bare name leads to other addresses in each domain; @domain stands for each address. */
+	mark = see(x, address, &is_new);
+	if (!is_new && mark->open) {
+		log_warning(0, "alias-loop", KEY_SPAN("alias", address));
+		stop(x, V_ALIAS_LOOP);
+	} else if (!is_new) {
+		step(x, "expanded before");
+	} else if (x->depth >= MOST_ALIAS_DEPTH) {
+		log_warning(0, "alias-too-deep", KEY_SPAN("alias", address));
+		stop(x, V_ALIAS_DEEP);
+	} else {
+		mark->open = true;
+		expand_members(x, key, address, &head, text_span(&members));
+		mark->open = false;
+	}
+	text_clear(&members);
+	return FOUND;
+}
+
+/* --- system users --- */
+
+static void
+place_system(struct expansion *x, const struct system_user *u, struct span address, struct span detail)
+{
+	struct resolved p = { .leads = LEADS_HERE, .uid = u->uid, .gid = u->gid, .home = u->home,
+		.system = true };
+
+	step(x, "mailbox %s/Maildir of uid %u", u->home, u->uid);
+	p.address = must_copy(address);
+	p.folder = detail.len > 0 ? must_copy(detail) : NULL;
+	place(x, &p);
+	free(p.address);
+	free(p.folder);
+}
+
+/* The whole file is sound, or none of it counts. */
+static bool
+forward_is_sound(struct span text, const struct settings *s, const char **why)
+{
+	struct text member = TEXT_UP_TO(MOST_ALIAS_MEMBER);
+	struct alias_member m;
+	int taken, count = 0;
+
+	*why = NULL;
+	while ((taken = alias_member_take(&text, &member, &m, why)) > 0) {
+		if (m.kind == ALIAS_INCLUDE)
+			*why = ":include: is for the administrator's aliases";
+		else if (m.kind == ALIAS_COMMAND && !s->alias_commands)
+			*why = "alias_commands is off";
+		else if (m.kind == ALIAS_FILE && !s->alias_mailboxes)
+			*why = "alias_mailboxes is off";
+		else if (++count > MOST_FORWARD_MEMBERS)
+			*why = "too many members";
+		if (*why != NULL)
+			break;
+	}
+	if (*why == NULL && count == 0)
+		*why = "it is empty";
+	text_clear(&member);
+	return *why == NULL;
+}
+
+static void
+expand_forward(struct expansion *x, const struct system_user *u, struct span address,
+	struct span detail, struct span text)
+{
+	struct alias_head head = { u->uid, u->gid, 0 };
+	struct text member = TEXT_UP_TO(MOST_ALIAS_MEMBER);
+	struct system_user mine = *u;
+	struct alias_member m;
+	const char *why;
+	struct seen *mark;
+	bool is_new;
+
+	if (!forward_is_sound(text, x->settings, &why)) {
+		log_warning(0, "forward-ignored", KEY_SPAN("user", address), KEY_STR("reason", why));
+		place_system(x, u, address, detail);
+		return;
+	}
+	mark = see(x, address, &is_new);
+	if (!is_new) {
+		/* He names himself, or somebody who forwards to him: then the mailbox is meant. */
+		if (mark->open)
+			place_system(x, u, address, detail);
+		return;
+	}
+	if (x->depth >= MOST_ALIAS_DEPTH) {
+		stop(x, V_ALIAS_DEEP);
+		return;
+	}
+	mark->open = true;
+	mine.home = must_copy(span_str(u->home));
+	step(x, ".forward of %s", mine.home);
+	x->to->aliased = true;
+	x->depth++;
+	while (!x->stopped && alias_member_take(&text, &member, &m, &why) > 0)
+		expand_member(x, &m, &head, address);
+	x->depth--;
+	mark->open = false;
+	free(mine.home);
+	text_clear(&member);
+}
+
+enum found
+expand_system(struct expansion *x, const struct address *a, struct span detail)
+{
+	struct system_user u;
+	struct span text, local = a->local;
+	struct text address = TEXT_UP_TO(MOST_ADDRESS);
+	int known;
+
+	if (x->r->asks == NULL || a->quoted || !settings_is_system_domain(x->settings, a->domain))
+		return NOT_FOUND;
+	known = x->r->asks->name(x->r->me, local, &u);
+	if (known == 0)
+		return NOT_FOUND;
+	if (known == -2)
+		return IN_TROUBLE;
+	if (known == -1) {
+		x->to->waits = true;
+		return FOUND;
+	}
+	/* root reads no mail: it would be delivered with root's rights. */
+	if (u.uid == 0) {
+		step(x, "%.*s is root, who has no mailbox: an alias is needed", SPAN_ARG(local));
+		return NOT_FOUND;
+	}
+	text_add(&address, local);
+	if (detail.len > 0) {
+		text_add(&address, span_part(x->settings->subaddress_separators, 0, 1));
+		text_add(&address, detail);
+	}
+	text_add_byte(&address, '@');
+	text_add(&address, a->domain);
+	known = x->again ? 0 : x->r->asks->forward(x->r->me, local, &u, &text);
+	if (known == -1)
+		x->to->waits = true;
+	else if (known == -2)
+		known = -2;
+	else if (known == 1)
+		expand_forward(x, &u, text_span(&address), detail, text);
+	else
+		place_system(x, &u, text_span(&address), detail);
+	text_clear(&address);
+	return known == -2 ? IN_TROUBLE : FOUND;
+}
