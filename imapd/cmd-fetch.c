@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "imapd/bodystructure.h"
+#include "imapd/cache.h"
 #include "imapd/date.h"
 #include "imapd/envelope.h"
 #include "imapd/flags.h"
@@ -40,6 +41,10 @@ struct fetch {
 	struct item items[MOST_FETCH_ITEMS];
 	size_t count;
 	bool sets_seen, reads;       /* \Seen is set; the message itself is needed */
+	/* All that is needed of it can be in the cache: these. */
+	bool by_cache;
+	unsigned int cache_items;
+	uint64_t cache_names;
 	unsigned int facts;
 	uint64_t changed_since;      /* 0: all messages */
 	bool partial, partial_back;  /* only some of the set, by place (RFC 9394) */
@@ -49,6 +54,8 @@ struct fetch {
 	size_t number, item;
 	bool in_message, in_body, flags_told, modseq_told, new_flags;
 	struct index_record record;
+	struct cached cached;        /* into `kept` */
+	struct text kept;
 	struct span body;
 	bool binary;                 /* its bytes go out as they are, NUL too (literal8) */
 	struct text store;
@@ -277,6 +284,49 @@ settle_partial(struct command *c, struct fetch *f)
 	}
 }
 
+/* False: this section is of no fields, or of such as cannot be kept. */
+static bool
+section_by_cache(struct command *c, struct fetch *f, const struct section *section)
+{
+	if (section->kind != SECTION_FIELDS || section->number_count > 0)
+		return false;
+	for (size_t i = 0; i < section->field_count; i++) {
+		uint64_t name = cache_name(c->session->view->mailbox, section->fields[i]);
+
+		if (name == 0)
+			return false;
+		f->cache_names |= name;
+	}
+	return true;
+}
+
+/* Can all that is asked of the messages' content come from the cache? */
+static bool
+all_by_cache(struct command *c, struct fetch *f)
+{
+	bool all = f->reads;
+
+	for (size_t i = 0; all && i < f->count; i++) {
+		switch (f->items[i].kind) {
+		case ITEM_ENVELOPE:
+			f->cache_items |= CACHE_HAS(CACHE_ENVELOPE);
+			break;
+		case ITEM_STRUCTURE:
+			f->cache_items |= CACHE_HAS(CACHE_BODY);
+			break;
+		case ITEM_BODY_STRUCTURE:
+			f->cache_items |= CACHE_HAS(CACHE_STRUCTURE);
+			break;
+		default:
+			all = f->items[i].kind < ITEM_ENVELOPE ||
+				(f->items[i].kind == ITEM_SECTION &&
+				section_by_cache(c, f, &f->items[i].section));
+			break;
+		}
+	}
+	return all;
+}
+
 static bool
 fetch_arguments(struct command *c, struct fetch *f)
 {
@@ -293,6 +343,7 @@ fetch_arguments(struct command *c, struct fetch *f)
 		if (f->items[i].kind == ITEM_MODSEQ)
 			condstore_enable(c->session);
 	}
+	f->by_cache = all_by_cache(c, f);
 	return true;
 }
 
@@ -306,6 +357,7 @@ fetch_release(struct command *c)
 			section_clear(&f->items[i].section);
 	}
 	text_clear(&f->store);
+	text_clear(&f->kept);
 	change_clear(&f->learned);
 }
 
@@ -345,6 +397,43 @@ set_seen(struct command *c, struct fetch *f)
 	number_ranges_clear(&one);
 }
 
+/* What the cache said is valid until somebody asks it again: copied. */
+static void
+keep_cached(struct fetch *f)
+{
+	struct span *parts[CACHE_ITEMS + 1];
+	size_t len, at = 0;
+
+	for (size_t i = 0; i < CACHE_ITEMS; i++)
+		parts[i] = &f->cached.item[i];
+	parts[CACHE_ITEMS] = &f->cached.header;
+	text_reset(&f->kept);
+	for (size_t i = 0; i <= CACHE_ITEMS; i++)
+		text_add(&f->kept, *parts[i]);
+	for (size_t i = 0; i <= CACHE_ITEMS; i++) {
+		len = parts[i]->len;
+		*parts[i] = span_part(text_span(&f->kept), at, len);
+		at += len;
+	}
+}
+
+/* The content that is needed, from the cache or from the message. False: gone, or unreadable. */
+static bool
+load_content(struct command *c, struct fetch *f, uint32_t uid)
+{
+	struct session *s = c->session;
+	struct mailbox *m = s->view->mailbox;
+
+	if (!f->reads)
+		return true;
+	if (!f->by_cache)
+		return mail_cached(&s->mail, m, uid, &f->learned) != NULL;
+	if (!cache_get(m, uid, f->cache_items, f->cache_names, &f->learned, &f->cached))
+		return false;
+	keep_cached(f);
+	return true;
+}
+
 /* Takes up message f->number, unless it is not there, cannot be read, or is not wanted. */
 static void
 begin_message(struct command *c, struct fetch *f)
@@ -360,7 +449,7 @@ begin_message(struct command *c, struct fetch *f)
 		if (at != NO_RECORD && m->index.records[at].modseq <= f->changed_since)
 			return;
 	}
-	if ((f->reads && mail_cached(&s->mail, m, uid, &f->learned) == NULL) ||
+	if (!load_content(c, f, uid) ||
 		!mail_facts(m, uid, f->facts, &f->learned, &f->record)) {
 		if (index_find(&m->index, uid) == NO_RECORD) {
 			f->some_gone = true;
@@ -371,7 +460,7 @@ begin_message(struct command *c, struct fetch *f)
 		}
 		return;
 	}
-	if (f->reads && (f->facts & FACT_SIZE))
+	if (f->reads && !f->by_cache && (f->facts & FACT_SIZE))
 		f->record.vsize = s->mail.mail.bytes.len;    /* whatever a name may claim */
 	at = index_find(&m->index, uid);
 	if (at == NO_RECORD) {
@@ -395,6 +484,7 @@ begin_section(struct command *c, struct fetch *f, const struct item *item)
 	struct text *out = command_out(c);
 	struct mail *mail = &c->session->mail.mail;
 	const struct mime *mime = section_needs_mime(&item->section) ? mail_mime(mail) : NULL;
+	struct span bytes = f->by_cache ? f->cached.header : mail->bytes;
 
 	if (item->name != NULL) {
 		text_add_str(out, item->name);
@@ -403,7 +493,7 @@ begin_section(struct command *c, struct fetch *f, const struct item *item)
 		section_write(&item->section, out);
 	}
 	text_add_byte(out, ' ');
-	if (!section_find(&item->section, mail->bytes, mime, &f->store, &f->body)) {
+	if (!section_find(&item->section, bytes, mime, &f->store, &f->body)) {
 		text_add(out, SPAN("NIL"));
 		return;
 	}
@@ -516,12 +606,19 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 		break;
 	case ITEM_ENVELOPE:
 		text_add(out, SPAN("ENVELOPE "));
-		envelope_write(mail->header, out);
+		if (f->by_cache)
+			text_add(out, f->cached.item[CACHE_ENVELOPE]);
+		else
+			envelope_write(mail->header, out);
 		break;
 	case ITEM_STRUCTURE:
 	case ITEM_BODY_STRUCTURE:
 		text_add_str(out, item->kind == ITEM_STRUCTURE ? "BODY " : "BODYSTRUCTURE ");
-		bodystructure_write(mail_mime(mail), item->kind == ITEM_BODY_STRUCTURE, out);
+		if (f->by_cache)
+			text_add(out, f->cached.item[item->kind == ITEM_STRUCTURE ?
+				CACHE_BODY : CACHE_STRUCTURE]);
+		else
+			bodystructure_write(mail_mime(mail), item->kind == ITEM_BODY_STRUCTURE, out);
 		break;
 	case ITEM_BINARY:
 	case ITEM_BINARY_SIZE:
@@ -609,6 +706,7 @@ cmd_fetch(struct command *c)
 	c->state = f;
 	c->release = fetch_release;
 	f->store = TEXT_UP_TO(0);
+	f->kept = TEXT_UP_TO(SIZE_MAX / 2);
 	change_init(&f->learned);
 	if (!fetch_arguments(c, f))
 		return COMMAND_DONE;

@@ -3,6 +3,7 @@
  */
 #include "imapd/condstore.h"
 
+#include "imapd/cache.h"
 #include "imapd/charset.h"
 #include "imapd/search.h"
 #include "imapd/thread.h"
@@ -39,14 +40,16 @@ add_message(struct command *c, struct threads *t, size_t number)
 {
 	struct view *v = c->session->view;
 	uint32_t uid = view_uid(v, number);
+	static const char *const fields[] = { "Date", "Subject", "Message-ID", "References",
+		"In-Reply-To" };
 	struct index_record r;
-	struct mail mail;
+	struct span header;
 
 	if (!mail_facts(v->mailbox, uid, FACT_DATE, &t->learned, &r) ||
-		mail_open(v->mailbox, uid, &t->learned, &mail) < 0)
+		!cache_lines(v->mailbox, uid, fields, sizeof(fields) / sizeof(fields[0]),
+		&t->learned, &header))
 		return;         /* gone, or unreadable: the log says so */
-	threader_add(&t->threader, (uint32_t)number, mail.header, r.date);
-	mail_close(&mail);
+	threader_add(&t->threader, (uint32_t)number, header, r.date);
 }
 
 /* What fits, and what its header says. False: the slice is over. */

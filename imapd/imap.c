@@ -106,7 +106,7 @@ on_housekeeping(evutil_socket_t fd, short what, void *me)
 		if (m->index.names_pending)
 			*(mailbox_follow_names(m, NAMES_AT_A_TIME) ? &soon : &later) = true;
 		else
-			mailbox_settle(m);
+			mailbox_tidy(m);
 	}
 	if (a->removing)
 		a->removing = folder_remove_some(&a->store, NAMES_AT_A_TIME);

@@ -36,13 +36,13 @@
 
 static const char magic[8] = { 'V', 'A', 'L', 'I', 'J', 'A', 'S', '1' };
 
-static_assert(sizeof(struct index_record) == 88, "the layout is that of SNAPSHOT_VERSION 1");
+static_assert(sizeof(struct index_record) == 88, "the layout is that of SNAPSHOT_VERSION 2");
 
 /* The header's numbers. Sections follow each other, each at a multiple of SECTION_ALIGN: records,
  * names, tail (keywords, their sets, what vanished). */
 struct facts {
 	uint64_t made, covered, count, names_len, tail_len;
-	uint64_t modseq, expunges, inode, garbage;
+	uint64_t modseq, expunges, inode, garbage, cache_made, cache_covered;
 	uint32_t uidvalidity, uidnext, recent_from;
 	struct index_stamp in_new, in_cur;
 	uint8_t stamped, pending;
@@ -85,6 +85,8 @@ header_write(struct text *out, const struct facts *f, const unsigned char id[MAI
 	wire_add_u64(out, f->expunges, 8);
 	wire_add_u64(out, f->inode, 8);
 	wire_add_u64(out, f->garbage, 8);
+	wire_add_u64(out, f->cache_made, 8);
+	wire_add_u64(out, f->cache_covered, 8);
 	wire_add_u32(out, f->uidnext, 4);
 	wire_add_u32(out, f->recent_from, 4);
 	wire_add_u64(out, (uint64_t)f->in_new.seconds, 8);
@@ -119,7 +121,8 @@ take_facts(struct span *in, struct facts *f)
 		wire_take_u64(in, &f->count, 8) && wire_take_u64(in, &f->names_len, 8) &&
 		wire_take_u64(in, &f->tail_len, 8) && wire_take_u64(in, &f->modseq, 8) &&
 		wire_take_u64(in, &f->expunges, 8) && wire_take_u64(in, &f->inode, 8) &&
-		wire_take_u64(in, &f->garbage, 8) && wire_take_u32(in, &f->uidnext, 4) &&
+		wire_take_u64(in, &f->garbage, 8) && wire_take_u64(in, &f->cache_made, 8) &&
+		wire_take_u64(in, &f->cache_covered, 8) && wire_take_u32(in, &f->uidnext, 4) &&
 		wire_take_u32(in, &f->recent_from, 4) && take_stamp(in, &f->in_new) &&
 		take_stamp(in, &f->in_cur) && wire_take_u8(in, &f->stamped, 1) &&
 		wire_take_u8(in, &f->pending, 1) && wire_take_u32(in, &f->records_crc, 4) &&
@@ -409,6 +412,8 @@ snapshot_load(struct index *ix, uint64_t made, uint64_t size)
 	ix->expunges = f.expunges;
 	ix->inode = f.inode;
 	ix->name_garbage = (size_t)f.garbage;
+	ix->cache_made = f.cache_made;
+	ix->cache_covered = ix->cache_known = f.cache_covered;
 	ix->in_new = f.in_new;
 	ix->in_cur = f.in_cur;
 	ix->stamped = f.stamped == 1;
@@ -461,7 +466,8 @@ snapshot_write(struct index *ix)
 	struct facts f = { .made = ix->journal_made, .covered = ix->journal_size,
 		.count = ix->count, .names_len = ix->old_names.len + ix->names.len,
 		.modseq = ix->modseq, .expunges = ix->expunges, .inode = ix->inode,
-		.garbage = ix->name_garbage, .uidvalidity = ix->uidvalidity,
+		.garbage = ix->name_garbage, .cache_made = ix->cache_made,
+		.cache_covered = ix->cache_covered, .uidvalidity = ix->uidvalidity,
 		.uidnext = ix->uidnext, .recent_from = ix->recent_from, .in_new = ix->in_new,
 		.in_cur = ix->in_cur, .stamped = ix->stamped };
 	size_t room;
@@ -482,6 +488,7 @@ snapshot_write(struct index *ix)
 		renameat(ix->directory, SNAPSHOT_NEW, ix->directory, SNAPSHOT_NAME) < 0)
 		goto out;
 	ix->covered = f.covered;
+	ix->cache_known = f.cache_covered;
 	ix->names_pending = f.pending;
 	/* What the file has need not be in memory twice. */
 	if (map_both(fd, &f, &records, &names, &room))

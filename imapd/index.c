@@ -31,6 +31,8 @@
  * what it would hold. */
 #define SNAPSHOT_LEAST (128u * 1024)
 #define SNAPSHOT_PART 16
+/* Or when so much of the cache would have to be looked through at the next opening. */
+#define CACHE_LEAST ((uint64_t)2 * 1024 * 1024)
 #define RESYNC_MOST ((size_t)64 * 1024 * 1024)
 /* How far ahead of its records a journal's file is filled with zeros: half as long again, in whole
  * blocks, so that a small one takes no block more than it must. */
@@ -654,7 +656,8 @@ index_snapshot(struct index *ix)
 	uint64_t behind = ix->journal_size - ix->covered;
 	uint64_t whole = ix->count * (uint64_t)sizeof(*ix->records) + names_used(ix);
 
-	if (behind < SNAPSHOT_LEAST || behind < whole / SNAPSHOT_PART)
+	if ((behind < SNAPSHOT_LEAST || behind < whole / SNAPSHOT_PART) &&
+		ix->cache_covered < ix->cache_known + CACHE_LEAST)
 		return 0;
 	if (ix->name_garbage > (ix->old_names.len + ix->names.len) / 2)
 		compact_names(ix);

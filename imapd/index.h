@@ -56,7 +56,7 @@ struct index_record {
 	uint8_t flags;           /* FLAG_ */
 	uint8_t letters;         /* LETTER_, of the name on disk as we last saw or made it */
 	uint8_t seen;            /* mailbox-sync's mark */
-	uint32_t zero;
+	uint32_t cache;          /* where cache.h has it, in units of eight bytes; 0: nowhere */
 };
 
 /* When a directory was last changed, as it was when we last knew all that is in it. */
@@ -99,6 +99,9 @@ struct index {
 	uint64_t journal_room;           /* bytes of the file */
 	uint64_t journal_made;           /* which journal it is: nanoseconds when it was made */
 	uint64_t covered;                /* bytes of it that the snapshot stands for */
+	/* Which cache the records point into, and how many bytes of it they know; in the snapshot
+	 * only, which knows `cache_known`. */
+	uint64_t cache_made, cache_covered, cache_known;
 	bool old_format;                 /* of version 1: to be written anew */
 	/* something was written that must be durable before it is acknowledged */
 	bool unsynced;

@@ -71,7 +71,7 @@ learn_dates(struct index_record *r, const struct stat *st)
 }
 
 static void
-learn(struct change *learned, const struct index_record *r, const struct stat *st, uint64_t vsize)
+learn(struct change *learned, struct index_record *r, const struct stat *st, uint64_t vsize)
 {
 	struct index_record now = *r;
 
@@ -81,13 +81,14 @@ learn(struct change *learned, const struct index_record *r, const struct stat *s
 	if (now.size != r->size || now.vsize != r->vsize || now.date != r->date ||
 		now.saved != r->saved)
 		change_facts(learned, &now);
+	*r = now;      /* at once: others in this turn need not look again */
 }
 
 int
 mail_open(struct mailbox *m, uint32_t uid, struct change *learned, struct mail *mail)
 {
 	int fd = mailbox_open_file(m, uid), saved;
-	const struct index_record *r;
+	struct index_record *r;
 	struct crlf_facts facts;
 	struct stat st;
 

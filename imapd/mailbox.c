@@ -4,6 +4,7 @@
 
 #include "common/beneath.h"
 #include "common/log.h"
+#include "imapd/cache.h"
 #include "imapd/flags.h"
 #include "imapd/index-record.h"
 
@@ -20,6 +21,8 @@
 #define WATCH_DIRECTORY (IN_ONLYDIR | IN_DONT_FOLLOW)
 #define WATCH_CUR (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | WATCH_DIRECTORY)
 #define WATCH_NEW (IN_CREATE | IN_MOVED_TO | WATCH_DIRECTORY)
+
+#define MOST_TIDIED 100000u     /* messages of a folder whose snapshot is written between sessions' turns */
 
 /* --- the store --- */
 
@@ -296,6 +299,7 @@ mailbox_free(struct mailbox *m)
 			;
 		if (mailbox_durable(m) == 0) {
 			mailbox_settle(m);
+			cache_close(m);
 			if (index_compact(&m->index) < 0 || index_snapshot(&m->index) < 0)
 				log_warning(0, "index-not-compacted", KEY_STR("folder", m->folder),
 					KEY_ERRNO);
@@ -305,6 +309,7 @@ mailbox_free(struct mailbox *m)
 		(void)inotify_rm_watch(m->store->inotify, m->watch_cur);
 	if (m->watch_new >= 0)
 		(void)inotify_rm_watch(m->store->inotify, m->watch_new);
+	cache_close(m);
 	mailbox_unlink(m);
 	index_close(&m->index);
 	name_table_clear(&m->names);
@@ -354,6 +359,16 @@ mailbox_open(struct store *store, const char *folder)
 	mailbox_free(m);
 	errno = saved;
 	return NULL;
+}
+
+void
+mailbox_tidy(struct mailbox *m)
+{
+	mailbox_settle(m);
+	cache_flush(m);
+	/* Of a very large one it takes too long while sessions wait: at its closing then. */
+	if (m->index.count <= MOST_TIDIED && index_snapshot(&m->index) < 0)
+		log_warning(0, "index-not-compacted", KEY_STR("folder", m->folder), KEY_ERRNO);
 }
 
 void

@@ -21,6 +21,7 @@
 #define MAILBOX_ID_FILE "valija-mailbox"
 
 struct mailbox;
+struct cache;
 
 struct store {
 	int maildir, tmp, private;   /* Maildir, Maildir/tmp, Maildir/valija */
@@ -39,6 +40,7 @@ struct mailbox {
 	int directory, cur, new;
 	struct index index;
 	struct name_table names;
+	struct cache *cache;         /* cache.h: NULL until it is asked */
 	struct takeover *takeover;   /* what another server knew, while it is opened first */
 	int watch_cur, watch_new;    /* -1: not watched */
 	bool check_cur, check_new;   /* something happened there */
@@ -86,6 +88,9 @@ int mailbox_durable(struct mailbox *m);
 bool mailbox_follow_names(struct mailbox *m, unsigned int most);
 /* Writes down that all is known, so that the next opening need not read directories. */
 void mailbox_settle(struct mailbox *m);
+/* What can be done while nothing else is to do: that, the cache written out, a snapshot. Records may
+ * move. */
+void mailbox_tidy(struct mailbox *m);
 
 /* Opens the file of a message for reading. Looks the directory through when it is not where it was.
  * -1: ENOENT when it is gone. Records may move. */

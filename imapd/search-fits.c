@@ -3,6 +3,7 @@
 #include "imapd/search.h"
 
 #include "common/log.h"
+#include "imapd/cache.h"
 #include "imapd/date.h"
 #include "imapd/flags.h"
 #include "imapd/header.h"
@@ -17,7 +18,9 @@ struct candidate {
 	unsigned int facts;          /* known in `record` */
 	struct change *learned;
 	struct mail mail;
-	bool opened, unreadable;
+	uint64_t names;              /* of fields that the search is about */
+	struct cached cached;
+	bool opened, unreadable, is_cached;
 };
 
 static bool
@@ -33,20 +36,44 @@ know(struct candidate *m, unsigned int fact)
 	return !m->unreadable;
 }
 
+static void
+unreadable(struct candidate *m)
+{
+	m->unreadable = true;
+	if (errno != ENOENT)
+		log_error(0, "message-unreadable", KEY_STR("folder", m->view->mailbox->folder),
+			KEY_NUM("uid", m->record.uid), KEY_ERRNO);
+}
+
 static bool
 open_candidate(struct candidate *m)
 {
 	if (m->opened || m->unreadable)
 		return m->opened;
 	m->opened = mail_open(m->view->mailbox, m->record.uid, m->learned, &m->mail) == 0;
-	if (!m->opened) {
-		m->unreadable = true;
-		if (errno != ENOENT)
-			log_error(0, "message-unreadable", KEY_STR("folder",
-				m->view->mailbox->folder),
-				KEY_NUM("uid", m->record.uid), KEY_ERRNO);
-	}
+	if (!m->opened)
+		unreadable(m);
 	return m->opened;
+}
+
+/* The header, or as much of it as the cache has, with the field that the key is about. */
+static bool
+find_header(struct candidate *m, const struct search_key *key, struct span *header)
+{
+	if (key->field == 0 || m->opened) {
+		if (!open_candidate(m))
+			return false;
+		*header = m->mail.header;
+		return true;
+	}
+	if (!m->is_cached && !m->unreadable) {
+		m->is_cached = cache_get(m->view->mailbox, m->record.uid, 0, m->names, m->learned,
+			&m->cached);
+		if (!m->is_cached)
+			unreadable(m);
+	}
+	*header = m->cached.header;
+	return m->is_cached;
 }
 
 static bool
@@ -64,10 +91,10 @@ fits_day(struct candidate *m, const struct search_key *key)
 static bool
 fits_sent(struct candidate *m, const struct search_key *key)
 {
-	struct span value;
+	struct span header, value;
 	struct date date;
 
-	if (!open_candidate(m) || !header_find(m->mail.header, SPAN("Date"), &value) ||
+	if (!find_header(m, key, &header) || !header_find(header, SPAN("Date"), &value) ||
 		!date_parse(value, &date))
 		return false;
 	return key->kind == KEY_SENT_BEFORE ? date.day < key->day :
@@ -88,6 +115,7 @@ static bool
 fits(struct candidate *m, const struct search_key *key)
 {
 	const struct search_key *child;
+	struct span header;
 	bool recent;
 
 	switch (key->kind) {
@@ -137,7 +165,7 @@ fits(struct candidate *m, const struct search_key *key)
 	case KEY_SENT_SINCE:
 		return fits_sent(m, key);
 	case KEY_FIELD:
-		return open_candidate(m) && match_field(&key->needle, m->mail.header, key->name);
+		return find_header(m, key, &header) && match_field(&key->needle, header, key->name);
 	case KEY_BODY:
 		return open_candidate(m) && match_body(&key->needle, mail_mime(&m->mail));
 	case KEY_TEXT:
@@ -150,14 +178,21 @@ bool
 search_fits(const struct search *search, const struct view *view, size_t number,
 	struct change *learned)
 {
-	struct candidate m = { .view = view, .number = number, .learned = learned };
 	const struct index *ix = &view->mailbox->index;
 	size_t at = index_find(ix, view_uid(view, number));
+	struct candidate m;
 	bool result;
 
 	if (at == NO_RECORD)
 		return false;
+	/* Field by field: an opened mail is large, and most keys need none. */
+	m.view = view;
+	m.number = number;
 	m.record = ix->records[at];
+	m.facts = 0;
+	m.learned = learned;
+	m.names = search->cache_names;
+	m.opened = m.unreadable = m.is_cached = false;
 	result = fits(&m, search->root);
 	if (m.opened)
 		mail_close(&m.mail);

@@ -1,6 +1,7 @@
 /* search - see search.h. Parsing here, deciding in search-fits.c. */
 #include "imapd/search.h"
 
+#include "imapd/cache.h"
 #include "imapd/charset.h"
 #include "imapd/date.h"
 #include "imapd/flags.h"
@@ -257,6 +258,17 @@ take_list(struct parser *p, int depth)
 	return list;
 }
 
+/* What a key says of a field can be answered from the cache. */
+static void
+note_field(struct parser *p, struct search_key *key)
+{
+	if (key->kind == KEY_FIELD)
+		key->field = cache_name(p->view->mailbox, key->name);
+	else if (key->cost == COST_HEADER)
+		key->field = cache_name(p->view->mailbox, SPAN("Date"));
+	p->search->cache_names |= key->field;
+}
+
 static struct search_key *
 take_word(struct parser *p)
 {
@@ -274,7 +286,10 @@ take_word(struct parser *p)
 		key->wanted = keys[i].wanted;
 		key->yes = keys[i].wanted != 0;
 		key->name = span_str(keys[i].field);
-		return take_argument(p, key, keys[i].argument) ? key : NULL;
+		if (!take_argument(p, key, keys[i].argument))
+			return NULL;
+		note_field(p, key);
+		return key;
 	}
 	return wrong(p, "a search key of RFC 3501"), NULL;
 }

@@ -28,6 +28,7 @@ struct search_key {
 	uint8_t flags, wanted;       /* KEY_FLAGS: record.flags & flags == wanted */
 	bool yes;                    /* KEY_RECENT */
 	struct span name;            /* of a field or a keyword */
+	uint64_t field;              /* of a key about a field: its bit in the cache, or 0 */
 	struct needle needle;
 	int32_t day;
 	uint32_t size;
@@ -42,6 +43,7 @@ struct search {
 	size_t needle_count, needle_room;
 	struct arena *arena;         /* borrowed */
 	bool modseq;                 /* MODSEQ is among the keys */
+	uint64_t cache_names;        /* all the keys' fields */
 };
 
 enum search_wrong { SEARCH_FINE, SEARCH_SYNTAX, SEARCH_CHARSET };

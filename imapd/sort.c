@@ -1,6 +1,7 @@
 /* sort - see sort.h. A merge sort from the bottom up: stable, and it can stop anywhere. */
 #include "imapd/sort.h"
 
+#include "imapd/cache.h"
 #include "imapd/date.h"
 #include "imapd/encoded-word.h"
 #include "imapd/envelope.h"
@@ -240,19 +241,20 @@ sorter_add(struct sorter *s, const struct view *view, size_t number, struct chan
 {
 	struct mailbox *m = view->mailbox;
 	uint32_t uid = view_uid(view, number);
+	static const char *const fields[] = { "Date", "From", "To", "Cc", "Subject" };
 	struct index_record r = { .date = UNKNOWN_DATE, .vsize = UNKNOWN_SIZE };
-	struct mail mail;
-	bool opened = s->criteria->header && mail_open(m, uid, learned, &mail) == 0;
+	struct span header = SPAN_NONE;
 
 	(void)mail_facts(m, uid, s->criteria->facts, learned, &r);
+	if (s->criteria->header)
+		(void)cache_lines(m, uid, fields, sizeof(fields) / sizeof(fields[0]), learned,
+			&header);
 	grow(s);
 	s->numbers[s->count] = (uint32_t)number;
 	for (size_t i = 0; i < s->criteria->count; i++)
 		s->values[s->count * s->criteria->count + i] = value_of(s, s->criteria->at[i].by,
-			opened ? mail.header : SPAN_NONE, &r);
+			header, &r);
 	s->count++;
-	if (opened)
-		mail_close(&mail);
 }
 
 /* --- ordering --- */

@@ -229,9 +229,9 @@ seal_snapshot(unsigned char *bytes, size_t count, size_t crcs_at)
 static void
 test_i4_a_snapshot_that_lies_is_as_none(void **state)
 {
-	/* magic, order, version, record size, uidvalidity, id, nine u64, two u32, two stamps, two
+	/* magic, order, version, record size, uidvalidity, id, eleven u64, two u32, two stamps, two
 	 * u8 */
-	const size_t crcs_at = 8 + 4 * 4 + 16 + 9 * 8 + 2 * 4 + 2 * 12 + 2;
+	const size_t crcs_at = 8 + 4 * 4 + 16 + 11 * 8 + 2 * 4 + 2 * 12 + 2;
 	struct place *p = *state;
 	struct index right, ix;
 	struct index_record *r;
@@ -245,7 +245,7 @@ test_i4_a_snapshot_that_lies_is_as_none(void **state)
 	r = (struct index_record *)(void *)(bytes + 65536);
 	for (int lie = 0; lie < 7; lie++) {
 		struct index_record whole = r[7];
-		uint32_t version = lie == 1 ? 2 : 1;
+		uint32_t version = lie == 1 ? 3 : 2;
 
 		r[7].uid = lie == 2 ? r[6].uid : lie == 3 ? UINT32_MAX : whole.uid;
 		r[7].name = lie == 4 ? UINT32_MAX - 3 : whole.name;
