@@ -85,14 +85,16 @@ static const struct {
 	{ "UTF8=ACCEPT", enable_utf8 },
 };
 
+#define EXTENSIONS (sizeof(extensions) / sizeof(extensions[0]))
+
 /* RFC 5161 3.1: what cannot be enabled is passed over, and what is enabled already, too. */
 static void
-enable(struct session *s, struct span word, struct text *enabled)
+note_enabled(struct span word, unsigned int *which, struct text *enabled)
 {
-	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+	for (size_t i = 0; i < EXTENSIONS; i++) {
 		if (!span_equal_nocase(word, span_str(extensions[i].word)))
 			continue;
-		extensions[i].enable(s);
+		*which |= 1u << i;
 		text_add_byte(enabled, ' ');
 		text_add_str(enabled, extensions[i].word);
 	}
@@ -102,6 +104,7 @@ enum progress
 cmd_enable(struct command *c)
 {
 	struct text enabled = TEXT_UP_TO(1000);
+	unsigned int which = 0;
 	struct span word;
 
 	do {
@@ -111,12 +114,17 @@ cmd_enable(struct command *c)
 			(void)command_bad(c, "the name of an extension");
 			break;
 		}
-		enable(c->session, word, &enabled);
+		note_enabled(word, &which, &enabled);
 	} while (c->args.len > 0);
 	if (c->answer.len == 0) {
 		text_add(command_out(c), SPAN("* ENABLED"));
 		text_add(command_out(c), text_span(&enabled));
 		text_add(command_out(c), SPAN("\r\n"));
+		/* What follows from it is told behind it. */
+		for (size_t i = 0; i < EXTENSIONS; i++) {
+			if (which >> i & 1)
+				extensions[i].enable(c->session);
+		}
 		(void)command_ok(c, NULL, "ENABLE completed.");
 	}
 	text_clear(&enabled);
