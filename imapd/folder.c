@@ -388,7 +388,7 @@ drop_missing(struct folder_list *list)
 int
 folder_list_read(const struct store *store, bool subscribed_too, struct folder_list *list)
 {
-	*list = (struct folder_list){ NULL, 0, 0, { NULL } };
+	*list = (struct folder_list){ .entries = NULL };
 	add_entry(list, SPAN("INBOX"))->exists = true;
 	if (list_directory(store, list) < 0 || list_subscribed(store, list) < 0) {
 		int saved = errno;
@@ -410,7 +410,7 @@ folder_list_clear(struct folder_list *list)
 {
 	free(list->entries);
 	arena_clear(&list->arena);
-	*list = (struct folder_list){ NULL, 0, 0, { NULL } };
+	*list = (struct folder_list){ .entries = NULL };
 }
 
 int
