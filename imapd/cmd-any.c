@@ -1,6 +1,7 @@
 /* cmd-any - CAPABILITY NOOP LOGOUT ID ENABLE NAMESPACE CHECK, and what is over once one has logged
  * in. */
 #include "imapd/condstore.h"
+#include "imapd/qresync.h"
 
 enum progress
 cmd_capability(struct command *c)
@@ -81,54 +82,50 @@ static const struct {
 	void (*enable)(struct session *s);
 } extensions[] = {
 	{ "CONDSTORE", condstore_enable },
+	{ "QRESYNC", qresync_enable },
 	{ "IMAP4rev2", enable_rev2 },
 	{ "UTF8=ACCEPT", enable_utf8 },
 };
 
 #define EXTENSIONS (sizeof(extensions) / sizeof(extensions[0]))
 
-/* RFC 5161 3.1: what cannot be enabled is passed over, and what is enabled already, too. */
-static void
-note_enabled(struct span word, unsigned int *which, struct text *enabled)
+/* RFC 5161 3.1: what cannot be enabled is passed over. */
+static bool
+take_extensions(struct command *c, bool wanted[EXTENSIONS])
 {
-	for (size_t i = 0; i < EXTENSIONS; i++) {
-		if (!span_equal_nocase(word, span_str(extensions[i].word)))
-			continue;
-		*which |= 1u << i;
-		text_add_byte(enabled, ' ');
-		text_add_str(enabled, extensions[i].word);
-	}
+	struct span word;
+
+	do {
+		if (!command_take_space(c))
+			return false;
+		if (!imap_take_atom(&c->args, &word))
+			return command_bad(c, "the name of an extension"), false;
+		for (size_t i = 0; i < EXTENSIONS; i++)
+			wanted[i] |= span_equal_nocase(word, span_str(extensions[i].word));
+	} while (c->args.len > 0);
+	return true;
 }
 
 enum progress
 cmd_enable(struct command *c)
 {
-	struct text enabled = TEXT_UP_TO(1000);
-	unsigned int which = 0;
-	struct span word;
+	bool wanted[EXTENSIONS] = { false };
 
-	do {
-		if (!command_take_space(c))
-			break;
-		if (!imap_take_atom(&c->args, &word)) {
-			(void)command_bad(c, "the name of an extension");
-			break;
-		}
-		note_enabled(word, &which, &enabled);
-	} while (c->args.len > 0);
-	if (c->answer.len == 0) {
-		text_add(command_out(c), SPAN("* ENABLED"));
-		text_add(command_out(c), text_span(&enabled));
-		text_add(command_out(c), SPAN("\r\n"));
-		/* What follows from it is told behind it. */
-		for (size_t i = 0; i < EXTENSIONS; i++) {
-			if (which >> i & 1)
-				extensions[i].enable(c->session);
-		}
-		(void)command_ok(c, NULL, "ENABLE completed.");
+	if (!take_extensions(c, wanted))
+		return COMMAND_DONE;
+	text_add(command_out(c), SPAN("* ENABLED"));
+	for (size_t i = 0; i < EXTENSIONS; i++) {
+		if (!wanted[i])
+			continue;
+		text_add_byte(command_out(c), ' ');
+		text_add_str(command_out(c), extensions[i].word);
 	}
-	text_clear(&enabled);
-	return COMMAND_DONE;
+	text_add(command_out(c), SPAN("\r\n"));
+	for (size_t i = 0; i < EXTENSIONS; i++) {
+		if (wanted[i])
+			extensions[i].enable(c->session);
+	}
+	return command_ok(c, NULL, "ENABLE completed.");
 }
 
 enum progress

@@ -237,6 +237,8 @@ copy_finish(struct command *c)
 		text_add(command_out(c), text_span(&code));
 		text_add(command_out(c), SPAN("] Moved.\r\n"));
 	}
+	c->tells_highest = copy->moves && adds > 0 && c->session->view != NULL &&
+		c->session->view->vanishes;
 	(void)command_ok(c, adds > 0 && !copy->moves && !code.failed ? text_str(&code) : NULL,
 		copy->moves ? "MOVE completed." : "COPY completed.");
 	text_clear(&code);

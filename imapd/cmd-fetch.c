@@ -13,6 +13,7 @@
 #include "imapd/date.h"
 #include "imapd/envelope.h"
 #include "imapd/flags.h"
+#include "imapd/qresync.h"
 #include "imapd/quote.h"
 #include "imapd/result.h"
 #include "imapd/section.h"
@@ -25,7 +26,9 @@
 #define BODY_PIECE (64 * 1024)
 
 enum item_kind {
-	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_MODSEQ, ITEM_ENVELOPE, ITEM_STRUCTURE,
+	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_MODSEQ, ITEM_SAVED, ITEM_EMAIL, ITEM_THREAD,
+	/* from here on the message itself is needed */
+	ITEM_ENVELOPE, ITEM_STRUCTURE,
 		ITEM_BODY_STRUCTURE, ITEM_SECTION, ITEM_BINARY, ITEM_BINARY_SIZE,
 };
 
@@ -47,6 +50,7 @@ struct fetch {
 	uint64_t cache_names;
 	unsigned int facts;
 	uint64_t changed_since;      /* 0: all messages */
+	bool vanished;               /* what vanished since then is told too (qresync.h) */
 	bool partial, partial_back;  /* only some of the set, by place (RFC 9394) */
 	uint32_t partial_from, partial_to;
 	size_t skip, left;           /* how many more of the set are passed over, and taken up */
@@ -76,6 +80,9 @@ static const struct {
 	{ "INTERNALDATE",  ITEM_DATE,           SECTION_WHOLE,  false },
 	{ "RFC822.SIZE",   ITEM_SIZE,           SECTION_WHOLE,  false },
 	{ "MODSEQ",        ITEM_MODSEQ,         SECTION_WHOLE,  false },
+	{ "SAVEDATE",      ITEM_SAVED,          SECTION_WHOLE,  false },
+	{ "EMAILID",       ITEM_EMAIL,          SECTION_WHOLE,  false },
+	{ "THREADID",      ITEM_THREAD,         SECTION_WHOLE,  false },
 	{ "ENVELOPE",      ITEM_ENVELOPE,       SECTION_WHOLE,  false },
 	{ "BODYSTRUCTURE", ITEM_BODY_STRUCTURE, SECTION_WHOLE,  false },
 	{ "BODY",          ITEM_STRUCTURE,      SECTION_WHOLE,  false },
@@ -104,6 +111,10 @@ add_item(struct fetch *f, enum item_kind kind)
 		f->facts |= FACT_DATE;
 	if (kind == ITEM_SIZE)
 		f->facts |= FACT_SIZE;
+	if (kind == ITEM_SAVED)
+		f->facts |= FACT_SAVED;
+	if (kind == ITEM_THREAD)
+		f->facts |= FACT_THREAD;
 	return item;
 }
 
@@ -234,7 +245,12 @@ take_modifier(struct command *c, struct fetch *f)
 {
 	struct span word;
 
-	if (!imap_take_atom(&c->args, &word) || !imap_take_space(&c->args))
+	if (!imap_take_atom(&c->args, &word))
+		return false;
+	if (span_equal_nocase(word, SPAN("VANISHED")) && (c->verb->when & BY_UID) &&
+		c->session->qresync && !f->vanished)
+		return f->vanished = true;
+	if (!imap_take_space(&c->args))
 		return false;
 	if (span_equal_nocase(word, SPAN("CHANGEDSINCE")))
 		return f->changed_since == 0 && imap_take_modseq(&c->args, &f->changed_since) &&
@@ -257,10 +273,11 @@ take_modifiers(struct command *c, struct fetch *f)
 		do {
 			ok = take_modifier(c, f);
 		} while (ok && imap_take_space(&c->args));
-		if (ok && span_take(&c->args, ')'))
+		/* RFC 7162 3.2.6: VANISHED goes with CHANGEDSINCE only. */
+		if (ok && span_take(&c->args, ')') && (!f->vanished || f->changed_since > 0))
 			return true;
 	}
-	return command_bad(c, "nothing more behind the items, or (CHANGEDSINCE number), or, with "
+	return command_bad(c, "nothing more behind the items, or (CHANGEDSINCE number [VANISHED]), or, with "
 		"UID FETCH, (PARTIAL range)"), false;
 }
 
@@ -327,6 +344,25 @@ all_by_cache(struct command *c, struct fetch *f)
 	return all;
 }
 
+/* Of the UIDs that were named; "*" goes up to all that were ever given. */
+static void
+tell_vanished(struct command *c, const struct fetch *f)
+{
+	const struct view *v = c->session->view;
+	struct number_set named = { arena_alloc(&c->arena,
+		(f->messages.set.count + 1) * sizeof(struct number_range)), 0 };
+
+	if (!f->vanished)
+		return;
+	for (size_t i = 0; i < f->messages.set.count; i++)
+		named.at[named.count++] = f->messages.set.at[i];
+	if (f->messages.star)
+		named.at[named.count++] = (struct number_range){ v->count == 0 ? 1 :
+			view_uid(v, v->count), UINT32_MAX };
+	number_set_resolve(&named, UINT32_MAX);
+	vanished_earlier_write(v, f->changed_since, &named, command_out(c));
+}
+
 static bool
 fetch_arguments(struct command *c, struct fetch *f)
 {
@@ -337,6 +373,7 @@ fetch_arguments(struct command *c, struct fetch *f)
 	if (!take_items(c, f) || !take_modifiers(c, f) || !command_no_more(c))
 		return false;
 	settle_partial(c, f);
+	tell_vanished(c, f);
 	if (f->changed_since > 0 && add_item(f, ITEM_MODSEQ) == NULL)  /* RFC 7162 3.1.4.1 */
 		return command_bad(c, "fewer items"), false;
 	for (size_t i = 0; i < f->count; i++) {
@@ -603,6 +640,22 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 	case ITEM_MODSEQ:
 		view_modseq_write(&f->record, out);
 		f->modseq_told = true;
+		break;
+	case ITEM_SAVED:
+		text_add(out, SPAN("SAVEDATE "));
+		date_add_time(out, f->record.saved, 0);
+		break;
+	case ITEM_EMAIL:
+		text_add(out, SPAN("EMAILID ("));
+		email_id_write(&f->record, out);
+		text_add_byte(out, ')');
+		break;
+	case ITEM_THREAD:
+		text_add_str(out, f->record.thread == 0 ? "THREADID NIL" : "THREADID (");
+		if (f->record.thread != 0) {
+			thread_id_write(&f->record, out);
+			text_add_byte(out, ')');
+		}
 		break;
 	case ITEM_ENVELOPE:
 		text_add(out, SPAN("ENVELOPE "));

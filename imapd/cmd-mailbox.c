@@ -6,6 +6,24 @@
 #include <errno.h>
 #include <string.h>
 
+/* RFC 8474 4.1: the new mailbox's id, if it can be opened. */
+static enum progress
+tell_created(struct command *c, const char *folder)
+{
+	struct mailbox *m = mailbox_open(&c->session->account->store, folder);
+	struct text code = TEXT_UP_TO(200);
+
+	if (m != NULL) {
+		text_add(&code, SPAN("MAILBOXID ("));
+		mailbox_id_write(&m->index, &code);
+		text_add_byte(&code, ')');
+		mailbox_release(&m);
+	}
+	(void)command_ok(c, code.len > 0 ? text_str(&code) : NULL, "CREATE completed.");
+	text_clear(&code);
+	return COMMAND_DONE;
+}
+
 enum progress
 cmd_create(struct command *c)
 {
@@ -28,7 +46,7 @@ cmd_create(struct command *c)
 		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
 	if (folder_create(&c->session->account->store, folder) < 0)
 		return command_failed(c, "create");
-	return command_ok(c, NULL, "CREATE completed.");
+	return tell_created(c, folder);
 }
 
 enum progress

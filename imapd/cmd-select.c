@@ -3,8 +3,11 @@
 #include "imapd/condstore.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
+#include "imapd/qresync.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 static void
 unselect(struct session *s)
@@ -48,6 +51,9 @@ tell_selected(struct view *v, struct text *out)
 	add_number_line(out, "* OK [UIDVALIDITY ", ix->uidvalidity, "] UIDs valid.\r\n");
 	add_number_line(out, "* OK [UIDNEXT ", ix->uidnext, "] Predicted next UID.\r\n");
 	condstore_tell_highest(v, out);
+	text_add(out, SPAN("* OK [MAILBOXID ("));           /* RFC 8474 4.2 */
+	mailbox_id_write(ix, out);
+	text_add(out, SPAN(")] Its id.\r\n"));
 }
 
 /* RFC 9051 6.3.2: SELECT tells the name as LIST does. */
@@ -63,19 +69,30 @@ tell_listed(const struct session *s, const char *folder, struct text *out)
 	text_clear(&name);
 }
 
+/* What changed while the client was away. */
+static enum progress
+select_step(struct command *c)
+{
+	if (!qresync_tell_changed(c->session, c->state))
+		return COMMAND_AGAIN;
+	return c->session->view->read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") :
+		command_ok(c, "READ-WRITE", "SELECT completed.");
+}
+
 static enum progress
 open_selected(struct command *c, bool read_only)
 {
 	struct session *s = c->session;
 	char folder[MOST_FOLDER_NAME + 1];
+	struct qresync *q = arena_alloc(&c->arena, sizeof(*q));
 	struct mailbox *m;
 	bool condstore = s->condstore;
 
-	if (!command_take_folder(c, folder) || !condstore_take_select(c, &condstore) ||
+	if (!command_take_folder(c, folder) || !condstore_take_select(c, &condstore, q) ||
 		!command_no_more(c))
 		return COMMAND_DONE;
 	/* What was selected is over, whether this works or not (RFC 3501 6.3.1). */
-	if (s->view != NULL && s->rev2)          /* RFC 9051 6.3.2 */
+	if (s->view != NULL && (s->rev2 || s->qresync))   /* RFC 9051 6.3.2, RFC 7162 3.2.11 */
 		text_add(command_out(c), SPAN("* OK [CLOSED] The mailbox before is closed.\r\n"));
 	unselect(s);
 	s->condstore = condstore;
@@ -85,12 +102,15 @@ open_selected(struct command *c, bool read_only)
 	s->view = view_open(m, read_only);
 	s->view->modseqs = condstore;
 	s->view->silent_recent = s->rev2;
+	s->view->vanishes = s->qresync;
 	tell_selected(s->view, command_out(c));
 	if (s->rev2)
 		tell_listed(s, folder, command_out(c));
 	c->told_nothing = true;
-	return read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") : command_ok(c,
-		"READ-WRITE", "SELECT completed.");
+	qresync_tell_vanished(s, q);
+	c->state = q;
+	c->step = select_step;
+	return select_step(c);
 }
 
 enum progress
@@ -142,6 +162,7 @@ cmd_expunge(struct command *c)
 	struct view *v = c->session->view;
 	struct message_set messages;
 	bool by_uid = c->verb->when & BY_UID;
+	uint64_t before;
 
 	if (by_uid && !command_take_messages(c, &messages))
 		return COMMAND_DONE;
@@ -149,8 +170,10 @@ cmd_expunge(struct command *c)
 		return COMMAND_DONE;
 	if (v->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	before = v->mailbox->index.expunges;
 	if (expunge(v, by_uid ? &messages.set : NULL) < 0)
 		return command_failed(c, "expunge");
+	c->tells_highest = v->vanishes && v->mailbox->index.expunges != before;
 	return command_ok(c, NULL, "EXPUNGE completed.");
 }
 
@@ -158,6 +181,9 @@ enum progress
 cmd_close(struct command *c)
 {
 	struct session *s = c->session;
+	uint64_t before = s->view->mailbox->index.expunges;
+	char code[64];
+	bool tells;
 
 	if (!command_no_more(c))
 		return COMMAND_DONE;
@@ -166,8 +192,12 @@ cmd_close(struct command *c)
 		unselect(s);
 		return COMMAND_DONE;
 	}
+	/* RFC 7162 3.2.8; true only when nothing else is left untold. */
+	tells = s->view->vanishes && s->view->mailbox->index.expunges != before;
+	snprintf(code, sizeof(code), "HIGHESTMODSEQ %" PRIu64, s->view->mailbox->index.modseq);
+	tells = tells && s->view->uidnext == s->view->mailbox->index.uidnext;
 	unselect(s);
-	return command_ok(c, NULL, "CLOSE completed.");
+	return command_ok(c, tells ? code : NULL, "CLOSE completed.");
 }
 
 enum progress

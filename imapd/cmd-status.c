@@ -8,7 +8,8 @@
 #include "imapd/quote.h"
 
 static const char *const names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
-	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT", "DELETED" };
+	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT", "DELETED",
+	"MAILBOXID" };
 
 bool
 status_take_items(struct span *in, struct status_items *items)
@@ -105,6 +106,7 @@ item_number(const struct status *st, const struct session *s, enum status_item i
 			n += (ix->records[i].flags & FLAG_DELETED) != 0;
 		return n;
 	case STATUS_UNSEEN:
+	case STATUS_MAILBOXID:
 	case STATUS_ITEMS:
 	default:
 		for (size_t i = 0; i < ix->count; i++)
@@ -131,7 +133,13 @@ write_status(const struct status *st, struct session *s)
 		first = false;
 		text_add_str(out, names[i]);
 		text_add_byte(out, ' ');
-		text_add_number(out, item_number(st, s, (enum status_item)i));
+		if (i == STATUS_MAILBOXID) {         /* RFC 8474 4.3 */
+			text_add_byte(out, '(');
+			mailbox_id_write(&st->mailbox->index, out);
+			text_add_byte(out, ')');
+		} else {
+			text_add_number(out, item_number(st, s, (enum status_item)i));
+		}
 	}
 	text_add(out, SPAN(")\r\n"));
 	text_clear(&name);

@@ -6,6 +6,7 @@
 #include "imapd/folder.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +171,9 @@ command_take_messages(struct command *c, struct message_set *messages)
 		(void)command_bad(c, "a set of message numbers");
 		return false;
 	}
+	for (size_t i = 0; i < messages->set.count; i++)
+		messages->star |= messages->set.at[i].from == NUMBER_STAR ||
+			messages->set.at[i].to == NUMBER_STAR;
 	if (messages->uid) {
 		number_set_resolve(&messages->set, v->count == 0 ? 0 : v->uids[v->count - 1]);
 		return true;
@@ -242,10 +246,13 @@ static void
 write_answer(struct command *c)
 {
 	struct session *s = c->session;
+	struct span answer = text_span(&c->answer);
 
 	text_add(&s->out, c->tag);
 	text_add_byte(&s->out, ' ');
-	text_add(&s->out, text_span(&c->answer));
+	if (c->tells_highest && s->view != NULL && span_take_word(&answer, SPAN("OK ")))
+		text_printf(&s->out, "OK [HIGHESTMODSEQ %" PRIu64 "] ", s->view->modseq);
+	text_add(&s->out, answer);
 	text_add(&s->out, SPAN("\r\n"));
 	if (c->verb != NULL && (c->verb->when & ENDS_SESSION) && s->command == c && !s->closing) {
 		s->closing = true;

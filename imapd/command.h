@@ -58,6 +58,7 @@ struct command {
 	bool telling;                /* done but for telling the view's news and the answer */
 	/* the view's news must not be told (the mailbox was just selected) */
 	bool told_nothing;
+	bool tells_highest;          /* OK has [HIGHESTMODSEQ n] of what was told before it (RFC 7162 3.2.7) */
 };
 
 /* The row of a verb ("UID FETCH" for the UID forms), or NULL. Takes it from the front of *in. */
@@ -81,6 +82,7 @@ static inline struct text *command_out(struct command *c) { return &c->session->
 struct message_set {
 	struct number_set set;
 	bool uid;                /* the set holds UIDs: the UID form, or "$" */
+	bool star;               /* "*" was in it */
 	size_t range, number;    /* where the walk stands */
 };
 bool command_take_messages(struct command *c, struct message_set *messages);

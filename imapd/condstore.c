@@ -1,6 +1,8 @@
 /* condstore - see condstore.h. */
 #include "imapd/condstore.h"
 
+#include "imapd/qresync.h"
+
 void
 condstore_enable(struct session *s)
 {
@@ -21,14 +23,28 @@ condstore_tell_highest(const struct view *v, struct text *out)
 	text_add(out, SPAN("] Highest.\r\n"));
 }
 
+/* select-param *(SP select-param) (RFC 4466 2.1). */
 bool
-condstore_take_select(struct command *c, bool *wanted)
+condstore_take_select(struct command *c, bool *wanted, struct qresync *q)
 {
+	bool good = true;
+
 	if (c->args.len == 0)
 		return true;
-	if (!span_take_word(&c->args, SPAN(" (CONDSTORE)")))
-		return command_bad(c, "nothing more, or (CONDSTORE)"), false;
-	*wanted = true;
+	good = span_take_word(&c->args, SPAN(" ("));
+	do {
+		if (good && span_take_word(&c->args, SPAN("CONDSTORE")))
+			*wanted = true;
+		else
+			good = good && !q->given && span_take_word(&c->args, SPAN("QRESYNC ")) &&
+				qresync_take(&c->args, &c->arena, q);
+	} while (good && imap_take_space(&c->args));
+	if (!good || !span_take(&c->args, ')'))
+		return command_bad(c, "nothing more, or (CONDSTORE), or (QRESYNC (uidvalidity "
+			"modseq [uids]))"), false;
+	/* RFC 7162 3.2.5 */
+	if (q->given && !c->session->qresync)
+		return command_bad(c, "ENABLE QRESYNC before SELECT (QRESYNC ...)"), false;
 	return true;
 }
 

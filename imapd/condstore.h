@@ -14,8 +14,10 @@
 void condstore_enable(struct session *s);
 /* "* OK [HIGHESTMODSEQ n]": up to there the view has been told. */
 void condstore_tell_highest(const struct view *v, struct text *out);
-/* [SP "(" "CONDSTORE" ")"] behind the name of a mailbox in SELECT. False: answered. */
-bool condstore_take_select(struct command *c, bool *wanted);
+/* [SP "(" CONDSTORE / QRESYNC SP (...) ")"] behind the name of a mailbox in SELECT. False:
+ * answered. */
+struct qresync;
+bool condstore_take_select(struct command *c, bool *wanted, struct qresync *q);
 /* "(" "UNCHANGEDSINCE" SP n ")" SP in front of STORE's flags: *given tells whether it was there.
  * False: answered. */
 bool condstore_take_unchanged(struct command *c, bool *given, uint64_t *since);

@@ -9,6 +9,7 @@
 #include "imapd/index-record.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,12 @@ email_id_write(const struct index_record *record, struct text *out)
 {
 	text_add_byte(out, 'M');
 	text_add_hex(out, span_of(record->email, EMAIL_ID_BYTES));
+}
+
+void
+thread_id_write(const struct index_record *record, struct text *out)
+{
+	text_printf(out, "T%016" PRIx64, record->thread);
 }
 
 void

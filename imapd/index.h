@@ -146,6 +146,8 @@ void index_vanished(const struct index *ix, uint64_t since, struct number_ranges
 void email_id_of_name(struct span base, unsigned char email[EMAIL_ID_BYTES]);
 /* As object ids of RFC 8474: "M" and "F", and hexadecimal digits. */
 void email_id_write(const struct index_record *record, struct text *out);
+/* "T", of a message whose thread is not 0. */
+void thread_id_write(const struct index_record *record, struct text *out);
 void mailbox_id_write(const struct index *ix, struct text *out);
 
 /* A change: gathered, then committed in one write. Several may be gathered side by side; UIDs and

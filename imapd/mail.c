@@ -4,6 +4,7 @@
 #include "common/beneath.h"
 #include "imapd/crlf.h"
 #include "imapd/header.h"
+#include "imapd/message-id.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -156,6 +157,14 @@ mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *l
 	if (at == NO_RECORD)
 		return false;
 	*r = m->index.records[at];
+	if ((facts & FACT_THREAD) && r->thread == 0) {
+		if (mail_open(m, uid, learned, &mail) < 0)
+			return false;
+		r->thread = conversation_of(mail.header);
+		mail_close(&mail);
+		if (r->thread != 0)
+			change_facts(learned, r);
+	}
 	if ((facts & FACT_SIZE) && r->vsize == UNKNOWN_SIZE) {
 		if (mail_open(m, uid, learned, &mail) < 0)
 			return false;

@@ -29,7 +29,8 @@ void mail_close(struct mail *mail);
 
 /* A copy of the record of a message in *r, with the facts that are asked for: looked for where the
  * index does not know them, and gathered in `learned`. False with errno: gone, or unreadable. */
-enum mail_fact { FACT_DATE = 1, FACT_SIZE = 2, FACT_SAVED = 4 };
+enum mail_fact { FACT_DATE = 1, FACT_SIZE = 2, FACT_SAVED = 4,
+	FACT_THREAD = 8 /* 0 where the message names none */ };
 bool mail_facts(struct mailbox *m, uint32_t uid, unsigned int facts, struct change *learned,
 	struct index_record *r);
 

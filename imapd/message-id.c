@@ -2,6 +2,9 @@
 #include "imapd/message-id.h"
 
 #include "imapd/header.h"
+#include "imapd/index.h"
+
+#include <string.h>
 
 static bool
 is_blank(unsigned char c)
@@ -50,4 +53,27 @@ message_id_take(struct span *in, struct text *to)
 			return true;
 	}
 	return false;
+}
+
+uint64_t
+conversation_of(struct span header)
+{
+	static const char *const fields[] = { "References", "In-Reply-To", "Message-ID" };
+	unsigned char hash[EMAIL_ID_BYTES];
+	struct text id = TEXT_UP_TO(MOST_MESSAGE_ID);
+	struct span value;
+	uint64_t result = 0;
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]) && result == 0; i++) {
+		if (!header_find(header, span_str(fields[i]), &value))
+			continue;
+		value = span_part(value, 0, MOST_FIELD_VALUE);
+		if (!message_id_take(&value, &id))
+			continue;
+		email_id_of_name(text_span(&id), hash);
+		memcpy(&result, hash, sizeof(result));
+		result |= result == 0;
+	}
+	text_clear(&id);
+	return result;
 }

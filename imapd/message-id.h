@@ -13,4 +13,9 @@
  * over. `to` is reset first. False: there is none left. Linear in what it passes. */
 bool message_id_take(struct span *in, struct text *to);
 
+/* Which conversation a message says it belongs to, for THREADID (RFC 8474 section 5.2): made of the
+ * first id of References, else of In-Reply-To, else of its own Message-ID. The same id for the same
+ * bytes, everywhere and always; 0: it names none. */
+uint64_t conversation_of(struct span header);
+
 #endif

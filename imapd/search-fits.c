@@ -89,6 +89,33 @@ fits_day(struct candidate *m, const struct search_key *key)
 }
 
 static bool
+fits_saved(struct candidate *m, const struct search_key *key)
+{
+	int32_t day;
+
+	if (!know(m, FACT_SAVED))
+		return false;
+	day = date_day_of(m->record.saved, 0);
+	return key->kind == KEY_SAVED_BEFORE ? day < key->day : key->kind == KEY_SAVED_ON ?
+		day == key->day : day >= key->day;
+}
+
+static bool
+fits_object_id(struct candidate *m, const struct search_key *key)
+{
+	struct text id = TEXT_UP_TO(100);
+	bool same;
+
+	if (key->kind == KEY_EMAIL)
+		email_id_write(&m->record, &id);
+	else if (know(m, FACT_THREAD) && m->record.thread != 0)
+		thread_id_write(&m->record, &id);
+	same = id.len > 0 && span_equal(text_span(&id), key->name);
+	text_clear(&id);
+	return same;
+}
+
+static bool
 fits_sent(struct candidate *m, const struct search_key *key)
 {
 	struct span header, value;
@@ -152,6 +179,13 @@ fits(struct candidate *m, const struct search_key *key)
 	case KEY_DAY_ON:
 	case KEY_DAY_SINCE:
 		return fits_day(m, key);
+	case KEY_SAVED_BEFORE:
+	case KEY_SAVED_ON:
+	case KEY_SAVED_SINCE:
+		return fits_saved(m, key);
+	case KEY_EMAIL:
+	case KEY_THREAD:
+		return fits_object_id(m, key);
 	case KEY_OLDER:
 		return know(m, FACT_DATE) && m->record.date <= key->moment;
 	case KEY_YOUNGER:

@@ -12,7 +12,7 @@
 
 enum { COST_RECORD, COST_FACTS, COST_HEADER, COST_BODY };
 
-enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET, MODSEQ, INTERVAL };
+enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET, MODSEQ, INTERVAL, OBJECT_ID };
 
 static const struct {
 	const char *word;
@@ -51,6 +51,12 @@ static const struct {
 	{ "SINCE",      KEY_DAY_SINCE,   COST_FACTS,  DAY,              0, 0, NULL },
 	{ "OLDER",      KEY_OLDER,       COST_FACTS,  INTERVAL,         0, 0, NULL },
 	{ "YOUNGER",    KEY_YOUNGER,     COST_FACTS,  INTERVAL,         0, 0, NULL },
+	{ "SAVEDATESUPPORTED", KEY_ALL,  COST_RECORD, NO_ARGUMENT,      0, 0, NULL },
+	{ "SAVEDBEFORE", KEY_SAVED_BEFORE, COST_FACTS, DAY,             0, 0, NULL },
+	{ "SAVEDON",    KEY_SAVED_ON,    COST_FACTS,  DAY,              0, 0, NULL },
+	{ "SAVEDSINCE", KEY_SAVED_SINCE, COST_FACTS,  DAY,              0, 0, NULL },
+	{ "EMAILID",    KEY_EMAIL,       COST_RECORD, OBJECT_ID,        0, 0, NULL },
+	{ "THREADID",   KEY_THREAD,      COST_FACTS,  OBJECT_ID,        0, 0, NULL },
 	{ "LARGER",     KEY_LARGER,      COST_FACTS,  SIZE,             0, 0, NULL },
 	{ "SMALLER",    KEY_SMALLER,     COST_FACTS,  SIZE,             0, 0, NULL },
 	{ "SENTBEFORE", KEY_SENT_BEFORE, COST_HEADER, DAY,              0, 0, NULL },
@@ -203,6 +209,10 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 	case MODSEQ:
 		return take_modseq(p, key) ||
 			wrong(p, "a modification sequence, with or without entry and type");
+	case OBJECT_ID:
+		/* One that is not of our form is of no message. */
+		return (imap_take_space(&p->in) && imap_take_astring(&p->in, p->arena, &key->name)) ||
+			wrong(p, "an object id");
 	case SET:
 		if (!imap_take_space(&p->in))
 			return wrong(p, "a set of UIDs");

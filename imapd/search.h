@@ -1,6 +1,6 @@
 /*
  * search - the keys of SEARCH (RFC 3501 6.4.4; MODSEQ: RFC 7162; OLDER and YOUNGER:
- * RFC 5032) as a tree, and whether a message fits it.
+ * RFC 5032; SAVEDBEFORE, SAVEDON, SAVEDSINCE: RFC 8514; EMAILID, THREADID: RFC 8474) as a tree, and whether a message fits it.
  */
 #ifndef VALIJA_IMAPD_SEARCH_H
 #define VALIJA_IMAPD_SEARCH_H
@@ -18,6 +18,7 @@ enum key_kind {
 	KEY_SENT_BEFORE, KEY_SENT_ON, KEY_SENT_SINCE, KEY_FIELD,
 	KEY_BODY, KEY_TEXT, KEY_MODSEQ,
 	KEY_OLDER, KEY_YOUNGER,
+	KEY_SAVED_BEFORE, KEY_SAVED_ON, KEY_SAVED_SINCE, KEY_EMAIL, KEY_THREAD,
 };
 
 struct search_key {

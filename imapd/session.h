@@ -41,6 +41,7 @@ struct session {
 	uint64_t bytes_in, bytes_out, commands;
 	unsigned int errors;
 	bool condstore;              /* wants MODSEQ in FETCH (condstore.h) */
+	bool qresync;                /* wants VANISHED for EXPUNGE (qresync.h) */
 	bool rev2;                   /* ENABLE IMAP4rev2 was said (RFC 9051) */
 	bool utf8;                   /* names of mailboxes and quoted strings are UTF-8: IMAP4rev2, or
 	                                UTF8=ACCEPT (RFC 6855) */
@@ -90,7 +91,7 @@ bool session_slice_over(const struct session *s);
 
 #define CAPABILITIES "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
 	"CHILDREN SPECIAL-USE LIST-EXTENDED MOVE ESEARCH SEARCHRES " \
-	"CONDSTORE STATUS=SIZE LIST-STATUS WITHIN PARTIAL SORT SORT=DISPLAY ESORT " \
+	"CONDSTORE QRESYNC STATUS=SIZE LIST-STATUS WITHIN PARTIAL SAVEDATE OBJECTID SORT SORT=DISPLAY ESORT " \
 	"BINARY UTF8=ACCEPT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1"
 
 #endif

@@ -176,6 +176,33 @@ tell_expunges(struct view *v, struct text *out, size_t full)
 	return true;
 }
 
+/* By UID, in one line (RFC 7162 3.2.10.2). */
+static void
+tell_vanished(struct view *v, struct text *out)
+{
+	const struct index *ix = &v->mailbox->index;
+	struct number_ranges gone = { NULL, 0, 0 };
+	size_t record = 0;
+
+	for (size_t i = 0; i < v->count; i++) {
+		/* Both are in ascending order of UID. */
+		while (record < ix->count && ix->records[record].uid < v->uids[i])
+			record++;
+		if ((record < ix->count && ix->records[record].uid == v->uids[i]) ||
+			(v->marks[i] & VIEW_GONE))
+			continue;
+		v->marks[i] |= VIEW_GONE;
+		v->any_gone = true;
+		number_ranges_add(&gone, v->uids[i]);
+	}
+	if (gone.count > 0) {
+		text_add(out, SPAN("* VANISHED "));
+		number_ranges_write(&gone, out);
+		text_add(out, SPAN("\r\n"));
+	}
+	number_ranges_clear(&gone);
+}
+
 static void
 drop_gone(struct view *v)
 {
@@ -269,7 +296,9 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 		}
 	}
 	if (v->telling == TELL_EXPUNGES) {
-		if (!tell_expunges(v, out, full))
+		if (v->vanishes)
+			tell_vanished(v, out);
+		else if (!tell_expunges(v, out, full))
 			return false;
 		drop_gone(v);
 		v->telling = TELL_COUNTS;
@@ -283,7 +312,7 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 			view_all_flags_write(v, out);
 		v->telling = TELL_FLAGS;
 	}
-	if (!tell_flags(v, uids, out, full))
+	if (!tell_flags(v, uids || v->vanishes, out, full))
 		return false;
 	v->telling = TELL_NOTHING;
 	return true;

@@ -18,6 +18,7 @@ struct view {
 	struct mailbox *mailbox;     /* a use of it, released by view_close */
 	bool read_only;
 	bool modseqs;                /* FETCH responses say MODSEQ (condstore.h) */
+	bool vanishes;               /* VANISHED is said for EXPUNGE, UID in each FETCH (qresync.h) */
 	bool silent_recent;          /* IMAP4rev2 knows no \Recent */
 	uint32_t *uids;              /* of the messages 1 to count */
 	uint8_t *marks;
