@@ -254,8 +254,20 @@ on_tls_trust(void *me, struct channel *from, uint64_t id, const struct msg_tls_t
 	(void)id;
 	if (life.d->kind->trust == NULL)
 		close(fd[0]);
-	else
-		life.d->kind->trust(me, m->generation, fd[0]);
+	else if (!life.d->kind->trust(me, m->generation, m->kind, fd[0]))
+		refuse_settings(m->generation, "the trusted authorities cannot be used; see the log");
+}
+
+static void
+on_certificate_status(void *me, struct channel *from, uint64_t id,
+	const struct msg_certificate_status *m, const int *fd)
+{
+	(void)from;
+	(void)id;
+	if (life.d->kind->certificate_status == NULL)
+		close(fd[0]);
+	else if (!life.d->kind->certificate_status(me, m->generation, m->number, fd[0]))
+		refuse_settings(m->generation, "an OCSP response cannot be used; see the log");
 }
 
 static void
@@ -430,6 +442,7 @@ build_hearings(void)
 	h->on_certificate = on_certificate;
 	h->on_private_key = on_private_key;
 	h->on_tls_trust = on_tls_trust;
+	h->on_certificate_status = on_certificate_status;
 	h->on_go = on_go;
 	h->on_leave = on_leave;
 	h->on_load_ask = on_load_ask;

@@ -53,9 +53,10 @@ struct daemon_kind {
 	 * refuses the settings of that generation. */
 	bool (*certificate)(void *me, uint32_t generation, unsigned int number, int chain_fd);
 	bool (*private_key)(void *me, uint32_t generation, unsigned int number, int chain_fd, int key_fd);
-	/* The authorities that are trusted (tls): taken by the callee, in force with the settings of that
-	 * generation. */
-	void (*trust)(void *me, uint32_t generation, int fd);
+	/* The same for authorities that are trusted (tls; enum tls_trust_kind), and OCSP responses for
+	 * certificates that came before. */
+	bool (*trust)(void *me, uint32_t generation, unsigned int kind, int fd);
+	bool (*certificate_status)(void *me, uint32_t generation, unsigned int number, int fd);
 	/* Finish what is in flight, then daemon_exit(); after `seconds` the loop ends anyway. NULL: leave at once. */
 	void (*leave)(void *me, unsigned int seconds);
 	/* An address of this machine went or came, or a default route (message.h); also before prepare(), for

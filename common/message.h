@@ -110,7 +110,8 @@
 #define tls_connect_fields(F)       F(u8, level, 1) F(text, server_name, MOST_HOST) F(text, names, 1024) F(octets, tlsa, 8192) /* fd: connected */
 #define tls_connected_fields(F)     F(text, version, 16) F(text, cipher, 64) F(u8, verified, 1) F(text, fault, MOST_REASON) \
                                     F(text, result, 40) /* fd: plaintext. fault, result: why it is not verified */
-#define tls_trust_fields(F)         F(u32, generation, 4)                  /* fd: PEM of the authorities that are trusted */
+#define tls_trust_fields(F)         F(u32, generation, 4) F(u8, kind, 1)   /* fd: PEM; enum tls_trust_kind */
+#define certificate_status_fields(F) F(u32, generation, 4) F(u16, number, 2) /* fd: an OCSP response (DER) for it */
 
 /* --- authentication (id: the session) --- */
 #define auth_ask_fields(F)          F(u8, service, 1) F(text, mechanism, 20) F(flag, has_initial, 1) F(secret, initial, MOST_SASL) \
@@ -322,6 +323,7 @@
 	M(tls_connect,       140, BY_RELAY,                BY_TLS,                HOUR_NONE,                     1) \
 	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
+	M(certificate_status, 143, BY_MASTER,              BY_TLS,                ANYTIME,                       1) \
 	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
 	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
 	M(resolver_ask,      262, BY_DNS,                  BY_MASTER,             HOUR_SERVING,                  0) \
@@ -359,6 +361,9 @@ enum tls_level {
 	TLS_PKI = 1,       /* a trusted authority vouches for one of the names (RFC 8461) */
 	TLS_DANE = 2,      /* one of the TLSA records fits (RFC 7672) */
 };
+/* Whom tls_trust is for: servers that relay meets, clients that show certificates, and those of theirs
+ * that are revoked (CRLs). */
+enum tls_trust_kind { TRUST_SERVERS = 0, TRUST_CLIENTS = 1, TRUST_REVOKED = 2, TRUST_COUNT };
 enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE = 2 };
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */

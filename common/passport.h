@@ -19,8 +19,12 @@ struct passport {
 	struct span ip;                  /* the client's, as the worker's own getpeername says */
 	struct span local_ip;
 	struct span version, cipher, sni, alpn;
-	bool certificate_valid;          /* a client certificate was shown and verified */
-	struct span certificate_hash;    /* SHA-256 of it, or empty */
+	bool certificate_valid;          /* a client certificate was shown and verified: authority,
+	                                  * revocation list, dates, purpose */
+	struct span certificate_hash;    /* SHA-256 of it, or empty: none was shown */
+	struct span certificate_key;     /* SHA-256 of its public key (SubjectPublicKeyInfo), or empty */
+	struct span certificate_subject; /* its distinguished name (RFC 4514), cut where too long */
+	struct span certificate_mail;    /* its rfc822Names, with commas between; odd ones left out */
 	struct span exporter;            /* tls-exporter channel binding (RFC 9266), or empty */
 	struct span end_point;           /* tls-server-end-point (RFC 5929), or empty */
 };

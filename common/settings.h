@@ -41,8 +41,14 @@
 	O(number, port_base,               0,                   0, 64000,      "Added to every port number: 10000 makes 10025, 10587 and so on.") \
 	O(text,   log,                     "",                  0, 1024,       "Where log lines go: syslog, stderr, or the absolute name of a file. Default: syslog, or DIR/log/valija.log with --dir.") \
 	O(text,   log_level,               "info",              0, 16,         "The least level logged: debug, info, notice, warning, error.") \
-	O(text,   tls_certificate,         "",                  0, 1024,       "PEM file of the certificate and its chain. Default: tls/server.crt in the state directory.") \
-	O(text,   tls_key,                 "",                  0, 1024,       "PEM file of the private key. Default: tls/server.key in the state directory.") \
+	O(list,   tls_certificate,         "",                  0, 64,         "PEM files of the certificates, each with its chain. The client's wish (SNI) and ability choose; the first is the default. Default: tls/server.crt in the state directory.") \
+	O(list,   tls_key,                 "",                  0, 64,         "PEM files of their private keys, in the same order. Default: tls/server.key in the state directory.") \
+	O(list,   tls_default,             "",                  0, 16,         "Members SERVICE=NAME: the certificate of NAME is shown to clients of that service that name no server, or one that we do not know.") \
+	O(text,   tls_priorities,          "",                  0, 1024,       "GnuTLS priority string. What is weak is refused. Default: TLS 1.3 and 1.2, AES-GCM and ChaCha20, ECDHE.") \
+	O(text,   tls_client_ca,           "",                  0, 1024,       "PEM file of the authorities of clients' certificates. Set, clients are asked for one.") \
+	O(text,   tls_client_crl,          "",                  0, 1024,       "PEM file of the revocation lists of these authorities.") \
+	O(list,   tls_client_services,     "submission, submissions, imap, imaps", 0, 16, "Services that ask clients for a certificate.") \
+	O(flag,   tls_client_required,     0,                   0, 1,          "Whether these services serve nobody without a valid one.") \
 	O(text,   tls_trust,               "",                  0, 1024,       "PEM file of the authorities that other servers' certificates are checked against. Default: the system's.") \
 	O(number, smtpd_processes,         2,                   1, 64,         "smtpd processes.") \
 	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \

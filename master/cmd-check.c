@@ -16,7 +16,9 @@
 #include "master/layout.h"
 #include "master/userbase.h"
 #include "tlsproxy/ca.h"
+#include "tlsproxy/authorities.h"
 #include "tlsproxy/certificate.h"
+#include "tlsproxy/priorities.h"
 
 static int
 open_named(struct span name)
@@ -49,43 +51,78 @@ check_postmaster(const struct invocation *v, const struct settings *s)
 	text_clear(&why);
 }
 
+static void
+warn_of(const struct settings *s, struct span file, const struct certificate_facts *facts,
+	bool only_one, const char *renew)
+{
+	if (facts->days_left < 0)
+		printf("warning: %.*s has expired%s\n", SPAN_ARG(file), renew);
+	else if (facts->days_left < WARN_DAYS)
+		printf("warning: %.*s ends in %d days%s\n", SPAN_ARG(file), facts->days_left, renew);
+	if (facts->not_yet)
+		printf("warning: %.*s is not valid yet\n", SPAN_ARG(file));
+	if (only_one && !facts->names_host)
+		printf("warning: %.*s is not for %.*s but for %s%s\n", SPAN_ARG(file),
+			SPAN_ARG(s->hostname), facts->names, renew);
+}
+
 /* What tls-key would refuse is an error; what clients would mind, a warning. */
 static void
-check_certificate(const struct invocation *v, const struct settings *s, struct text *complaints)
+check_certificates(const struct invocation *v, const struct settings *s, struct text *complaints)
 {
-	struct certificate_facts facts;
-	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
-	const char *renew = span_equal(s->tls_certificate, span_str(own))
-		? "; `valija init` makes a new one"
-		: "";
-	struct text why = TEXT_UP_TO(1024);
-	char *hostname = must_copy(s->hostname);
-	int chain = open_named(s->tls_certificate), key = open_named(s->tls_key);
+	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE), *hostname = must_copy(s->hostname);
+	bool named = false;
 
-	if (chain < 0 || key < 0) {
-		/* conf_read has tried both and complained. */
-	} else if (certificate_check(chain, key, hostname, &facts, &why) < 0) {
-		text_printf(complaints, "%.*s: %s\n", SPAN_ARG(s->tls_certificate), text_str(&why));
-	} else {
-		if (facts.days_left < 0)
-			printf("warning: %.*s has expired%s\n", SPAN_ARG(s->tls_certificate),
-				renew);
-		else if (facts.days_left < WARN_DAYS)
-			printf("warning: %.*s ends in %d days%s\n", SPAN_ARG(s->tls_certificate),
-				facts.days_left, renew);
-		if (facts.not_yet)
-			printf("warning: %.*s is not valid yet\n", SPAN_ARG(s->tls_certificate));
-		if (!facts.names_host)
-			printf("warning: %.*s is not for %s but for %s%s\n",
-				SPAN_ARG(s->tls_certificate), hostname, facts.names, renew);
+	for (size_t i = 0; i < s->tls_certificate.count && i < s->tls_key.count; i++) {
+		struct certificate_facts facts;
+		struct span file = s->tls_certificate.at[i];
+		struct text why = TEXT_UP_TO(1024);
+		int chain = open_named(file), key = open_named(s->tls_key.at[i]);
+
+		if (chain < 0 || key < 0) {
+			/* conf_read has tried both and complained. */
+		} else if (certificate_check(chain, key, hostname, &facts, &why) < 0) {
+			text_printf(complaints, "%.*s: %s\n", SPAN_ARG(file), text_str(&why));
+		} else {
+			named = named || facts.names_host;
+			warn_of(s, file, &facts, s->tls_certificate.count == 1,
+				span_equal(file, span_str(own)) ? "; `valija init` makes a new one" : "");
+		}
+		if (chain >= 0)
+			close(chain);
+		if (key >= 0)
+			close(key);
+		text_clear(&why);
 	}
-	if (chain >= 0)
-		close(chain);
-	if (key >= 0)
-		close(key);
-	text_clear(&why);
+	if (!named && s->tls_certificate.count > 1)
+		printf("warning: none of the certificates is for %s\n", hostname);
 	free(hostname);
 	free(own);
+}
+
+/* What the TLS workers would refuse. */
+static void
+check_tls(const struct settings *s, struct text *complaints)
+{
+	struct text why = TEXT_UP_TO(1024);
+	gnutls_priority_t made;
+
+	if (priorities_make(s->tls_priorities, &made, &why) < 0)
+		text_printf(complaints, "tls_priorities: %s\n", text_str(&why));
+	else
+		gnutls_priority_deinit(made);
+	text_reset(&why);
+	for (int revoked = 0; revoked < 2; revoked++) {
+		struct span file = revoked ? s->tls_client_crl : s->tls_client_ca;
+		int fd = file.len == 0 ? -1 : open_named(file);
+
+		if (fd >= 0 && authorities_check(fd, revoked, &why) < 0)
+			text_printf(complaints, "%.*s: %s\n", SPAN_ARG(file), text_str(&why));
+		if (fd >= 0)
+			close(fd);
+		text_reset(&why);
+	}
+	text_clear(&why);
 }
 
 /* The first port that needs no root. */
@@ -128,7 +165,8 @@ run(struct invocation *v)
 
 	s = conf_read(&v->paths, 1, true, &complaints);
 	if (s) {
-		check_certificate(v, s, &complaints);
+		check_certificates(v, s, &complaints);
+		check_tls(s, &complaints);
 		check_ports(s, &complaints);
 		check_postmaster(v, s);
 	}

@@ -249,9 +249,10 @@ make_certificates(const struct invocation *v, const struct settings *s)
 	     *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
 	int directory = open(v->paths.tls, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status = EX_OK;
 
-	if (!span_equal(s->tls_certificate, span_str(own)))
-		printf("certificate: %.*s, as the configuration says\n",
-			SPAN_ARG(s->tls_certificate));
+	if (s->tls_certificate.count != 1 || !span_equal(s->tls_certificate.at[0], span_str(own)))
+		printf("certificate: %.*s%s, as the configuration says\n",
+			SPAN_ARG(s->tls_certificate.at[0]),
+			s->tls_certificate.count > 1 ? " and others" : "");
 	else if (directory < 0)
 		status = cmd_fail(EX_CANTCREAT, "%s: %s", v->paths.tls, strerror(errno));
 	else if (ca_make(directory, hostname, &why) < 0 ||

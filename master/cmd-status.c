@@ -136,22 +136,28 @@ is_chrooted(const struct row *row)
 	return row->there && row->kernel.root_known && strcmp(row->kernel.root, "/") != 0;
 }
 
-/* Days until the server's certificate ends. False when it cannot be read. */
+/* Days until the first of the certificates ends. False when none can be read. */
 static bool
 certificate_days(const struct settings *s, int *days)
 {
-	struct certificate_facts facts;
-	struct text why = TEXT_UP_TO(1024);
-	char *name = must_copy(s->tls_certificate);
-	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	bool known = fd >= 0 && certificate_check(fd, -1, NULL, &facts, &why) == 0;
+	bool known = false;
 
-	if (known)
-		*days = facts.days_left;
-	if (fd >= 0)
-		close(fd);
-	text_clear(&why);
-	free(name);
+	for (size_t i = 0; i < s->tls_certificate.count; i++) {
+		struct certificate_facts facts;
+		struct text why = TEXT_UP_TO(1024);
+		char *name = must_copy(s->tls_certificate.at[i]);
+		int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+		if (fd >= 0 && certificate_check(fd, -1, NULL, &facts, &why) == 0 &&
+			(!known || facts.days_left < *days)) {
+			*days = facts.days_left;
+			known = true;
+		}
+		if (fd >= 0)
+			close(fd);
+		text_clear(&why);
+		free(name);
+	}
 	return known;
 }
 

@@ -411,18 +411,72 @@ check_key_mode(struct conf_draft *d, unsigned int line, struct span name)
 	free(path);
 }
 
+/* Every member is SERVICE, or SERVICE=NAME. */
+static void
+check_services_of(struct conf_draft *d, unsigned int line, const char *option, const setting_list *list,
+	bool with_name)
+{
+	enum service service;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct span name = list->at[i], word = name;
+
+		if (with_name && !span_take_until(&name, '=', &word))
+			conf_complain(d, line, "\"%.*s\" in %s is not of the form SERVICE=NAME",
+				SPAN_ARG(conf_printable(d, name)), option);
+		else if (!conf_service(span_trim(word), &service))
+			conf_complain(d, line,
+				"\"%.*s\" in %s is not one of smtp, submission, submissions, imap, imaps",
+				SPAN_ARG(conf_printable(d, word)), option);
+		else if (with_name && !is_domain(span_trim(name), false))
+			conf_complain(d, line, "\"%.*s\" in %s is not a host name",
+				SPAN_ARG(conf_printable(d, name)), option);
+	}
+}
+
+static void
+check_tls(struct conf_draft *d)
+{
+	unsigned int line = LINE(d, tls_certificate);
+
+	if (d->s.tls_certificate.count != d->s.tls_key.count)
+		conf_complain(d, line != 0 ? line : LINE(d, tls_key),
+			"there are %zu files in tls_certificate and %zu in tls_key: each certificate has its key",
+			d->s.tls_certificate.count, d->s.tls_key.count);
+	check_services_of(d, LINE(d, tls_default), "tls_default", &d->s.tls_default, true);
+	check_services_of(d, LINE(d, tls_client_services), "tls_client_services",
+		&d->s.tls_client_services, false);
+	if (d->s.tls_client_ca.len == 0 && (d->s.tls_client_required || d->s.tls_client_crl.len != 0))
+		conf_complain(d,
+			d->s.tls_client_required ? LINE(d, tls_client_required) : LINE(d, tls_client_crl),
+			"tls_client_required and tls_client_crl need tls_client_ca");
+}
+
+static void
+check_tls_files(struct conf_draft *d)
+{
+	for (size_t i = 0; i < d->s.tls_certificate.count; i++)
+		check_file(d, LINE(d, tls_certificate), "tls_certificate", d->s.tls_certificate.at[i],
+			true);
+	for (size_t i = 0; i < d->s.tls_key.count; i++) {
+		check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key.at[i], true);
+		check_key_mode(d, LINE(d, tls_key), d->s.tls_key.at[i]);
+	}
+	if (d->s.tls_trust.len != 0)
+		check_file(d, LINE(d, tls_trust), "tls_trust", d->s.tls_trust, false);
+	if (d->s.tls_client_ca.len != 0)
+		check_file(d, LINE(d, tls_client_ca), "tls_client_ca", d->s.tls_client_ca, false);
+	if (d->s.tls_client_crl.len != 0)
+		check_file(d, LINE(d, tls_client_crl), "tls_client_crl", d->s.tls_client_crl, false);
+}
+
 static void
 check_files(struct conf_draft *d)
 {
 	struct stat st;
 	char *directory, *slash;
 
-	check_file(d, LINE(d, tls_certificate), "tls_certificate", d->s.tls_certificate,
-		true);
-	check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key, true);
-	if (d->s.tls_trust.len != 0)
-		check_file(d, LINE(d, tls_trust), "tls_trust", d->s.tls_trust, false);
-	check_key_mode(d, LINE(d, tls_key), d->s.tls_key);
+	check_tls_files(d);
 	if (log_setting_target(d->s.log) != LOG_TO_FILE)
 		return;
 	directory = must_copy(d->s.log);
@@ -434,14 +488,15 @@ check_files(struct conf_draft *d)
 }
 
 static void
-default_file(struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
+default_file(struct conf_draft *d, setting_list *setting, const char *directory, const char *name)
 {
 	char *path;
 
-	if (setting->len)
+	if (setting->count != 0)
 		return;
 	path = paths_join(directory, name);
-	*setting = conf_keep(d, span_str(path));
+	setting->at = must_realloc(setting->at, sizeof *setting->at);
+	setting->at[setting->count++] = conf_keep(d, span_str(path));
 	free(path);
 }
 
@@ -461,6 +516,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_sources(d);
 	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
 	default_file(d, &d->s.tls_key, p->tls, "server.key");
+	check_tls(d);
 	if (files)
 		check_files(d);
 }

@@ -36,8 +36,10 @@
 #include "master/listener.h"
 #include "master/log-setting.h"
 #include "master/notify.h"
+#include "master/generation.h"
 #include "master/offer.h"
 #include "master/process.h"
+#include "master/renewal.h"
 #include "master/stop.h"
 #include "master/watch.h"
 #include "master/watchdog.h"
@@ -216,6 +218,7 @@ run(struct supervisor *s)
 	listener_swap(s);
 	process_all(s);
 	watchdog_begin(s);
+	renewal_begin(s);
 	/* From here on nothing that a child does may end us. */
 	event_base_dispatch(s->base);
 }
@@ -223,6 +226,7 @@ run(struct supervisor *s)
 static void
 finish(struct supervisor *s)
 {
+	renewal_end(s);
 	watchdog_end(s);
 	watch_end(s);
 	hook_close(s);

@@ -15,115 +15,47 @@
 #include "common/outcome.h"
 #include "master/conf.h"
 #include "master/control.h"
+#include "master/generation.h"
 #include "master/listener.h"
 #include "master/log-setting.h"
 #include "master/notify.h"
 #include "master/watchdog.h"
 
-/* Pins a file without the right to read it: that comes with each reopen(). Renamed away, it
- * stays the one that belongs to the generation. */
-static int
-open_file(struct span name, struct text *errors)
+static void
+send_certificates(struct process *p, const struct generation *g)
 {
-	char *path = must_copy(name);
-	int fd = open(path, O_PATH | O_CLOEXEC);
+	for (size_t i = 0; i < g->count; i++) {
+		uint16_t number = (uint16_t)i;
+		int fd = generation_reopen(g->files[i].chain);
 
-	if (fd < 0)
-		text_printf(errors, "%s: %s\n", path, strerror(errno));
-	free(path);
-	return fd;
-}
-
-/* Where systems keep the authorities that they trust. */
-static const char *const trust_files[] = {
-	"/etc/ssl/certs/ca-certificates.crt",   /* Debian, Arch, Alpine */
-	"/etc/pki/tls/certs/ca-bundle.crt",     /* Fedora, RHEL */
-	"/etc/ssl/ca-bundle.pem",               /* SUSE */
-};
-
-/* The file that is named, or the system's. -1 where there is none: then no other server can be
- * verified by an authority, which is no reason not to serve. */
-static int
-open_trust(struct span name)
-{
-	struct text error = TEXT_UP_TO(MOST_CONF_ERRORS);
-	int fd = -1;
-
-	if (name.len != 0) {
-		fd = open_file(name, &error);
-		if (fd < 0)
-			log_warning(0, "no-trust", KEY_SPAN("reason", span_trim(text_span(&error))));
+		if (fd >= 0)
+			send_certificate(p->control, 0, &(struct msg_certificate){
+				.generation = g->number, .number = number }, &fd);
+		if (g->files[i].status >= 0 && (fd = generation_reopen(g->files[i].status)) >= 0)
+			send_certificate_status(p->control, 0, &(struct msg_certificate_status){
+				.generation = g->number, .number = number }, &fd);
 	}
-	for (size_t i = 0; name.len == 0 && fd < 0 && i < sizeof trust_files / sizeof *trust_files; i++)
-		fd = open(trust_files[i], O_PATH | O_CLOEXEC);
-	text_clear(&error);
-	return fd;
-}
+	for (unsigned int kind = 0; kind < TRUST_COUNT; kind++) {
+		int fd = g->trust[kind] < 0 ? -1 : generation_reopen(g->trust[kind]);
 
-bool
-generation_load(
-	const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors)
-{
-	struct generation loaded = GENERATION_NONE(number);
-
-	if (!(loaded.settings = conf_read(&s->paths, number, true, errors)))
-		return false;
-	loaded.chain = open_file(loaded.settings->tls_certificate, errors);
-	loaded.key = open_file(loaded.settings->tls_key, errors);
-	if (loaded.chain < 0 || loaded.key < 0) {
-		generation_clear(&loaded);
-		return false;
+		if (fd >= 0)
+			send_tls_trust(p->control, 0, &(struct msg_tls_trust){
+				.generation = g->number, .kind = (uint8_t)kind }, &fd);
 	}
-	loaded.trust = open_trust(loaded.settings->tls_trust);
-	*g = loaded;
-	return true;
-}
-
-void
-generation_clear(struct generation *g)
-{
-	if (g->settings) {
-		if (g->chain >= 0)
-			close(g->chain);
-		if (g->key >= 0)
-			close(g->key);
-		if (g->trust >= 0)
-			close(g->trust);
-		settings_free(&g->settings);
-	}
-	*g = GENERATION_NONE(0);
-}
-
-/* The same file with a read position of its own; each receiver reads from the start. */
-static int
-reopen(int fd)
-{
-	char name[40];
-	int again;
-
-	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-	if ((again = open(name, O_RDONLY | O_CLOEXEC)) < 0)
-		log_error(0, "no-descriptor", KEY_STR("name", name), KEY_ERRNO);
-	return again;
 }
 
 static void
-send_files(struct process *p, const struct generation *g)
+send_keys(struct process *p, const struct generation *g)
 {
-	int fds[2] = { -1, -1 };
+	for (size_t i = 0; i < g->count; i++) {
+		int fds[2] = { generation_reopen(g->files[i].chain), -1 };
 
-	if (p->row->certificate && (fds[0] = reopen(g->chain)) >= 0)
-		send_certificate(
-			p->control, 0, &(struct msg_certificate){ .generation = g->number }, fds);
-	if (p->row->certificate && g->trust >= 0 && (fds[0] = reopen(g->trust)) >= 0)
-		send_tls_trust(p->control, 0, &(struct msg_tls_trust){ .generation = g->number }, fds);
-	if (!p->row->private_key)
-		return;
-	if ((fds[0] = reopen(g->chain)) >= 0 && (fds[1] = reopen(g->key)) >= 0)
-		send_private_key(
-			p->control, 0, &(struct msg_private_key){ .generation = g->number }, fds);
-	else if (fds[0] >= 0)
-		close(fds[0]);
+		if (fds[0] >= 0 && (fds[1] = generation_reopen(g->files[i].key)) >= 0)
+			send_private_key(p->control, 0, &(struct msg_private_key){
+				.generation = g->number, .number = (uint16_t)i }, fds);
+		else if (fds[0] >= 0)
+			close(fds[0]);
+	}
 }
 
 void
@@ -131,7 +63,10 @@ offer_generation(struct process *p, const struct generation *g)
 {
 	int fd;
 
-	send_files(p, g);
+	if (p->row->certificate)
+		send_certificates(p, g);
+	if (p->row->private_key)
+		send_keys(p, g);
 	if ((fd = settings_to_file(g->settings)) < 0)
 		log_error(0, "settings-not-sent", KEY_STR("program", program_name(p->row->program)),
 			KEY_ERRNO);
@@ -304,31 +239,24 @@ log_complaints(struct span errors)
 		log_error(0, "configuration", KEY_SPAN("error", line));
 }
 
-void
-offer_begin(struct supervisor *s)
+/* Offers what generation_load or generation_renew made of it. */
+static void
+begin(struct supervisor *s, bool renewal)
 {
 	struct text errors = TEXT_UP_TO(MOST_CONF_ERRORS);
 	struct timeval wait = { OFFER_SECONDS, 0 };
 	struct process *p;
-	uint32_t number;
+	uint32_t number = ++s->last_number;
+	bool loaded;
 
-	if (s->phase != PHASE_RUNNING) {
-		log_notice(0, "reload-too-early");
-		control_reload_done(s, LATER, "not running yet");
-		return;
-	}
-	if (s->offered.number) {
-		s->offer_again = true;
-		return;
-	}
-	number = ++s->last_number;
 	notify_reloading();
-	if (!generation_load(s, number, &s->offered, &errors) ||
-		!listener_bind(s, &s->offered, &errors)) {
+	loaded = renewal ? generation_renew(&s->now, number, &s->offered, &errors)
+			 : generation_load(s, number, &s->offered, &errors);
+	if (!loaded || !listener_bind(s, &s->offered, &errors)) {
 		generation_clear(&s->offered);
 		log_complaints(text_span(&errors));
 		log_error(0, "reload-refused", KEY_NUM("generation", number),
-			KEY_STR("reason", "the configuration is wrong"),
+			KEY_STR("reason", renewal ? "a file cannot be used" : "the configuration is wrong"),
 			KEY_NUM("stays", s->now.number));
 		finish(s, NEVER, text_str(&errors));
 		text_clear(&errors);
@@ -342,6 +270,26 @@ offer_begin(struct supervisor *s)
 		if (p->control)
 			offer_generation(p, &s->offered);
 	offer_settle(s);
+}
+
+void
+offer_begin(struct supervisor *s)
+{
+	if (s->phase != PHASE_RUNNING) {
+		log_notice(0, "reload-too-early");
+		control_reload_done(s, LATER, "not running yet");
+	} else if (s->offered.number) {
+		s->offer_again = true;
+	} else {
+		begin(s, false);
+	}
+}
+
+void
+offer_renewal(struct supervisor *s)
+{
+	if (s->phase == PHASE_RUNNING && s->offered.number == 0)
+		begin(s, true);
 }
 
 void

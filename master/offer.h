@@ -14,16 +14,14 @@
 
 #define OFFER_SECONDS 5
 
-/* Reads the configuration and opens its files. False with every complaint in *errors. */
-bool generation_load(
-	const struct supervisor *s, uint32_t number, struct generation *g, struct text *errors);
-void generation_clear(struct generation *g);
-
 /* Tells one process of a generation: certificates and keys first, then the settings. */
 void offer_generation(struct process *p, const struct generation *g);
 /* Reads the configuration again and offers it to all; when an offer is under way, after that. The
  * outcome is logged, and told to every command that waits for it (control_reload_done). */
 void offer_begin(struct supervisor *s);
+/* Offers the files of the generation in force as they are now, under the same settings. Nothing is done
+ * while an offer is under way. */
+void offer_renewal(struct supervisor *s);
 /* Something changed: are all ready? */
 void offer_settle(struct supervisor *s);
 void offer_refused(

@@ -23,16 +23,24 @@ struct visitor;
 struct watch;
 struct hook;
 
-/* One configuration, whole: the values, and the files that belong to it, kept open so that a
- * process started later gets the same ones. number 0: none. */
+/* Of one certificate; copies in sealed memory, or -1. */
+struct certificate_files {
+	int chain, key; /* PEM */
+	int status;	/* an OCSP response (DER) */
+};
+
+/* One configuration, whole: the values, and the files that belong to it; see generation.h.
+ * number 0: none. */
 struct generation {
 	uint32_t number;
 	struct settings *settings;
-	int chain, key; /* PEM files, pinned by O_PATH, or -1 */
-	int trust;      /* the same, of the authorities that are trusted; -1: there is none */
+	struct certificate_files *files;
+	size_t count;
+	int trust[TRUST_COUNT]; /* -1: there is none */
+	uint64_t looked;	/* generation_look when they were copied */
 };
 
-#define GENERATION_NONE(n) ((struct generation){ .number = (n), .chain = -1, .key = -1, .trust = -1 })
+#define GENERATION_NONE(n) ((struct generation){ .number = (n), .trust = { -1, -1, -1 } })
 
 /* A system user that a program becomes. */
 struct account {
@@ -58,6 +66,8 @@ struct supervisor {
 	uint32_t last_number; /* of the latest offer: a late answer to an old one must not count */
 	struct event *offer_deadline;
 	bool offer_again; /* a reload was asked for while one was under way */
+	struct event *renewal;
+	uint64_t renewal_seen, renewal_tried; /* a look at changed files; the one that was offered */
 
 	struct account accounts[PROGRAM_COUNT];
 	uint32_t shared_group; /* VALIJA_GROUP */

@@ -1,14 +1,24 @@
 #include "credentials.h"
 
+#include <gnutls/ocsp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-/* One certificate: what GnuTLS asks of its "private key". */
+#include "authorities.h"
+
+/* One certificate, and what GnuTLS asks of its "private key". */
 struct signer {
 	const struct credentials *owner;
-	unsigned char id[KEY_ID_SIZE];
-	gnutls_pk_algorithm_t kind;
-	unsigned int bits;
+	struct chain chain;
+	struct text names;            /* of the certificate, lower case, a comma behind each */
+	gnutls_datum_t status;        /* OCSP response, or empty */
+};
+
+/* Certificates that were chosen together: bit i is signer[i]. */
+struct set {
+	uint64_t members;
+	gnutls_certificate_credentials_t gnutls;
 };
 
 struct credentials {
@@ -16,9 +26,11 @@ struct credentials {
 	uint32_t generation;
 	credentials_sign *sign;
 	void *me;
-	gnutls_certificate_credentials_t gnutls;
+	struct text authorities, revoked;     /* of clients, PEM */
 	struct signer *signer[MOST_CERTIFICATES];
 	unsigned int count;
+	struct set set[MOST_SETS];
+	unsigned int set_count;
 };
 
 struct credentials *
@@ -30,13 +42,10 @@ credentials_new(uint32_t generation, credentials_sign *sign, void *me)
 	c->generation = generation;
 	c->sign = sign;
 	c->me = me;
-	if (gnutls_certificate_allocate_credentials(&c->gnutls) < 0)
-		abort();
-	/* The key cannot be asked for a trial signature: no session is announced for that. */
-	gnutls_certificate_set_flags(c->gnutls, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH |
-		GNUTLS_CERTIFICATE_SKIP_OCSP_RESPONSE_CHECK);
 	return c;
 }
+
+/* --- the key that is elsewhere --- */
 
 static int
 sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdata,
@@ -46,7 +55,7 @@ sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdat
 
 	(void)key;
 	(void)flags;
-	return s->owner->sign(s->owner->me, s->id, algorithm, true, hash, signature);
+	return s->owner->sign(s->owner->me, s->chain.key_id, algorithm, true, hash, signature);
 }
 
 static int
@@ -57,7 +66,7 @@ sign_data(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *userdat
 
 	(void)key;
 	(void)flags;
-	return s->owner->sign(s->owner->me, s->id, algorithm, false, data, signature);
+	return s->owner->sign(s->owner->me, s->chain.key_id, algorithm, false, data, signature);
 }
 
 static bool
@@ -83,22 +92,25 @@ tell(gnutls_privkey_t key, unsigned int flags, void *userdata)
 
 	(void)key;
 	if ((flags & GNUTLS_PRIVKEY_INFO_PK_ALGO) != 0)
-		return (int)s->kind;
+		return (int)s->chain.kind;
 	if ((flags & GNUTLS_PRIVKEY_INFO_PK_ALGO_BITS) != 0)
-		return (int)s->bits;
+		return (int)s->chain.bits;
 	if ((flags & GNUTLS_PRIVKEY_INFO_HAVE_SIGN_ALGO) != 0) {
 		gnutls_sign_algorithm_t algorithm = GNUTLS_FLAGS_TO_SIGN_ALGO(flags);
 
-		return gnutls_sign_supports_pk_algorithm(algorithm, s->kind) != 0 &&
-			curve_signs(s->bits, algorithm);
+		return gnutls_sign_supports_pk_algorithm(algorithm, s->chain.kind) != 0 &&
+			curve_signs(s->chain.bits, algorithm);
 	}
 	return -1;
 }
 
-/* Chain and external key become GnuTLS's. */
+/* --- sets --- */
+
+/* Chain and external key go into a set. */
 static int
-hand_to_gnutls(struct credentials *c, const struct chain *chain, struct signer *s)
+hand_to_gnutls(gnutls_certificate_credentials_t set, struct signer *s)
 {
+	const struct chain *chain = &s->chain;
 	gnutls_pcert_st *certificates = gnutls_calloc(chain->count, sizeof(*certificates));
 	gnutls_privkey_t key = NULL;
 	unsigned int made = 0;
@@ -114,10 +126,10 @@ hand_to_gnutls(struct credentials *c, const struct chain *chain, struct signer *
 		(error = gnutls_privkey_import_ext4(
 			 key, s, sign_data, sign_hash, NULL, NULL, tell, 0)) >= 0 &&
 		(error = gnutls_certificate_set_key(
-			 c->gnutls, NULL, 0, certificates, (int)chain->count, key)) >= 0) {
+			 set, NULL, 0, certificates, (int)chain->count, key)) >= 0) {
 		/* The certificates were taken, the array was not. */
 		gnutls_free(certificates);
-		return 0;
+		return error;
 	}
 	for (unsigned int i = 0; i < made; i++)
 		gnutls_pcert_deinit(&certificates[i]);
@@ -127,34 +139,276 @@ hand_to_gnutls(struct credentials *c, const struct chain *chain, struct signer *
 	return error;
 }
 
+static int
+add_to_set(gnutls_certificate_credentials_t set, struct signer *s)
+{
+	int index = hand_to_gnutls(set, s);
+
+	if (index < 0 || s->status.size == 0)
+		return index;
+	return gnutls_certificate_set_ocsp_status_request_mem(
+		set, &s->status, (unsigned int)index, GNUTLS_X509_FMT_DER);
+}
+
+static int
+add_clients_to_set(gnutls_certificate_credentials_t set, const struct credentials *c)
+{
+	gnutls_datum_t authorities = { c->authorities.at, (unsigned int)c->authorities.len },
+		       revoked = { c->revoked.at, (unsigned int)c->revoked.len };
+	int error = 0;
+
+	if (authorities.size != 0)
+		error = gnutls_certificate_set_x509_trust_mem(set, &authorities, GNUTLS_X509_FMT_PEM);
+	if (error >= 0 && revoked.size != 0)
+		error = gnutls_certificate_set_x509_crl_mem(set, &revoked, GNUTLS_X509_FMT_PEM);
+	return error;
+}
+
+static int
+set_make(struct credentials *c, uint64_t members, gnutls_certificate_credentials_t *made)
+{
+	static const gnutls_pk_algorithm_t order[] = { GNUTLS_PK_ECDSA, GNUTLS_PK_EDDSA_ED25519,
+		GNUTLS_PK_RSA };
+	gnutls_certificate_credentials_t set;
+	int error;
+
+	if ((error = gnutls_certificate_allocate_credentials(&set)) < 0)
+		return error;
+	/* The key cannot be asked for a trial signature: no session is announced for that. */
+	gnutls_certificate_set_flags(set, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH |
+		GNUTLS_CERTIFICATE_SKIP_OCSP_RESPONSE_CHECK | GNUTLS_CERTIFICATE_API_V2);
+	error = add_clients_to_set(set, c);
+	for (size_t kind = 0; kind < sizeof(order) / sizeof(order[0]); kind++)
+		for (unsigned int i = 0; i < c->count && error >= 0; i++)
+			if ((members >> i & 1) != 0 && c->signer[i]->chain.kind == order[kind])
+				error = add_to_set(set, c->signer[i]);
+	if (error < 0)
+		gnutls_certificate_free_credentials(set);
+	else
+		*made = set;
+	return error;
+}
+
+static gnutls_certificate_credentials_t
+set_find(struct credentials *c, uint64_t members)
+{
+	for (unsigned int i = 0; i < c->set_count; i++)
+		if (c->set[i].members == members)
+			return c->set[i].gnutls;
+	if (c->set_count == MOST_SETS ||
+		set_make(c, members, &c->set[c->set_count].gnutls) < 0)
+		return c->set_count > 0 ? c->set[0].gnutls : NULL;
+	c->set[c->set_count].members = members;
+	return c->set[c->set_count++].gnutls;
+}
+
+/* --- names --- */
+
+static bool
+has_name(const struct signer *s, struct span name)
+{
+	struct span names = text_span(&s->names), one;
+
+	while (span_take_until(&names, ',', &one))
+		if (span_equal(one, name))
+			return true;
+	return false;
+}
+
+/* Does `*.rest` stand in it, where the name is `label.rest`? */
+static bool
+has_wildcard(const struct signer *s, struct span name)
+{
+	struct span names = text_span(&s->names), one;
+	size_t dot = span_index(name, '.');
+
+	if (dot == 0 || dot == name.len)
+		return false;
+	name = span_part(name, dot, name.len);
+	while (span_take_until(&names, ',', &one))
+		if (one.len > 1 && one.at[0] == '*' && span_equal(span_part(one, 1, one.len), name))
+			return true;
+	return false;
+}
+
+static bool
+has_kind(const struct credentials *c, uint64_t members, gnutls_pk_algorithm_t kind)
+{
+	for (unsigned int i = 0; i < c->count; i++)
+		if ((members >> i & 1) != 0 && c->signer[i]->chain.kind == kind)
+			return true;
+	return false;
+}
+
+static uint64_t
+members_for(const struct credentials *c, struct span name)
+{
+	uint64_t exact = 0, wild = 0;
+
+	for (unsigned int i = 0; i < c->count && name.len != 0; i++)
+		if (has_name(c->signer[i], name))
+			exact |= (uint64_t)1 << i;
+	for (unsigned int i = 0; i < c->count && name.len != 0; i++)
+		if (!has_kind(c, exact, c->signer[i]->chain.kind) && has_wildcard(c->signer[i], name))
+			wild |= (uint64_t)1 << i;
+	return exact | wild;
+}
+
+gnutls_certificate_credentials_t
+credentials_choose(struct credentials *c, struct span name, struct span otherwise)
+{
+	struct span names = text_span(&c->signer[0]->names), first = SPAN_NONE;
+	uint64_t members = members_for(c, name);
+
+	if (members == 0)
+		members = members_for(c, otherwise);
+	if (members == 0 && span_take_until(&names, ',', &first))
+		members = members_for(c, first);
+	if (members == 0)
+		members = 1;
+	/* Who can only RSA is better served under a wrong name, which many servers of mail do not mind,
+	 * than not at all; all others never get it, as it comes last. */
+	for (unsigned int i = 0; i < c->count && !has_kind(c, members, GNUTLS_PK_RSA); i++)
+		if (c->signer[i]->chain.kind == GNUTLS_PK_RSA)
+			members |= (uint64_t)1 << i;
+	return set_find(c, members);
+}
+
+static void
+add_name(struct text *names, const unsigned char *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		text_add_byte(names, at[i] >= 'A' && at[i] <= 'Z' ? at[i] | 0x20 : at[i]);
+	text_add_byte(names, ',');
+}
+
+/* DNS names; without any, the common name. What holds a comma is nobody's name. */
+static void
+collect_names(gnutls_x509_crt_t crt, struct text *names)
+{
+	unsigned char raw[256];
+	size_t size;
+	int kind;
+
+	for (unsigned int i = 0; i < MOST_CERTIFICATE_NAMES; i++) {
+		size = sizeof(raw);
+		kind = gnutls_x509_crt_get_subject_alt_name(crt, i, raw, &size, NULL);
+		if (kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			break;
+		if (kind == GNUTLS_SAN_DNSNAME && !span_has(span_of(raw, size), ','))
+			add_name(names, raw, size);
+	}
+	size = sizeof(raw);
+	if (names->len == 0 && gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0,
+		raw, &size) >= 0 && !span_has(span_of(raw, size), ','))
+		add_name(names, raw, size);
+}
+
+/* --- what belongs to them --- */
+
 int
 credentials_add(struct credentials *c, int chain_fd, struct text *why)
 {
-	struct chain chain;
 	struct signer *s;
+	gnutls_certificate_credentials_t set;
 	int error;
 
 	if (c->count >= MOST_CERTIFICATES) {
 		text_printf(why, "more than %d certificates", MOST_CERTIFICATES);
 		return -1;
 	}
-	if (chain_read(chain_fd, &chain, why) < 0)
-		return -1;
 	s = must_alloc(sizeof(*s));
 	s->owner = c;
-	s->kind = chain.kind;
-	s->bits = chain.bits;
-	memcpy(s->id, chain.key_id, sizeof(s->id));
-	error = hand_to_gnutls(c, &chain, s);
-	chain_clear(&chain);
-	if (error < 0) {
-		text_printf(why, "the certificate cannot be served: %s", gnutls_strerror(error));
+	s->names = (struct text)TEXT_UP_TO(MOST_CERTIFICATE_NAMES * 256);
+	if (chain_read(chain_fd, &s->chain, why) < 0) {
 		free(s);
 		return -1;
 	}
+	collect_names(s->chain.at[0], &s->names);
 	c->signer[c->count++] = s;
-	return 0;
+	/* Once alone, so that what GnuTLS minds is heard of now. */
+	error = set_make(c, (uint64_t)1 << (c->count - 1), &set);
+	if (error >= 0) {
+		gnutls_certificate_free_credentials(set);
+		return 0;
+	}
+	text_printf(why, "the certificate cannot be served: %s", gnutls_strerror(error));
+	c->count--;
+	chain_clear(&s->chain);
+	text_clear(&s->names);
+	free(s);
+	return -1;
 }
+
+/* Is this a good response, for this certificate, now? */
+static int
+judge_status(const gnutls_datum_t *der, const struct chain *chain, struct text *why)
+{
+	gnutls_ocsp_resp_t response;
+	time_t next = -1;
+	unsigned int status = 0;
+	int result = -1;
+
+	if (gnutls_ocsp_resp_init(&response) < 0)
+		return -1;
+	if (gnutls_ocsp_resp_import2(response, der, GNUTLS_X509_FMT_DER) < 0)
+		text_printf(why, "the OCSP response cannot be read");
+	else if (gnutls_ocsp_resp_check_crt(response, 0, chain->at[0]) < 0)
+		text_printf(why, "the OCSP response is not of this certificate");
+	else if (gnutls_ocsp_resp_get_single(response, 0, NULL, NULL, NULL, NULL, &status, NULL, &next,
+			 NULL, NULL) < 0 || status != GNUTLS_OCSP_CERT_GOOD)
+		text_printf(why, "the OCSP response does not say that the certificate is good");
+	else if (next != -1 && next < time(NULL))
+		text_printf(why, "the OCSP response is out of date");
+	else if (chain->count > 1 && (gnutls_ocsp_resp_verify_direct(response, chain->at[1], &status,
+			 0) < 0 || status != 0))
+		text_printf(why, "the OCSP response is not signed by the certificate's authority");
+	else
+		result = 0;
+	gnutls_ocsp_resp_deinit(response);
+	return result;
+}
+
+int
+credentials_add_status(struct credentials *c, unsigned int number, int fd, struct text *why)
+{
+	struct text der = TEXT_UP_TO(0);
+	gnutls_datum_t datum;
+	int result = -1;
+
+	if (number >= c->count) {
+		text_printf(why, "there is no such certificate");
+		return -1;
+	}
+	if (chain_read_file(fd, "OCSP response", MOST_STATUS_FILE, &der, why) == 0) {
+		datum = (gnutls_datum_t){ der.at, (unsigned int)der.len };
+		if (judge_status(&datum, &c->signer[number]->chain, why) == 0) {
+			gnutls_free(c->signer[number]->status.data);
+			c->signer[number]->status = (gnutls_datum_t){ gnutls_malloc(der.len),
+				(unsigned int)der.len };
+			if (c->signer[number]->status.data == NULL)
+				abort();
+			memcpy(c->signer[number]->status.data, der.at, der.len);
+			result = 0;
+		}
+	}
+	text_clear(&der);
+	return result;
+}
+
+int
+credentials_add_clients(struct credentials *c, bool revoked, int fd, struct text *why)
+{
+	struct text *pem = revoked ? &c->revoked : &c->authorities;
+
+	text_clear(pem);
+	if (authorities_read(fd, revoked, pem, why) == 0)
+		return 0;
+	text_clear(pem);
+	return -1;
+}
+
+/* --- life --- */
 
 struct credentials *
 credentials_hold(struct credentials *c)
@@ -171,9 +425,16 @@ credentials_drop(struct credentials **held)
 	*held = NULL;
 	if (c == NULL || --c->holders > 0)
 		return;
-	gnutls_certificate_free_credentials(c->gnutls);
-	for (unsigned int i = 0; i < c->count; i++)
+	for (unsigned int i = 0; i < c->set_count; i++)
+		gnutls_certificate_free_credentials(c->set[i].gnutls);
+	for (unsigned int i = 0; i < c->count; i++) {
+		chain_clear(&c->signer[i]->chain);
+		text_clear(&c->signer[i]->names);
+		gnutls_free(c->signer[i]->status.data);
 		free(c->signer[i]);
+	}
+	text_clear(&c->authorities);
+	text_clear(&c->revoked);
 	free(c);
 }
 
@@ -189,8 +450,8 @@ credentials_count(const struct credentials *c)
 	return c->count;
 }
 
-gnutls_certificate_credentials_t
-credentials_gnutls(const struct credentials *c)
+bool
+credentials_asks_clients(const struct credentials *c)
 {
-	return c->gnutls;
+	return c->authorities.len != 0;
 }

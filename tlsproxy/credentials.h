@@ -3,6 +3,13 @@
  *
  * Counted: each connection holds the credentials with which it began until it ends, so that a
  * reload changes new connections only.
+ *
+ * Which certificate a client gets. By the name that it asks for (SNI): all certificates that have it,
+ * or, for kinds of keys that none of these has, a wildcard for its first label (RFC 6125 6.4.3). No
+ * name, or an unknown one: those of the service's default name, or the first certificate with the
+ * others that share its first name. Where none of these has an RSA key, the first that has one is added,
+ * for old clients. Among the ones that are left GnuTLS takes the first that the client
+ * can verify: ECDSA, Ed25519, RSA.
  */
 #ifndef VALIJA_CREDENTIALS_H
 #define VALIJA_CREDENTIALS_H
@@ -12,6 +19,8 @@
 #include "chain.h"
 
 #define MOST_CERTIFICATES 64
+#define MOST_SETS 256            /* choices of certificates that were made; each costs some KiB */
+#define MOST_STATUS_FILE 65536   /* bytes of an OCSP response */
 
 struct credentials;
 
@@ -24,12 +33,22 @@ typedef int credentials_sign(void *me, const unsigned char *id, gnutls_sign_algo
 struct credentials *credentials_new(uint32_t generation, credentials_sign *sign, void *me);
 /* Reads a chain and adds it. 0, or -1 with a sentence in *why. The caller closes `chain_fd`. */
 int credentials_add(struct credentials *c, int chain_fd, struct text *why);
+/* Reads an OCSP response (DER) for certificate `number`, to be stapled (RFC 6066 section 8). Added
+ * before the first credentials_choose. 0, or -1: it is none, or not of this certificate, or out of
+ * date. */
+int credentials_add_status(struct credentials *c, unsigned int number, int fd, struct text *why);
+/* Authorities (`revoked` false) or revocation lists of clients' certificates. */
+int credentials_add_clients(struct credentials *c, bool revoked, int fd, struct text *why);
 struct credentials *credentials_hold(struct credentials *c);
 void credentials_drop(struct credentials **c);
 
 uint32_t credentials_generation(const struct credentials *c);
 unsigned int credentials_count(const struct credentials *c);
-/* For gnutls_credentials_set. GnuTLS chooses among the certificates by name and kind. */
-gnutls_certificate_credentials_t credentials_gnutls(const struct credentials *c);
+/* Are there authorities of clients? */
+bool credentials_asks_clients(const struct credentials *c);
+/* For gnutls_credentials_set: what a client gets that asks for `name` (lower case; empty: for none),
+ * or else what clients get that should have asked for `otherwise`. Lives as long as *c. NULL: no memory. */
+gnutls_certificate_credentials_t credentials_choose(
+	struct credentials *c, struct span name, struct span otherwise);
 
 #endif

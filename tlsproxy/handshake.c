@@ -9,11 +9,11 @@
 #include "common/log.h"
 #include "common/passport.h"
 #include "common/secret.h"
+#include "client-certificate.h"
 #include "names.h"
 #include "worker.h"
 
-/* A ClientHello with room for post-quantum key shares; nothing else that a client sends is larger,
- * as no client certificate is asked for. */
+/* A ClientHello with room for post-quantum key shares, or a client's certificate with its chain. */
 #define MOST_HANDSHAKE_BYTES 32768
 
 /* What the front end and the passport hear of a session. */
@@ -21,6 +21,7 @@ struct seen {
 	char version[17], cipher[65], sni[MOST_HOST + 1], alpn[33];
 	char ip[INET6_ADDRSTRLEN], local_ip[INET6_ADDRSTRLEN];
 	gnutls_datum_t exporter, end_point;
+	struct client_certificate certificate;
 };
 
 void
@@ -88,22 +89,30 @@ explain(struct connection *c, int error, char *to, size_t room)
 	}
 }
 
-/* What the client named is used to choose among loaded certificates, by GnuTLS. Here it becomes
- * text for facts and log, and is dropped when it is no host name. */
+/* The name that the client asks for (SNI), in lower case; empty when it is no host name. */
+static void
+see_name(gnutls_session_t tls, char *to, size_t room)
+{
+	size_t len = room - 1;
+	unsigned int type = 0;
+
+	if (gnutls_server_name_get(tls, to, &len, &type, 0) < 0 || type != GNUTLS_NAME_DNS)
+		len = 0;
+	/* GnuTLS counts the NUL that it adds, or not, by version. */
+	while (len > 0 && to[len - 1] == '\0')
+		len--;
+	to[names_is_host(span_of(to, len)) ? len : 0] = '\0';
+	for (char *c = to; *c != '\0'; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c | 0x20);
+}
+
 static void
 see_names(struct connection *c, struct seen *seen)
 {
-	size_t len = sizeof(seen->sni) - 1;
-	unsigned int type = 0;
 	gnutls_datum_t alpn = { NULL, 0 };
 
-	if (gnutls_server_name_get(c->tls, seen->sni, &len, &type, 0) < 0 ||
-		type != GNUTLS_NAME_DNS)
-		len = 0;
-	/* GnuTLS counts the NUL that it adds, or not, by version. */
-	while (len > 0 && seen->sni[len - 1] == '\0')
-		len--;
-	seen->sni[names_is_host(span_of(seen->sni, len)) ? len : 0] = '\0';
+	see_name(c->tls, seen->sni, sizeof(seen->sni));
 	if (gnutls_alpn_get_selected_protocol(c->tls, &alpn) >= 0)
 		span_copy(span_of(alpn.data, alpn.size), seen->alpn, sizeof(seen->alpn));
 }
@@ -147,6 +156,7 @@ see(struct connection *c, struct seen *seen)
 	see_addresses(c, seen);
 	/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret, which GnuTLS checks. */
 	(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_EXPORTER, &seen->exporter);
+	client_certificate_see(c->tls, &seen->certificate);
 	/* A resumed session shows no certificate: the one that it was bound to may be gone. */
 	if (gnutls_session_is_resumed(c->tls) == 0)
 		(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_SERVER_END_POINT,
@@ -161,11 +171,34 @@ seal(struct connection *c, const struct seen *seen, struct text *sealed)
 		.ip = span_str(seen->ip), .local_ip = span_str(seen->local_ip),
 		.version = span_str(seen->version), .cipher = span_str(seen->cipher),
 		.sni = span_str(seen->sni), .alpn = span_str(seen->alpn),
+		.certificate_valid = seen->certificate.valid,
+		.certificate_hash = seen->certificate.shown
+			? span_of(seen->certificate.hash, sizeof(seen->certificate.hash)) : SPAN_NONE,
+		.certificate_key = seen->certificate.shown
+			? span_of(seen->certificate.key, sizeof(seen->certificate.key)) : SPAN_NONE,
+		.certificate_subject = span_str(seen->certificate.subject),
+		.certificate_mail = span_str(seen->certificate.mail),
 		.exporter = span_of(seen->exporter.data, seen->exporter.size),
 		.end_point = span_of(seen->end_point.data, seen->end_point.size),
 	};
 
 	return passport_seal(c->worker->daemon.passport_key, &p, sealed);
+}
+
+/* Tells of a certificate that was shown. False, and the handshake has failed: this service asks for a
+ * valid one. */
+static bool
+client_is_welcome(struct connection *c, const struct client_certificate *seen)
+{
+	if (seen->shown)
+		log_info(c->session, "client-certificate", KEY_STR("valid", seen->valid ? "yes" : "no"),
+			KEY_STR("reason", seen->fault), KEY_STR("subject", seen->subject));
+	if (seen->valid || c->worker->asks[c->service] != GNUTLS_CERT_REQUIRE)
+		return true;
+	(void)gnutls_alert_send(c->tls, GNUTLS_AL_FATAL,
+		seen->shown ? GNUTLS_A_BAD_CERTIFICATE : GNUTLS_A_CERTIFICATE_REQUIRED);
+	handshake_fail(c, seen->shown ? seen->fault : "client shows no certificate");
+	return false;
 }
 
 static void
@@ -182,6 +215,11 @@ handshake_done(struct connection *c)
 		return;
 	}
 	see(c, &seen);
+	if (!client_is_welcome(c, &seen.certificate)) {
+		gnutls_free(seen.exporter.data);
+		gnutls_free(seen.end_point.data);
+		return;
+	}
 	if (seal(c, &seen, &sealed)) {
 		struct msg_tls_ready m = {
 			.version = span_str(seen.version),
@@ -208,6 +246,21 @@ handshake_done(struct connection *c)
 	pump_begin(c);
 }
 
+/* The ClientHello is there: the certificates that fit the name. GnuTLS takes one of them. */
+static int
+choose_certificates(gnutls_session_t tls)
+{
+	struct connection *c = gnutls_session_get_ptr(tls);
+	char name[MOST_HOST + 1];
+	gnutls_certificate_credentials_t chosen;
+
+	see_name(tls, name, sizeof(name));
+	chosen = credentials_choose(
+		c->credentials, span_str(name), c->worker->otherwise[c->service]);
+	return chosen == NULL ? GNUTLS_E_MEMORY_ERROR
+		: gnutls_credentials_set(tls, GNUTLS_CRD_CERTIFICATE, chosen);
+}
+
 /* Early data stays off (no anti-replay), renegotiation is refused in pump.c. */
 static int
 prepare_session(struct connection *c)
@@ -223,14 +276,19 @@ prepare_session(struct connection *c)
 		return error;
 	c->credentials = credentials_hold(w->now);
 	if ((error = gnutls_priority_set(c->tls, w->priorities)) < 0 ||
+	    /* Until the name is known. */
 	    (error = gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE,
-		     credentials_gnutls(c->credentials))) < 0 ||
+		     credentials_choose(c->credentials, SPAN_NONE, w->otherwise[c->service]))) < 0 ||
 	    (error = gnutls_session_ticket_enable_server(c->tls, &ticket_key)) < 0 ||
 	    /* None, or the right one; GnuTLS's "mandatory" lets a client say none. */
 	    (error = gnutls_alpn_set_protocols(c->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY)) < 0)
 		return error;
 	gnutls_db_set_cache_expiration(c->tls, TICKET_SECONDS);
-	gnutls_certificate_server_set_request(c->tls, GNUTLS_CERT_IGNORE);
+	gnutls_session_set_ptr(c->tls, c);
+	gnutls_handshake_set_post_client_hello_function(c->tls, choose_certificates);
+	/* One that is missing or bad is judged in client_is_welcome. */
+	gnutls_certificate_server_set_request(c->tls, w->asks[c->service] == GNUTLS_CERT_IGNORE
+		? GNUTLS_CERT_IGNORE : GNUTLS_CERT_REQUEST);
 	gnutls_handshake_set_max_packet_length(c->tls, MOST_HANDSHAKE_BYTES);
 	gnutls_transport_set_int(c->tls, c->client);
 	return 0;

@@ -16,6 +16,10 @@ struct held_key {
 	gnutls_pk_algorithm_t kind;
 	unsigned char id[KEY_ID_SIZE];
 	uint64_t signatures;
+	unsigned char fingerprint[KEY_ID_SIZE];  /* SHA-256 of the certificate itself */
+	int64_t not_before, not_after;           /* of the chain: the latest begin, the first end */
+	char name[256];                          /* for people: its first name */
+	int told_days;                           /* the last warning of its end; INT_MAX: none yet */
 };
 
 struct keyring {
@@ -29,6 +33,10 @@ struct keyring {
 int keyring_add(struct keyring *ring, int chain_fd, int key_fd, struct text *why);
 /* By the digest of its public key; NULL if it is not there. */
 struct held_key *keyring_find(struct keyring *ring, struct span id);
+/* The same certificate, not only the same key. */
+bool keyring_has(const struct keyring *ring, const struct held_key *held);
+/* May it be shown at `now` (seconds since 1970)? A sentence in *why if not. */
+bool keyring_is_in_time(const struct held_key *held, int64_t now, struct text *why);
 /* Forgets all keys; GnuTLS wipes what it frees. */
 void keyring_clear(struct keyring *ring);
 

@@ -10,6 +10,7 @@
  * signature (signing.c); nothing is ever decrypted.
  */
 #include <event2/event.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -26,6 +27,8 @@
 #define TICKET_KEY_SIZE 64               /* what GnuTLS asks for */
 #define TICKET_KEY_SECONDS       86400 /* then a new one is made: for forward secrecy */
 #define OLD_KEYS_SECONDS 630             /* handshakes that began before a swap end within this */
+#define LOOK_AT_ENDS_SECONDS 3600
+#define SECONDS_A_DAY 86400
 #define REFUSALS_LOGGED_A_MINUTE 60      /* of one worker; the others are counted */
 
 /* How one worker behaves. */
@@ -42,7 +45,7 @@ struct tls_key {
 	char offered_wrong[MOST_REASON]; /* why the offered ring cannot be used; "" if it can */
 	uint32_t checked;                /* the generation whose settings were said to be fine */
 	unsigned char ticket_key[TICKET_KEY_SIZE];
-	struct event *new_ticket_key, *forget_before;
+	struct event *new_ticket_key, *forget_before, *ends;
 	struct worker_record worker[MOST_PEERS_OF_A_KIND];
 	uint64_t signatures;
 };
@@ -58,6 +61,21 @@ seconds_now(void)
 
 /* --- keys come, and come into force --- */
 
+/* One that is out of time does not take the place of one that serves. At the start it is better than
+ * nothing, and one that is in service stays until something better comes. */
+static bool
+judge_dates(struct tls_key *me, struct text *why)
+{
+	const struct held_key *held = &me->offered.held[me->offered.count - 1];
+
+	if (keyring_is_in_time(held, time(NULL), why))
+		return true;
+	if (me->now.count != 0 && !keyring_has(&me->now, held))
+		return false;
+	text_reset(why);
+	return true;
+}
+
 static bool
 on_private_key(void *arg, uint32_t generation, unsigned int number, int chain_fd, int key_fd)
 {
@@ -70,7 +88,7 @@ on_private_key(void *arg, uint32_t generation, unsigned int number, int chain_fd
 		me->offered.generation = generation;
 		me->offered_wrong[0] = '\0';
 	}
-	good = keyring_add(&me->offered, chain_fd, key_fd, &why) == 0;
+	good = keyring_add(&me->offered, chain_fd, key_fd, &why) == 0 && judge_dates(me, &why);
 	close(chain_fd);
 	close(key_fd);
 	if (!good) {
@@ -105,6 +123,37 @@ settings_dropped(void *arg, uint32_t generation)
 	me->checked = 0;
 }
 
+/* Each day from WARN_DAYS down, and at each start: a line for each certificate that ends. */
+static void
+warn_of_ends(struct tls_key *me)
+{
+	for (unsigned int i = 0; i < me->now.count; i++) {
+		struct held_key *held = &me->now.held[i];
+		struct text why = TEXT_UP_TO(400);
+		int64_t left = held->not_after - time(NULL);
+		int days = left < 0 ? -1 : left / SECONDS_A_DAY > WARN_DAYS ? INT_MAX
+							: (int)(left / SECONDS_A_DAY);
+
+		if (!keyring_is_in_time(held, time(NULL), &why) && held->told_days != -1) {
+			log_error(0, "certificate-out-of-time", KEY_SPAN("reason", text_span(&why)));
+			held->told_days = -1;
+		} else if (days >= 0 && days <= WARN_DAYS && held->told_days != days) {
+			log_warning(0, "certificate-ends", KEY_STR("name", held->name),
+				KEY_NUM("days", days));
+			held->told_days = days;
+		}
+		text_clear(&why);
+	}
+}
+
+static void
+on_ends(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	warn_of_ends(arg);
+}
+
 static void
 forget_before(evutil_socket_t fd, short what, void *arg)
 {
@@ -133,6 +182,7 @@ settings_changed(void *arg, const struct settings *old)
 		event_add(me->forget_before, &(struct timeval){ .tv_sec = OLD_KEYS_SECONDS });
 	log_info(0, "keys-in-force", KEY_NUM("generation", me->now.generation),
 		KEY_NUM("keys", me->now.count));
+	warn_of_ends(me);
 }
 
 /* --- announcements and signatures --- */
@@ -318,8 +368,10 @@ prepare(void *arg)
 
 	me->new_ticket_key = event_new(me->daemon.base, -1, EV_PERSIST, make_ticket_key, me);
 	me->forget_before = event_new(me->daemon.base, -1, 0, forget_before, me);
-	if (me->new_ticket_key == NULL || me->forget_before == NULL)
+	me->ends = event_new(me->daemon.base, -1, EV_PERSIST, on_ends, me);
+	if (me->new_ticket_key == NULL || me->forget_before == NULL || me->ends == NULL)
 		return false;
+	event_add(me->ends, &(struct timeval){ .tv_sec = LOOK_AT_ENDS_SECONDS });
 	event_add(me->new_ticket_key, &(struct timeval){ .tv_sec = TICKET_KEY_SECONDS });
 	secret_random(me->ticket_key, sizeof(me->ticket_key));
 	return true;

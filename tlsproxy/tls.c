@@ -10,6 +10,7 @@
  *               each session that a front end announced for this worker.
  */
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,65 +20,106 @@
 
 #include "common/local-address.h"
 #include "common/log.h"
+#include "priorities.h"
 #include "worker.h"
 
-/* TLS 1.3 and 1.2 with forward secrecy and authenticated encryption. No CBC, no static RSA, no DHE,
- * no anonymous suites, no SHA-1 signatures (RFC 9325). */
-#define PRIORITIES \
-	"NONE:+VERS-TLS1.3:+VERS-TLS1.2:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD" \
-	":+ECDHE-ECDSA:+ECDHE-RSA:+COMP-NULL" \
-	":+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SECP521R1-SHA512" \
-	":+SIGN-ECDSA-SHA256:+SIGN-ECDSA-SHA384:+SIGN-ECDSA-SHA512:+SIGN-EDDSA-ED25519" \
-	":+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512" \
-	":+SIGN-RSA-SHA256:+SIGN-RSA-SHA384:+SIGN-RSA-SHA512" \
-	":+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:+CTYPE-X509" \
-	":%SERVER_PRECEDENCE"
 #define MOST_DESCRIPTORS_WANTED 262144
 
 /* --- certificates come, and come into force --- */
+
+/* The credentials of an offer, begun by whatever of it comes first. */
+static struct credentials *
+offered(struct worker *w, uint32_t generation)
+{
+	if (w->offered == NULL || credentials_generation(w->offered) != generation) {
+		credentials_drop(&w->offered);
+		w->offered = credentials_new(generation, signer_ask, w);
+		w->offered_wrong[0] = '\0';
+	}
+	return w->offered;
+}
+
+/* Something of the offer cannot be used. */
+static void
+refuse_offer(struct worker *w, const char *word, unsigned int number, struct text *why)
+{
+	log_error(0, word, KEY_NUM("generation", credentials_generation(w->offered)),
+		KEY_NUM("number", number), KEY_SPAN("reason", text_span(why)));
+	span_copy(text_span(why), w->offered_wrong, sizeof(w->offered_wrong));
+}
 
 static bool
 on_certificate(void *arg, uint32_t generation, unsigned int number, int chain_fd)
 {
 	struct worker *w = arg;
 	struct text why = TEXT_UP_TO(sizeof(w->offered_wrong) - 1);
-	bool good;
+	bool good = credentials_add(offered(w, generation), chain_fd, &why) == 0;
 
-	if (w->offered == NULL || credentials_generation(w->offered) != generation) {
-		credentials_drop(&w->offered);
-		w->offered = credentials_new(generation, signer_ask, w);
-		w->offered_wrong[0] = '\0';
-	}
-	good = credentials_add(w->offered, chain_fd, &why) == 0;
 	close(chain_fd);
-	if (!good) {
-		log_error(0, "certificate-refused", KEY_NUM("generation", generation),
-			KEY_NUM("number", number), KEY_SPAN("reason", text_span(&why)));
-		span_copy(text_span(&why), w->offered_wrong, sizeof(w->offered_wrong));
-	}
+	if (!good)
+		refuse_offer(w, "certificate-refused", number, &why);
 	text_clear(&why);
 	/* Settings that are still to come will be refused with the reason itself. */
 	return good || w->checked != generation;
 }
 
-static void
-on_trust(void *arg, uint32_t generation, int fd)
+static bool
+on_trust(void *arg, uint32_t generation, unsigned int kind, int fd)
 {
 	struct worker *w = arg;
+	struct text why = TEXT_UP_TO(sizeof(w->offered_wrong) - 1);
+	bool good = true;
 
-	trust_free(&w->offered_trust);
-	w->offered_trust = trust_new(generation, fd);
+	if (kind == TRUST_SERVERS) {
+		trust_free(&w->offered_trust);
+		w->offered_trust = trust_new(generation, fd);
+		return true;
+	}
+	if (kind < TRUST_COUNT)
+		good = credentials_add_clients(
+			offered(w, generation), kind == TRUST_REVOKED, fd, &why) == 0;
+	close(fd);
+	if (!good)
+		refuse_offer(w, "authorities-refused", 0, &why);
+	text_clear(&why);
+	return good || w->checked != generation;
+}
+
+/* A response that cannot be used is left out: whoever needs it asks the authority. */
+static bool
+on_certificate_status(void *arg, uint32_t generation, unsigned int number, int fd)
+{
+	struct worker *w = arg;
+	struct text why = TEXT_UP_TO(MOST_REASON);
+
+	if (credentials_add_status(offered(w, generation), number, fd, &why) < 0)
+		log_warning(0, "ocsp-response-unused", KEY_NUM("number", number),
+			KEY_SPAN("reason", text_span(&why)));
+	close(fd);
+	text_clear(&why);
+	return true;
 }
 
 static const char *
-settings_check(void *arg, const struct settings *offered)
+settings_check(void *arg, const struct settings *offers)
 {
 	struct worker *w = arg;
+	struct text why = TEXT_UP_TO(sizeof(w->offered_wrong) - 1);
 
-	if (w->offered != NULL && credentials_generation(w->offered) == offered->generation &&
+	if (w->offered != NULL && credentials_generation(w->offered) == offers->generation &&
 	    w->offered_wrong[0] != '\0')
 		return w->offered_wrong;
-	w->checked = offered->generation;
+	if (w->offered_priorities != NULL)
+		gnutls_priority_deinit(w->offered_priorities);
+	w->offered_priorities = NULL;
+	if (priorities_make(offers->tls_priorities, &w->offered_priorities, &why) < 0) {
+		snprintf(w->offered_wrong, sizeof(w->offered_wrong), "tls_priorities: %s",
+			text_str(&why));
+		text_clear(&why);
+		return w->offered_wrong;
+	}
+	text_clear(&why);
+	w->checked = offers->generation;
 	return NULL;
 }
 
@@ -94,6 +136,61 @@ settings_dropped(void *arg, uint32_t generation)
 	w->checked = 0;
 }
 
+/* What was offered with the settings that are now in force comes into force; the rest was of an offer
+ * that was dropped. */
+static void
+take_offered(struct worker *w)
+{
+	uint32_t generation = w->daemon.settings->generation;
+
+	trust_free(&w->trust);
+	if (w->offered_trust != NULL && trust_generation(w->offered_trust) == generation)
+		w->trust = w->offered_trust;
+	else
+		trust_free(&w->offered_trust);
+	w->offered_trust = NULL;
+	if (w->offered != NULL && credentials_generation(w->offered) == generation) {
+		credentials_drop(&w->now);
+		w->now = w->offered;
+		w->offered = NULL;
+	} else {
+		credentials_drop(&w->offered);
+	}
+	if (w->offered_priorities == NULL)
+		return;
+	/* Sessions that use the old ones hold them. */
+	if (w->priorities != NULL)
+		gnutls_priority_deinit(w->priorities);
+	w->priorities = w->offered_priorities;
+	w->offered_priorities = NULL;
+}
+
+/* Which service has which default name, and which asks for certificates; master has checked both. */
+static void
+learn_services(struct worker *w)
+{
+	const struct settings *s = w->daemon.settings;
+
+	for (enum service i = 0; i < SERVICE_COUNT; i++) {
+		struct span name = span_str(service_name(i));
+
+		w->otherwise[i] = SPAN_NONE;
+		w->asks[i] = GNUTLS_CERT_IGNORE;
+		for (size_t k = 0; k < s->tls_default.count; k++) {
+			struct span member = s->tls_default.at[k], service;
+
+			if (span_take_until(&member, '=', &service) &&
+				span_equal(span_trim(service), name))
+				w->otherwise[i] = span_trim(member);
+		}
+		for (size_t k = 0; k < s->tls_client_services.count; k++)
+			if (w->now != NULL && credentials_asks_clients(w->now) &&
+				span_equal(s->tls_client_services.at[k], name))
+				w->asks[i] = s->tls_client_required ? GNUTLS_CERT_REQUIRE
+								    : GNUTLS_CERT_REQUEST;
+	}
+}
+
 static void
 settings_changed(void *arg, const struct settings *old)
 {
@@ -102,21 +199,8 @@ settings_changed(void *arg, const struct settings *old)
 	struct rlimit limit;
 
 	(void)old;
-	trust_free(&w->trust);
-	if (w->offered_trust != NULL &&
-		trust_generation(w->offered_trust) == w->daemon.settings->generation)
-		w->trust = w->offered_trust;
-	else
-		trust_free(&w->offered_trust);
-	w->offered_trust = NULL;
-	if (w->offered != NULL &&
-		credentials_generation(w->offered) == w->daemon.settings->generation) {
-		credentials_drop(&w->now);
-		w->now = w->offered;
-		w->offered = NULL;
-	} else {
-		credentials_drop(&w->offered);   /* of an offer that was dropped */
-	}
+	take_offered(w);
+	learn_services(w);
 	/* Each connection has two descriptors. */
 	w->most_connections = wanted;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2 * SPARE_DESCRIPTORS &&
@@ -233,15 +317,8 @@ static bool
 prepare(void *arg)
 {
 	struct worker *w = arg;
-	const char *wrong = NULL;
 	struct rlimit limit;
-	int error = gnutls_priority_init(&w->priorities, PRIORITIES, &wrong);
 
-	if (error < 0) {
-		log_error(0, "tls-priorities", KEY_STR("reason", gnutls_strerror(error)),
-			KEY_STR("at", wrong != NULL ? wrong : ""));
-		return false;
-	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max < MOST_DESCRIPTORS_WANTED ? limit.rlim_max
 									  : MOST_DESCRIPTORS_WANTED;
@@ -325,8 +402,8 @@ static const struct daemon_kind kind = {
 	.program = PROGRAM_TLS, .room = &tls_room, .peers = peers, .prepare = prepare,
 	.settings_check = settings_check, .settings_changed = settings_changed,
 	.settings_dropped = settings_dropped,
-	.certificate = on_certificate, .trust = on_trust, .leave = leave,
-	.address_changed = address_changed, .load = load,
+	.certificate = on_certificate, .certificate_status = on_certificate_status,
+	.trust = on_trust, .leave = leave, .address_changed = address_changed, .load = load,
 };
 
 int

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "authorities.h"
 #include "chain.h"
 #include "common/log.h"
 
@@ -44,11 +45,11 @@ trust_generation(const struct trust *t)
 static void
 read_all(struct trust *t)
 {
-	struct text pem = TEXT_UP_TO(MOST_TRUST_FILE), why = TEXT_UP_TO(400);
+	struct text pem = TEXT_UP_TO(MOST_AUTHORITIES_FILE), why = TEXT_UP_TO(400);
 	gnutls_datum_t datum;
 	int count = 0;
 
-	if (chain_read_file(t->fd, "file of trusted authorities", MOST_TRUST_FILE, &pem,
+	if (chain_read_file(t->fd, "file of trusted authorities", MOST_AUTHORITIES_FILE, &pem,
 		&why) == 0 &&
 		gnutls_x509_trust_list_init(&t->list, 0) >= 0) {
 		datum = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };

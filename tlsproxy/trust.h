@@ -9,8 +9,6 @@
 
 #include "common/text.h"
 
-#define MOST_TRUST_FILE (4 * 1024 * 1024)  /* bytes of PEM */
-
 struct trust;
 
 /* Takes the descriptor of a PEM file. */

@@ -87,7 +87,9 @@ struct worker {
 	struct credentials *now, *offered;
 	char offered_wrong[MOST_REASON];  /* why the offered ones cannot be used; "" if they can */
 	uint32_t checked;                 /* the generation whose settings were said to be fine */
-	gnutls_priority_t priorities;
+	gnutls_priority_t priorities, offered_priorities;
+	struct span otherwise[SERVICE_COUNT];     /* the default name, inside the settings in force */
+	gnutls_certificate_request_t asks[SERVICE_COUNT];
 	struct trust *trust, *offered_trust;      /* or NULL */
 	gnutls_priority_t outgoing_may, outgoing_verified;
 	gnutls_certificate_credentials_t outgoing;

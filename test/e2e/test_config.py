@@ -21,6 +21,9 @@ WRONG = {
     "no such level": ('log_level = "loud"', "loud"),
     "syntax": ("hostname hostname", "hostname"),
     "certificate that is not there": ('tls_certificate = "/nonexistent/certificate.pem"', "/nonexistent/certificate.pem"),
+    "certificates without keys": ('tls_certificate = {"/etc/passwd", "/etc/passwd"}', "each certificate has its key"),
+    "no such service": ('tls_default = {"pop3=mail.example.org"}', "pop3"),
+    "authorities without": ("tls_client_required = yes", "tls_client_ca"),
     "open quotation mark": ('hostname = "unfinished', "valija.conf"),
 }
 

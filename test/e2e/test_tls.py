@@ -261,19 +261,44 @@ def test_t8_the_key_is_in_one_process_only(suite):
             assert b"Permission denied" in done.stderr, done.stderr
 
 
-def new_certificate(suite, days=100):
-    """Signs a new server certificate, for the same key, with the instance's own authority."""
+def openssl(*arguments, stdin=None):
+    return subprocess.run(["openssl", *map(str, arguments)], input=stdin, capture_output=True, check=True).stdout
+
+
+def make_certificate(suite, days=100, key=None, serial="0x7a11", name="localhost", begin=None, end=None):
+    """A certificate for the instance's key (or another), signed by its own authority, with the chain."""
     where = suite.dir / "state/tls"
-    owner = (where / "server.crt").stat()
-    new = where / "server.new"
     config = suite.tmp / "names"
-    config.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nkeyUsage=digitalSignature\n")
-    request = valija.run(["openssl", "req", "-new", "-key", where / "server.key", "-subj", "/CN=localhost"])
-    made = valija.run(["openssl", "x509", "-req", "-CA", where / "ca.crt", "-CAkey", where / "ca.key", "-days",
-                       days, "-set_serial", "0x7a11", "-extfile", config], stdin=request.stdout)
-    new.write_bytes(made.stdout + (where / "ca.crt").read_bytes())
+    config.write_text(f"[x]\nsubjectAltName=DNS:{name},IP:127.0.0.1\nkeyUsage=digitalSignature\n")
+    request = openssl("req", "-new", "-key", key or where / "server.key", "-subj", f"/CN={name}")
+    if begin is None:
+        made = openssl("x509", "-req", "-CA", where / "ca.crt", "-CAkey", where / "ca.key", "-days", days,
+                       "-set_serial", serial, "-extfile", config, "-extensions", "x", stdin=request)
+    else:  # other times than from now on are an authority's matter
+        (suite.tmp / "index").write_text("")
+        (suite.tmp / "serial").write_text("7A12\n")
+        (suite.tmp / "request").write_bytes(request)
+        conf = suite.tmp / "ca.conf"
+        conf.write_text(f"""[ca]\ndefault_ca=d\n[d]\ndatabase={suite.tmp}/index\nserial={suite.tmp}/serial\nnew_certs_dir={suite.tmp}
+default_md=sha256\npolicy=p\nx509_extensions=x\nunique_subject=no\n[p]\ncommonName=supplied\n""" + config.read_text())
+        made = openssl("ca", "-batch", "-config", conf, "-cert", where / "ca.crt", "-keyfile", where / "ca.key",
+                       "-in", suite.tmp / "request", "-startdate", begin, "-enddate", end, "-notext")
+    return made + (where / "ca.crt").read_bytes()
+
+
+def put(path, content, like):
+    """Puts a file in place at once, as a good tool does."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    owner = like.stat()
     os.chown(new, owner.st_uid, owner.st_gid)
-    os.rename(new, where / "server.crt")
+    os.chmod(new, owner.st_mode & 0o777)
+    os.rename(new, path)
+
+
+def new_certificate(suite, **more):
+    crt = suite.dir / "state/tls/server.crt"
+    put(crt, make_certificate(suite, **more), crt)
 
 
 def serial(sock):
@@ -298,21 +323,82 @@ def test_reload_changes_new_connections_and_drops_none(own_suite):
 
 
 def test_a_reload_with_wrong_files_is_refused(own_suite):
+    """Broken, expired, mismatched, future-dated, wrong chain, encrypted, missing: each has its own message,
+    and the running one stays."""
     suite = own_suite
     where = suite.dir / "state/tls"
+    crt, key = where / "server.crt", where / "server.key"
     live = tls(suite, "imaps")
-    good = (where / "server.crt").read_bytes()
-    for content, reason in [((where / "ca.crt").read_bytes(), "does not belong to the certificate"),
-                            (b"nonsense\n", "no readable PEM certificate"), (b"", "is empty")]:
-        (where / "server.crt").write_bytes(content)
+    good, good_key = crt.read_bytes(), key.read_bytes()
+    other = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+    locked = openssl("pkcs8", "-topk8", "-passout", "pass:secret", stdin=good_key)
+    ca = (where / "ca.crt").read_bytes()
+    own = good[:good.index(b"-----END CERTIFICATE-----") + 26]
+    stranger = openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                       suite.tmp / "stranger.key", "-subj", "/CN=stranger", "-days", "9")
+    small = openssl("req", "-x509", "-newkey", "rsa:1024", "-nodes", "-keyout", suite.tmp / "small.key", "-subj",
+                    "/CN=localhost", "-days", "9")
+    rows = [
+        (b"nonsense\n", None, "no readable PEM certificate"),
+        (b"", None, "is empty"),
+        (good[:400], None, "no readable PEM certificate"),
+        (ca, None, "does not belong to the certificate"),
+        (good, other, "does not belong to the certificate"),
+        (good, locked, "the key is encrypted"),
+        (good, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "the key cannot be read"),
+        (own + stranger, None, "was not issued by certificate 2"),
+        (small, (suite.tmp / "small.key").read_bytes(), "1024 bits, at least 2048 are needed"),
+        (make_certificate(suite, begin="20200101000000Z", end="20210101000000Z"), None, "has expired on 2021-01-01"),
+        (make_certificate(suite, begin="20480101000000Z", end="20490101000000Z"), None, "is not valid before 2048-01-01"),
+        (None, None, "is not there"),
+    ]
+    for content, its_key, reason in rows:
+        if content is None:
+            crt.unlink()
+        else:
+            crt.write_bytes(content)
+        key.chmod(0o600)
+        key.write_bytes(its_key or good_key)
         done = suite.valija("reload", check=False)
-        assert done.returncode != 0
-        assert reason in done.stdout + done.stderr + suite.log()
+        assert done.returncode != 0, reason
+        assert reason in done.stdout + done.stderr + suite.log(), done
         tls(suite, "imaps").close()
-    (where / "server.crt").write_bytes(good)
+    crt.write_bytes(good)
+    key.write_bytes(good_key)
     suite.valija("reload")
     assert ask(live, b"NOOP").startswith(b"t OK")
     tls(suite, "imaps").close()
+
+
+def test_a_certificate_that_changes_on_disk_is_taken_by_itself(own_suite):
+    """Put there by whatever tool, without a reload; one that does not fit is kept out, and so is half of a pair."""
+    suite = own_suite
+    where = suite.dir / "state/tls"
+    crt, key = where / "server.crt", where / "server.key"
+    live = tls(suite, "imaps")
+
+    def shows(number):
+        with contextlib.suppress(OSError, ssl.SSLError), tls(suite, "imaps") as fresh:
+            return serial(fresh) == number
+        return False
+
+    new_certificate(suite, serial="0x7a21")
+    valija.wait_until(lambda: shows("7A21"), 30, "the new certificate")
+    # A new pair, written one after the other, in place: until both are there, the old one serves.
+    new_key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+    (suite.tmp / "k").write_bytes(new_key)
+    crt.write_bytes(make_certificate(suite, key=suite.tmp / "k", serial="0x7a22"))
+    valija.wait_until(lambda: "does not belong to the certificate" in suite.log(), 30, "a line in the log")
+    assert shows("7A21")
+    assert ask(live, b"NOOP").startswith(b"t OK")
+    live.close()
+    # Processes that are started meanwhile get what the others have.
+    pid = suite.processes("tls")[0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    valija.wait_until(lambda: pid not in [p["pid"] for p in suite.processes("tls")], 10, "another worker")
+    valija.wait_until(lambda: shows("7A21"), 10, "the old certificate")
+    key.write_bytes(new_key)
+    valija.wait_until(lambda: shows("7A22"), 30, "the new pair")
 
 
 def test_tls_key_dies(own_suite):

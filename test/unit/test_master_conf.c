@@ -88,7 +88,7 @@ test_three_lines(void **state)
 	assert_int_equal(s->services.count, 6);
 	assert_int_equal(s->listen.count, 2);
 	assert_int_equal(s->recipients, 1000);
-	assert_true(s->tls_key.len > 0 && s->tls_certificate.len > 0 && s->log.len > 0);
+	assert_true(s->tls_key.count == 1 && s->tls_certificate.count == 1 && s->log.len > 0);
 	settings_free(&s);
 }
 

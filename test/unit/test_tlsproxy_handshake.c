@@ -552,7 +552,8 @@ rig_reload(const char *const *names, bool good)
 	for (size_t i = 0; i < 3; i++)
 		rig_until(all[i]->ready == generation || all[i]->refused == generation);
 	for (size_t i = 0; good && i < 3; i++)
-		assert_int_equal(all[i]->ready, generation);
+		if (all[i]->ready != generation)
+			fail_msg("refused: %s", all[i]->reason);
 	for (size_t i = 0; i < 3; i++) {
 		all[i]->ready = all[i]->refused = 0;
 		if (good) {
@@ -639,6 +640,313 @@ names_choose_the_certificate(void **state)
 	client_close(&c);
 }
 
+/* Several certificates: by name, wildcard, default name, and by what the client can verify. */
+static void
+certificates_by_name_and_ability(void **state)
+{
+	static const char *const all[] = { "server", "rsa", "other", "mixed", "small", NULL };
+	static const struct {
+		enum service service;
+		const char *sni, *priorities, *shows;
+	} rows[] = {
+		{ SERVICE_IMAPS, "rsa.example.org", NULL, "rsa.example.org" },
+		{ SERVICE_IMAPS, "RSA.Example.ORG", NULL, "rsa.example.org" },
+		{ SERVICE_IMAPS, "both.example.net", NULL, "both.example.net" },
+		{ SERVICE_IMAPS, "a.wild.example", NULL, "a.wild.example" },
+		{ SERVICE_IMAPS, "a.b.wild.example", NULL, "mail.example.org" },
+		{ SERVICE_IMAPS, "wild.example", NULL, "mail.example.org" },
+		{ SERVICE_IMAPS, "unknown.example", NULL, "mail.example.org" },
+		{ SERVICE_IMAPS, NULL, NULL, "mail.example.org" },
+		{ SERVICE_SUBMISSIONS, NULL, NULL, "both.example.net" },
+		{ SERVICE_SUBMISSIONS, "unknown.example", NULL, "both.example.net" },
+		{ SERVICE_SUBMISSIONS, "mail.example.org", NULL, "mail.example.org" },
+		{ SERVICE_IMAPS, NULL, ONLY_12 RSA_ONLY, "rsa.example.org" },
+		{ SERVICE_IMAPS, "both.example.net", ONLY_13 ":-SIGN-ALL:+SIGN-EDDSA-ED25519",
+			"both.example.net" },
+		{ SERVICE_IMAPS, "both.example.net", ONLY_12 ":-SIGN-ALL:+SIGN-ECDSA-SHA256",
+			"both.example.net" },
+	};
+	static const gnutls_pk_algorithm_t kinds[] = { [0] = GNUTLS_PK_ECDSA,
+		[2] = GNUTLS_PK_ECDSA, [12] = GNUTLS_PK_EDDSA_ED25519, [13] = GNUTLS_PK_ECDSA };
+	struct span defaults[] = { SPAN("submissions=both.example.net") };
+
+	(void)state;
+	rig_make_pair("other", GNUTLS_PK_EDDSA_ED25519, 256, "both.example.net");
+	rig_make_pair("mixed", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
+		"both.example.net");
+	rig_make_pair("small", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1),
+		"*.wild.example");
+	rig.settings.tls_default = (struct list){ defaults, 1 };
+	rig_reload(all, true);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wish wish = { .service = rows[i].service, .sni = rows[i].sni,
+			.priorities = rows[i].priorities, .worker = i % 2 };
+		struct client c = client_shake(&wish);
+
+		if (!c.session->ready || !shows_host(&c, rows[i].shows))
+			fail_msg("row %zu: %s", i, c.session->reason);
+		if (i < sizeof(kinds) / sizeof(kinds[0]) && kinds[i] == GNUTLS_PK_EDDSA_ED25519)
+			assert_int_equal(gnutls_sign_algorithm_get(c.tls), GNUTLS_SIGN_EDDSA_ED25519);
+		client_close(&c);
+	}
+	rig.settings.tls_default = (struct list){ NULL, 0 };
+}
+
+static void
+priorities_are_settable_but_not_weak(void **state)
+{
+	static const struct {
+		const char *priorities, *reason;
+	} rows[] = {
+		{ "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL },
+		{ "NORMAL", "TLS1.1" },
+		{ "NORMAL:-VERS-ALL:+VERS-TLS1.2", "authenticated" },
+		{ "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-GCM", "forward secrecy" },
+		{ "NORMAL:-VERS-ALL", "insufficient" },
+		{ "NORMAL:+NONSENSE", "NONSENSE" },
+		{ "SECURE256:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-GCM:-KX-ALL:+ECDHE-ECDSA:-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1",
+			NULL },
+	};
+	struct client c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		rig.settings.tls_priorities = span_str(rows[i].priorities);
+		if (rows[i].reason == NULL) {
+			rig_reload(rig_both, true);
+			continue;
+		}
+		rig_reload(rig_both, false);
+		if (strstr(rig.worker[0].reason, rows[i].reason) == NULL)
+			fail_msg("%s: %s", rows[i].priorities, rig.worker[0].reason);
+	}
+	/* The last good one is in force: TLS 1.2 alone. */
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .priorities = ONLY_13 });
+	assert_true(c.session->failed);
+	client_close(&c);
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	assert_true(c.session->ready);
+	assert_string_equal(c.session->version, "TLS1.2");
+	client_close(&c);
+	rig.settings.tls_priorities = SPAN_NONE;
+}
+
+/* --- clients with certificates --- */
+
+/* A person's certificate, of the rig's authority or of nobody. */
+static void
+use_certificate(struct client *c, const char *mail, bool ours, const char *purpose, int days,
+	unsigned char serial)
+{
+	gnutls_x509_privkey_t key, ca_key;
+	gnutls_x509_crt_t crt, ca;
+	struct text pem = TEXT_UP_TO(65536), why = TEXT_UP_TO(100);
+	gnutls_datum_t d;
+	int fd;
+
+	assert_int_equal(gnutls_x509_privkey_init(&key), 0);
+	assert_int_equal(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, 256, 0), 0);
+	gnutls_x509_crt_init(&crt);
+	gnutls_x509_crt_set_version(crt, 3);
+	gnutls_x509_crt_set_serial(crt, &serial, 1);
+	gnutls_x509_crt_set_activation_time(crt, time(NULL) - 86400 * 20);
+	gnutls_x509_crt_set_expiration_time(crt, time(NULL) + 86400 * days);
+	gnutls_x509_crt_set_key(crt, key);
+	gnutls_x509_crt_set_dn(crt, "CN=Ana,O=Example", NULL);
+	gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_RFC822NAME, mail,
+		(unsigned int)strlen(mail), GNUTLS_FSAN_APPEND);
+	gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_RFC822NAME, "a,b@example.org", 15,
+		GNUTLS_FSAN_APPEND);
+	gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_DIGITAL_SIGNATURE);
+	gnutls_x509_crt_set_key_purpose_oid(crt, purpose, 0);
+	gnutls_x509_crt_init(&ca);
+	gnutls_x509_privkey_init(&ca_key);
+	fd = rig_file("ca.crt");
+	assert_int_equal(chain_read_file(fd, "", 65536, &pem, &why), 0);
+	close(fd);
+	d = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
+	assert_int_equal(gnutls_x509_crt_import(ca, &d, GNUTLS_X509_FMT_PEM), 0);
+	text_clear(&pem);
+	fd = rig_file("ca.key");
+	assert_int_equal(chain_read_file(fd, "", 65536, &pem, &why), 0);
+	close(fd);
+	d = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
+	assert_int_equal(gnutls_x509_privkey_import2(ca_key, &d, GNUTLS_X509_FMT_PEM, NULL, 0), 0);
+	text_clear(&pem);
+	assert_int_equal(gnutls_x509_crt_sign2(crt, ours ? ca : crt, ours ? ca_key : key,
+		GNUTLS_DIG_SHA256, 0), 0);
+	assert_int_equal(gnutls_certificate_set_x509_key(c->trust, &crt, 1, key), 0);
+	gnutls_x509_crt_deinit(crt);
+	gnutls_x509_crt_deinit(ca);
+	gnutls_x509_privkey_deinit(key);
+	gnutls_x509_privkey_deinit(ca_key);
+	text_clear(&why);
+}
+
+/* Serial 66 is revoked. */
+static void
+write_revocation_list(void)
+{
+	struct text pem = TEXT_UP_TO(65536), why = TEXT_UP_TO(100);
+	gnutls_x509_privkey_t key;
+	gnutls_x509_crt_t ca;
+	gnutls_x509_crl_t crl;
+	gnutls_datum_t d;
+	int fd = rig_file("ca.crt");
+
+	gnutls_x509_crt_init(&ca);
+	gnutls_x509_privkey_init(&key);
+	gnutls_x509_crl_init(&crl);
+	assert_int_equal(chain_read_file(fd, "", 65536, &pem, &why), 0);
+	close(fd);
+	d = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
+	assert_int_equal(gnutls_x509_crt_import(ca, &d, GNUTLS_X509_FMT_PEM), 0);
+	text_clear(&pem);
+	fd = rig_file("ca.key");
+	assert_int_equal(chain_read_file(fd, "", 65536, &pem, &why), 0);
+	close(fd);
+	d = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
+	assert_int_equal(gnutls_x509_privkey_import2(key, &d, GNUTLS_X509_FMT_PEM, NULL, 0), 0);
+	text_clear(&pem);
+	gnutls_x509_crl_set_version(crl, 2);
+	gnutls_x509_crl_set_this_update(crl, time(NULL) - 100);
+	gnutls_x509_crl_set_next_update(crl, time(NULL) + 86400);
+	gnutls_x509_crl_set_number(crl, "\1", 1);
+	gnutls_x509_crl_set_crt_serial(crl, "\x42", 1, time(NULL) - 100);
+	assert_int_equal(gnutls_x509_crl_sign2(crl, ca, key, GNUTLS_DIG_SHA256, 0), 0);
+	assert_int_equal(gnutls_x509_crl_export2(crl, GNUTLS_X509_FMT_PEM, &d), 0);
+	rig_write("revoked.crl", &d);
+	gnutls_free(d.data);
+	gnutls_x509_crl_deinit(crl);
+	gnutls_x509_crt_deinit(ca);
+	gnutls_x509_privkey_deinit(key);
+	text_clear(&why);
+}
+
+static struct client
+shake_as(const char *mail, bool ours, const char *purpose, int days, unsigned char serial,
+	enum service service)
+{
+	struct wish wish = { .service = service };
+	struct client c = client_connect(&wish);
+
+	client_prepare(&c, &wish);
+	if (mail != NULL)
+		use_certificate(&c, mail, ours, purpose, days, serial);
+	client_handshake(&c);
+	return c;
+}
+
+static void
+clients_show_certificates(void **state)
+{
+	static const struct {
+		const char *mail;
+		bool ours;
+		const char *purpose;
+		int days;
+		unsigned char serial;
+		bool valid;
+		const char *log;
+	} rows[] = {
+		{ "Ana@Example.ORG", true, GNUTLS_KP_TLS_WWW_CLIENT, 5, 7, true, "valid=yes" },
+		{ "ana@example.org", false, GNUTLS_KP_TLS_WWW_CLIENT, 5, 7, false,
+			"no trusted authority issued it" },
+		{ "ana@example.org", true, GNUTLS_KP_TLS_WWW_CLIENT, -5, 7, false, "it has expired" },
+		{ "ana@example.org", true, GNUTLS_KP_CODE_SIGNING, 5, 7, false, "not for TLS clients" },
+		{ "ana@example.org", true, GNUTLS_KP_TLS_WWW_CLIENT, 5, 66, false, "it is revoked" },
+	};
+	struct span asking[] = { SPAN("imaps") };
+	struct client c;
+	struct passport p;
+
+	(void)state;
+	write_revocation_list();
+	rig.client_ca = "ca.crt";
+	rig.client_crl = "revoked.crl";
+	rig.settings.tls_client_services = (struct list){ asking, 1 };
+	rig_reload(rig_both, true);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		text_reset(&rig.log_text);
+		c = shake_as(rows[i].mail, rows[i].ours, rows[i].purpose, rows[i].days, rows[i].serial,
+			SERVICE_IMAPS);
+		assert_true(c.session->ready);
+		assert_true(passport_open(rig.passport_key,
+			span_of(c.session->sealed, c.session->sealed_len), &p));
+		if (p.certificate_valid != rows[i].valid)
+			fail_msg("row %zu: %s", i, text_str(&rig.log_text));
+		assert_int_equal(p.certificate_hash.len, 32);
+		assert_int_equal(p.certificate_key.len, 32);
+		assert_true(span_find(p.certificate_subject, SPAN("CN=Ana")) < p.certificate_subject.len);
+		/* The address with a comma is left out. */
+		assert_true(span_equal_nocase(p.certificate_mail, SPAN("ana@example.org")));
+		rig_until(strstr(text_str(&rig.log_text), rows[i].log) != NULL);
+		client_close(&c);
+	}
+	c = shake_as(NULL, false, NULL, 0, 0, SERVICE_IMAPS);
+	assert_true(c.session->ready);
+	assert_true(passport_open(
+		rig.passport_key, span_of(c.session->sealed, c.session->sealed_len), &p));
+	assert_false(p.certificate_valid);
+	assert_int_equal(p.certificate_hash.len, 0);
+	client_close(&c);
+	/* A service that does not ask hears of none. */
+	c = shake_as("ana@example.org", true, GNUTLS_KP_TLS_WWW_CLIENT, 5, 7, SERVICE_SUBMISSIONS);
+	assert_true(c.session->ready);
+	assert_true(passport_open(
+		rig.passport_key, span_of(c.session->sealed, c.session->sealed_len), &p));
+	assert_false(p.certificate_valid);
+	client_close(&c);
+	/* And where one is required, nobody comes in without. */
+	rig.settings.tls_client_required = true;
+	rig_reload(rig_both, true);
+	c = shake_as(NULL, false, NULL, 0, 0, SERVICE_IMAPS);
+	assert_true(c.session->failed);
+	assert_string_equal(c.session->reason, "client shows no certificate");
+	client_close(&c);
+	c = shake_as("ana@example.org", true, GNUTLS_KP_TLS_WWW_CLIENT, 5, 66, SERVICE_IMAPS);
+	assert_true(c.session->failed);
+	assert_string_equal(c.session->reason, "client's certificate: it is revoked");
+	client_close(&c);
+	c = shake_as("ana@example.org", true, GNUTLS_KP_TLS_WWW_CLIENT, 5, 7, SERVICE_IMAPS);
+	assert_true(c.session->ready);
+	client_talk(&c);
+	client_close(&c);
+	rig.settings.tls_client_required = false;
+	rig.settings.tls_client_services = (struct list){ NULL, 0 };
+}
+
+/* A ticket does not carry a verdict over: the certificate is judged again. */
+static void
+a_ticket_outlives_no_revocation(void **state)
+{
+	struct span asking[] = { SPAN("imaps") };
+	struct wish wish = { .service = SERVICE_IMAPS };
+	struct client c;
+	struct passport p;
+	gnutls_datum_t ticket;
+
+	(void)state;
+	write_revocation_list();
+	rig.client_ca = "ca.crt";
+	rig.settings.tls_client_services = (struct list){ asking, 1 };
+	rig_reload(rig_both, true);
+	c = shake_as("ana@example.org", true, GNUTLS_KP_TLS_WWW_CLIENT, 5, 66, SERVICE_IMAPS);
+	ticket = take_ticket(&c);
+	client_close(&c);
+	rig.client_crl = "revoked.crl";
+	rig_reload(rig_both, true);
+	wish.resume = &ticket;
+	c = client_shake(&wish);
+	assert_true(c.session->ready);
+	assert_true(passport_open(
+		rig.passport_key, span_of(c.session->sealed, c.session->sealed_len), &p));
+	assert_false(p.certificate_valid);
+	client_close(&c);
+	gnutls_free(ticket.data);
+	rig.settings.tls_client_services = (struct list){ NULL, 0 };
+}
+
 static void
 front_end_cannot_claim_another_service(void **state)
 {
@@ -701,6 +1009,10 @@ main(void)
 		RIG_TEST(key_process_dies),
 		RIG_TEST(reload_changes_new_connections_only),
 		RIG_TEST(names_choose_the_certificate),
+		RIG_TEST(certificates_by_name_and_ability),
+		RIG_TEST(priorities_are_settable_but_not_weak),
+		RIG_TEST(clients_show_certificates),
+		RIG_TEST(a_ticket_outlives_no_revocation),
 		RIG_TEST(front_end_cannot_claim_another_service),
 		RIG_TEST(renegotiation_is_refused),
 	};

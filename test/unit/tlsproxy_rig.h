@@ -73,6 +73,7 @@ static struct rig {
 	struct channel *smtpd_key, *login_key, *spy;                  /* to tls-key */
 	struct settings settings;
 	char directory[64];
+	const char *client_ca, *client_crl;   /* files to offer, or NULL */
 	int listener;
 	struct sockaddr_in at;
 	struct rig_session session[RIG_MOST_SESSIONS];
@@ -365,7 +366,8 @@ rig_make_pair(const char *name, gnutls_pk_algorithm_t kind, unsigned int bits, c
 	snprintf(file, sizeof(file), "%s.crt", name);
 	rig_write(file, &pem);
 	gnutls_free(pem.data);
-	assert_int_equal(gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &pem), 0);
+	assert_int_equal(gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+		GNUTLS_PKCS_PLAIN, &pem), 0);
 	snprintf(file, sizeof(file), "%s.key", name);
 	rig_write(file, &pem);
 	gnutls_free(pem.data);
@@ -451,15 +453,20 @@ rig_offer(struct rig_process *p, const char *const *names)
 		if (p != &rig.key) {
 			send_certificate(p->control, 0, &(struct msg_certificate){
 				.generation = generation, .number = i }, fd);
-			if (i == 0 && (fd[0] = rig_file("ca.crt")) >= 0)
-				send_tls_trust(p->control, 0,
-					&(struct msg_tls_trust){ .generation = generation }, fd);
 			continue;
 		}
 		snprintf(name, sizeof(name), "%s.key", names[i]);
 		fd[1] = rig_file(name);
 		send_private_key(p->control, 0, &(struct msg_private_key){
 			.generation = generation, .number = i }, fd);
+	}
+	if (p != &rig.key) {
+		const char *trust[TRUST_COUNT] = { "ca.crt", rig.client_ca, rig.client_crl };
+
+		for (uint8_t kind = 0; kind < TRUST_COUNT; kind++)
+			if (trust[kind] != NULL && (fd[0] = rig_file(trust[kind])) >= 0)
+				send_tls_trust(p->control, 0, &(struct msg_tls_trust){
+					.generation = generation, .kind = kind }, fd);
 	}
 	file = settings_to_file(&rig.settings);
 	assert_true(file >= 0);
@@ -596,7 +603,7 @@ rig_teardown(void **state)
 	char command[128];
 	static const char *const files[] = { "ca.crt", "ca.key", "server.crt", "server.key",
 		"rsa.crt", "rsa.key", "other.crt", "other.key", "small.crt", "small.key",
-		"mixed.crt", "mixed.key" };
+		"mixed.crt", "mixed.key", "revoked.crl" };
 	struct channel **all[] = { &rig.smtpd[0], &rig.smtpd[1], &rig.login[0], &rig.login[1],
 		&rig.smtpd_key, &rig.login_key, &rig.spy, &rig.relay[0], &rig.relay[1] };
 
@@ -676,7 +683,8 @@ client_prepare(struct client *c, const struct wish *wish)
 	char ca[128];
 
 	assert_int_equal(
-		gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL), 0);
+		gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+			GNUTLS_FORCE_CLIENT_CERT), 0);
 	assert_int_equal(gnutls_certificate_allocate_credentials(&c->trust), 0);
 	snprintf(ca, sizeof(ca), "%s/ca.crt", rig.directory);
 	assert_true(gnutls_certificate_set_x509_trust_file(c->trust, ca, GNUTLS_X509_FMT_PEM) > 0);
