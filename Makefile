@@ -162,8 +162,9 @@ $(call program_of,$(1)): $(call objects,$(1)) $(call archive,$(patsubst %/,%,$(d
 	@mkdir -p $$(@D)
 	$$(Q)$$(LINK) $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_of_$(notdir $(basename $(1)))) -o $$@
 endef
-# valija (the command) makes certificates, which is the trade of tlsproxy, and password hashes (auth).
-program_archives = $(if $(filter master/valija.c,$(1)),$(call archive,tlsproxy) $(call archive,auth))
+# valija (the command) makes certificates, which is the trade of tlsproxy, and password hashes (auth), and
+# tells where addresses lead (delivery).
+program_archives = $(if $(filter master/valija.c,$(1)),$(call archive,tlsproxy) $(call archive,auth) $(call archive,delivery))
 $(foreach m,$(mains),$(eval $(call program_rules,$(m))))
 
 # A unit test test_ROOM_THING.c sees its own room first, then common, then the others.

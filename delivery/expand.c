@@ -99,13 +99,13 @@ expand_outside(struct expansion *x, const struct alias_member *m, const struct a
 		log_warning(0, "alias-member-refused", KEY_SPAN("alias", address),
 			KEY_STR("reason", command ? "alias_commands is off"
 						  : "alias_mailboxes is off"));
-		nowhere(x, V_NOT_ALLOWED);
+		expansion_refuse(x, V_NOT_ALLOWED);
 		return;
 	}
-	step(x, "%s %.*s, as uid %u", command ? "command" : "file", SPAN_ARG(m->text), head->uid);
+	expansion_tell(x, "%s %.*s, as uid %u", command ? "command" : "file", SPAN_ARG(m->text), head->uid);
 	p.address = must_copy(address);
 	p.home = must_copy(m->text);
-	place(x, &p);
+	expansion_place(x, &p);
 	free(p.address);
 	free(p.home);
 }
@@ -121,9 +121,9 @@ expand_member(struct expansion *x, const struct alias_member *m, const struct al
 		return;
 	}
 	complete(x, m->text, address, &name);
-	step(x, "%s%.*s", m->kind == ALIAS_FINAL ? "\\" : "", SPAN_ARG(text_span(&name)));
+	expansion_tell(x, "%s%.*s", m->kind == ALIAS_FINAL ? "\\" : "", SPAN_ARG(text_span(&name)));
 	if (name.failed)
-		nowhere(x, V_BAD_RECIPIENT);
+		expansion_refuse(x, V_BAD_RECIPIENT);
 	else if (m->kind == ALIAS_FINAL || span_equal_nocase(text_span(&name), address))
 		expand_final(x, text_span(&name));
 	else
@@ -167,7 +167,7 @@ owner_of(struct expansion *x, struct span key, struct span address)
 				TABLE_FOUND);
 	if (there && !owner.failed) {
 		sender = must_copy(text_span(&owner));
-		step(x, "sender: %s", sender);
+		expansion_tell(x, "sender: %s", sender);
 	}
 	text_clear(&owner);
 	text_clear(&members);
@@ -209,17 +209,17 @@ expand_alias(struct expansion *x, struct span key, struct span address)
 		text_clear(&members);
 		return result == TABLE_NONE ? NOT_FOUND : IN_TROUBLE;
 	}
-	step(x, "alias %.*s (line %u)", SPAN_ARG(key), head.line);
+	expansion_tell(x, "alias %.*s (line %u)", SPAN_ARG(key), head.line);
 	/* A bare name leads to other addresses in each domain; @domain stands for each address. */
 	mark = see(x, address, &is_new);
 	if (!is_new && mark->open) {
 		log_warning(0, "alias-loop", KEY_SPAN("alias", address));
-		stop(x, V_ALIAS_LOOP);
+		expansion_stop(x, V_ALIAS_LOOP);
 	} else if (!is_new) {
-		step(x, "expanded before");
+		expansion_tell(x, "expanded before");
 	} else if (x->depth >= MOST_ALIAS_DEPTH) {
 		log_warning(0, "alias-too-deep", KEY_SPAN("alias", address));
-		stop(x, V_ALIAS_DEEP);
+		expansion_stop(x, V_ALIAS_DEEP);
 	} else {
 		mark->open = true;
 		expand_members(x, key, address, &head, text_span(&members));
@@ -237,10 +237,10 @@ place_system(struct expansion *x, const struct system_user *u, struct span addre
 	struct resolved p = { .leads = LEADS_HERE, .uid = u->uid, .gid = u->gid, .home = u->home,
 		.system = true };
 
-	step(x, "mailbox %s/Maildir of uid %u", u->home, u->uid);
+	expansion_tell(x, "mailbox %s/Maildir of uid %u", u->home, u->uid);
 	p.address = must_copy(address);
 	p.folder = detail.len > 0 ? must_copy(detail) : NULL;
-	place(x, &p);
+	expansion_place(x, &p);
 	free(p.address);
 	free(p.folder);
 }
@@ -297,12 +297,12 @@ expand_forward(struct expansion *x, const struct system_user *u, struct span add
 		return;
 	}
 	if (x->depth >= MOST_ALIAS_DEPTH) {
-		stop(x, V_ALIAS_DEEP);
+		expansion_stop(x, V_ALIAS_DEEP);
 		return;
 	}
 	mark->open = true;
 	mine.home = must_copy(span_str(u->home));
-	step(x, ".forward of %s", mine.home);
+	expansion_tell(x, ".forward of %s", mine.home);
 	x->to->aliased = true;
 	x->depth++;
 	while (!x->stopped && alias_member_take(&text, &member, &m, &why) > 0)
@@ -334,7 +334,7 @@ expand_system(struct expansion *x, const struct address *a, struct span detail)
 	}
 	/* root reads no mail: it would be delivered with root's rights. */
 	if (u.uid == 0) {
-		step(x, "%.*s is root, who has no mailbox: an alias is needed", SPAN_ARG(local));
+		expansion_tell(x, "%.*s is root, who has no mailbox: an alias is needed", SPAN_ARG(local));
 		return NOT_FOUND;
 	}
 	text_add(&address, local);

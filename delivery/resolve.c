@@ -82,7 +82,7 @@ resolution_clear(struct resolution *r)
 /* --- the words of an expansion --- */
 
 void
-step(struct expansion *x, const char *format, ...)
+expansion_tell(struct expansion *x, const char *format, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -96,9 +96,9 @@ step(struct expansion *x, const char *format, ...)
 }
 
 void
-nowhere(struct expansion *x, struct verdict v)
+expansion_refuse(struct expansion *x, struct verdict v)
 {
-	step(x, "nowhere: %u %.*s %.*s", (unsigned int)v.code, SPAN_ARG(v.status), SPAN_ARG(v.reason));
+	expansion_tell(x, "nowhere: %u %.*s %.*s", (unsigned int)v.code, SPAN_ARG(v.status), SPAN_ARG(v.reason));
 	if (x->bad.outcome != 0)
 		return;
 	/* What the transport table said lives no longer than its lookup. */
@@ -112,10 +112,10 @@ nowhere(struct expansion *x, struct verdict v)
 }
 
 void
-stop(struct expansion *x, struct verdict v)
+expansion_stop(struct expansion *x, struct verdict v)
 {
 	x->bad.outcome = 0;
-	nowhere(x, v);
+	expansion_refuse(x, v);
 	x->stopped = true;
 }
 
@@ -162,17 +162,17 @@ is_new_place(struct expansion *x, const struct resolved *p)
 }
 
 void
-place(struct expansion *x, const struct resolved *p)
+expansion_place(struct expansion *x, const struct resolved *p)
 {
 	struct resolution *to = x->to;
 	struct resolved *mine;
 
 	if (to->count >= MOST_EXPANSION) {
-		stop(x, V_ALIAS_LARGE);
+		expansion_stop(x, V_ALIAS_LARGE);
 		return;
 	}
 	if (!is_new_place(x, p)) {
-		step(x, "named before: one message only");
+		expansion_tell(x, "named before: one message only");
 		return;
 	}
 	if (to->count == to->room) {
@@ -240,18 +240,18 @@ find_account(struct expansion *x, struct span key, struct span address, struct s
 		   (!user_decode(key, text_span(&value), &u) || !usable(&u))) {
 		log_error(0, "user-record-damaged", KEY_SPAN("user", key));
 	} else if (result == TABLE_FOUND && u.disabled) {
-		step(x, "user %.*s is disabled", SPAN_ARG(key));
-		nowhere(x, V_DISABLED_USER);
+		expansion_tell(x, "user %.*s is disabled", SPAN_ARG(key));
+		expansion_refuse(x, V_DISABLED_USER);
 		found = FOUND;
 	} else if (result == TABLE_FOUND) {
 		struct resolved p = { .leads = LEADS_HERE, .uid = u.uid, .gid = u.gid };
 
-		step(x, "user %.*s: mailbox %.*s%s%.*s", SPAN_ARG(key), SPAN_ARG(u.home),
+		expansion_tell(x, "user %.*s: mailbox %.*s%s%.*s", SPAN_ARG(key), SPAN_ARG(u.home),
 			detail.len > 0 ? ", folder " : "", SPAN_ARG(detail));
 		p.address = must_copy(address);
 		p.home = must_copy(u.home);
 		p.folder = detail.len > 0 ? must_copy(detail) : NULL;
-		place(x, &p);
+		expansion_place(x, &p);
 		free(p.address);
 		free(p.home);
 		free(p.folder);
@@ -323,7 +323,7 @@ resolve_postmaster(struct expansion *x)
 	uint32_t before = x->to->count;
 	bool is_user = false;
 
-	step(x, "postmaster and abuse always reach somebody");
+	expansion_tell(x, "postmaster and abuse always reach somebody");
 	if (named.len > 0) {
 		struct verdict bad = x->bad;
 
@@ -340,7 +340,7 @@ resolve_postmaster(struct expansion *x)
 	if (is_user || first_user(x))
 		return;
 	log_error(0, "nobody-is-postmaster", KEY_STR("reason", "there is no user yet"));
-	nowhere(x, V_MISCONFIGURED);
+	expansion_refuse(x, V_MISCONFIGURED);
 }
 
 /* --- elsewhere --- */
@@ -380,11 +380,11 @@ take_way(struct expansion *x, struct span value, struct span address, struct spa
 	struct transport_way way;
 	const char *why;
 
-	step(x, "transport: %.*s", SPAN_ARG(value));
+	expansion_tell(x, "transport: %.*s", SPAN_ARG(value));
 	if (!transport_parse(value, &way, &why)) {
 		log_error(0, "transport-unusable", KEY_SPAN("address", address),
 			KEY_SPAN("transport", value), KEY_STR("reason", why));
-		nowhere(x, V_MISCONFIGURED);
+		expansion_refuse(x, V_MISCONFIGURED);
 		return FOUND;
 	}
 	if (way.kind == TO_MAILBOX)
@@ -392,7 +392,7 @@ take_way(struct expansion *x, struct span value, struct span address, struct spa
 	if (way.kind == TO_ERROR) {
 		bool later = way.status.at[0] == '4';
 
-		nowhere(x, (struct verdict){later ? LATER : NEVER, later ? 450 : 550, way.status,
+		expansion_refuse(x, (struct verdict){later ? LATER : NEVER, later ? 450 : 550, way.status,
 				   way.text});
 		return FOUND;
 	}
@@ -401,7 +401,7 @@ take_way(struct expansion *x, struct span value, struct span address, struct spa
 	p.transport = way.transport;
 	p.address = must_copy(address);
 	p.next_hop = must_copy(way.next_hop.len > 0 ? way.next_hop : domain);
-	place(x, &p);
+	expansion_place(x, &p);
 	free(p.address);
 	free(p.next_hop);
 	return FOUND;
@@ -445,7 +445,7 @@ domain_transport(struct expansion *x, struct span domain, struct text *value)
 }
 
 void
-leave(struct expansion *x, const struct address *a, struct span key)
+expansion_leave(struct expansion *x, const struct address *a, struct span key)
 {
 	struct text value = TEXT_UP_TO(MOST_TABLE_VALUE), address = TEXT_UP_TO(MOST_ADDRESS);
 	size_t at = span_rindex(key, '@');
@@ -461,10 +461,10 @@ leave(struct expansion *x, const struct address *a, struct span key)
 	if (found == NOT_FOUND) {
 		struct resolved p = { .leads = LEADS_ELSEWHERE, .transport = TRANSPORT_RELAY };
 
-		step(x, "to another server, by the MX of %.*s", SPAN_ARG(domain));
+		expansion_tell(x, "to another server, by the MX of %.*s", SPAN_ARG(domain));
 		p.address = must_copy(text_span(&address));
 		p.next_hop = must_copy(domain);
-		place(x, &p);
+		expansion_place(x, &p);
 		free(p.address);
 		free(p.next_hop);
 	}
@@ -509,7 +509,7 @@ without_detail(struct expansion *x, const struct address *a, struct span address
 		struct address user = *a;
 
 		user.local = span_part(a->local, 0, a->local.len - detail.len - 1);
-		step(x, "without its detail: %.*s", SPAN_ARG(text_span(&key)));
+		expansion_tell(x, "without its detail: %.*s", SPAN_ARG(text_span(&key)));
 		if (users)
 			found = find_account(x, text_span(&key), address, detail);
 		if (found == NOT_FOUND && !x->again)
@@ -550,7 +550,7 @@ resolve_ours(struct expansion *x, const struct address *a, struct span key, bool
 	if (found == NOT_FOUND && !x->again)
 		found = expand_alias(x, span_part(key, at, key.len), key);
 	if (found == IN_TROUBLE)
-		stop(x, V_LATER);
+		expansion_stop(x, V_LATER);
 	if (found != NOT_FOUND)
 		return;
 	if (is_in(&x->settings->relay_domains, a->domain)) {
@@ -558,13 +558,13 @@ resolve_ours(struct expansion *x, const struct address *a, struct span key, bool
 		bool listed = x->settings->relay_recipients_listed;
 
 		if (!listed || plain_get(x->r, TABLE_RELAY_RECIPIENTS, key, &value))
-			leave(x, a, key);
+			expansion_leave(x, a, key);
 		else
-			nowhere(x, V_UNKNOWN_USER);
+			expansion_refuse(x, V_UNKNOWN_USER);
 		text_clear(&value);
 		return;
 	}
-	nowhere(x, V_UNKNOWN_USER);
+	expansion_refuse(x, V_UNKNOWN_USER);
 }
 
 static void
@@ -577,7 +577,7 @@ resolve_mailbox(struct expansion *x, struct span address)
 
 	if (address_take_mailbox(&rest, x->utf8 || x->depth > 0, &a) != ADDRESS_OK ||
 	    rest.len != 0 || !address_key(&a, &key)) {
-		nowhere(x, V_BAD_RECIPIENT);
+		expansion_refuse(x, V_BAD_RECIPIENT);
 		text_clear(&key);
 		return;
 	}
@@ -588,11 +588,11 @@ resolve_mailbox(struct expansion *x, struct span address)
 	if (ours)
 		resolve_ours(x, &a, text_span(&key), users);
 	else if (!x->may_relay && x->depth == 0)
-		nowhere(x, V_NO_RELAY);
+		expansion_refuse(x, V_NO_RELAY);
 	else if (a.literal && !literal_leads_elsewhere(a.domain))
-		nowhere(x, V_BAD_LITERAL);
+		expansion_refuse(x, V_BAD_LITERAL);
 	else if (find_transport(x, text_span(&key), address) == NOT_FOUND)
-		leave(x, &a, text_span(&key));
+		expansion_leave(x, &a, text_span(&key));
 	text_clear(&key);
 }
 
@@ -649,7 +649,7 @@ resolve(struct resolver *r, const struct settings *settings, struct span address
 	x.utf8 = utf8;
 	rewrite_recipient(r, address, &rewritten);
 	if (!span_equal(text_span(&rewritten), address))
-		step(&x, "canonical: %.*s", SPAN_ARG(text_span(&rewritten)));
+		expansion_tell(&x, "canonical: %.*s", SPAN_ARG(text_span(&rewritten)));
 	expand_name(&x, text_span(&rewritten));
 	text_clear(&rewritten);
 	end(&x);

@@ -23,13 +23,13 @@ struct expansion {
 };
 
 /* One step in words. */
-void step(struct expansion *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void expansion_tell(struct expansion *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* This one leads nowhere; the first reason counts. */
-void nowhere(struct expansion *x, struct verdict v);
+void expansion_refuse(struct expansion *x, struct verdict v);
 /* Nobody gets anything: a loop, a ceiling, trouble. */
-void stop(struct expansion *x, struct verdict v);
+void expansion_stop(struct expansion *x, struct verdict v);
 /* Adds a place, unless it is there already. Copies; `place` borrows. */
-void place(struct expansion *x, const struct resolved *place);
+void expansion_place(struct expansion *x, const struct resolved *place);
 
 enum found { FOUND, NOT_FOUND, IN_TROUBLE };
 
@@ -44,7 +44,7 @@ enum found expand_system(struct expansion *x, const struct address *a, struct sp
 /* The user of exactly that key, or of the system. */
 enum found find_account(struct expansion *x, struct span key, struct span address, struct span detail);
 /* Mail for an address that is not delivered here. */
-void leave(struct expansion *x, const struct address *a, struct span key);
+void expansion_leave(struct expansion *x, const struct address *a, struct span key);
 /* What the transport table says of an exact address. */
 enum found find_transport(struct expansion *x, struct span key, struct span address);
 

@@ -24,12 +24,18 @@ static const struct command *const commands[] = {
 	&cmd_reload,
 	&cmd_status,
 	&cmd_check,
+	&cmd_check_address,
 	&cmd_env,
 	&cmd_user_add,
 	&cmd_user_passwd,
 	&cmd_user_del,
 	&cmd_user_list,
 	&cmd_user_show,
+	&cmd_map,
+	&cmd_alias_list,
+	&cmd_alias_add,
+	&cmd_alias_del,
+	&cmd_domain,
 	&cmd_queue,
 	&cmd_dns,
 	&cmd_trace,
@@ -219,7 +225,10 @@ parse(struct invocation *v, int argc, char **argv)
 
 	v->arguments = must_alloc(sizeof *v->arguments * (size_t)argc);
 	for (int i = 1; i < argc; i++) {
-		if ((strncmp(argv[i], "--", 2) == 0 && argv[i][2]) || strcmp(argv[i], "-h") == 0) {
+		/* One letter is an option only where the command has it: "-" begins other words. */
+		if ((strncmp(argv[i], "--", 2) == 0 && argv[i][2]) || strcmp(argv[i], "-h") == 0 ||
+			(argv[i][0] == '-' &&
+				find_option(v->command->options, argv[i], strlen(argv[i])))) {
 			if (!take_option(v, argc, argv, &i))
 				return false;
 		} else if (words > 0) {
