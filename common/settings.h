@@ -9,7 +9,7 @@
 
 #include "span.h"
 
-#define MOST_SETTINGS (1024 * 1024)     /* bytes, encoded */
+#define MOST_SETTINGS (4 * 1024 * 1024) /* bytes, encoded */
 #define MOST_LIST 10000                 /* members of a list */
 
 /* Kinds: text(default), number(default, least, most), flag(default), list(default: a string with
@@ -75,6 +75,20 @@
 	O(number, smtp_data_seconds,       180,                 5, 3600,       "How long smtpd waits for the next piece of a message.") \
 	O(number, smtp_errors,             20,                  1, 1000,       "Errors after which smtpd closes a session with 421 4.7.0.") \
 	O(list,   policy_exempt,           "127.0.0.0/8, ::1",  0, MOST_LIST,  "Networks of clients that are not put to the tests for strangers: greeting delay, DNS checks, block lists, greylisting, rates. They may send nothing that others may not.") \
+	O(number, greeting_delay_milliseconds, 10,              0, 60000,      "How long a stranger waits for the greeting of port 25; who talks before it is refused. A few seconds keep out much that is not mail.") \
+	O(flag,   reverse_dns,             1,                   0, 1,          "Look up the name of a stranger's address, confirm it, and write it into the Received field.") \
+	O(list,   helo_checks,             "own",               0, 8,          "What is refused of the name in EHLO and HELO. own: ours, or one of our domains; literal: an address that is not the client's; full: a name without a dot; known: a name that does not exist in DNS.") \
+	O(flag,   sender_domain_check,     1,                   0, 1,          "Refuse strangers' senders of domains that do not exist, or that say that they have no mail (RFC 7505).") \
+	O(number, null_sender_recipients,  1,                   0, 100000,     "Recipients of a stranger's message without sender: such are reports about one message to one person. 0: no limit.") \
+	O(list,   dns_block_lists,         "",                  0, 16,         "DNS lists of addresses that may not send, as ZONE, or ZONE=127.0.0.2-11 for the answers that count, each part a number or a range. Never for those who log in.") \
+	O(list,   dns_allow_lists,         "",                  0, 16,         "DNS lists, written likewise, of addresses that may, whatever dns_block_lists and greylisting say.") \
+	O(list,   access_client,           "",                  0, MOST_LIST,  "Rules about clients: a network, a host or .domain, then permit, reject, defer, discard, hold, redirect or warn, and perhaps a text. The first that fits counts; a member that begins with / names a file of rules, one a line.") \
+	O(list,   access_helo,             "",                  0, MOST_LIST,  "Rules about the name in EHLO and HELO: host or .domain, then as above.") \
+	O(list,   access_sender,           "",                  0, MOST_LIST,  "Rules about senders: local@domain, @domain, @.domain, local@ or <>, then as above.") \
+	O(list,   access_recipient,        "",                  0, MOST_LIST,  "Rules about recipients, written likewise.") \
+	O(number, client_connections_per_minute, 600,           0, 1000000,    "Connections in a minute from one client address (IPv6: one /64) to one smtpd process; more hear 421 4.7.0. 0: no limit. Not for policy_exempt.") \
+	O(number, client_messages_per_minute, 600,              0, 1000000,    "Messages in a minute from one stranger's address to one smtpd process; more are put off with 450 4.7.1. 0: no limit.") \
+	O(number, client_errors_per_minute, 100,                0, 1000000,    "Errors in a minute from one client address to one smtpd process, after which its new connections hear 421 4.7.0. 0: no limit. Not for policy_exempt.") \
 	O(flag,   greylist,                0,                   0, 1,          "Put off the first attempt of a stranger to write to somebody.") \
 	O(number, greylist_delay_seconds,  300,                 1, 86400,      "How long a greylisted client must wait before it is let in.") \
 	O(number, greylist_retry_seconds,  172800,              60, 2592000,   "Who has not come back by then is a stranger again.") \

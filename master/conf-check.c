@@ -20,6 +20,7 @@
 #include "common/address.h"
 #include "common/network.h"
 #include "common/server-address.h"
+#include "master/conf-reception.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
 #include "master/netstate.h"
@@ -506,6 +507,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_names(d);
 	check_network(d);
 	check_lists(d);
+	conf_check_reception(d);
 	check_addresses(d);
 	check_hook(d, files);
 	check_dns(d);

@@ -116,6 +116,10 @@ start(struct session *s)
 		s->mail->chunk_octets += c->size;
 		if (!s->mail->chunked) {
 			s->mail->chunked = true;
+			if (transaction_is_discarded(s->mail)) {
+				receive_begin(s, -1, false);
+				return;
+			}
 			if (transaction_ask_file(s)) {
 				s->stage = STAGE_FILE_ASKED;
 				return;

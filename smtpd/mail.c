@@ -3,6 +3,7 @@
  */
 #include <time.h>
 
+#include "smtpd/checks.h"
 #include "smtpd/commands.h"
 #include "smtpd/local.h"
 #include "smtpd/reply.h"
@@ -15,6 +16,10 @@ static const struct refusal needs_login = { 530, "5.7.0", "authentication requir
 static const struct refusal nested = { 503, "5.5.1", "a transaction is open already" };
 static const struct refusal too_large = {
 	552, "5.3.4", "the message is larger than this server takes"
+};
+
+static const struct refusal too_often = {
+	450, "4.7.1", "too many messages from your address, try again later"
 };
 
 static const struct refusal *
@@ -37,6 +42,14 @@ lower_priority(const struct session *s, struct envelope_sender *sender)
 	return true;
 }
 
+static bool
+sends_too_often(struct session *s)
+{
+	uint64_t most = s->server->daemon.settings->client_messages_per_minute;
+
+	return most > 0 && checks_apply(s) && session_count(s, RATE_MESSAGES, 1) > most;
+}
+
 void
 do_mail(struct session *s, struct span arguments)
 {
@@ -51,9 +64,13 @@ do_mail(struct session *s, struct span arguments)
 			s->server->daemon.settings->future_release_seconds, &sender);
 	if (!no && sender.has_size && sender.size > s->server->daemon.settings->message_size_bytes)
 		no = &too_large;
-	if (no)
+	if (!no && sends_too_often(s))
+		no = &too_often;
+	if (no) {
 		refuse_for(s, no, SPAN_NONE);
-	else
+	} else {
+		checks_sender(s, &sender);
 		transaction_begin(s, &sender, lower_priority(s, &sender));
+	}
 	text_clear(&qualified);
 }

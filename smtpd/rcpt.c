@@ -1,6 +1,7 @@
 /*
  * rcpt - RCPT (RFC 5321 4.1.1.3). Who is known, and who may be relayed to, queue says.
  */
+#include "smtpd/checks.h"
 #include "smtpd/commands.h"
 #include "smtpd/local.h"
 #include "smtpd/reply.h"
@@ -11,6 +12,29 @@
 static const struct refusal needs_sender = { 503, "5.5.1", "MAIL first" };
 static const struct refusal chunks_began = { 503, "5.5.1", "BDAT was begun: no RCPT" };
 static const struct refusal too_many = { 452, "4.5.3", "too many recipients for one message" };
+
+static void
+judge(struct session *s, struct envelope_recipient *recipient)
+{
+	struct text address = TEXT_UP_TO(MOST_ADDRESS);
+	struct verdict v;
+
+	envelope_address_put(&address, &recipient->address);
+	switch (checks_judge(s, recipient, &v)) {
+	case JUDGED_REFUSED:
+		s->mail->asked++;
+		refuse_verdict(s, &v, text_span(&address));
+		break;
+	case JUDGED_DISCARDED:
+		transaction_discard_recipient(s);
+		break;
+	case JUDGED_GOOD:
+	case JUDGED_REDIRECTED:
+		transaction_recipient(s, recipient);
+		break;
+	}
+	text_clear(&address);
+}
 
 void
 do_rcpt(struct session *s, struct span arguments)
@@ -34,6 +58,6 @@ do_rcpt(struct session *s, struct span arguments)
 	if (no)
 		refuse_for(s, no, SPAN_NONE);
 	else
-		transaction_recipient(s, &recipient);
+		judge(s, &recipient);
 	text_clear(&qualified);
 }

@@ -15,6 +15,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "smtpd/bdat.h"
+#include "smtpd/checks.h"
 #include "smtpd/data.h"
 #include "smtpd/header.h"
 #include "smtpd/mailbox-list.h"
@@ -24,6 +25,7 @@
 
 struct receipt {
 	int fd;                   /* -1: given up, or closed for the commit */
+	bool discards;            /* there never was one: it is thrown away, by a rule */
 	bool last_write;
 	bool traced;              /* the trace lines are written */
 	bool failed;              /* `why` is the answer at the end */
@@ -108,7 +110,10 @@ do_data(struct session *s, struct span arguments)
 		no = &needs_chunks;
 	else if (s->mail->chunked)
 		no = &chunks_began;
-	else if (!transaction_ask_file(s))
+	else if (transaction_is_discarded(s->mail)) {
+		receive_begin(s, -1, false);
+		return;
+	} else if (!transaction_ask_file(s))
 		no = &queue_away;
 	if (!no) {
 		s->stage = STAGE_FILE_ASKED;
@@ -124,6 +129,7 @@ receive_begin(struct session *s, int fd, bool last_write)
 	struct receipt *r = must_alloc(sizeof(*r));
 
 	r->fd = fd;
+	r->discards = fd < 0;
 	r->last_write = last_write;
 	r->began = time(NULL);
 	r->scan.without_bcc = session_submits(s);
@@ -171,6 +177,10 @@ put(struct session *s, struct span piece)
 
 	if (r->failed || piece.len == 0)
 		return;
+	if (r->discards) {
+		r->written += piece.len;
+		return;
+	}
 	if (write_all(r->fd, piece.at, piece.len) < 0) {
 		log_error(s->id, "message-not-written", KEY_ID("message", s->mail->id), KEY_ERRNO);
 		give_up(s, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? &no_room
@@ -185,10 +195,14 @@ static void
 trace_put(struct session *s, struct text *to)
 {
 	struct receipt *r = s->mail->receipt;
+	bool looked_up;
+	const char *name = checks_name(s, &looked_up);
 	struct received facts = {
 		.helo = span_str(s->helo),
 		.ip = span_str(s->ip),
 		.hostname = s->server->daemon.settings->hostname,
+		.name = span_str(name),
+		.looked_up = looked_up,
 		.hidden = s->login && s->server->daemon.settings->hide_client_address,
 		.extended = s->extended,
 		.tls = s->tls != NULL,
@@ -351,6 +365,26 @@ answer_queue_away(struct session *s)
 	receive_answer(s, &v);
 }
 
+static void
+accepted(struct session *s)
+{
+	const struct transaction *t = s->mail;
+	const struct receipt *r = t->receipt;
+	struct verdict v;
+	char words[64];
+
+	log_info(s->id, "accepted", KEY_ID("message", t->id), KEY_STR("ip", s->ip),
+		KEY_STR("service", service_name(s->service)), KEY_NUM("size", r->written),
+		KEY_NUM("nrcpt", t->accepted), KEY_STR("tls", s->tls ? s->tls->version : NULL),
+		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", t->sender));
+	snprintf(words, sizeof(words), "accepted as %s", id_name(t->id).str);
+	s->messages++;
+	s->since = time(NULL);
+	s->idle_commands = 0;
+	verdict_set(&v, 250, "2.0.0", words);
+	receive_answer(s, &v);
+}
+
 /* The message is whole and written: queue decides. */
 static void
 commit(struct session *s)
@@ -358,6 +392,14 @@ commit(struct session *s)
 	struct receipt *r = s->mail->receipt;
 	unsigned char digest[SHA256_DIGEST_SIZE];
 
+	if (r->discards) {
+		s->stage = STAGE_COMMANDS;
+		log_info(s->id, "discarded", KEY_ID("message", s->mail->id), KEY_STR("ip", s->ip),
+			KEY_NUM("size", r->written), KEY_STR("from", s->mail->sender));
+		accepted(s);
+		transaction_reset(s);
+		return;
+	}
 	sha256_digest(&r->hash, sizeof(digest), digest);
 	/* Closed before the commit: nobody can write the file any more (its lender makes sure). */
 	close(r->fd);
@@ -496,25 +538,6 @@ bool
 receive_takes_too_long(const struct session *s)
 {
 	return time(NULL) - s->mail->receipt->began > DATA_MOST_SECONDS;
-}
-
-static void
-accepted(struct session *s)
-{
-	const struct transaction *t = s->mail;
-	const struct receipt *r = t->receipt;
-	struct verdict v;
-	char words[64];
-
-	log_info(s->id, "accepted", KEY_ID("message", t->id), KEY_STR("ip", s->ip),
-		KEY_STR("service", service_name(s->service)), KEY_NUM("size", r->written),
-		KEY_NUM("nrcpt", t->accepted), KEY_STR("tls", s->tls ? s->tls->version : NULL),
-		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", t->sender));
-	snprintf(words, sizeof(words), "accepted as %s", id_name(t->id).str);
-	s->messages++;
-	s->idle_commands = 0;
-	verdict_set(&v, 250, "2.0.0", words);
-	receive_answer(s, &v);
 }
 
 void

@@ -20,7 +20,7 @@ struct receipt;
 const struct refusal *no_recipients(const struct session *s);
 /* The command. */
 void do_data(struct session *s, struct span arguments);
-/* queue lent `fd`, which is taken. last_write: Return-Path belongs on top. */
+/* queue lent `fd`, which is taken; -1: the message is thrown away. last_write: Return-Path belongs on top. */
 void receive_begin(struct session *s, int fd, bool last_write);
 /* Octets of the message; takes what belongs to it from *in. */
 void receive_feed(struct session *s, struct span *in);

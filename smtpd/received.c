@@ -61,6 +61,18 @@ put_literal(struct text *to, struct span ip)
 	text_add_byte(to, ']');
 }
 
+/* RFC 5321 4.4: TCP-info; a name that could not be confirmed is none. */
+static void
+put_name(struct text *to, const struct received *r)
+{
+	if (r->name.len > 0)
+		put_safely(to, r->name);
+	else if (r->looked_up)
+		text_add_str(to, "unknown");
+	if (r->name.len > 0 || r->looked_up)
+		text_add_byte(to, ' ');
+}
+
 /* From whom, by whom, and how. */
 static void
 put_origin(struct text *to, const struct received *r)
@@ -77,6 +89,7 @@ put_origin(struct text *to, const struct received *r)
 	} else {
 		put_safely(to, r->helo);
 		text_add_str(to, " (");
+		put_name(to, r);
 		put_literal(to, r->ip);
 	}
 	text_add_str(to, ")\r\n\tby ");

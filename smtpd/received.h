@@ -14,6 +14,8 @@ struct received {
 	struct span ip;              /* as common/guest.h writes it */
 	struct span hostname;        /* ours */
 	struct span tls_version, tls_cipher;
+	struct span name;            /* of the client's address, confirmed; else empty */
+	bool looked_up;              /* there was an attempt to find it */
 	bool hidden;                 /* name and address of the client stay with us */
 	bool extended, tls, login, utf8, lmtp;
 	bool local;                  /* `uid` of this machine submitted it */

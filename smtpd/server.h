@@ -9,6 +9,7 @@
 #include "common/daemon.h"
 #include "common/door.h"
 #include "smtpd/data.h"
+#include "smtpd/rate.h"
 
 #define READ_MOST 65536          /* octets taken from a socket at once */
 #define ID_BUCKETS 4096          /* ids are random numbers of ours: chains stay short */
@@ -25,6 +26,7 @@ struct server {
 	struct session_list sessions;
 	struct session_list by_id[ID_BUCKETS];
 	struct transaction_list by_message[ID_BUCKETS];
+	struct rates rates;
 	uint64_t served;
 	/* Scratch for the one session whose turn it is; nothing stays here between turns. */
 	unsigned char incoming[READ_MOST];

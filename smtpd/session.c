@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/id.h"
@@ -12,6 +13,7 @@
 #include "common/network.h"
 #include "smtpd/auth.h"
 #include "smtpd/bdat.h"
+#include "smtpd/checks.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/transaction.h"
@@ -92,6 +94,17 @@ session_is_one_of(const struct session *s, const struct list *services)
 
 /* --- time --- */
 
+/* Who dribbles must not keep others out: when places become few, idle strangers have less time. */
+static uint32_t
+idle_seconds(const struct session *s)
+{
+	const struct settings *settings = s->server->daemon.settings;
+	uint64_t seconds = settings->smtp_idle_seconds;
+	bool busy = s->server->door.connections > settings->connections / 4 * 3;
+
+	return (uint32_t)(busy && !s->login && seconds > BUSY_IDLE_SECONDS ? BUSY_IDLE_SECONDS : seconds);
+}
+
 static uint32_t
 patience(const struct session *s)
 {
@@ -101,7 +114,7 @@ patience(const struct session *s)
 	case STAGE_COMMANDS:
 		if (replies_waiting(s))
 			return QUEUE_WAIT_SECONDS;
-		return (uint32_t)settings->smtp_idle_seconds;
+		return idle_seconds(s);
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:
 		return (uint32_t)settings->smtp_idle_seconds;
@@ -124,13 +137,19 @@ patience(const struct session *s)
 	return FLUSH_WAIT_SECONDS;
 }
 
+static struct timeval
+milliseconds(uint64_t n)
+{
+	return (struct timeval){ .tv_sec = (time_t)(n / 1000), .tv_usec = (suseconds_t)(n % 1000 * 1000) };
+}
+
 void
 session_set_clock(struct session *s)
 {
 	struct timeval wait = { .tv_sec = (time_t)patience(s) };
 
 	if (s->stage == STAGE_PAUSE)
-		wait = (struct timeval){ .tv_usec = GREETING_PAUSE_MILLISECONDS * 1000 };
+		wait = milliseconds(s->server->daemon.settings->greeting_delay_milliseconds);
 	event_add(&s->clock, &wait);
 	s->progress = 0;
 	s->progressed = false;
@@ -228,6 +247,35 @@ session_detach(struct session *s)
 	return fd;
 }
 
+static uint64_t
+seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+uint32_t
+session_count(struct session *s, enum rate_kind kind, uint32_t more)
+{
+	if (networks_have(&s->server->daemon.settings->policy_exempt, s->ip))
+		return 0;
+	return rate_add(&s->server->rates, s->ip, kind, more, seconds_now());
+}
+
+/* Over one of the limits of a minute. */
+static bool
+comes_too_often(struct session *s)
+{
+	const struct settings *settings = s->server->daemon.settings;
+	uint64_t connections = settings->client_connections_per_minute;
+	uint64_t errors = settings->client_errors_per_minute;
+
+	return (session_count(s, RATE_CONNECTIONS, 1) > connections && connections > 0) ||
+		(errors > 0 && session_count(s, RATE_ERRORS, 0) >= errors);
+}
+
 /* What comes by LMTP was checked by whoever hands it over. */
 static bool
 may_connect(const struct session *s)
@@ -258,6 +306,7 @@ session_begin(struct server *server, const struct arrival *a, int fd, struct gue
 	LIST_INSERT_HEAD(&server->sessions, s, in_all);
 	LIST_INSERT_HEAD(&server->by_id[s->id % ID_BUCKETS], s, in_bucket);
 	server->served++;
+	s->since = time(NULL);
 	log_info(s->id, "connect", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)));
 	if (a->via[0])
 		log_info(s->id, "proxied", KEY_STR("ip", s->ip), KEY_STR("proxy", a->via),
@@ -265,9 +314,12 @@ session_begin(struct server *server, const struct arrival *a, int fd, struct gue
 	session_attach(s, fd);
 	if (!may_connect(s)) {
 		session_close(s, 550, "5.7.1", "LMTP is not for you");
+	} else if (comes_too_often(s)) {
+		session_close(s, 421, "4.7.0", "too many connections or errors from your address, try again later");
 	} else if (service_is_tls(s->service)) {
 		s->stage = STAGE_TLS_OFFERED;
 	} else if (s->service == SERVICE_SMTP) {
+		checks_begin(s);
 		s->stage = STAGE_PAUSE;
 	} else {
 		s->stage = STAGE_COMMANDS;
@@ -311,6 +363,8 @@ session_free(struct session *s)
 			;
 		close(fd);
 	}
+	session_count(s, RATE_ERRORS, s->errors);
+	checks_free(&s->checks);
 	bdat_give_up(s);
 	transaction_reset(s);
 	replies_clear(s);

@@ -20,7 +20,8 @@
 #define OUTPUT_PAUSE 4096             /* no further command while this much is unread */
 #define IDLE_COMMANDS_MOST 100        /* NOOP, RSET, ... without a message; each more is an error */
 
-#define GREETING_PAUSE_MILLISECONDS 10 /* on port 25: no mail server talks before the greeting */
+#define WITHOUT_MESSAGE_SECONDS 3600  /* however busy the client is with commands */
+#define BUSY_IDLE_SECONDS 10          /* instead of smtp_idle_seconds, while three quarters of `connections` are there */
 #define TLS_SLACK_SECONDS 5           /* beyond the worker's own limit */
 #define QUEUE_WAIT_SECONDS 60         /* for an answer about sender, recipient, file */
 #define COMMIT_WAIT_SECONDS 300       /* below the client's ten minutes (RFC 5321 4.5.3.2.6) */
@@ -79,8 +80,10 @@ struct session {
 	char *login;                   /* the address key that auth told; NULL: a stranger */
 	struct replies *replies;       /* NULL while no answer is awaited */
 	struct transaction *mail;      /* NULL outside a transaction */
+	struct checks *checks;         /* of a stranger; checks.h */
 	struct chunk *chunk;           /* of BDAT, until it is answered; bdat.c */
 	const char *verb;              /* of the command in hand, for the log */
+	time_t since;                  /* accept, or the latest message */
 	uint32_t commands, idle_commands, messages;
 	uint32_t errors;
 };
@@ -117,6 +120,8 @@ void session_attach(struct session *s, int fd);
 int session_detach(struct session *s);
 /* No AUTH, no mail of others: is this one of ours who submits? */
 bool session_submits(const struct session *s);
+/* Counts `more` of a kind for the client's address; the sum of this minute (rate.h). */
+uint32_t session_count(struct session *s, enum rate_kind kind, uint32_t more);
 /* Which parameters of MAIL and RCPT this client was offered: bits of enum offers. */
 unsigned int session_offers(const struct session *s);
 /* Is the service of this session one of those that `services` names? */

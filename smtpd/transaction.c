@@ -125,10 +125,28 @@ transaction_recipient(struct session *s, const struct envelope_recipient *recipi
 	text_clear(&address);
 }
 
+void
+transaction_discard_recipient(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	t->asked++;
+	t->accepted++;
+	t->discarded++;
+	answer(s, recipient_good.code, recipient_good.status, recipient_good.reason);
+}
+
+bool
+transaction_is_discarded(const struct transaction *t)
+{
+	return t->accepted > 0 && t->accepted == t->discarded;
+}
+
 static bool
 ask_file(struct session *s)
 {
-	return send_mail_data(queue(s), s->mail->id, &(struct msg_mail_data){}, NULL);
+	return send_mail_data(queue(s), s->mail->id, 
+		&(struct msg_mail_data){ .by_queue = s->mail->hold != NULL }, NULL);
 }
 
 void
@@ -152,7 +170,8 @@ bool
 transaction_commit(struct session *s, uint64_t size, struct span digest)
 {
 	return send_mail_commit(queue(s), s->mail->id,
-		&(struct msg_mail_commit){ .size = size, .digest = digest }, NULL);
+		&(struct msg_mail_commit){ .size = size, .digest = digest, .hold = s->mail->hold != NULL,
+			.hold_reason = span_str(s->mail->hold) }, NULL);
 }
 
 void
@@ -180,6 +199,7 @@ transaction_reset(struct session *s)
 	free(t->lmtp);
 	free(t->sender);
 	free(t->recipient);
+	free(t->hold);
 	free(t);
 }
 

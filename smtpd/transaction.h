@@ -32,6 +32,9 @@ struct transaction {
 	uint32_t accepted;
 	char *recipient;         /* the first accepted one */
 	struct lmtp_recipient *lmtp;  /* of LMTP: `accepted` of them, in the order of RCPT */
+	uint32_t discarded;      /* of the accepted ones: queue knows nothing of them */
+	bool permitted;          /* the latest recipient: no further test, by a rule */
+	char *hold;              /* why it is to be held; NULL: it is not */
 	struct held_recipient *held;  /* wait for policy; policy-ask.h */
 	bool allowance_asked;    /* policy owes an answer before the file */
 	uint32_t told;           /* places of `lmtp` that queue has passed */
@@ -49,6 +52,10 @@ extern const struct refusal queue_away;
 void transaction_begin(struct session *s, const struct envelope_sender *sender, bool lowered);
 /* RCPT: asks queue. */
 void transaction_recipient(struct session *s, const struct envelope_recipient *recipient);
+/* RCPT: accepted, and thrown away. */
+void transaction_discard_recipient(struct session *s);
+/* Is the whole message to be thrown away? Then there is no file. */
+bool transaction_is_discarded(const struct transaction *t);
 /* The same, for one that was held back: the answer is awaited already. */
 void transaction_pass_recipient(struct session *s, uint32_t number, struct span address, uint8_t notify,
 	struct span orcpt);

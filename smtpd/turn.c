@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "common/secret.h"
 #include "smtpd/auth.h"
 #include "smtpd/bdat.h"
+#include "smtpd/checks.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -126,12 +128,14 @@ work_on_line(struct session *s, struct span *in)
 	if (!see_line(s, in, &line))
 		return s->skipped > 0;
 	v = verb_find(line);
-	if (s->stage == STAGE_COMMANDS && !is_its_turn(s, v))
+	if (s->stage == STAGE_COMMANDS && (!is_its_turn(s, v) || (verb_waits_for_checks(v) && checks_wait(s))))
 		return false;
 	*in = span_part(*in, line.len + 2, in->len);
 	s->ahead = in->len;
 	s->progressed = true;
-	if (s->stage == STAGE_COMMANDS)
+	if (time(NULL) - s->since > WITHOUT_MESSAGE_SECONDS)
+		session_close(s, 421, "4.4.2", "no message for too long");
+	else if (s->stage == STAGE_COMMANDS)
 		verb_execute(s, v, line);
 	else
 		auth_line(s, line);
@@ -172,7 +176,7 @@ wants_input(const struct session *s)
 {
 	switch (s->stage) {
 	case STAGE_COMMANDS:
-		return s->output.len <= OUTPUT_PAUSE && !replies_full(s);
+		return s->output.len <= OUTPUT_PAUSE && !replies_full(s) && !(s->mail && checks_wait(s));
 	case STAGE_PAUSE:
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:

@@ -17,6 +17,7 @@ enum {
 	JOINS_GROUP = 1 << 2,   /* may be taken while earlier answers are awaited */
 	TAKES_UTF8  = 1 << 3,   /* its arguments may be beyond ASCII */
 	IDLE        = 1 << 4,   /* leads nowhere: only so many of these without a message */
+	CHECKED     = 1 << 6,   /* needs what is known about the client and its sender */
 	HAS_OCTETS  = 1 << 5,   /* it says how many octets follow: if that is unclear, all is over */
 };
 
@@ -43,7 +44,7 @@ static const struct verb verbs[] = {
 	{ "HELO",     do_helo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
 	{ "LHLO",     do_lhlo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
 	{ "MAIL",     do_mail,        NEEDS_HELLO | TAKES_UTF8,               ENVELOPE_LINE_MOST },
-	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP, ENVELOPE_LINE_MOST },
+	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP | CHECKED, ENVELOPE_LINE_MOST },
 	{ "DATA",     do_data,        NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
 	{ "BDAT",     do_bdat,        HAS_OCTETS,                             COMMAND_LINE_MOST },
 	{ "RSET",     do_rset,        IDLE,                                   COMMAND_LINE_MOST },
@@ -86,6 +87,12 @@ bool
 verb_joins_group(const struct verb *v)
 {
 	return v && (v->flags & JOINS_GROUP) != 0;
+}
+
+bool
+verb_waits_for_checks(const struct verb *v)
+{
+	return v && (v->flags & CHECKED) != 0;
 }
 
 bool

@@ -4,6 +4,7 @@ import base64
 import codecs
 import pathlib
 import re
+import smtplib
 import time
 
 import pytest
@@ -253,3 +254,22 @@ def test_t3_end_of_tls_in_data(server):
     descriptor.close()
     assert b"250" not in heard
     assert len(suite.delivered(names["user"])) == count
+
+
+def test_lmtp_by_socket(server):
+    """The socket is there without being asked for, and is LMTP of its own kind: no port, no TLS."""
+    suite, names = server
+    user, other = names["user"], names["other"]
+    before = len(suite.delivered(other))
+    with smtplib.LMTP(suite.env["LMTP_SOCKET"]) as lmtp:
+        assert lmtp.ehlo("fetcher.example")[0] == 250
+        assert lmtp.mail("a@client.example")[0] == 250
+        assert [lmtp.rcpt(to)[0] for to in (user, names["unknown"], other)] == [250, 550, 250]
+        lmtp.putcmd("DATA")
+        assert lmtp.getreply()[0] == 354
+        lmtp.send("Subject: by the socket\r\n\r\n.\r\n")
+        assert [lmtp.getreply()[0] for _ in range(2)] == [250, 250]
+        assert lmtp.noop()[0] == 250
+    assert len(suite.delivered(other)) == before + 1
+    newest = max(suite.delivered(other), key=lambda p: p.stat().st_mtime_ns).read_bytes()
+    assert b"Received: from fetcher.example (local)\r\n\tby localhost with LMTP\r\n" in newest

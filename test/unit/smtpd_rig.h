@@ -445,6 +445,8 @@ static struct span rig_all_services[] = {
 	{ (const unsigned char *)"submissions", 11 },
 };
 
+static struct span rig_this_machine[] = { { (const unsigned char *)"127.0.0.0/8", 11 } };
+
 static void
 rig_default_settings(void)
 {
@@ -459,6 +461,7 @@ rig_default_settings(void)
 #undef O
 	s->generation = 1;
 	s->owner_services = (struct list){ rig_all_services, 3 };
+	s->policy_exempt = (struct list){ rig_this_machine, 1 };
 	s->hostname = SPAN("mx.example.org");
 	s->log_level = SPAN("debug");
 }
