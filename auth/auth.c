@@ -133,6 +133,7 @@ prepare(void *me)
 	a->hash = pool_new(d->base, "auth-hash", HASH_SECONDS, on_hang, a);
 	a->pam = pool_new(d->base, "auth-pam", (unsigned int)d->settings->pam_seconds, on_hang, a);
 	a->delays = delays_new();
+	digest_key_new(&a->nobody);
 	a->remember = remember_new();
 	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
 	d->paths[d->path_count++] = (struct room_path){passwords, ".", ROOM_READ};

@@ -10,6 +10,7 @@
 #include "common/table.h"
 #include "conversation.h"
 #include "delay.h"
+#include "digest.h"
 #include "remember.h"
 #include "worker-pool.h"
 
@@ -18,6 +19,7 @@ struct auth {
 	Gsasl *sasl;
 	struct table *users, *passwords;
 	struct pool *hash, *pam;
+	struct digest_key nobody; /* of salts of those who do not exist */
 	struct delays *delays;
 	struct remember *remember;
 	struct conversations conversations;

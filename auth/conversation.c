@@ -10,8 +10,10 @@
 
 #include "auth.h"
 #include "common/log.h"
+#include "common/mechanisms.h"
 #include "common/passport.h"
 #include "common/password.h"
+#include "common/scram.h"
 #include "common/secret.h"
 #include "login.h"
 #include "mechanism.h"
@@ -34,7 +36,11 @@ struct conversation {
 	const struct mechanism *mechanism;
 	enum state state;
 	char ip[MOST_IP + 1];
+	struct sasl_owner owner;
 	struct sasl sasl;
+	struct text exporter; /* channel binding data of the connection */
+	struct text pending;  /* a last message that is held back */
+	const char *fault;    /* why nobody can be meant by the name; or NULL */
 	struct text name;     /* as the client wrote it, for the log */
 	struct text password; /* prepared; wiped as soon as the verdict is known */
 	struct login login;
@@ -98,6 +104,8 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	c->auth = a;
 	c->state = CHECKING;
 	c->name = TEXT_UP_TO(MOST_ADDRESS);
+	c->exporter = TEXT_UP_TO(64);
+	c->pending = TEXT_UP_TO(MOST_SASL);
 	c->password = TEXT_UP_TO(MOST_PASSWORD);
 	login_init(&c->login);
 	if (tsearch(c, &a->conversations.by_id, compare) == NULL)
@@ -123,6 +131,8 @@ conversation_free(struct conversation *c)
 		event_free(c->delay);
 	sasl_clear(&c->sasl);
 	text_clear(&c->name);
+	text_wipe(&c->exporter);
+	text_wipe(&c->pending);
 	text_wipe(&c->password);
 	login_clear(&c->login);
 	free(c);
@@ -210,16 +220,19 @@ make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
 			.uid = u->uid,
 			.gid = u->gid,
 			.quota_bytes = u->quota_bytes,
+			.quota_messages = u->quota_messages,
 			.program = (uint8_t)channel_peer(c->from),
 			.index = (uint16_t)channel_peer_index(c->from)},
 		NULL);
 }
 
+/* `last` are the mechanism's last words, which go along with success. */
 static void
-right(struct conversation *c)
+right_with(struct conversation *c, struct span last)
 {
 	unsigned char ticket[TICKET_SIZE];
-	struct msg_auth_told told = {.verdict = AUTH_RIGHT, .user = text_span(&c->login.key)};
+	struct msg_auth_told told = {
+		.verdict = AUTH_RIGHT, .user = text_span(&c->login.key), .data = last};
 
 	/* Mailboxes are opened for a ticket; sending mail needs none. */
 	if (service_program(c->service) == PROGRAM_IMAP_LOGIN) {
@@ -236,6 +249,12 @@ right(struct conversation *c)
 	send_auth_told(c->from, c->session, &told, NULL);
 	secret_wipe(ticket, sizeof(ticket));
 	conversation_free(c);
+}
+
+static void
+right(struct conversation *c)
+{
+	right_with(c, SPAN_NONE);
 }
 
 /* --- checking a claim --- */
@@ -286,6 +305,8 @@ ask_users(struct conversation *c)
 
 	if (!c->login.has_password)
 		ask_next_source(c);
+	else if (app_password_find(&c->login.password, c->service, text_span(&c->password)) != NULL)
+		right(c);
 	else if (remember_knows(a->remember, text_span(&c->login.key), text_span(&c->password),
 			 c->login.password.hash, seconds(), a->daemon.settings->auth_cache_seconds))
 		right(c);
@@ -377,6 +398,17 @@ check(struct conversation *c)
 	}
 }
 
+static void step_now(struct conversation *c, struct span data, bool has_data);
+
+static void
+go_on(struct conversation *c)
+{
+	if (c->pending.len > 0)
+		step_now(c, text_span(&c->pending), true);
+	else
+		check(c);
+}
+
 static void
 on_hold_over(evutil_socket_t fd, short what, void *arg)
 {
@@ -386,13 +418,14 @@ on_hold_over(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	event_free(c->delay);
 	c->delay = NULL;
-	check(c);
+	c->state = CHECKING;
+	go_on(c);
 }
 
 /* Who hung up on the penalty of an earlier failure waits for its end now, before the password is
  * looked at; a crowd of tries is sent away. */
 static void
-hold_or_check(struct conversation *c)
+hold_or_go_on(struct conversation *c)
 {
 	struct auth *a = c->auth;
 	struct timeval wait = {0, 0};
@@ -400,7 +433,7 @@ hold_or_check(struct conversation *c)
 	wait.tv_sec = delays_hold(
 		a->delays, span_str(c->ip), text_span(&c->login.key), seconds());
 	if (wait.tv_sec == 0 || a->daemon.leaving) {
-		check(c);
+		go_on(c);
 		return;
 	}
 	if ((uint64_t)wait.tv_sec > 2 * a->daemon.settings->auth_delay_most_seconds) {
@@ -413,35 +446,103 @@ hold_or_check(struct conversation *c)
 		later(c, "no timer");
 }
 
-/* From the words of a client to a key and a prepared password. */
+/* From the words of a client to a key; c->fault says why not. */
 static void
 identify(struct conversation *c, const struct claim *claim)
 {
 	const struct settings *s = c->auth->daemon.settings;
 	struct text other = TEXT_UP_TO(MOST_ADDRESS);
-	const char *reason = NULL;
 
 	text_add(&c->name, span_part(claim->name, 0, MOST_ADDRESS));
 	if (!login_name(&c->login, claim->name, s)) {
 		text_clear(&c->login.key);
-		reason = "name";
+		c->fault = "name";
 	} else if (claim->authzid.len > 0 &&
 		   (!login_key(claim->authzid, s, &other) ||
 			   !span_equal(text_span(&other), text_span(&c->login.key)))) {
-		reason = "authzid"; /* nobody acts as another */
-	} else if (!password_prepare(claim->password, &c->password)) {
-		reason = "password-form";
+		c->fault = "authzid"; /* nobody acts as another */
 	}
 	text_clear(&other);
+}
+
+/* A name and a password. */
+static void
+claimed(struct conversation *c, const struct claim *claim)
+{
+	identify(c, claim);
+	if (c->fault == NULL && !password_prepare(claim->password, &c->password))
+		c->fault = "password-form";
 	sasl_clear(&c->sasl);
-	if (reason != NULL)
-		wrong(c, reason);
+	if (c->fault != NULL)
+		wrong(c, c->fault);
 	else
-		hold_or_check(c);
+		hold_or_go_on(c);
+}
+
+/* --- SCRAM --- */
+
+/* Keys of nobody, and a salt that is always the same for one name: who asks does not learn whether
+ * that user exists. */
+static void
+secret_of_nobody(struct conversation *c, struct scram_secret *secret)
+{
+	static const unsigned char no_key[SCRAM_MOST_KEY];
+	const struct span name[] = {SPAN("salt of nobody"), text_span(&c->login.key)};
+	struct digest salt = digest_of(&c->auth->nobody, name, 2);
+	size_t size = scram_key_size(c->mechanism->scram);
+
+	text_reset(&c->login.home); /* not used by who does not exist */
+	text_add(&c->login.home, span_of(salt.at, SCRAM_SALT));
+	secret->salt = text_span(&c->login.home);
+	secret->iterations = c->auth->daemon.settings->scram_iterations > 0
+				     ? (uint32_t)c->auth->daemon.settings->scram_iterations
+				     : SCRAM_LEAST_ITERATIONS;
+	/* A StoredKey of zeros is the hash of nothing that anybody knows. */
+	secret->keys[0] = (struct scram_keys){span_of(no_key, size), span_of(no_key, size)};
+	secret->count = 1;
 }
 
 static void
-step(struct conversation *c, struct span data, bool has_data)
+secret_of_user(struct conversation *c, struct scram_secret *secret)
+{
+	const struct password *p = &c->login.password;
+	enum scram kind = c->mechanism->scram;
+
+	secret->iterations = p->scram_iterations;
+	secret->salt = p->scram_salt;
+	secret->keys[secret->count++] = p->scram[kind];
+	for (size_t i = 0; i < p->app_count; i++)
+		if (p->app[i].scram[kind].stored.len > 0 &&
+			app_password_is_for(&p->app[i], c->service))
+			secret->keys[secret->count++] = p->app[i].scram[kind];
+}
+
+static bool
+on_secret(void *me, const struct claim *claim, struct scram_secret *secret)
+{
+	struct conversation *c = me;
+	struct auth *a = c->auth;
+
+	identify(c, claim);
+	if (!login_find(&c->login, a->users, a->passwords))
+		return false;
+	if (c->fault == NULL && !c->login.known)
+		c->fault = c->login.unknown_because;
+	if (c->fault == NULL && (!c->login.has_password ||
+					c->login.password.scram[c->mechanism->scram].stored.len == 0 ||
+					!settings_has_source(a->daemon.settings, SPAN("users"))))
+		c->fault = "no-scram-keys";
+	if (c->fault == NULL)
+		secret_of_user(c, secret);
+	else
+		secret_of_nobody(c, secret);
+	return true;
+}
+
+/* --- the dialogue --- */
+
+static void
+step_now(struct conversation *c, struct span data, bool has_data)
 {
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 
@@ -452,7 +553,16 @@ step(struct conversation *c, struct span data, bool has_data)
 			&(struct msg_auth_challenge){.data = text_span(&challenge)}, NULL);
 		break;
 	case SASL_CLAIM:
-		identify(c, &c->sasl.claim);
+		claimed(c, &c->sasl.claim);
+		break;
+	case SASL_PROVEN:
+		if (c->fault == NULL)
+			right_with(c, text_span(&challenge));
+		else
+			wrong(c, c->fault);
+		break;
+	case SASL_DISPROVEN:
+		wrong(c, c->fault != NULL ? c->fault : "password");
 		break;
 	case SASL_MALFORMED:
 		malformed(c);
@@ -461,40 +571,62 @@ step(struct conversation *c, struct span data, bool has_data)
 		wrong(c, "form");
 		break;
 	case SASL_FAILED:
-		later(c, "the SASL library failed");
+		later(c, "a user table cannot be read, or the SASL library failed");
 		break;
 	}
 	text_wipe(&challenge);
 }
 
+static void
+step(struct conversation *c, struct span data, bool has_data)
+{
+	c->state = CHECKING;
+	if (!sasl_decides_next(&c->sasl) || data.len == 0 || c->login.key.len == 0) {
+		step_now(c, data, has_data);
+		return;
+	}
+	text_add(&c->pending, data);
+	hold_or_go_on(c);
+}
+
 /* --- what front ends say --- */
 
 /* Without a good passport there was no TLS, and a password has crossed the network (RFC 4616 5).
- * Returns why not, and what is said then; or NULL: *ip is what the TLS worker saw. */
+ * Returns why not, and what is said then; or NULL: *p is what the TLS worker saw. */
 static const char *
-passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, struct span *ip,
+passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, struct passport *p,
 	enum auth_verdict *verdict)
 {
-	struct passport p;
 	uint64_t now = (uint64_t)time(NULL);
 	uint64_t age;
 
 	*verdict = AUTH_NEEDS_TLS;
 	if (m->passport.len == 0)
 		return "no-tls";
-	if (!passport_open(a->daemon.passport_key, m->passport, &p))
+	if (!passport_open(a->daemon.passport_key, m->passport, p))
 		return "passport-forged";
-	if (p.session != session)
+	if (p->session != session)
 		return "passport-of-another-session";
-	if (p.service != m->service)
+	if (p->service != m->service)
 		return "passport-of-another-service";
-	age = now > p.issued ? now - p.issued : p.issued - now;
+	age = now > p->issued ? now - p->issued : p->issued - now;
 	if (age > PASSPORT_MOST_SECONDS) {
 		*verdict = AUTH_LATER; /* in a new session */
 		return "passport-too-old";
 	}
-	*ip = p.ip;
 	return NULL;
+}
+
+/* Channel binding data only where a mechanism that binds is offered: a client that asks for none
+ * because it saw none offered is right then, else it was lied to (RFC 5802 6, flag "y"). */
+static struct span
+binding(const struct settings *s, const struct msg_auth_ask *m, const struct passport *p)
+{
+	return mechanism_offered(s, m->service, m->passport, SPAN("SCRAM-SHA-256-PLUS")) ||
+			       mechanism_offered(
+				       s, m->service, m->passport, SPAN("SCRAM-SHA-1-PLUS"))
+		       ? p->exporter
+		       : SPAN_NONE;
 }
 
 static void
@@ -514,7 +646,7 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 	struct auth *a = me;
 	const struct mechanism *mechanism = mechanism_find(m->mechanism);
 	struct conversation *c;
-	struct span ip = SPAN_NONE;
+	struct passport p = {.ip = SPAN_NONE};
 	enum auth_verdict verdict;
 	const char *fault;
 
@@ -528,9 +660,13 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 		refuse(from, session, m, "unknown-mechanism", AUTH_UNKNOWN_MECHANISM);
 		return;
 	}
-	fault = passport_fault(a, session, m, &ip, &verdict);
+	fault = passport_fault(a, session, m, &p, &verdict);
 	if (fault != NULL) {
 		refuse(from, session, m, fault, verdict);
+		return;
+	}
+	if (!mechanism_offered(a->daemon.settings, m->service, m->passport, m->mechanism)) {
+		refuse(from, session, m, "mechanism-not-offered", AUTH_UNKNOWN_MECHANISM);
 		return;
 	}
 	if (a->daemon.leaving || *count_of(a, from) >= MOST_CONVERSATIONS) {
@@ -540,8 +676,10 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 	c = conversation_new(a, from, session);
 	c->service = (enum service)m->service;
 	c->mechanism = mechanism;
-	(void)span_copy(ip, c->ip, sizeof(c->ip));
-	if (!sasl_init(&c->sasl, a->sasl, mechanism))
+	(void)span_copy(p.ip, c->ip, sizeof(c->ip));
+	text_add(&c->exporter, binding(a->daemon.settings, m, &p));
+	c->owner = (struct sasl_owner){on_secret, c, text_span(&c->exporter)};
+	if (!sasl_init(&c->sasl, a->sasl, mechanism, &c->owner))
 		later(c, "the SASL library failed");
 	else
 		step(c, m->initial, m->has_initial);

@@ -8,7 +8,7 @@
 #include "common/table.h"
 #include "common/users.h"
 
-#define LOGIN_MOST_RECORD 2048
+#define LOGIN_MOST_RECORD 16384
 
 /* Everything known of one user; spans in `user` and `password` point into the texts. */
 struct login {

@@ -1,9 +1,11 @@
 /* mechanism - see mechanism.h. */
 #include "mechanism.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/message.h"
+#include "common/scram.h"
 #include "common/secret.h"
 
 /* GNU SASL says "User Name"; some clients wait for these words, and none for others. */
@@ -11,9 +13,13 @@ static const char *const login_prompts[] = {"Username:", "Password:", NULL};
 
 /* clang-format off */
 static const struct mechanism mechanisms[] = {
-	/* name    server first  prompts        steps  NULs in a message */
-	{ "PLAIN", false,        NULL,          2,     2, 2 },   /* RFC 4616: authzid NUL authcid NUL passwd */
-	{ "LOGIN", true,         login_prompts, 3,     0, 0 },   /* draft-murchison-sasl-login */
+	/* name                kind                   server first  prompts  steps  NULs in a message */
+	{ "PLAIN",              MECHANISM_OF_PASSWORD, false, NULL,          2,     2, 2, 0 },   /* RFC 4616: authzid NUL authcid NUL passwd */
+	{ "LOGIN",              MECHANISM_OF_PASSWORD, true,  login_prompts, 3,     0, 0, 0 },   /* draft-murchison-sasl-login */
+	{ "SCRAM-SHA-1",        MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1 },   /* RFC 5802 */
+	{ "SCRAM-SHA-1-PLUS",   MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1 },
+	{ "SCRAM-SHA-256",      MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256 }, /* RFC 7677 */
+	{ "SCRAM-SHA-256-PLUS", MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256 },
 };
 /* clang-format on */
 
@@ -26,22 +32,132 @@ mechanism_find(struct span name)
 	return NULL;
 }
 
-/* The library asks whether the password is right: we take the claim and say no. Its own "no" is
- * not used; the verdict comes from a worker later. */
+/* --- what the library asks --- */
+
+/* The password: we take the claim and say no. The library's own "no" is not used; the verdict comes
+ * from a worker later. */
+static int
+take_password(struct sasl *s)
+{
+	s->claim.name = span_str(gsasl_property_fast(s->session, GSASL_AUTHID));
+	s->claim.authzid = span_str(gsasl_property_fast(s->session, GSASL_AUTHZID));
+	s->claim.password = span_str(gsasl_property_fast(s->session, GSASL_PASSWORD));
+	s->claimed = true;
+	return GSASL_AUTHENTICATION_ERROR;
+}
+
+static int
+set_base64(struct sasl *s, Gsasl_property property, struct span value)
+{
+	struct text text = TEXT_UP_TO(1024);
+	int result;
+
+	text_add_base64(&text, value);
+	result = text.failed ? GSASL_MALLOC_ERROR
+			     : gsasl_property_set(s->session, property, text_str(&text));
+	text_wipe(&text);
+	return result;
+}
+
+/* The client has said its name: who is that? */
+static bool
+identify(struct sasl *s)
+{
+	if (s->claimed)
+		return !s->failed;
+	s->claimed = true;
+	s->claim.name = span_str(gsasl_property_fast(s->session, GSASL_AUTHID));
+	s->claim.authzid = span_str(gsasl_property_fast(s->session, GSASL_AUTHZID));
+	s->failed = !s->owner->secret(s->owner->me, &s->claim, &s->secret);
+	return !s->failed;
+}
+
+static int
+give_iterations(struct sasl *s)
+{
+	char number[24];
+
+	if (!identify(s))
+		return GSASL_NO_CALLBACK;
+	snprintf(number, sizeof(number), "%u", s->secret.iterations);
+	return gsasl_property_set(s->session, GSASL_SCRAM_ITER, number);
+}
+
+/* The client's last message, "c=...,r=...,p=PROOF": what stands before the proof, and the proof. */
+static bool
+split_final(struct span final, struct span *before, struct text *proof)
+{
+	size_t at = span_find(final, SPAN(",p="));
+
+	*before = span_part(final, 0, at);
+	return at < final.len &&
+	       text_add_base64_decoded(proof, span_part(final, at + 3, final.len));
+}
+
+/* A user with application passwords has several keys, and the library looks at one: we look which
+ * one fits. What is given is tried by the library in any case, so a mistake here lets nobody in. */
+static void
+choose_keys(struct sasl *s)
+{
+	struct text auth = TEXT_UP_TO(4 * MOST_SASL), proof = TEXT_UP_TO(64);
+	struct span before;
+
+	s->fits = 0;
+	if (s->secret.count > 1 && split_final(s->client_final, &before, &proof)) {
+		text_add(&auth, text_span(&s->client_first)); /* RFC 5802 3: AuthMessage */
+		text_add_byte(&auth, ',');
+		text_add(&auth, text_span(&s->server_first));
+		text_add_byte(&auth, ',');
+		text_add(&auth, before);
+		for (size_t i = 0; i < s->secret.count; i++)
+			if (scram_proves(s->row->scram, &s->secret.keys[i], text_span(&auth),
+				    text_span(&proof)))
+				s->fits = i;
+	}
+	text_wipe(&auth);
+	text_wipe(&proof);
+}
+
+static int
+give_key(struct sasl *s, Gsasl_property which)
+{
+	const struct scram_keys *k;
+
+	if (!identify(s) || s->secret.count == 0)
+		return GSASL_NO_CALLBACK;
+	if (which == GSASL_SCRAM_SERVERKEY) /* the first that is asked for */
+		choose_keys(s);
+	k = &s->secret.keys[s->fits];
+	return set_base64(s, which, which == GSASL_SCRAM_SERVERKEY ? k->server : k->stored);
+}
+
 static int
 on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
 {
 	struct sasl *s = gsasl_session_hook_get(session);
 
 	(void)library;
-	if (question != GSASL_VALIDATE_SIMPLE || s == NULL)
+	if (s == NULL)
 		return GSASL_NO_CALLBACK;
-	s->claim.name = span_str(gsasl_property_fast(session, GSASL_AUTHID));
-	s->claim.authzid = span_str(gsasl_property_fast(session, GSASL_AUTHZID));
-	s->claim.password = span_str(gsasl_property_fast(session, GSASL_PASSWORD));
-	s->claimed = true;
-	return GSASL_AUTHENTICATION_ERROR;
+	switch (question) {
+	case GSASL_VALIDATE_SIMPLE:
+		return take_password(s);
+	case GSASL_SCRAM_ITER:
+		return give_iterations(s);
+	case GSASL_SCRAM_SALT:
+		return identify(s) ? set_base64(s, question, s->secret.salt) : GSASL_NO_CALLBACK;
+	case GSASL_SCRAM_SERVERKEY:
+	case GSASL_SCRAM_STOREDKEY:
+		return give_key(s, question);
+	case GSASL_CB_TLS_EXPORTER:
+		return s->owner->exporter.len > 0 ? set_base64(s, question, s->owner->exporter)
+						  : GSASL_NO_CALLBACK;
+	default:
+		return GSASL_NO_CALLBACK;
+	}
 }
+
+/* --- the dialogue --- */
 
 Gsasl *
 mechanisms_open(void)
@@ -60,10 +176,14 @@ mechanisms_open(void)
 }
 
 bool
-sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row)
+sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row,
+	const struct sasl_owner *owner)
 {
 	memset(s, 0, sizeof(*s));
 	s->row = row;
+	s->owner = owner;
+	s->client_first = TEXT_UP_TO(MOST_SASL);
+	s->server_first = TEXT_UP_TO(MOST_SASL);
 	if (gsasl_server_start(library, row->name, &s->session) != GSASL_OK)
 		return false;
 	gsasl_session_hook_set(s->session, s);
@@ -78,6 +198,8 @@ sasl_clear(struct sasl *s)
 		secret_wipe((void *)(uintptr_t)s->claim.password.at, s->claim.password.len);
 	if (s->session != NULL)
 		gsasl_finish(s->session);
+	text_clear(&s->client_first);
+	text_clear(&s->server_first);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -98,6 +220,51 @@ check(const struct mechanism *row, struct span data)
 	return nuls > row->most_nuls ? SASL_WRONG : SASL_CLAIM;
 }
 
+/* RFC 5802 7: the part of the first message that the proof covers stands behind the second comma. */
+static struct span
+without_header(struct span first)
+{
+	struct span flag, authzid;
+
+	return span_take_until(&first, ',', &flag) && span_take_until(&first, ',', &authzid)
+		       ? first
+		       : SPAN_NONE;
+}
+
+static enum sasl_result
+password_result(const struct sasl *s)
+{
+	return s->claim.name.len == 0 || s->claim.password.len == 0 ? SASL_WRONG : SASL_CLAIM;
+}
+
+/* What the library's answer means. */
+static enum sasl_result
+meaning(const struct sasl *s, int result, bool out_failed)
+{
+	if (s->failed)
+		return SASL_FAILED;
+	if (s->claimed && s->row->kind == MECHANISM_OF_PASSWORD)
+		return password_result(s);
+	switch (result) {
+	case GSASL_NEEDS_MORE:
+		return out_failed ? SASL_FAILED : SASL_CHALLENGE;
+	case GSASL_OK:
+		return s->claimed && s->row->kind == MECHANISM_OF_SCRAM && !out_failed
+			       ? SASL_PROVEN
+			       : SASL_WRONG; /* a success that the library must not decide */
+	case GSASL_MECHANISM_PARSE_ERROR:
+	case GSASL_BASE64_ERROR:
+		return SASL_MALFORMED;
+	case GSASL_MALLOC_ERROR:
+	case GSASL_CRYPTO_ERROR:
+		return SASL_FAILED;
+	default:
+		/* No preparation (RFC 4013) makes a name or password of this; another channel
+		 * binding than this connection's; a proof that proves nothing. */
+		return s->claimed ? SASL_DISPROVEN : SASL_WRONG;
+	}
+}
+
 /* One step of the library. */
 static enum sasl_result
 step(struct sasl *s, struct span data, struct text *challenge)
@@ -109,30 +276,26 @@ step(struct sasl *s, struct span data, struct text *challenge)
 	text_reset(challenge);
 	if (s->steps++ >= s->row->most_steps)
 		return SASL_MALFORMED;
+	if (s->steps == 1)
+		text_add(&s->client_first, without_header(data));
+	s->client_final = data;
 	result = gsasl_step(s->session, (const char *)data.at, data.len, &out, &len);
-	if (result == GSASL_NEEDS_MORE) {
-		if (s->row->prompts != NULL && s->row->prompts[s->steps - 1] != NULL)
-			text_add_str(challenge, s->row->prompts[s->steps - 1]);
-		else
-			text_add(challenge, span_of(out, len));
-	}
+	s->client_final = SPAN_NONE;
+	if (result == GSASL_NEEDS_MORE && s->row->prompts != NULL &&
+		s->row->prompts[s->steps - 1] != NULL)
+		text_add_str(challenge, s->row->prompts[s->steps - 1]);
+	else if (result == GSASL_NEEDS_MORE || result == GSASL_OK)
+		text_add(challenge, span_of(out, len));
+	if (s->steps == 1)
+		text_add(&s->server_first, span_of(out, len));
 	gsasl_free(out);
-	if (s->claimed)
-		return s->claim.name.len == 0 || s->claim.password.len == 0 ? SASL_WRONG
-									    : SASL_CLAIM;
-	switch (result) {
-	case GSASL_NEEDS_MORE:
-		return challenge->failed ? SASL_FAILED : SASL_CHALLENGE;
-	case GSASL_MECHANISM_PARSE_ERROR:
-		return SASL_MALFORMED;
-	case GSASL_MALLOC_ERROR:
-	case GSASL_CRYPTO_ERROR:
-		return SASL_FAILED;
-	default:
-		/* No preparation (RFC 4013) makes a name or password of this; or a success that the
-		 * library must not decide. */
-		return SASL_WRONG;
-	}
+	return meaning(s, result, challenge->failed);
+}
+
+bool
+sasl_decides_next(const struct sasl *s)
+{
+	return s->row->kind == MECHANISM_OF_SCRAM && s->claimed;
 }
 
 enum sasl_result
@@ -141,6 +304,9 @@ sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challeng
 	enum sasl_result result;
 
 	if (s->steps == 0 && (s->row->server_first || !has_data)) {
+		/* SCRAM: the library counts this as nothing. */
+		if (s->row->kind == MECHANISM_OF_SCRAM)
+			return SASL_CHALLENGE;
 		result = step(s, SPAN_NONE, challenge);
 		if (result != SASL_CHALLENGE || !has_data)
 			return result;

@@ -1,6 +1,8 @@
 /* password - see password.h: what needs crypt(3). The form of passwords is password-prepare.c. */
 #include "password.h"
 
+#include <config.h>
+
 #include <crypt.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +10,14 @@
 
 #include "secret.h"
 
-#define METHOD "$y$" /* yescrypt */
+#ifdef HAVE_ARGON2
+#include <argon2.h>
+#endif
+
+#define ARGON2_MEMORY 65536 /* KiB */
+#define ARGON2_SALT   16
+#define ARGON2_SIZE   32
+#define ARGON2_PASSES 3
 
 /* 32 KiB that are wiped after each use; programs that hash are single-threaded. */
 static struct crypt_data data;
@@ -22,15 +31,62 @@ make_hash(const char *password, const char *setting)
 	return made == NULL || made[0] == '*' ? NULL : made;
 }
 
-bool
-password_hash_new(struct span password, struct text *hash)
+#ifdef HAVE_ARGON2
+static bool
+argon2_new(const char *password, uint32_t cost, struct text *hash)
 {
+	unsigned char salt[ARGON2_SALT];
+	char made[MOST_HASH];
+
+	secret_random(salt, sizeof(salt));
+	if (argon2id_hash_encoded(cost > 0 ? cost : ARGON2_PASSES, ARGON2_MEMORY, 1, password,
+		    strlen(password), salt, sizeof(salt), ARGON2_SIZE, made,
+		    sizeof(made)) != ARGON2_OK) {
+		errno = ENOMEM;
+		return false;
+	}
+	text_add_str(hash, made);
+	return !hash->failed;
+}
+
+/* The library compares in constant time itself. Its parameters come from a table: bounded here. */
+static bool
+argon2_right(const char *hash, const char *password)
+{
+	const char *memory = strstr(hash, "$m=");
+
+	if (memory == NULL || strtoul(memory + 3, NULL, 10) > 16 * ARGON2_MEMORY)
+		return false;
+	return (strncmp(hash, "$argon2id$", 10) == 0
+			       ? argon2id_verify(hash, password, strlen(password))
+			       : argon2i_verify(hash, password, strlen(password))) == ARGON2_OK;
+}
+#endif
+
+bool
+password_hash_new(struct span password, const struct password_strength *s, struct text *hash)
+{
+	const struct password_scheme *scheme = password_scheme(s->scheme);
 	struct text copy = TEXT_UP_TO(MOST_PASSWORD);
-	char *setting = crypt_gensalt_ra(METHOD, 0, NULL, 0);
+	char *setting = NULL;
 	const char *made = NULL;
 
 	text_add(&copy, password);
-	if (setting != NULL && !copy.failed && !span_has(password, '\0'))
+	if (scheme == NULL || copy.failed || span_has(password, '\0')) {
+		errno = EINVAL;
+		text_wipe(&copy);
+		return false;
+	}
+#ifdef HAVE_ARGON2
+	if (strcmp(scheme->name, "argon2id") == 0) {
+		bool ok = argon2_new(text_str(&copy), s->cost, hash);
+
+		text_wipe(&copy);
+		return ok;
+	}
+#endif
+	setting = crypt_gensalt_ra(scheme->prefix, s->cost, NULL, 0);
+	if (setting != NULL)
 		made = make_hash(text_str(&copy), setting);
 	if (made != NULL)
 		text_add_str(hash, made);
@@ -45,11 +101,19 @@ password_verify(struct span hash, struct span password)
 {
 	struct text copy = TEXT_UP_TO(MOST_PASSWORD), setting = TEXT_UP_TO(MOST_HASH);
 	const char *made = NULL;
-	bool right = false;
+	bool right = false, usable;
 
 	text_add(&copy, password);
 	text_add(&setting, hash);
-	if (!copy.failed && !setting.failed && !span_has(password, '\0') && !span_has(hash, '\0'))
+	usable = !copy.failed && !setting.failed && !span_has(password, '\0') &&
+		 !span_has(hash, '\0');
+#ifdef HAVE_ARGON2
+	if (usable && span_equal(span_part(hash, 0, 7), SPAN("$argon2"))) {
+		right = argon2_right(text_str(&setting), text_str(&copy));
+		usable = false;
+	}
+#endif
+	if (usable)
 		made = make_hash(text_str(&copy), text_str(&setting));
 	if (made != NULL)
 		right = secret_equal(span_str(made), hash);

@@ -7,8 +7,8 @@
 #include "message.h"
 #include "text.h"
 
-/* A yescrypt hash of a password that nobody knows: verified instead of the hash of a user who does
- * not exist, so that both take the same time. Same cost as those of password_hash_new. */
+/* A yescrypt hash of a password that nobody knows, at the default cost: verified instead of the hash
+ * of a user who does not exist, so that both take the same time. */
 extern const char password_of_nobody[];
 
 /* Writes the form in which a password is hashed and verified: SASLprep (RFC 4013), which RFC 4616
@@ -17,13 +17,34 @@ extern const char password_of_nobody[];
  * MOST_PASSWORD. Wipe `to` in any case (text_wipe). */
 bool password_prepare(struct span raw, struct text *to);
 
-/* A new yescrypt hash (crypt(5)) of a prepared password, with a fresh salt, at the library's
- * default cost. Takes a tenth of a second: for the command, never in an event loop. False when the
- * library cannot (errno). */
-bool password_hash_new(struct span password, struct text *hash);
+/* How passwords are hashed: `scheme` is yescrypt, bcrypt, sha512crypt or (where libargon2 was there)
+ * argon2id; `cost` as that scheme counts it, 0 for its default. */
+struct password_strength {
+	struct span scheme;
+	uint32_t cost;
+};
+
+/* The stronger have the greater rank; cost counts among those of one scheme. */
+struct password_scheme {
+	const char *name, *prefix;
+	unsigned int rank;
+	uint32_t usual, most; /* cost */
+};
+
+/* The one of this name (any case), or NULL. */
+const struct password_scheme *password_scheme(struct span name);
+/* Can this be done here? */
+bool password_strength_exists(const struct password_strength *s);
+/* A new hash (crypt(5), or argon2's own form) of a prepared password, with a fresh salt. Takes a tenth
+ * of a second: never in an event loop. False when the library cannot (errno). */
+bool password_hash_new(
+	struct span password, const struct password_strength *s, struct text *hash);
 
 /* Is `hash` one of the prepared `password`? Compares in constant time; blocks as long as a hash
  * takes. A hash of a kind that the library does not know is of no password. */
 bool password_verify(struct span hash, struct span password);
+
+/* Was `hash` made by a lesser scheme than `s`, or at less cost? Quick. */
+bool password_is_weaker(struct span hash, const struct password_strength *s);
 
 #endif

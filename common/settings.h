@@ -57,6 +57,11 @@
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
 	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), pam. Default: users, and with system_users pam too.") \
+	O(list,   smtp_mechanisms,         "",                  0, 16,         "SASL mechanisms for submission. Default: SCRAM-SHA-256 and SCRAM-SHA-1 with and without -PLUS, where users is the only source of passwords; PLAIN, LOGIN.") \
+	O(list,   imap_mechanisms,         "",                  0, 16,         "SASL mechanisms for IMAP. Default: as smtp_mechanisms.") \
+	O(text,   password_scheme,         "yescrypt",          1, 16,         "How passwords are hashed: yescrypt, bcrypt, sha512crypt, argon2id. A weaker hash is made anew at the next login.") \
+	O(number, password_cost,           0,                   0, 10000000,   "What a hash costs, as the scheme counts it (crypt(5); argon2id: passes). 0: its default.") \
+	O(number, scram_iterations,        20000,               0, 10000000,   "Iterations of SCRAM keys that are made with a password, at least 4096; 0 keeps none, then SCRAM does not work.") \
 	O(flag,   system_users,            0,                   0, 1,          "System users have mailboxes: LOGIN@D for each D in system_domains is ~/Maildir of LOGIN, under his own uid.") \
 	O(list,   system_domains,          "",                  0, MOST_LIST,  "Domains of system users. Default: hostname.") \
 	O(number, system_least_uid,        1000,                1, 4294967294, "System users with a smaller uid have no mailbox.") \

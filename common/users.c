@@ -4,12 +4,16 @@
 
 /*
  * Records in the tables, little-endian:
- *   users.db    u8 version, u8 flags, u32 uid, u32 gid, u64 quota, u64 created, u16 length, home
- *   passwd.db   u8 version, u64 changed, u16 length, hash
- * A record of another version, with something left over, or over a ceiling is none of ours.
+ *   users.db    u8 version 2, u8 flags, u32 uid, u32 gid, u64 quota, u64 quota in messages, u64 created,
+ *               u64 expires, u16 length, home
+ *   passwd.db   u8 version 2, u64 changed, hash, u32 iterations, salt, keys, u8 count of application
+ *               passwords, each: name, u8 services, u64 created, hash, keys. keys: for each kind
+ *               stored and server. Bytes have a u16 length before them.
+ * Version 1 had neither the second quota nor expires, and nothing after the hash. A record of another
+ * version, with something left over, or over a ceiling is none of ours.
  */
-#define USER_VERSION	 1
-#define PASSWORD_VERSION 1
+#define USER_VERSION	 2
+#define PASSWORD_VERSION 2
 #define USER_DISABLED	 0x01
 #define MOST_FILE_NAME	 255
 
@@ -63,34 +67,66 @@ user_encode(const struct user *u, struct text *to)
 	add_number(to, u->uid, 4);
 	add_number(to, u->gid, 4);
 	add_number(to, u->quota_bytes, 8);
+	add_number(to, u->quota_messages, 8);
 	add_number(to, u->created, 8);
+	add_number(to, u->expires, 8);
 	add_bytes(to, u->home, MOST_PATH_FIELD);
 }
 
 bool
 user_decode(struct span key, struct span value, struct user *u)
 {
-	uint64_t version, flags, uid, gid, quota, created;
-	struct span home;
+	uint64_t version, flags, uid, gid;
+	struct user got = {.address = key};
 
 	if (key.len == 0 || key.len > MOST_ADDRESS)
 		return false;
-	if (!take_number(&value, 1, &version) || version != USER_VERSION ||
+	if (!take_number(&value, 1, &version) || version < 1 || version > USER_VERSION ||
 		!take_number(&value, 1, &flags) || (flags & ~(uint64_t)USER_DISABLED) != 0 ||
 		!take_number(&value, 4, &uid) || !take_number(&value, 4, &gid) ||
-		!take_number(&value, 8, &quota) || !take_number(&value, 8, &created) ||
-		!take_bytes(&value, MOST_PATH_FIELD, &home) || value.len != 0)
+		!take_number(&value, 8, &got.quota_bytes) ||
+		(version >= 2 && !take_number(&value, 8, &got.quota_messages)) ||
+		!take_number(&value, 8, &got.created) ||
+		(version >= 2 && !take_number(&value, 8, &got.expires)) ||
+		!take_bytes(&value, MOST_PATH_FIELD, &got.home) || value.len != 0)
 		return false;
 	/* A home is a path for others: never empty, never with a NUL. */
-	if (home.len == 0 || span_has(home, '\0'))
+	if (got.home.len == 0 || span_has(got.home, '\0'))
 		return false;
-	u->address = key;
-	u->home = home;
-	u->uid = (uint32_t)uid;
-	u->gid = (uint32_t)gid;
-	u->quota_bytes = quota;
-	u->created = created;
-	u->disabled = (flags & USER_DISABLED) != 0;
+	got.uid = (uint32_t)uid;
+	got.gid = (uint32_t)gid;
+	got.disabled = (flags & USER_DISABLED) != 0;
+	*u = got;
+	return true;
+}
+
+size_t
+scram_key_size(enum scram kind)
+{
+	return kind == SCRAM_SHA1 ? 20 : 32;
+}
+
+static void
+add_keys(struct text *to, const struct scram_keys keys[SCRAM_COUNT])
+{
+	for (enum scram i = 0; i < SCRAM_COUNT; i++) {
+		add_bytes(to, keys[i].stored, scram_key_size(i));
+		add_bytes(to, keys[i].server, scram_key_size(i));
+	}
+}
+
+static bool
+take_keys(struct span *in, struct scram_keys keys[SCRAM_COUNT])
+{
+	for (enum scram i = 0; i < SCRAM_COUNT; i++) {
+		if (!take_bytes(in, scram_key_size(i), &keys[i].stored) ||
+			!take_bytes(in, scram_key_size(i), &keys[i].server))
+			return false;
+		/* Whole, or not at all. */
+		if (keys[i].stored.len != keys[i].server.len ||
+			(keys[i].stored.len != 0 && keys[i].stored.len != scram_key_size(i)))
+			return false;
+	}
 	return true;
 }
 
@@ -100,23 +136,63 @@ password_encode(const struct password *p, struct text *to)
 	text_add_byte(to, PASSWORD_VERSION);
 	add_number(to, p->changed, 8);
 	add_bytes(to, p->hash, MOST_HASH);
+	add_number(to, p->scram_iterations, 4);
+	add_bytes(to, p->scram_salt, SCRAM_SALT);
+	add_keys(to, p->scram);
+	text_add_byte(to, (unsigned char)p->app_count);
+	for (size_t i = 0; i < p->app_count; i++) {
+		const struct app_password *a = &p->app[i];
+
+		add_bytes(to, a->name, MOST_APP_NAME);
+		text_add_byte(to, a->services);
+		add_number(to, a->created, 8);
+		add_bytes(to, a->hash, SCRAM_MOST_KEY);
+		add_keys(to, a->scram);
+	}
+}
+
+static bool
+take_app(struct span *in, struct app_password *a)
+{
+	uint64_t services;
+
+	if (!take_bytes(in, MOST_APP_NAME, &a->name) || !take_number(in, 1, &services) ||
+		!take_number(in, 8, &a->created) || !take_bytes(in, SCRAM_MOST_KEY, &a->hash) ||
+		!take_keys(in, a->scram))
+		return false;
+	a->services = (uint8_t)services;
+	return a->name.len > 0 && span_is_printable(a->name) && a->hash.len == SCRAM_MOST_KEY;
+}
+
+/* What came with version 2. */
+static bool
+take_more(struct span *in, struct password *p)
+{
+	uint64_t iterations, count;
+
+	if (!take_number(in, 4, &iterations) || !take_bytes(in, SCRAM_SALT, &p->scram_salt) ||
+		(p->scram_salt.len != 0 && p->scram_salt.len != SCRAM_SALT) ||
+		!take_keys(in, p->scram) || !take_number(in, 1, &count) ||
+		count > MOST_APP_PASSWORDS)
+		return false;
+	p->scram_iterations = (uint32_t)iterations;
+	for (p->app_count = 0; p->app_count < count; p->app_count++)
+		if (!take_app(in, &p->app[p->app_count]))
+			return false;
+	return true;
 }
 
 bool
 password_decode(struct span value, struct password *p)
 {
-	uint64_t version, changed;
-	struct span hash;
+	uint64_t version;
 
-	if (!take_number(&value, 1, &version) || version != PASSWORD_VERSION ||
-		!take_number(&value, 8, &changed) || !take_bytes(&value, MOST_HASH, &hash) ||
-		value.len != 0)
+	memset(p, 0, sizeof(*p));
+	if (!take_number(&value, 1, &version) || version < 1 || version > PASSWORD_VERSION ||
+		!take_number(&value, 8, &p->changed) || !take_bytes(&value, MOST_HASH, &p->hash) ||
+		(version >= 2 && !take_more(&value, p)) || value.len != 0)
 		return false;
-	if (hash.len == 0 || !span_is_printable(hash))
-		return false;
-	p->hash = hash;
-	p->changed = changed;
-	return true;
+	return p->hash.len > 0 && span_is_printable(p->hash);
 }
 
 static bool

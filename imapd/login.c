@@ -3,6 +3,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "common/mechanisms.h"
 #include "common/tls-ask.h"
 #include "imapd/imap-parse.h"
 
@@ -197,7 +198,8 @@ login_write_capabilities(const struct login *l, struct text *out)
 	text_add(out, SPAN("IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID"));
 	/* A password never goes in clear (RFC 3501 6.2.1, 11.1; RFC 8314). */
 	if (l->tls)
-		text_add(out, SPAN(" AUTH=PLAIN AUTH=LOGIN"));
+		mechanisms_offer(l->front->daemon.settings, l->service, text_span(&l->passport),
+			" AUTH=", out);
 	else if (tls_is_offered(&l->front->daemon))
 		text_add(out, SPAN(" STARTTLS LOGINDISABLED"));
 	else

@@ -20,6 +20,7 @@
 #include "common/room.h"
 #include "common/settings.h"
 #include "master/cmd.h"
+#include "master/credential.h"
 #include "master/json.h"
 #include "master/layout.h"
 #include "master/prompt.h"
@@ -114,25 +115,31 @@ make_maildir_as_owner(
 
 /* --- add, passwd, del --- */
 
+/* Asks for a password; *c is what is to be kept of it. `old` is what was kept until now, or NULL. */
 static bool
-new_hash(const struct invocation *v, const char *whose, struct text *hash)
+new_credential(const struct invocation *v, const char *whose, const struct password *old,
+	struct credential *c)
 {
 	struct text password, prepared = TEXT_UP_TO(MOST_PASSWORD), why = TEXT_UP_TO(MOST_SENTENCE);
+	struct settings *s = cmd_settings(v, false);
 	bool done = false;
 
-	*hash = TEXT_UP_TO(MOST_HASH);
+	memset(c, 0, sizeof *c);
+	if (!s)
+		return false;
 	if (!prompt_password(whose, cmd_option(v, "--stdin") != NULL, &password, &why))
 		cmd_fail(0, "%s", text_str(&why));
 	else if (!password_prepare(text_span(&password), &prepared))
 		cmd_fail(0,
 			"the password is too long, or has characters that clients cannot send");
-	else if (!password_hash_new(text_span(&prepared), hash))
-		cmd_fail(0, "the password cannot be hashed here: %s", strerror(errno));
+	else if (!credential_make(c, text_span(&prepared), s, old, &why))
+		cmd_fail(0, "%s", text_str(&why));
 	else
 		done = true;
 	text_wipe(&password);
 	text_wipe(&prepared);
 	text_clear(&why);
+	settings_free(&s);
 	return done;
 }
 
@@ -140,7 +147,8 @@ static int
 add(const struct invocation *v, struct userbase *base, struct span key)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE), home = TEXT_UP_TO(MOST_PATH_FIELD),
-		    hash = TEXT_UP_TO(0), value = TEXT_UP_TO(MOST_USER_RECORD);
+		    value = TEXT_UP_TO(MOST_USER_RECORD);
+	struct credential c = { .p = { .app_count = 0 } };
 	struct user u = { .address = key, .created = (uint64_t)time(NULL) };
 	unsigned int uid = 0, gid = 0;
 	int status = EX_DATAERR;
@@ -160,7 +168,7 @@ add(const struct invocation *v, struct userbase *base, struct span key)
 		goto out;
 	}
 	status = EX_NOINPUT;
-	if (!new_hash(v, v->arguments[0], &hash))
+	if (!new_credential(v, v->arguments[0], NULL, &c))
 		goto out;
 	/* The place before the name: from its first moment, mail for the user has where to go. */
 	if ((status = make_maildir_as_owner(v, text_str(&home), uid, gid)) != EX_OK)
@@ -168,12 +176,12 @@ add(const struct invocation *v, struct userbase *base, struct span key)
 	u.home = text_span(&home);
 	u.uid = uid;
 	u.gid = gid;
-	if (!userbase_add(base, &u, text_span(&hash), &why))
+	if (!userbase_add(base, &u, &c.p, &why))
 		status = cmd_fail(EX_TEMPFAIL, "%s", text_str(&why));
 out:
 	text_clear(&why);
 	text_clear(&home);
-	text_wipe(&hash);
+	credential_clear(&c);
 	text_clear(&value);
 	return status;
 }
@@ -211,19 +219,23 @@ run_add(struct invocation *v)
 static int
 change_password(const struct invocation *v, struct userbase *base, struct span key)
 {
-	struct text why = TEXT_UP_TO(MOST_SENTENCE), hash = TEXT_UP_TO(0),
-		    value = TEXT_UP_TO(MOST_USER_RECORD);
+	struct text why = TEXT_UP_TO(MOST_SENTENCE), value = TEXT_UP_TO(MOST_USER_RECORD),
+		    secret = TEXT_UP_TO(MOST_USER_RECORD);
+	struct credential c = { .p = { .app_count = 0 } };
+	struct password old;
 	struct user u;
 	int status = EX_OK;
 
 	if (!userbase_find(base, key, &value, &u))
 		status = cmd_fail(EX_NOUSER, "%.*s is not a user", SPAN_ARG(key));
-	else if (!new_hash(v, v->arguments[0], &hash))
+	else if (!new_credential(v, v->arguments[0],
+			 userbase_secret(base, key, &secret, &old) ? &old : NULL, &c))
 		status = EX_NOINPUT;
-	else if (!userbase_password(base, key, text_span(&hash), &why))
+	else if (!userbase_password(base, key, &c.p, &why))
 		status = cmd_fail(EX_TEMPFAIL, "%s", text_str(&why));
 	text_clear(&why);
-	text_wipe(&hash);
+	text_wipe(&secret);
+	credential_clear(&c);
 	text_clear(&value);
 	return status;
 }

@@ -18,6 +18,8 @@
 #include <config.h>
 
 #include "common/address.h"
+#include "common/mechanisms.h"
+#include "common/password.h"
 #include "common/network.h"
 #include "common/server-address.h"
 #include "master/conf-reception.h"
@@ -27,6 +29,7 @@
 
 #define LINE(d, field) conf_line(d, offsetof(struct settings, field))
 #define MOST_PORT      65535
+#define SCRAM_LEAST    4096
 
 bool
 conf_service(struct span word, enum service *service)
@@ -377,6 +380,26 @@ check_sources(struct conf_draft *d)
 		conf_complain(d, LINE(d, pam_directory), "pam_directory must be an absolute name");
 }
 
+/* What is offered where the file does not say: SCRAM only where every password has its keys. */
+static void
+check_mechanisms(struct conf_draft *d, setting_list *list, unsigned int line, const char *name)
+{
+	static const char *const usual[] = { "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
+		"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN" };
+	bool scram = d->s.auth_sources.count == 1 &&
+		settings_has_source(&d->s, SPAN("users")) && d->s.scram_iterations > 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (!mechanism_exists(list->at[i]))
+			conf_complain(d, line, "\"%.*s\" in %s is not a mechanism that valija has",
+				SPAN_ARG(conf_printable(d, list->at[i])), name);
+	if (list->count > 0)
+		return;
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		if (scram || !span_starts_nocase(span_str(usual[i]), SPAN("SCRAM")))
+			list_add(d, list, span_str(usual[i]));
+}
+
 /* A file that must be there and readable for us. */
 static void
 check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name,
@@ -516,6 +539,16 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);
+	check_mechanisms(d, &d->s.smtp_mechanisms, LINE(d, smtp_mechanisms), "smtp_mechanisms");
+	check_mechanisms(d, &d->s.imap_mechanisms, LINE(d, imap_mechanisms), "imap_mechanisms");
+	if (!password_strength_exists(&(struct password_strength){
+		    d->s.password_scheme, (uint32_t)d->s.password_cost }))
+		conf_complain(d, LINE(d, password_scheme),
+			"password_scheme \"%.*s\" is not known here, or password_cost is above what it takes",
+			SPAN_ARG(conf_printable(d, d->s.password_scheme)));
+	if (d->s.scram_iterations > 0 && d->s.scram_iterations < SCRAM_LEAST)
+		conf_complain(d, LINE(d, scram_iterations),
+			"scram_iterations must be 0, or at least %d (RFC 7677)", SCRAM_LEAST);
 	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
 	default_file(d, &d->s.tls_key, p->tls, "server.key");
 	check_tls(d);

@@ -77,6 +77,14 @@ userbase_find(struct userbase *b, struct span key, struct text *value, struct us
 		user_decode(key, text_span(value), u);
 }
 
+bool
+userbase_secret(struct userbase *b, struct span key, struct text *value, struct password *p)
+{
+	text_reset(value);
+	return table_get(b->passwords, key, value) == TABLE_FOUND &&
+		password_decode(text_span(value), p);
+}
+
 /* --- looking through --- */
 
 struct each {
@@ -157,6 +165,19 @@ commit_passwords(struct change *passwords)
 
 enum wanted { WANTED_NEW, WANTED_THERE };
 
+/* The lock on users.db comes first, always: it guards both. */
+static bool
+begin(struct userbase *b, struct change *users, struct change *passwords, struct text *why)
+{
+	if ((users->build = table_build_begin(b->users_directory, USERS_TABLE)) &&
+		(passwords->build = table_build_begin(b->passwords_directory, PASSWD_TABLE)))
+		return true;
+	text_printf(why, "the user table cannot be changed: %s",
+		errno == EWOULDBLOCK || errno == EAGAIN ? "another command is changing it"
+							: strerror(errno));
+	return false;
+}
+
 /* Changes either table or both; an empty key leaves one as it is. */
 static bool
 change(struct userbase *b, struct change *users, struct change *passwords, enum wanted wanted,
@@ -164,24 +185,20 @@ change(struct userbase *b, struct change *users, struct change *passwords, enum 
 {
 	struct text value = TEXT_UP_TO(MOST_USER_RECORD);
 	bool there, done = false, removing = users->key.len && users->value.len == 0;
-	struct span key = passwords->key;
+	struct span key = passwords->key.len ? passwords->key : users->key;
 
-	/* The lock on users.db comes first, always: it guards both. */
-	if (!(users->build = table_build_begin(b->users_directory, USERS_TABLE)) ||
-		!(passwords->build = table_build_begin(b->passwords_directory, PASSWD_TABLE))) {
-		text_printf(why, "the user table cannot be changed: %s",
-			errno == EWOULDBLOCK || errno == EAGAIN ? "another command is changing it"
-								: strerror(errno));
+	if (!begin(b, users, passwords, why))
 		goto out;
-	}
 	there = table_get(b->users, key, &value) == TABLE_FOUND;
 	if (there != (wanted == WANTED_THERE)) {
 		text_printf(why, "%.*s %s", SPAN_ARG(key),
 			there ? "is there already" : "is not a user");
 		goto out;
 	}
-	done = (users->key.len == 0 || fill(users, b->users)) && fill(passwords, b->passwords) &&
-		(!removing || commit_users(users)) && commit_passwords(passwords) &&
+	done = (users->key.len == 0 || fill(users, b->users)) &&
+		(passwords->key.len == 0 || fill(passwords, b->passwords)) &&
+		(!removing || commit_users(users)) &&
+		(passwords->key.len == 0 || commit_passwords(passwords)) &&
 		(removing || users->key.len == 0 || commit_users(users));
 	if (!done)
 		text_printf(why, "the user table was not written: %s", strerror(errno));
@@ -192,21 +209,16 @@ out:
 	return done;
 }
 
-static void
-encode_hash(struct span hash, struct text *to)
-{
-	password_encode(&(struct password){ .hash = hash, .changed = (uint64_t)time(NULL) }, to);
-}
-
 bool
-userbase_add(struct userbase *b, const struct user *u, struct span hash, struct text *why)
+userbase_add(struct userbase *b, const struct user *u, const struct password *p, struct text *why)
 {
 	struct text user = TEXT_UP_TO(MOST_USER_RECORD), password = TEXT_UP_TO(MOST_USER_RECORD);
 	struct change users = { .key = u->address }, passwords = { .key = u->address };
 	bool done;
 
 	user_encode(u, &user);
-	encode_hash(hash, &password);
+	if (p)
+		password_encode(p, &password);
 	users.value = text_span(&user);
 	passwords.value = text_span(&password);
 	done = change(b, &users, &passwords, WANTED_NEW, why);
@@ -216,16 +228,31 @@ userbase_add(struct userbase *b, const struct user *u, struct span hash, struct 
 }
 
 bool
-userbase_password(struct userbase *b, struct span key, struct span hash, struct text *why)
+userbase_password(
+	struct userbase *b, struct span key, const struct password *p, struct text *why)
 {
 	struct text password = TEXT_UP_TO(MOST_USER_RECORD);
 	struct change users = { .key = SPAN_NONE }, passwords = { .key = key };
 	bool done;
 
-	encode_hash(hash, &password);
+	password_encode(p, &password);
 	passwords.value = text_span(&password);
 	done = change(b, &users, &passwords, WANTED_THERE, why);
 	text_wipe(&password);
+	return done;
+}
+
+bool
+userbase_change(struct userbase *b, const struct user *u, struct text *why)
+{
+	struct text user = TEXT_UP_TO(MOST_USER_RECORD);
+	struct change users = { .key = u->address }, passwords = { .key = SPAN_NONE };
+	bool done;
+
+	user_encode(u, &user);
+	users.value = text_span(&user);
+	done = change(b, &users, &passwords, WANTED_THERE, why);
+	text_clear(&user);
 	return done;
 }
 
@@ -235,4 +262,54 @@ userbase_remove(struct userbase *b, struct span key, struct text *why)
 	struct change users = { .key = key }, passwords = { .key = key };
 
 	return change(b, &users, &passwords, WANTED_THERE, why);
+}
+
+/* --- many --- */
+
+static bool
+put_one(struct change *users, struct change *passwords, const struct user *u,
+	const struct password *p)
+{
+	struct text user = TEXT_UP_TO(MOST_USER_RECORD), password = TEXT_UP_TO(MOST_USER_RECORD);
+	bool done;
+
+	user_encode(u, &user);
+	password_encode(p, &password);
+	done = !user.failed && !password.failed &&
+		(p->hash.len == 0 ||
+			table_build_put(passwords->build, u->address, text_span(&password)) == 0) &&
+		table_build_put(users->build, u->address, text_span(&user)) == 0;
+	text_clear(&user);
+	text_wipe(&password);
+	return done;
+}
+
+bool
+userbase_add_many(struct userbase *b, const struct userbase_source *from, struct text *why)
+{
+	struct change users = { .key = SPAN_NONE }, passwords = { .key = SPAN_NONE };
+	struct text value = TEXT_UP_TO(MOST_USER_RECORD);
+	struct user u, there;
+	struct password *p = must_alloc(sizeof *p);
+	bool done = false;
+
+	if (!begin(b, &users, &passwords, why))
+		goto out;
+	done = fill(&users, b->users) && fill(&passwords, b->passwords);
+	while (done && from->next(from->me, &u, p)) {
+		if (userbase_find(b, u.address, &value, &there))
+			from->skipped(from->me, &u);
+		else
+			done = put_one(&users, &passwords, &u, p);
+	}
+	/* The passwords before the users, as when one is added. */
+	done = done && commit_passwords(&passwords) && commit_users(&users);
+	if (!done)
+		text_printf(why, "the user table was not written: %s", strerror(errno));
+out:
+	table_build_abort(&passwords.build);
+	table_build_abort(&users.build);
+	text_clear(&value);
+	free(p);
+	return done;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/mechanisms.h"
 #include "common/address.h"
 #include "common/tls-ask.h"
 #include "smtpd/commands.h"
@@ -106,8 +107,12 @@ greet_extended(struct session *s, struct span arguments)
 		tls_is_offered(&s->server->daemon))
 		text_add_str(&lines, "250-STARTTLS\r\n");
 	/* A password never travels in clear, so nobody is invited to (RFC 4954 section 4). */
-	if (s->tls && !s->login)
-		text_add_str(&lines, "250-AUTH PLAIN LOGIN\r\n");
+	if (s->tls && !s->login) {
+		text_add_str(&lines, "250-AUTH");
+		mechanisms_offer(s->server->daemon.settings, s->service,
+			text_span(&s->tls->passport), " ", &lines);
+		text_add_str(&lines, "\r\n");
+	}
 	text_add_str(&lines, "250 HELP\r\n");
 	answer_lines(s, text_span(&lines));
 	text_clear(&lines);

@@ -49,7 +49,7 @@ struct world {
 	struct event_base *base;
 	struct auth auth;
 	struct settings settings;
-	struct span domains[1], sources[1];
+	struct span domains[1], sources[1], mechanisms[6];
 	struct channel *master_side, *worker_auth_side[2], *worker_side[2];
 	struct front *smtpd, *login, *broken;
 	uint64_t ticket_session;
@@ -308,8 +308,13 @@ enter(void **state)
 	w->base = event_base_new();
 	w->domains[0] = SPAN("example.org");
 	w->sources[0] = SPAN("users");
+	for (size_t i = 0; i < 6; i++)
+		w->mechanisms[i] = span_str((const char *const[]){"PLAIN", "LOGIN", "SCRAM-SHA-1",
+			"SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"}[i]);
 	w->settings = (struct settings){.domains = {w->domains, 1},
 		.auth_sources = {w->sources, 1},
+		.smtp_mechanisms = {w->mechanisms, 6},
+		.imap_mechanisms = {w->mechanisms, 6},
 		.auth_cache_seconds = 600};
 	w->auth.daemon.base = w->base;
 	w->auth.daemon.settings = &w->settings;

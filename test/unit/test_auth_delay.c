@@ -1,4 +1,6 @@
 /* What guessing costs, what is remembered, and that both are bounded. */
+#include <config.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -195,11 +197,12 @@ passwords_are_prepared(void **state)
 static void
 hashes_verify(void **state)
 {
+	static const struct password_strength usual = {SPAN("yescrypt"), 0};
 	struct text hash = TEXT_UP_TO(MOST_HASH), again = TEXT_UP_TO(MOST_HASH);
 
 	(void)state;
-	assert_true(password_hash_new(SPAN("secret"), &hash));
-	assert_true(password_hash_new(SPAN("secret"), &again));
+	assert_true(password_hash_new(SPAN("secret"), &usual, &hash));
+	assert_true(password_hash_new(SPAN("secret"), &usual, &again));
 	assert_false(span_equal(text_span(&hash), text_span(&again)));
 	assert_true(password_verify(text_span(&hash), SPAN("secret")));
 	assert_false(password_verify(text_span(&hash), SPAN("secres")));
@@ -218,6 +221,49 @@ hashes_verify(void **state)
 	text_clear(&again);
 }
 
+/* Each scheme verifies what it made, and says whether a hash is weaker than what is wanted. */
+static void
+schemes_and_costs(void **state)
+{
+	static const struct {
+		const char *scheme;
+		uint32_t low, high;
+	} cases[] = {
+		{"yescrypt", 1, 2},
+		{"bcrypt", 4, 5},
+		{"sha512crypt", 1000, 1001},
+#ifdef HAVE_ARGON2
+		{"argon2id", 1, 2},
+#endif
+	};
+	const struct password_strength best = {SPAN("yescrypt"), 0}, bcrypt = {SPAN("bcrypt"), 0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct password_strength low = {span_str(cases[i].scheme), cases[i].low},
+					 high = {span_str(cases[i].scheme), cases[i].high};
+		struct text hash = TEXT_UP_TO(MOST_HASH);
+
+		assert_true(password_strength_exists(&low));
+		assert_true(password_hash_new(SPAN("secret"), &low, &hash));
+		assert_true(password_verify(text_span(&hash), SPAN("secret")));
+		assert_false(password_verify(text_span(&hash), SPAN("Secret")));
+		assert_false(password_is_weaker(text_span(&hash), &low));
+		assert_true(password_is_weaker(text_span(&hash), &high));
+		text_reset(&hash);
+		assert_true(password_hash_new(SPAN("secret"), &high, &hash));
+		assert_false(password_is_weaker(text_span(&hash), &low));
+		text_clear(&hash);
+	}
+	assert_false(password_is_weaker(span_str(password_of_nobody), &best));
+	assert_true(password_is_weaker(SPAN("$2b$10$abc"), &best));
+	assert_false(password_is_weaker(SPAN("$y$j9T$abc$def"), &bcrypt));
+	assert_true(password_is_weaker(SPAN("$1$abc$def"), &bcrypt));
+	assert_true(password_is_weaker(SPAN(""), &bcrypt));
+	assert_false(password_strength_exists(&(struct password_strength){SPAN("md5"), 0}));
+	assert_false(password_strength_exists(&(struct password_strength){SPAN("bcrypt"), 99}));
+}
+
 int
 main(void)
 {
@@ -230,6 +276,7 @@ main(void)
 		cmocka_unit_test(a2_remembered_is_this_login),
 		cmocka_unit_test(passwords_are_prepared),
 		cmocka_unit_test(hashes_verify),
+		cmocka_unit_test(schemes_and_costs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

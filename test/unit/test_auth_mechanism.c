@@ -9,6 +9,7 @@
 
 #include "auth/mechanism.h"
 #include "common/message.h"
+#include "common/scram.h"
 
 static Gsasl *library;
 
@@ -69,7 +70,7 @@ plain_messages(void **state)
 			struct sasl s;
 			enum sasl_result r;
 
-			assert_true(sasl_init(&s, library, mechanism_find(SPAN("plain"))));
+			assert_true(sasl_init(&s, library, mechanism_find(SPAN("plain")), NULL));
 			if (!initial) {
 				assert_int_equal(sasl_step(&s, SPAN_NONE, false, &challenge),
 					SASL_CHALLENGE);
@@ -98,7 +99,7 @@ login(struct span name, struct span password, bool initial, struct sasl *s)
 	struct text challenge = TEXT_UP_TO(MOST_SASL);
 	enum sasl_result r;
 
-	assert_true(sasl_init(s, library, mechanism_find(SPAN("LOGIN"))));
+	assert_true(sasl_init(s, library, mechanism_find(SPAN("LOGIN")), NULL));
 	if (!initial) {
 		assert_int_equal(sasl_step(s, SPAN_NONE, false, &challenge), SASL_CHALLENGE);
 		assert_string_equal(text_str(&challenge), "Username:");
@@ -145,12 +146,12 @@ steps_are_counted(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 1000; i++) {
 		assert_true(sasl_init(
-			&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN"))));
+			&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN")), NULL));
 		for (unsigned int step = 0; step < i % 4; step++)
 			(void)sasl_step(&s, SPAN("x"), step > 0, &challenge);
 		sasl_clear(&s);
 	}
-	assert_true(sasl_init(&s, library, mechanism_find(SPAN("PLAIN"))));
+	assert_true(sasl_init(&s, library, mechanism_find(SPAN("PLAIN")), NULL));
 	assert_int_equal(sasl_step(&s, SPAN("\0a\0b"), true, &challenge), SASL_CLAIM);
 	for (unsigned int i = 0; i < 5; i++)
 		assert_int_not_equal(
@@ -179,7 +180,7 @@ a6_any_bytes(void **state)
 		memcpy(copy, bytes, len);
 		struct sasl s;
 		assert_true(sasl_init(
-			&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN"))));
+			&s, library, mechanism_find(i % 2 ? SPAN("LOGIN") : SPAN("PLAIN")), NULL));
 		(void)sasl_step(&s, span_of(copy, len), true, &challenge);
 		(void)sasl_step(&s, span_of(copy, len), true, &challenge);
 		sasl_clear(&s);
@@ -202,6 +203,195 @@ only_what_is_offered(void **state)
 	assert_null(mechanism_find(SPAN("")));
 }
 
+/* --- SCRAM, against the library's own client --- */
+
+struct known {
+	struct scram_room room[2];
+	struct scram_keys keys[2][SCRAM_COUNT];
+	size_t count;
+	bool fails;
+	char name[100];
+};
+
+static const unsigned char known_salt[SCRAM_SALT] = "salt and pepper";
+static enum scram known_kind;
+
+static bool
+known_secret(void *me, const struct claim *claim, struct scram_secret *secret)
+{
+	struct known *k = me;
+
+	span_copy(claim->name, k->name, sizeof(k->name));
+	secret->iterations = 4096;
+	secret->salt = span_of(known_salt, SCRAM_SALT);
+	for (size_t i = 0; i < k->count; i++)
+		secret->keys[secret->count++] = k->keys[i][known_kind];
+	return !k->fails;
+}
+
+static const char *client_password, *client_binding;
+
+static int
+on_client(Gsasl *l, Gsasl_session *session, Gsasl_property what)
+{
+	(void)l;
+	switch (what) {
+	case GSASL_AUTHID:
+		return gsasl_property_set(session, what, "ana");
+	case GSASL_PASSWORD:
+		return gsasl_property_set(session, what, client_password);
+	case GSASL_CB_TLS_EXPORTER:
+		return client_binding == NULL ? GSASL_NO_CALLBACK
+					      : gsasl_property_set(session, what, client_binding);
+	default:
+		return GSASL_NO_CALLBACK;
+	}
+}
+
+/* Runs a dialogue; the server's last result. *final gets the client's last message. */
+static enum sasl_result
+scram_dialogue(const char *mechanism, struct sasl_owner *owner, struct text *final)
+{
+	Gsasl *theirs;
+	Gsasl_session *client;
+	struct sasl s;
+	struct text said = TEXT_UP_TO(MOST_SASL);
+	enum sasl_result result = SASL_CHALLENGE;
+	char *out;
+	size_t len;
+
+	assert_int_equal(gsasl_init(&theirs), GSASL_OK);
+	gsasl_callback_set(theirs, on_client);
+	assert_int_equal(gsasl_client_start(theirs, mechanism, &client), GSASL_OK);
+	assert_true(sasl_init(&s, library, mechanism_find(span_str(mechanism)), owner));
+	known_kind = s.row->scram;
+	while (result == SASL_CHALLENGE) {
+		int status = gsasl_step(
+			client, (const char *)said.at, said.len, &out, &len);
+		if (status != GSASL_OK && status != GSASL_NEEDS_MORE) {
+			result = SASL_MALFORMED;
+			break;
+		}
+		text_reset(final);
+		text_add(final, span_of(out, len));
+		result = sasl_step(&s, span_of(out, len), true, &said);
+		gsasl_free(out);
+	}
+	/* The server proves itself, too. */
+	if (result == SASL_PROVEN) {
+		assert_int_equal(
+			gsasl_step(client, (const char *)said.at, said.len, &out, &len), GSASL_OK);
+		gsasl_free(out);
+	}
+	sasl_clear(&s);
+	text_clear(&said);
+	gsasl_finish(client);
+	gsasl_done(theirs);
+	return result;
+}
+
+static void
+scram(void **state)
+{
+	static const char *const names[] = {
+		"SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"};
+	struct known k = {.count = 2};
+	struct sasl_owner owner = {known_secret, &k, SPAN_NONE};
+	struct text final = TEXT_UP_TO(MOST_SASL);
+
+	(void)state;
+	scram_make(SPAN("secret"), span_of(known_salt, SCRAM_SALT), 4096, &k.room[0], k.keys[0]);
+	scram_make(SPAN("other"), span_of(known_salt, SCRAM_SALT), 4096, &k.room[1], k.keys[1]);
+	for (size_t i = 0; i < 4; i++) {
+		bool plus = i >= 2;
+
+		owner.exporter = plus ? SPAN("binding data of thirty-two bytes") : SPAN_NONE;
+		client_binding = plus ? "YmluZGluZyBkYXRhIG9mIHRoaXJ0eS10d28gYnl0ZXM=" : NULL;
+		/* Either of the two passwords; no other. */
+		client_password = "secret";
+		assert_int_equal(scram_dialogue(names[i], &owner, &final), SASL_PROVEN);
+		assert_string_equal(k.name, "ana");
+		client_password = "other";
+		assert_int_equal(scram_dialogue(names[i], &owner, &final), SASL_PROVEN);
+		client_password = "third";
+		assert_int_equal(scram_dialogue(names[i], &owner, &final), SASL_DISPROVEN);
+		client_password = "secret";
+		k.fails = true;
+		assert_int_equal(scram_dialogue(names[i], &owner, &final), SASL_FAILED);
+		k.fails = false;
+		if (!plus)
+			continue;
+		/* Somebody in the middle has another TLS connection. */
+		client_binding = "YmluZGluZyBkYXRhIG9mIHNvbWVib2R5IGVsc2UgLi4=";
+		assert_int_equal(scram_dialogue(names[i], &owner, &final), SASL_DISPROVEN);
+		owner.exporter = SPAN_NONE;
+		assert_int_not_equal(scram_dialogue(names[i], &owner, &final), SASL_PROVEN);
+	}
+	text_clear(&final);
+}
+
+/* A7: what was proven once is worth nothing in the next dialogue: the nonce is another. */
+static void
+a7_scram_replayed(void **state)
+{
+	struct known k = {.count = 1};
+	struct sasl_owner owner = {known_secret, &k, SPAN_NONE};
+	struct text final = TEXT_UP_TO(MOST_SASL), said = TEXT_UP_TO(MOST_SASL);
+	struct sasl s;
+
+	(void)state;
+	client_binding = NULL;
+	client_password = "secret";
+	scram_make(SPAN("secret"), span_of(known_salt, SCRAM_SALT), 4096, &k.room[0], k.keys[0]);
+	assert_int_equal(scram_dialogue("SCRAM-SHA-256", &owner, &final), SASL_PROVEN);
+	assert_true(sasl_init(&s, library, mechanism_find(SPAN("SCRAM-SHA-256")), &owner));
+	assert_int_equal(
+		sasl_step(&s, SPAN("n,,n=ana,r=fyko+d2lbbFgONRv9qkxdawL"), true, &said),
+		SASL_CHALLENGE);
+	assert_true(sasl_decides_next(&s));
+	assert_int_equal(sasl_step(&s, text_span(&final), true, &said), SASL_DISPROVEN);
+	sasl_clear(&s);
+	text_clear(&final);
+	text_clear(&said);
+}
+
+/* A client that could bind and says that we cannot, while we offered to: somebody took our offer away
+ * (RFC 5802 6). Also words that are no SCRAM at all, cut anywhere. */
+static void
+scram_forms(void **state)
+{
+	struct known k = {.count = 1};
+	struct sasl_owner owner = {known_secret, &k, SPAN("binding")};
+	static const char first[] = "y,,n=ana,r=fyko+d2lbbFgONRv9qkxdawL";
+	struct text said = TEXT_UP_TO(MOST_SASL);
+	struct sasl s;
+
+	(void)state;
+	known_kind = SCRAM_SHA256;
+	scram_make(SPAN("secret"), span_of(known_salt, SCRAM_SALT), 4096, &k.room[0], k.keys[0]);
+	assert_true(sasl_init(&s, library, mechanism_find(SPAN("SCRAM-SHA-256")), &owner));
+	assert_int_equal(sasl_step(&s, span_str(first), true, &said), SASL_WRONG);
+	sasl_clear(&s);
+	owner.exporter = SPAN_NONE;
+	for (size_t len = 0; len < sizeof(first); len++) {
+		unsigned char *cut = malloc(len + 1);
+		enum sasl_result result;
+
+		memcpy(cut, first, len);
+		assert_true(
+			sasl_init(&s, library, mechanism_find(SPAN("SCRAM-SHA-256")), &owner));
+		result = sasl_step(&s, span_of(cut, len), true, &said);
+		assert_true(result == SASL_CHALLENGE || result == SASL_MALFORMED ||
+			    result == SASL_WRONG);
+		if (result == SASL_CHALLENGE)
+			assert_int_not_equal(
+				sasl_step(&s, SPAN("c=biws,r=x,p=eHh4"), true, &said), SASL_PROVEN);
+		sasl_clear(&s);
+		free(cut);
+	}
+	text_clear(&said);
+}
+
 int
 main(void)
 {
@@ -211,6 +401,9 @@ main(void)
 		cmocka_unit_test(steps_are_counted),
 		cmocka_unit_test(a6_any_bytes),
 		cmocka_unit_test(only_what_is_offered),
+		cmocka_unit_test(scram),
+		cmocka_unit_test(a7_scram_replayed),
+		cmocka_unit_test(scram_forms),
 	};
 
 	return cmocka_run_group_tests(tests, open_library, close_library);
