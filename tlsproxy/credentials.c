@@ -1,5 +1,6 @@
 #include "credentials.h"
 
+#include <gnutls/crypto.h>
 #include <gnutls/ocsp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +8,17 @@
 
 #include "authorities.h"
 
+#define MOST_END_POINT 64   /* SHA-512 */
+
 /* One certificate, and what GnuTLS asks of its "private key". */
 struct signer {
 	const struct credentials *owner;
 	struct chain chain;
 	struct text names;            /* of the certificate, lower case, a comma behind each */
 	gnutls_datum_t status;        /* OCSP response, or empty */
+	gnutls_datum_t der;           /* the certificate itself */
+	unsigned char end_point[MOST_END_POINT];
+	size_t end_point_len;
 };
 
 /* Certificates that were chosen together: bit i is signer[i]. */
@@ -306,6 +312,37 @@ collect_names(gnutls_x509_crt_t crt, struct text *names)
 
 /* --- what belongs to them --- */
 
+/* RFC 5929 4.1: the hash of the certificate's own signature, SHA-256 in place of MD5 and SHA-1; not
+ * defined for signatures that name none (Ed25519). */
+static int
+learn_end_point(struct signer *s)
+{
+	int algorithm = gnutls_x509_crt_get_signature_algorithm(s->chain.at[0]);
+	gnutls_digest_algorithm_t digest = algorithm < 0 ? GNUTLS_DIG_UNKNOWN
+		: gnutls_sign_get_hash_algorithm((gnutls_sign_algorithm_t)algorithm);
+	int error = gnutls_x509_crt_export2(s->chain.at[0], GNUTLS_X509_FMT_DER, &s->der);
+
+	if (digest == GNUTLS_DIG_MD5 || digest == GNUTLS_DIG_SHA1)
+		digest = GNUTLS_DIG_SHA256;
+	if (error < 0 || digest == GNUTLS_DIG_UNKNOWN || digest == GNUTLS_DIG_NULL ||
+		gnutls_hash_get_len(digest) > MOST_END_POINT)
+		return error;
+	s->end_point_len = gnutls_hash_get_len(digest);
+	return gnutls_hash_fast(digest, s->der.data, s->der.size, s->end_point);
+}
+
+struct span
+credentials_end_point(const struct credentials *c, const gnutls_datum_t *der)
+{
+	for (unsigned int i = 0; i < c->count && der != NULL; i++) {
+		const struct signer *s = c->signer[i];
+
+		if (span_equal(span_of(s->der.data, s->der.size), span_of(der->data, der->size)))
+			return span_of(s->end_point, s->end_point_len);
+	}
+	return SPAN_NONE;
+}
+
 int
 credentials_add(struct credentials *c, int chain_fd, struct text *why)
 {
@@ -327,14 +364,15 @@ credentials_add(struct credentials *c, int chain_fd, struct text *why)
 	collect_names(s->chain.at[0], &s->names);
 	c->signer[c->count++] = s;
 	/* Once alone, so that what GnuTLS minds is heard of now. */
-	error = set_make(c, (uint64_t)1 << (c->count - 1), &set);
-	if (error >= 0) {
+	error = learn_end_point(s);
+	if (error >= 0 && (error = set_make(c, (uint64_t)1 << (c->count - 1), &set)) >= 0) {
 		gnutls_certificate_free_credentials(set);
 		return 0;
 	}
 	text_printf(why, "the certificate cannot be served: %s", gnutls_strerror(error));
 	c->count--;
 	chain_clear(&s->chain);
+	gnutls_free(s->der.data);
 	text_clear(&s->names);
 	free(s);
 	return -1;
@@ -431,6 +469,7 @@ credentials_drop(struct credentials **held)
 		chain_clear(&c->signer[i]->chain);
 		text_clear(&c->signer[i]->names);
 		gnutls_free(c->signer[i]->status.data);
+		gnutls_free(c->signer[i]->der.data);
 		free(c->signer[i]);
 	}
 	text_clear(&c->authorities);

@@ -46,6 +46,9 @@ uint32_t credentials_generation(const struct credentials *c);
 unsigned int credentials_count(const struct credentials *c);
 /* Are there authorities of clients? */
 bool credentials_asks_clients(const struct credentials *c);
+/* The channel binding tls-server-end-point (RFC 5929 section 4) of a certificate (DER) of these; empty
+ * where it is not defined. Made once: GnuTLS would read the certificate in every handshake. */
+struct span credentials_end_point(const struct credentials *c, const gnutls_datum_t *der);
 /* For gnutls_credentials_set: what a client gets that asks for `name` (lower case; empty: for none),
  * or else what clients get that should have asked for `otherwise`. Lives as long as *c. NULL: no memory. */
 gnutls_certificate_credentials_t credentials_choose(

@@ -20,7 +20,8 @@
 struct seen {
 	char version[17], cipher[65], sni[MOST_HOST + 1], alpn[33];
 	char ip[INET6_ADDRSTRLEN], local_ip[INET6_ADDRSTRLEN];
-	gnutls_datum_t exporter, end_point;
+	gnutls_datum_t exporter;
+	struct span end_point;   /* inside the connection's credentials */
 	struct client_certificate certificate;
 };
 
@@ -159,8 +160,8 @@ see(struct connection *c, struct seen *seen)
 	client_certificate_see(c->tls, &seen->certificate);
 	/* A resumed session shows no certificate: the one that it was bound to may be gone. */
 	if (gnutls_session_is_resumed(c->tls) == 0)
-		(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_SERVER_END_POINT,
-			&seen->end_point);
+		seen->end_point = credentials_end_point(
+			c->credentials, gnutls_certificate_get_ours(c->tls));
 }
 
 static bool
@@ -179,7 +180,7 @@ seal(struct connection *c, const struct seen *seen, struct text *sealed)
 		.certificate_subject = span_str(seen->certificate.subject),
 		.certificate_mail = span_str(seen->certificate.mail),
 		.exporter = span_of(seen->exporter.data, seen->exporter.size),
-		.end_point = span_of(seen->end_point.data, seen->end_point.size),
+		.end_point = seen->end_point,
 	};
 
 	return passport_seal(c->worker->daemon.passport_key, &p, sealed);
@@ -201,6 +202,18 @@ client_is_welcome(struct connection *c, const struct client_certificate *seen)
 	return false;
 }
 
+/* One ticket (RFC 8446 4.6.1), where GnuTLS by itself would make two: each session that is resumed gets
+ * another. False, and the handshake has failed: nothing fits into a socket that should be empty. */
+static bool
+give_ticket(struct connection *c)
+{
+	if (gnutls_protocol_get_version(c->tls) != GNUTLS_TLS1_3 ||
+		gnutls_session_ticket_send(c->tls, 1, 0) >= 0)
+		return true;
+	handshake_fail(c, "client takes no session ticket");
+	return false;
+}
+
 static void
 handshake_done(struct connection *c)
 {
@@ -215,9 +228,8 @@ handshake_done(struct connection *c)
 		return;
 	}
 	see(c, &seen);
-	if (!client_is_welcome(c, &seen.certificate)) {
+	if (!client_is_welcome(c, &seen.certificate) || !give_ticket(c)) {
 		gnutls_free(seen.exporter.data);
-		gnutls_free(seen.end_point.data);
 		return;
 	}
 	if (seal(c, &seen, &sealed)) {
@@ -235,7 +247,6 @@ handshake_done(struct connection *c)
 		close(ends[1]);
 	}
 	gnutls_free(seen.exporter.data);
-	gnutls_free(seen.end_point.data);
 	text_clear(&sealed);
 	if (!told) {
 		close(ends[0]);
@@ -272,7 +283,8 @@ prepare_session(struct connection *c)
 	gnutls_datum_t ticket_key = { w->ticket_key[c->service], TICKET_KEY_SIZE };
 	int error;
 
-	if ((error = gnutls_init(&c->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL)) < 0)
+	if ((error = gnutls_init(&c->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+			GNUTLS_NO_AUTO_SEND_TICKET)) < 0)
 		return error;
 	c->credentials = credentials_hold(w->now);
 	if ((error = gnutls_priority_set(c->tls, w->priorities)) < 0 ||

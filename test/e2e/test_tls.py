@@ -261,6 +261,31 @@ def test_t8_the_key_is_in_one_process_only(suite):
             assert b"Permission denied" in done.stderr, done.stderr
 
 
+@pytest.mark.long
+@pytest.mark.skipif(os.getuid() != 0, reason="reads the memory of other processes")
+def test_t8_primes_and_exponents_of_rsa_are_in_one_process_only(own_suite):
+    """As above for RSA, while handshakes go on: neither d nor a prime, in either order of bytes."""
+    suite = own_suite
+    crt, key = suite.tmp / "rsa.crt", suite.tmp / "rsa.key"
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", crt, "-subj", "/CN=localhost",
+            "-days", "9", "-addext", "keyUsage=digitalSignature")
+    key.chmod(0o400)
+    suite.configure(tls_certificate=f'"{crt}"', tls_key=f'"{key}"')
+    suite.valija("reload")
+    numbers = re.findall(r"INTEGER +:([0-9A-F]{128,})", openssl("asn1parse", "-i", "-in", key, "-strparse", "22").decode()
+                         if b"OCTET STRING" in openssl("asn1parse", "-in", key) else openssl("asn1parse", "-in", key).decode())
+    secrets = [bytes.fromhex(n) for n in numbers[1:]]  # the first is the modulus
+    assert len(secrets) == 6
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    held = [context.wrap_socket(suite.connect("imaps")) for _ in range(50)]
+    needles = [n[:64] for n in secrets] + [n[::-1][:64] for n in secrets]
+    seen = {pid for pid in suite.pids() if memory_holds(pid, needles)}
+    assert seen == {p["pid"] for p in suite.processes("tls-key")}
+    for sock in held:
+        sock.close()
+
+
 def openssl(*arguments, stdin=None):
     return subprocess.run(["openssl", *map(str, arguments)], input=stdin, capture_output=True, check=True).stdout
 
@@ -305,10 +330,15 @@ def serial(sock):
     return sock.getpeercert()["serialNumber"]
 
 
-def test_reload_changes_new_connections_and_drops_none(own_suite):
-    suite = own_suite
-    users = [suite.new_user("live") for _ in range(5)]
-    live = [suite.imap(users[n % 5]) for n in range(40)]
+@pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.long)])
+def test_reload_changes_new_connections_and_drops_none(count):
+    with valija.Instance(settings={"connections_per_address": 1000}) as suite:
+        reload_under(suite, count)
+
+
+def reload_under(suite, count):
+    users = [suite.new_user("live") for _ in range(count // 25 + 4)]
+    live = [suite.imap(users[n % len(users)], seconds=60) for n in range(count)]
     old = serial(live[0].sock)
     new_certificate(suite)
     suite.valija("reload")
@@ -399,6 +429,35 @@ def test_a_certificate_that_changes_on_disk_is_taken_by_itself(own_suite):
     valija.wait_until(lambda: shows("7A21"), 10, "the old certificate")
     key.write_bytes(new_key)
     valija.wait_until(lambda: shows("7A22"), 30, "the new pair")
+
+
+def test_an_ocsp_response_is_stapled(own_suite):
+    """FILE.ocsp beside a certificate; one that is of another certificate is left out, with a warning."""
+    suite = own_suite
+    where = suite.dir / "state/tls"
+    config = suite.tmp / "index"
+    crt = where / "server.crt"
+    new_certificate(suite, serial="0x7a31")
+
+    def response(serial):
+        config.write_text(f"V\t480101000000Z\t\t{serial}\tunknown\t/CN=localhost\n")
+        openssl("ocsp", "-index", config, "-CA", where / "ca.crt", "-rsigner", where / "ca.crt", "-rkey", where / "ca.key",
+                "-issuer", where / "ca.crt", "-serial", f"0x{serial}", "-ndays", "3", "-respout", suite.tmp / "response")
+        return (suite.tmp / "response").read_bytes()
+
+    def stapled():
+        done = subprocess.run(["openssl", "s_client", "-status", "-CAfile", where / "ca.crt", "-connect",
+                               f"127.0.0.1:{suite.port('imaps')}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        return "Cert Status: good" in done.stdout.decode(errors="replace")
+
+    (where / "server.crt.ocsp").write_bytes(response("7A31"))
+    suite.valija("reload")
+    assert stapled()
+    (where / "server.crt.ocsp").write_bytes(response("7A32"))
+    suite.valija("reload")
+    assert not stapled()
+    assert "not of this certificate" in suite.log()
+    tls(suite, "imaps").close()
 
 
 def test_tls_key_dies(own_suite):
