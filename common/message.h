@@ -218,6 +218,16 @@
 #define command_connect_fields(F)   F(u8, program, 1)
 #define command_connected_fields(F)                          /* fd: a channel to it */
 #define queue_list_fields(F)
+/* Which messages: all that fit every field that is given. Patterns (fnmatch(3)) without case; reason: a part of it;
+ * older, younger: seconds since arrival. action: enum queue_action; note: the reason of a hold. */
+#define queue_select_fields(F)      F(u8, action, 1) F(u64, message, 8) F(text, sender, MOST_ADDRESS) F(text, recipient, MOST_ADDRESS) \
+                                    F(text, destination, MOST_HOST) F(text, reason, MOST_REASON) F(text, state, 16) \
+                                    F(u64, older, 8) F(u64, younger, 8) F(text, note, MOST_REASON)
+#define queue_detail_fields(F)      F(text, name, 32) F(text, value, 1024)    /* of one message, beside its entry */
+#define queue_message_fields(F)     F(u64, message, 8)       /* fd: the message, to be read */
+#define queue_done_fields(F)        F(u64, message, 8) F(u8, outcome, 1) F(text, reason, MOST_REASON) /* of an action, for each message */
+#define spool_hold_fields(F)        F(flag, held, 1) F(text, reason, MOST_REASON)
+#define spool_held_fields(F)        F(u8, outcome, 1)
 #define queue_entry_fields(F)       F(u64, message, 8) F(text, state, 16) F(u64, arrived, 8) F(u64, size, 8) F(text, sender, MOST_ADDRESS) \
                                     F(u32, recipients, 4)
 #define queue_entry_recipient_fields(F) F(u64, message, 8) F(text, address, MOST_ADDRESS) F(text, reason, MOST_REASON)
@@ -305,6 +315,12 @@
 	M(pam_ask,           162, BY_AUTH,                 BY_AUTH_PAM,           HOUR_SERVING,                  0) \
 	M(pam_told,          163, BY_AUTH_PAM,             BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
 	M(worker_hangs,      164, BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(spool_hold,        231, BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
+	M(spool_held,        232, BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
+	M(queue_select,      233, BY_COMMAND,              BY_QUEUE,              HOUR_NONE,                     0) \
+	M(queue_detail,      234, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(queue_message,     235, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  1) \
+	M(queue_done,        236, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
@@ -340,6 +356,17 @@ enum auth_verdict {
 	AUTH_MALFORMED = 4, /* 501 5.5.2, BAD: what the client sent is not of the mechanism's form */
 	AUTH_UNKNOWN_MECHANISM = 5, /* 504 5.5.4, NO [CANNOT] */
 	AUTH_NEEDS_TLS = 6, /* 538 5.7.11, NO [PRIVACYREQUIRED] */
+};
+
+/* What queue_select asks for. */
+enum queue_action {
+	QUEUE_LIST = 1,
+	QUEUE_SHOW,          /* everything about each, and the message itself */
+	QUEUE_RETRY,         /* try now what waits */
+	QUEUE_HOLD,
+	QUEUE_RELEASE,
+	QUEUE_DELETE,
+	QUEUE_BOUNCE,        /* give up: back to the sender */
 };
 
 /* NOTIFY= of RCPT (RFC 3461 4.1): a set; 0 when it was not given. */

@@ -541,6 +541,10 @@ attempt_resolve(struct queue *q, struct attempt *a)
 		if (is_final(e->recipient[i].told.outcome) || a->place[i].leads != LEADS_NOWHERE ||
 		    a->result[i].known || e->recipient[i].kind != RECIPIENT_ADDRESS)
 			continue;
+		if (a->m->bounce) {
+			refuse_at_once(a, i, V_RETURNED);
+			continue;
+		}
 		resolve_again(&q->resolver, q->daemon.settings, e->recipient[i].address, &to);
 		waits = to.waits;
 		if (waits)
@@ -572,6 +576,8 @@ waits(struct queue *q, struct queued *m, const struct envelope *e)
 {
 	uint64_t now = (uint64_t)time(NULL), left;
 
+	if (m->bounce)
+		return false;
 	m->held = e->held;
 	if (e->held || e->wishes.hold_until <= now)
 		return e->held;

@@ -5,7 +5,9 @@
  *   transaction.c  smtpd's conversation: from mail_begin to mail_told
  *   attempt.c      a queued message's turn: resolve, deliver, record, remove
  *   recover.c      what lies in the spool at start
- *   listing.c      valija queue
+ *   listing.c      valija queue: which messages, and what is told of them
+ *   select.c       whether a message fits what was asked
+ *   control.c      what an administrator orders for one message
  *
  * Everything here runs in one event loop and never waits for a disk's acknowledgement: workers do.
  */
@@ -35,7 +37,7 @@ struct worker {
 	unsigned int load;
 };
 
-enum conversation_kind { TRANSACTION, ATTEMPT, GIVE_BACK };
+enum conversation_kind { TRANSACTION, ATTEMPT, GIVE_BACK, CONTROL };
 
 /* One message between queue and its workers; the first member of what it belongs to. */
 struct conversation {
@@ -134,6 +136,19 @@ void queued_set_aside(struct queue *q, struct queued *m, const char *reason);
 
 struct listing;
 TAILQ_HEAD(listing_list, listing);
+/* An administrator's order for one message begins; what came of it is told to the listing that asked
+ * (listing_told). False: it is being delivered right now, or no spool worker is there. */
+bool control_begin(struct queue *q, struct listing *l, struct queued *m, const struct envelope *e,
+	const struct msg_queue_select *order);
+/* A spool worker has answered, or died (LATER). */
+void control_finished(struct queue *q, struct conversation *c, uint8_t outcome);
+/* Nobody wants to know any more; what was begun is finished. */
+void control_forget(struct queue *q, const struct listing *l);
+void listing_told(struct listing *l, uint64_t message, uint8_t outcome, struct span reason);
+/* Does this message fit? Only recipients that are not done with count. */
+bool select_fits(const struct msg_queue_select *s, uint64_t now, const char *state,
+	const struct envelope *e);
+bool select_fits_recipient(const struct msg_queue_select *s, const struct envelope_recipient *r);
 extern const struct hearing queue_hears_command;
 
 /* Begins to look through the spool. False (logged) when it cannot be read. */

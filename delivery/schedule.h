@@ -20,6 +20,7 @@ struct queued {
 	uint8_t tries;
 	bool has_message, has_envelope;   /* seen by the scan at start */
 	bool active;         /* an attempt is under way */
+	bool bounce;         /* the administrator has given it up */
 	bool held;           /* somebody must decide: every recipient is done or failed for good */
 };
 

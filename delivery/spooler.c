@@ -127,7 +127,7 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	}
 	if (id == 0)
 		return 0;
-	if (m == MSG_spool_finish || m == MSG_spool_remove)
+	if (m == MSG_spool_finish || m == MSG_spool_remove || m == MSG_spool_hold)
 		return job == NULL ? HOUR_NONE : 0;
 	return job == NULL ? HOUR_NONE : job->hour;
 }
@@ -296,6 +296,19 @@ on_spool_finish(void *me, struct channel *from, uint64_t id, const struct msg_sp
 }
 
 static void
+on_spool_hold(void *me, struct channel *from, uint64_t id, const struct msg_spool_hold *m,
+	const int *fd)
+{
+	struct spooler *s = me;
+	struct spool_job *job = job_new(from, id);
+
+	(void)fd;
+	job->holding = true;
+	envelope_encode_held(m->held, m->reason, (uint64_t)time(NULL), &job->strings);
+	TAILQ_INSERT_TAIL(&s->telling, job, next);
+}
+
+static void
 on_spool_remove(void *me, struct channel *from, uint64_t id, const struct msg_spool_remove *m,
 	const int *fd)
 {
@@ -316,6 +329,7 @@ const struct hearing spooler_hears_queue = {
 	.on_spool = on_spool,
 	.on_spool_finish = on_spool_finish,
 	.on_spool_remove = on_spool_remove,
+	.on_spool_hold = on_spool_hold,
 };
 
 /* --- a round --- */
@@ -351,7 +365,11 @@ answer_others(struct spooler *s, int sync_error)
 
 	while ((job = TAILQ_FIRST(&s->telling)) != NULL) {
 		TAILQ_REMOVE(&s->telling, job, next);
-		send_spool_finished(job->from, job->id,
+		if (job->holding)
+			send_spool_held(job->from, job->id,
+				&(struct msg_spool_held){ .outcome = job->outcome }, NULL);
+		else
+			send_spool_finished(job->from, job->id,
 			&(struct msg_spool_finished){
 				.number = job->number, .outcome = job->outcome }, NULL);
 		job_free(s, job);

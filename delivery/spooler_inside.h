@@ -24,6 +24,7 @@ struct spool_job {
 	struct verdict why;              /* refused, when outcome is set */
 	/* Telling. */
 	uint32_t number;
+	bool holding;                    /* a held record, not one about a recipient */
 	uint8_t outcome;                 /* what to answer */
 };
 

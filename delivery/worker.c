@@ -175,6 +175,8 @@ worker_gone(void *me, struct channel *from)
 			transaction_lost(q, c);
 		else if (c->kind == ATTEMPT)
 			attempt_lost(q, c);
+		else if (c->kind == CONTROL)
+			control_finished(q, c, LATER);
 		else
 			free(c);
 	}
@@ -195,11 +197,13 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct conversation *c = conversation_with(me, from, id);
 
-	if (m == MSG_spool_finished || m == MSG_spool_removed)
+	if (m == MSG_spool_finished || m == MSG_spool_removed || m == MSG_spool_held)
 		return HOUR_SERVING;   /* the handler knows the late ones */
 	if (c == NULL)
 		return HOUR_NONE;
-	return c->kind == TRANSACTION ? transaction_hour(c) : attempt_hour(c);
+	return c->kind == TRANSACTION ? transaction_hour(c)
+		: c->kind == ATTEMPT  ? attempt_hour(c)
+				      : HOUR_NONE;
 }
 
 static void
@@ -279,6 +283,19 @@ on_spool_removed(void *me, struct channel *from, uint64_t id, const struct msg_s
 	(void)fd;
 	if (c != NULL && c->kind == ATTEMPT)
 		attempt_removed(me, c, m->outcome);
+	else if (c != NULL && c->kind == CONTROL)
+		control_finished(me, c, m->outcome);
+}
+
+static void
+on_spool_held(void *me, struct channel *from, uint64_t id, const struct msg_spool_held *m,
+	const int *fd)
+{
+	struct conversation *c = conversation_with(me, from, id);
+
+	(void)fd;
+	if (c != NULL && c->kind == CONTROL)
+		control_finished(me, c, m->outcome);
 }
 
 const struct hearing queue_hears_local = {
@@ -299,4 +316,5 @@ const struct hearing queue_hears_spool = {
 	.on_spool_refused = on_spool_refused,
 	.on_spool_finished = on_spool_finished,
 	.on_spool_removed = on_spool_removed,
+	.on_spool_held = on_spool_held,
 };
