@@ -201,7 +201,6 @@ write_entry(struct session *s, const struct listing *l, const struct folder_entr
 	bool childinfo)
 {
 	struct text *out = &s->out;
-	const char *use = folder_special_use(e->name);
 	bool first = true;
 
 	text_add_str(out, l->lsub ? "* LSUB (" : "* LIST (");
@@ -212,8 +211,8 @@ write_entry(struct session *s, const struct listing *l, const struct folder_entr
 		add_attribute(out, &first, e->children ? "\\HasChildren" : "\\HasNoChildren");
 	if (!l->lsub && l->return_subscribed && e->subscribed)
 		add_attribute(out, &first, "\\Subscribed");
-	if (!l->lsub && e->exists && use != NULL)
-		add_attribute(out, &first, use);
+	if (!l->lsub && e->use != NULL)
+		add_attribute(out, &first, e->use);
 	text_add(out, SPAN(") \"/\" "));
 	session_name_write(s, e->name, out);
 	if (childinfo)
@@ -240,7 +239,7 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 	if (l->select_subscribed)
 		wanted = wanted && e->subscribed;
 	if (l->select_special)
-		wanted = wanted && e->exists && folder_special_use(e->name) != NULL;
+		wanted = wanted && e->use != NULL;
 	below = l->recursive && l->select_subscribed && e->subscribed_below;
 	if (!wanted && !below)
 		return false;

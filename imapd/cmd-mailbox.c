@@ -1,9 +1,10 @@
 /* cmd-mailbox - CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7). */
 #include "imapd/command.h"
 #include "imapd/copy.h"
-#include "imapd/folder.h"
+#include "imapd/metadata.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* RFC 8474 4.1: the new mailbox's id, if it can be opened. */
@@ -24,18 +25,58 @@ tell_created(struct command *c, const char *folder)
 	return COMMAND_DONE;
 }
 
+/* [SP "(" USE SP "(" use-attr *(SP use-attr) ")" ")"] (RFC 6154 section 3). One use is kept of each
+ * mailbox; more of them are refused, as the RFC allows. False: answered. */
+static bool
+take_uses(struct command *c, const char **use)
+{
+	struct span word;
+
+	if (c->args.len == 0)
+		return true;
+	if (!span_take_word(&c->args, SPAN(" (USE (")))
+		return command_bad(c, "nothing more, or (USE (\\Sent))"), false;
+	while (!span_take(&c->args, ')')) {
+		if (*use != NULL)
+			return command_no(c, "USEATTR", "A mailbox has one special use."), false;
+		if (!span_take(&c->args, '\\') || !imap_take_atom(&c->args, &word))
+			return command_bad(c, "special uses such as \\Sent"), false;
+		*use = folder_use_of(span_of(word.at - 1, word.len + 1));
+		if (*use == NULL)
+			return command_no(c, "USEATTR", "There is no such special use."), false;
+		(void)imap_take_space(&c->args);
+	}
+	if (!span_take(&c->args, ')'))
+		return command_bad(c, "a closing parenthesis behind USE (...)"), false;
+	return true;
+}
+
+static int
+keep_use(struct store *store, const char *folder, const char *use)
+{
+	struct metadata *m = must_alloc(sizeof(*m));
+	int result = -1;
+
+	if (metadata_read(store, folder, m) == 0 &&
+		metadata_set(m, SPAN(METADATA_SPECIAL_USE), span_str(use)))
+		result = metadata_write(store, folder, m);
+	metadata_clear(m);
+	free(m);
+	return result;
+}
+
 enum progress
 cmd_create(struct command *c)
 {
 	char folder[MOST_FOLDER_NAME + 1];
+	const char *why, *use = NULL;
 	struct span name;
-	const char *why;
 
 	if (!command_take_space(c))
 		return COMMAND_DONE;
 	if (!imap_take_astring(&c->args, &c->arena, &name))
 		return command_bad(c, "the name of a mailbox");
-	if (!command_no_more(c))
+	if (!take_uses(c, &use) || !command_no_more(c))
 		return COMMAND_DONE;
 	/* A separator at the end only says that names below it will follow (RFC 3501 6.3.3). */
 	if (name.len > 1 && name.at[name.len - 1] == FOLDER_SEPARATOR)
@@ -46,6 +87,11 @@ cmd_create(struct command *c)
 		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
 	if (folder_create(&c->session->account->store, folder) < 0)
 		return command_failed(c, "create");
+	if (use != NULL && keep_use(&c->session->account->store, folder, use) < 0) {
+		(void)command_failed(c, "special use");
+		(void)folder_delete(&c->session->account->store, folder);
+		return COMMAND_DONE;
+	}
 	return tell_created(c, folder);
 }
 

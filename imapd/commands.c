@@ -23,6 +23,8 @@ static const struct verb verbs[] = {
 	{ "STATUS",       cmd_status,       ALWAYS,                               NULL },
 	{ "APPEND",       cmd_append,       ALWAYS,
 	cmd_append_literal },
+	{ "GETMETADATA",  cmd_getmetadata,  ALWAYS,                               NULL },
+	{ "SETMETADATA",  cmd_setmetadata,  ALWAYS,                               NULL },
 	{ "CHECK",        cmd_check,        WHEN_SELECTED,                        NULL },
 	{ "CLOSE",        cmd_close,        WHEN_SELECTED,                        NULL },
 	{ "UNSELECT",     cmd_unselect,     WHEN_SELECTED,                        NULL },

@@ -1,12 +1,15 @@
 /* folder - see folder.h. Names, and what is there; making and removing is folder-change.c. */
 #include "imapd/folder.h"
 
+#include "imapd/metadata.h"
+
 #include "common/beneath.h"
 #include "imapd/mutf7.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,19 +87,32 @@ folder_name_write(const char *folder, struct text *out)
 		wire_write(span_str(folder + 1), out);
 }
 
-const char *
-folder_special_use(struct span name)
-{
-	static const struct {
-		const char *name, *use;
-	} uses[] = {
-		{ "Drafts", "\\Drafts" }, { "Sent", "\\Sent" }, { "Trash", "\\Trash" },
-		{ "Junk", "\\Junk" }, { "Archive", "\\Archive" },
-	};
+static const char *const uses[] = { "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important",
+	"\\Junk", "\\Sent", "\\Trash" };
+#define USES (sizeof(uses) / sizeof(uses[0]))
 
-	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
-		if (span_equal(name, span_str(uses[i].name)))
-			return uses[i].use;
+const char *
+folder_use_of(struct span use)
+{
+	for (size_t i = 0; i < USES; i++) {
+		if (span_equal_nocase(use, span_str(uses[i])))
+			return uses[i];
+	}
+	return NULL;
+}
+
+/* What a name of ours says without any metadata. */
+static const char *
+use_of_name(struct span name)
+{
+	static const char *const names[] = { "Archive", "Drafts", "Junk", "Sent", "Trash" };
+	char use[20];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!span_equal(name, span_str(names[i])))
+			continue;
+		snprintf(use, sizeof(use), "\\%s", names[i]);
+		return folder_use_of(span_str(use));
 	}
 	return NULL;
 }
@@ -385,6 +401,49 @@ drop_missing(struct folder_list *list)
 	list->count = to;
 }
 
+/* The special use that a folder's metadata say. */
+static const char *
+use_of_metadata(const struct store *store, struct span name)
+{
+	char folder[MOST_FOLDER_NAME + 1];
+	const struct metadata_entry *e;
+	const char *why, *use = NULL;
+	struct metadata *m;
+
+	if (!folder_of_name(name, folder, &why))
+		return NULL;
+	m = must_alloc(sizeof(*m));
+	if (metadata_read(store, folder, m) == 0 &&
+		(e = metadata_find(m, SPAN(METADATA_SPECIAL_USE))) != NULL)
+		use = folder_use_of(e->value);
+	metadata_clear(m);
+	free(m);
+	return use;
+}
+
+static void
+mark_uses(const struct store *store, struct folder_list *list)
+{
+	bool taken[USES] = { false };
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct folder_entry *e = &list->entries[i];
+
+		e->use = e->exists ? use_of_metadata(store, e->name) : NULL;
+		for (size_t k = 0; k < USES; k++)
+			taken[k] |= e->use == uses[k];
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		struct folder_entry *e = &list->entries[i];
+		const char *use = e->exists && e->use == NULL ? use_of_name(e->name) : NULL;
+
+		for (size_t k = 0; k < USES; k++) {
+			if (use == uses[k] && !taken[k])
+				e->use = use;
+		}
+	}
+}
+
 int
 folder_list_read(const struct store *store, bool subscribed_too, struct folder_list *list)
 {
@@ -402,6 +461,7 @@ folder_list_read(const struct store *store, bool subscribed_too, struct folder_l
 		drop_missing(list);
 	add_parents(list);
 	mark_children(list);
+	mark_uses(store, list);
 	return 0;
 }
 

@@ -20,8 +20,9 @@
 bool folder_of_name(struct span name, char folder[MOST_FOLDER_NAME + 1], const char **why);
 /* Appends the name on the wire. */
 void folder_name_write(const char *folder, struct text *out);
-/* The \Drafts \Sent \Trash \Junk \Archive (RFC 6154) of a name, or NULL. */
-const char *folder_special_use(struct span name);
+/* The special use called `use` (RFC 6154: \All \Archive \Drafts \Flagged \Junk \Sent \Trash; RFC 8457:
+ * \Important), as it is written, or NULL. */
+const char *folder_use_of(struct span use);
 /* 0: there is such a folder; -1: ENOENT, or another error. */
 int folder_check(const struct store *store, const char *folder);
 
@@ -30,6 +31,9 @@ struct folder_entry {
 	/* false: only something below it does (or it is only subscribed) */
 	bool exists;
 	bool subscribed, children, subscribed_below;
+	/* its special use: what its metadata say, or, where no mailbox has that by its metadata, what
+	 * the name says (Drafts, Sent, Trash, Junk, Archive); NULL for none */
+	const char *use;
 };
 
 /* All folders, the parents that are implied by them, and what is subscribed; in an order in which

@@ -109,8 +109,8 @@ imap_take_quoted(struct span *in, struct arena *arena, struct span *s)
 	return true;
 }
 
-bool
-imap_take_literal(struct span *in, struct span *s)
+static bool
+take_counted(struct span *in, struct span *s)
 {
 	struct span rest = *in, bytes;
 	uint64_t size;
@@ -120,10 +120,31 @@ imap_take_literal(struct span *in, struct span *s)
 	(void)span_take(&rest, '+');
 	if (!span_take_word(&rest, SPAN("}\r\n")) || !span_take_bytes(&rest, (size_t)size, &bytes))
 		return false;
-	if (span_has(bytes, '\0'))      /* CHAR8 is 1 to 255 */
+	*in = rest;
+	*s = bytes;
+	return true;
+}
+
+bool
+imap_take_literal(struct span *in, struct span *s)
+{
+	struct span rest = *in, bytes;
+
+	if (!take_counted(&rest, &bytes) || span_has(bytes, '\0'))     /* CHAR8 is 1 to 255 */
 		return false;
 	*in = rest;
 	*s = bytes;
+	return true;
+}
+
+bool
+imap_take_literal8(struct span *in, struct span *s)
+{
+	struct span rest = *in;
+
+	if (!span_take(&rest, '~') || !take_counted(&rest, s))
+		return false;
+	*in = rest;
 	return true;
 }
 

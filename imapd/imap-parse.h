@@ -22,6 +22,8 @@ bool imap_take_atom(struct span *in, struct span *atom);
 bool imap_take_quoted(struct span *in, struct arena *arena, struct span *s);
 /* "{n}" CRLF bytes, with n bytes there; "{n+}" too (RFC 7888). */
 bool imap_take_literal(struct span *in, struct span *s);
+/* "~{n}" CRLF bytes, NUL among them too (RFC 3516 literal8). */
+bool imap_take_literal8(struct span *in, struct span *s);
 bool imap_take_string(struct span *in, struct arena *arena, struct span *s);
 bool imap_take_astring(struct span *in, struct arena *arena, struct span *s);
 /* list-mailbox: an astring that may hold % and * unquoted. */
