@@ -13,6 +13,7 @@
 #include "imapd/date.h"
 #include "imapd/envelope.h"
 #include "imapd/flags.h"
+#include "imapd/preview.h"
 #include "imapd/qresync.h"
 #include "imapd/quote.h"
 #include "imapd/result.h"
@@ -29,7 +30,7 @@ enum item_kind {
 	ITEM_FLAGS, ITEM_UID, ITEM_DATE, ITEM_SIZE, ITEM_MODSEQ, ITEM_SAVED, ITEM_EMAIL, ITEM_THREAD,
 	/* from here on the message itself is needed */
 	ITEM_ENVELOPE, ITEM_STRUCTURE,
-		ITEM_BODY_STRUCTURE, ITEM_SECTION, ITEM_BINARY, ITEM_BINARY_SIZE,
+		ITEM_BODY_STRUCTURE, ITEM_PREVIEW, ITEM_SECTION, ITEM_BINARY, ITEM_BINARY_SIZE,
 };
 
 struct item {
@@ -84,6 +85,7 @@ static const struct {
 	{ "EMAILID",       ITEM_EMAIL,          SECTION_WHOLE,  false },
 	{ "THREADID",      ITEM_THREAD,         SECTION_WHOLE,  false },
 	{ "ENVELOPE",      ITEM_ENVELOPE,       SECTION_WHOLE,  false },
+	{ "PREVIEW",       ITEM_PREVIEW,        SECTION_WHOLE,  false },
 	{ "BODYSTRUCTURE", ITEM_BODY_STRUCTURE, SECTION_WHOLE,  false },
 	{ "BODY",          ITEM_STRUCTURE,      SECTION_WHOLE,  false },
 	{ "RFC822",        ITEM_SECTION,        SECTION_WHOLE,  true },
@@ -192,6 +194,9 @@ take_item(struct command *c, struct fetch *f, const char **wrong)
 			item->name = words[i].word;
 		}
 		f->sets_seen |= words[i].seen;
+		/* RFC 8970 3.1: LAZY spares us what is dear; a preview is not. */
+		if (words[i].kind == ITEM_PREVIEW)
+			(void)span_take_word(&c->args, SPAN(" (LAZY)"));
 		return true;
 	}
 	return false;
@@ -615,6 +620,20 @@ send_body(struct command *c, struct fetch *f)
 }
 
 static void
+write_preview(struct command *c, const struct mime *mime)
+{
+	struct text preview = TEXT_UP_TO(4 * MOST_PREVIEW_CHARACTERS);
+
+	preview_write(mime, &preview);
+	text_add(command_out(c), SPAN("PREVIEW "));
+	if (c->session->utf8 && preview.len > 0)
+		quote_utf8(command_out(c), text_span(&preview));
+	else
+		quote_string(command_out(c), preview.len > 0 ? text_span(&preview) : SPAN(""));
+	text_clear(&preview);
+}
+
+static void
 send_item(struct command *c, struct fetch *f, const struct item *item)
 {
 	struct text *out = command_out(c);
@@ -672,6 +691,9 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 				CACHE_BODY : CACHE_STRUCTURE]);
 		else
 			bodystructure_write(mail_mime(mail), item->kind == ITEM_BODY_STRUCTURE, out);
+		break;
+	case ITEM_PREVIEW:
+		write_preview(c, mail_mime(mail));
 		break;
 	case ITEM_BINARY:
 	case ITEM_BINARY_SIZE:
