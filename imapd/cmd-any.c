@@ -136,3 +136,25 @@ cmd_namespace(struct command *c)
 	text_add(command_out(c), SPAN("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
 	return command_ok(c, NULL, "NAMESPACE completed.");
 }
+
+/* RFC 4978. */
+enum progress
+cmd_compress(struct command *c)
+{
+	struct span word;
+
+	if (!command_take_space(c))
+		return COMMAND_DONE;
+	if (!imap_take_atom(&c->args, &word))
+		return command_bad(c, "DEFLATE");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	if (!span_equal_nocase(word, SPAN("DEFLATE")))
+		return command_no(c, "CANNOT", "Only DEFLATE is known here.");
+	if (c->session->compress != NULL)
+		return command_no(c, "COMPRESSIONACTIVE", "It is compressed already.");
+	if (!session_compress(c->session))
+		return command_no(c, "UNAVAILABLE", "There is no memory for it.");
+	c->told_nothing = true;
+	return command_ok(c, NULL, "DEFLATE from now on.");
+}

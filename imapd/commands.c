@@ -25,6 +25,7 @@ static const struct verb verbs[] = {
 	cmd_append_literal },
 	{ "GETMETADATA",  cmd_getmetadata,  ALWAYS,                               NULL },
 	{ "SETMETADATA",  cmd_setmetadata,  ALWAYS,                               NULL },
+	{ "COMPRESS",     cmd_compress,     ALWAYS,                               NULL },
 	{ "CHECK",        cmd_check,        WHEN_SELECTED,                        NULL },
 	{ "CLOSE",        cmd_close,        WHEN_SELECTED,                        NULL },
 	{ "UNSELECT",     cmd_unselect,     WHEN_SELECTED,                        NULL },

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "imapd/command.h"
+#include "imapd/compress.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -84,6 +85,7 @@ session_free(struct session **sp)
 	event_free(s->turn);
 	event_free(s->silence);
 	close(s->fd);
+	compress_free(&s->compress);
 	imap_input_clear(&s->input);
 	text_clear(&s->out);
 	free(s);
@@ -105,10 +107,31 @@ restart_silence(struct session *s)
 static void
 adjust_reading(struct session *s)
 {
-	if (s->closing || s->dead || imap_input_room(&s->input) == 0)
+	bool room = s->compress == NULL ? imap_input_room(&s->input) > 0 :
+		compress_is_hungry(s->compress);
+
+	if (s->closing || s->dead || !room)
 		(void)event_del(s->readable);
 	else
 		(void)event_add(s->readable, NULL);
+}
+
+/* Commands, as far as they go; then what was compressed of the next ones. */
+static void
+work_on(struct session *s)
+{
+	int more = 0;
+
+	s->slice_end = now_microseconds() + SLICE_MICROSECONDS;
+	session_go_on(s);
+	/* Not before the answer to COMPRESS is out: what comes to be answered is compressed. */
+	if (s->compress != NULL && !s->compress_soon && !s->dead && !s->closing)
+		more = compress_inflate(s->compress, &s->input);
+	if (more < 0)
+		session_end(s, "what came is not compressed");
+	else if (more > 0)
+		session_take_turn(s);
+	adjust_reading(s);
 }
 
 static void
@@ -116,11 +139,12 @@ on_readable(evutil_socket_t fd, short what, void *me)
 {
 	static unsigned char buffer[READ_BYTES];
 	struct session *s = me;
-	size_t room = imap_input_room(&s->input);
-	ssize_t got = recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
+	size_t room = s->compress == NULL ? imap_input_room(&s->input) :
+		compress_is_hungry(s->compress) ? COMPRESS_PIECE : 0;
+	ssize_t got = room == 0 ? -1 : recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
 
 	(void)what;
-	if (s->dead || s->closing)
+	if (s->dead || s->closing || room == 0)
 		return;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -129,12 +153,13 @@ on_readable(evutil_socket_t fd, short what, void *me)
 		return;
 	}
 	s->bytes_in += (uint64_t)got;
-	imap_input_add(&s->input, span_of(buffer, (size_t)got));
+	if (s->compress == NULL)
+		imap_input_add(&s->input, span_of(buffer, (size_t)got));
+	else
+		compress_take(s->compress, span_of(buffer, (size_t)got));
 	explicit_bzero(buffer, (size_t)got);
 	restart_silence(s);
-	s->slice_end = now_microseconds() + SLICE_MICROSECONDS;
-	session_go_on(s);
-	adjust_reading(s);
+	work_on(s);
 }
 
 static void
@@ -146,9 +171,7 @@ on_turn(evutil_socket_t fd, short what, void *me)
 	(void)what;
 	if (s->dead || s->closing)
 		return;
-	s->slice_end = now_microseconds() + SLICE_MICROSECONDS;
-	session_go_on(s);
-	adjust_reading(s);
+	work_on(s);
 }
 
 void
@@ -180,16 +203,59 @@ on_silence(evutil_socket_t fd, short what, void *me)
 		session_bye(s, "Autologout; idle for too long.");
 }
 
+bool
+session_compress(struct session *s)
+{
+	s->compress = compress_new();
+	if (s->compress == NULL)
+		return false;
+	s->compress_soon = true;
+	/* What a client sent behind COMPRESS without waiting is compressed, or nothing. */
+	while (imap_input_rest(&s->input).len > 0 && compress_is_hungry(s->compress)) {
+		struct span rest = imap_input_rest(&s->input);
+
+		compress_take(s->compress, span_part(rest, 0, COMPRESS_PIECE));
+		imap_input_drop(&s->input, rest.len);
+	}
+	return true;
+}
+
+/* What can be sent now: of `out`, or of what `out` is when it is compressed. */
+static struct span
+next_bytes(struct session *s)
+{
+	if (s->compress == NULL || s->compress_soon)
+		return span_part(text_span(&s->out), s->sent, SIZE_MAX);
+	while (compress_wire(s->compress).len == 0 && s->sent < s->out.len) {
+		struct span piece = span_part(text_span(&s->out), s->sent, COMPRESS_PIECE);
+
+		compress_deflate(s->compress, piece);
+		s->sent += piece.len;
+	}
+	return compress_wire(s->compress);
+}
+
+static void
+was_sent(struct session *s, size_t len)
+{
+	s->bytes_out += len;
+	if (s->compress == NULL || s->compress_soon)
+		s->sent += len;
+	else
+		compress_sent(s->compress, len);
+	restart_silence(s);
+}
+
 void
 session_flush(struct session *s)
 {
-	while (!s->blocked && s->sent < s->out.len) {
-		ssize_t n = send(s->fd, s->out.at + s->sent, s->out.len - s->sent, MSG_NOSIGNAL);
+	struct span bytes;
+
+	while (!s->blocked && (bytes = next_bytes(s)).len > 0) {
+		ssize_t n = send(s->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
 
 		if (n > 0) {
-			s->sent += (size_t)n;
-			s->bytes_out += (uint64_t)n;
-			restart_silence(s);
+			was_sent(s, (size_t)n);
 		} else if (errno == EAGAIN) {
 			s->blocked = true;
 			(void)event_add(s->writable, NULL);
@@ -198,6 +264,10 @@ session_flush(struct session *s)
 			return;
 		}
 	}
+	if (s->sent == s->out.len && s->compress_soon) {
+		s->compress_soon = false;
+		session_take_turn(s);
+	}
 	if (s->sent == s->out.len) {
 		/* A session that idles keeps no buffer. */
 		if (s->command == NULL || s->command->wants == WANTS_LINE)
@@ -205,7 +275,7 @@ session_flush(struct session *s)
 		else
 			text_reset(&s->out);
 		s->sent = 0;
-		if (s->closing)
+		if (s->closing && !s->blocked)
 			session_end(s, s->why);
 	} else if (s->sent >= OUT_FULL) {
 		text_drop(&s->out, s->sent);

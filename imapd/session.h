@@ -24,6 +24,7 @@
 #define MOST_ERRORS 20                   /* BADs without an OK between them */
 
 struct command;
+struct compress;
 
 struct session {
 	struct session *next;
@@ -37,6 +38,8 @@ struct session {
 	size_t sent;                 /* of `out` */
 	struct view *view;           /* NULL: nothing is selected */
 	struct command *command;     /* NULL: the next one is awaited */
+	struct compress *compress;   /* NULL: bytes go as they are */
+	bool compress_soon;          /* from the end of what is in `out` on */
 	struct mail_cache mail;
 	uint64_t bytes_in, bytes_out, commands;
 	unsigned int errors;
@@ -78,6 +81,10 @@ void session_name_write(const struct session *s, struct span wire, struct text *
  * 1. */
 bool session_folder_of(const struct session *s, struct span name, char *folder, const char **why);
 
+/* Both directions are compressed behind the answer that is in `out` then (RFC 4978). False: no
+ * memory. */
+bool session_compress(struct session *s);
+
 /* Frees a session's command, whatever it was about to do; accepts NULL inside. In command.c. */
 void command_free(struct command **c);
 
@@ -90,7 +97,7 @@ bool session_full(const struct session *s);
 bool session_slice_over(const struct session *s);
 
 #define CAPABILITIES "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
-	"CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED METADATA MOVE ESEARCH SEARCHRES " \
+	"CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED METADATA COMPRESS=DEFLATE MOVE ESEARCH SEARCHRES " \
 	"CONDSTORE QRESYNC STATUS=SIZE LIST-STATUS WITHIN PARTIAL SAVEDATE OBJECTID PREVIEW SORT SORT=DISPLAY ESORT " \
 	"BINARY UTF8=ACCEPT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1"
 
