@@ -1,0 +1,282 @@
+"""Holes that mail servers had, tried on the whole suite; and many clients at a time. Named after the list of holes."""
+
+import contextlib
+import itertools
+import selectors
+import socket
+import statistics
+import time
+
+import pytest
+
+import mails
+import valija
+
+ADDRESSES = [f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(100)]
+MOST_KIB_OF_AN_IDLE_CONNECTION = 25
+
+
+def talk(suite, *said, service="smtp", source="127.0.0.1", seconds=10):
+    """Sends each piece after an answer came; returns all answers."""
+    with socket.create_connection(("127.0.0.1", suite.port(service)), seconds, source_address=(source, 0)) as s:
+        heard = [s.recv(65536)]
+        for piece in said:
+            s.sendall(piece)
+            heard.append(s.recv(65536))
+    return heard
+
+
+def last_line(reply):
+    return reply.rstrip(b"\r\n").split(b"\r\n")[-1]
+
+
+# ---- S3: whatever failed, nothing is left ---------------------------------------------------------------
+
+VERBS = ["EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "STARTTLS",
+         "AUTH", "ETRN", "TURN", "XCLIENT", "XFORWARD", "WHAT", ""]
+ARGUMENTS = [b"", b" ", b" x", b" \xff", b" \x01", b" FROM:<a@client.example> SIZE=x", b" FROM:<;id;>",
+             b" TO:<b@example.org> NOTIFY=SUCCESS,", b" FROM:<a@client.example> ENVID=+00", b" PLAIN !!!!", b" 99999999999999999999",
+             b" " + b"x" * 3000, b" \xc3\xbc", b" FROM:<\xc3\xbc@client.example>", b" TO:<nobody@elsewhere.example>"]
+FOLLOWERS = [b"DATA\r\n", b"RCPT TO:<postmaster@example.org>\r\n", b"BDAT 1 LAST\r\nx"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_s3_nothing_is_left_after_a_failure(suite, verb):
+    """Every command with every wrong argument, then what would use a transaction: always 503, or the session is over."""
+    tried = 0
+    for argument in ARGUMENTS:
+        with socket.create_connection(("127.0.0.1", suite.port("smtp")), 10) as s:
+            s.recv(1000)
+            s.sendall(b"EHLO client.example\r\n")
+            s.recv(4000)
+            s.sendall(verb.encode() + argument + b"\r\n")
+            reply = last_line(s.recv(65536))
+            if reply[:1] in b"23":
+                continue
+            tried += 1
+            for follower in FOLLOWERS:
+                try:
+                    s.sendall(follower)
+                    reply = last_line(s.recv(65536))
+                except ConnectionError:
+                    break
+                assert reply[:3] in (b"503", b"421", b""), (verb, argument, follower, reply)
+                if reply[:3] != b"503":
+                    break
+    assert tried or verb in ("NOOP", "HELP")
+
+
+@pytest.mark.parametrize("failure", [b"BDAT 3\r\na\nb", b"BDAT 3 LAST\r\na\x00b", b"BDAT 9999999999 LAST\r\n", b"DATA\r\na\nb\r\n.\r\n",
+                                     b"DATA\r\n x\r\n\r\n.\r\n", b"DATA\r\nReceived: x\r\n" + b"Received: x\r\n" * 100 + b"\r\n.\r\n",
+                                     b"DATA\r\nX: " + b"y" * 600000 + b"\r\n\r\n.\r\n", b"BDAT x\r\n", b"BDAT\r\n"], ids=lambda failure: repr(failure[:24]))
+def test_s3_nothing_is_left_after_a_refused_message(suite, failure):
+    user = suite.new_user()
+    with socket.create_connection(("127.0.0.1", suite.port("smtp")), 10) as s:
+        s.recv(1000)
+        for say in (b"EHLO client.example\r\n", b"MAIL FROM:<a@client.example>\r\n", f"RCPT TO:<{user}>\r\n".encode()):
+            s.sendall(say)
+            assert s.recv(4000)[:1] == b"2"
+        command, _, rest = failure.partition(b"\r\n")
+        if command == b"DATA":
+            s.sendall(b"DATA\r\n")
+            assert s.recv(100)[:3] == b"354"
+            s.sendall(rest)
+        else:
+            s.sendall(failure)
+        assert s.recv(4000)[:1] == b"5"
+        with contextlib.suppress(ConnectionError):
+            for follower in FOLLOWERS:
+                s.sendall(follower)
+                reply = s.recv(4000)
+                assert reply[:3] in (b"503", b"421", b""), (failure[:40], follower, reply)
+    assert suite.delivered(user) == []
+
+
+# ---- S1 ----------------------------------------------------------------------------------------------
+
+MARKS = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\n.\r", b"\r\r\n.\r\r\n", b"\r\n\x00.\r\n"]
+
+
+@pytest.mark.parametrize("service", ["smtp", "lmtp"])
+@pytest.mark.parametrize("mark", MARKS, ids=repr)
+def test_s1_one_message_at_most(suite, mark, service):
+    """A false end of data, and a second transaction behind it: at most one message, and it holds the commands as text."""
+    user = suite.new_user()
+    hello = b"LHLO" if service == "lmtp" else b"EHLO"
+    inside = (b"MAIL FROM:<evil@client.example>\r\nRCPT TO:<" + user.encode() + b">\r\nDATA\r\nSubject: smuggled\r\n\r\n.\r\n")
+    if service == "smtp":
+        s = socket.create_connection(("127.0.0.1", suite.port("smtp")), 10)
+    else:
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(10)
+        s.connect(suite.env["LMTP_SOCKET"])
+    with s:
+        s.recv(1000)
+        for say in (hello + b" client.example\r\n", b"MAIL FROM:<a@client.example>\r\n", b"RCPT TO:<" + user.encode() + b">\r\n",
+                    b"DATA\r\n"):
+            s.sendall(say)
+            s.recv(4000)
+        s.sendall(b"Subject: outer\r\n\r\ntext" + mark + inside + b"QUIT\r\n")
+        heard = b""
+        with contextlib.suppress(ConnectionError):
+            while more := s.recv(4000):
+                heard += more
+    assert b"354" not in heard and len(suite.delivered(user)) <= 1
+    assert not any(b"Subject: smuggled" in p.read_bytes().split(b"\r\n\r\n")[0] for p in suite.delivered(user))
+
+
+# ---- S4, S7, I5, I7, R1, R4 ------------------------------------------------------------------------------
+
+def test_s7_a_long_header_field_is_kept_whole(suite):
+    """100 KiB in one field, in one line and folded: not cut."""
+    user = suite.new_user()
+    field = b"X-Long: " + b"0123456789abcdef" * 6400 + b"\r\n"
+    folded = b"X-Folded: " + b"\r\n ".join([b"0123456789abcdef" * 4] * 1600) + b"\r\n"
+    suite.receive("a@client.example", [user], field + folded + b"Subject: long\r\n\r\nx\r\n")
+    received = suite.delivered(user)[0].read_bytes()
+    assert field in received and folded in received
+
+
+def test_r4_three_thousand_recipients(suite):
+    user = suite.new_user()
+    group = b"".join(f"RCPT TO:<{user}>\r\n".encode() for _ in range(3000))
+    with socket.create_connection(("127.0.0.1", suite.port("smtp")), 20) as s:
+        s.recv(1000)
+        s.sendall(b"EHLO client.example\r\n")
+        s.recv(4000)
+        s.sendall(b"RSET\r\nMAIL FROM:<a@client.example>\r\n" + group + b"QUIT\r\n")
+        heard = b""
+        while more := s.recv(65536):
+            heard += more
+    codes = [line[:3] for line in heard.split(b"\r\n")]
+    assert codes.count(b"452") == 2000 and codes.count(b"250") == 1002
+
+
+HOSTILE = ["%n%s${run{x}}$(id)%{user}", "x\\r\\nBcc: evil@example.org", "{{7*7}}", "..%2f..%2f", "`id`"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_i5_i7_text_of_the_client_is_only_text(suite, text):
+    """In the local part of a sender, and in EHLO: never expanded, never a header line of its own."""
+    user = suite.new_user()
+    quoted = '"' + text.replace("\\", "\\\\") + '"'
+    heard = talk(suite, b"EHLO client.example\r\n", f"EHLO {text}\r\n".encode(), f"MAIL FROM:<{quoted}@client.example>\r\n".encode(),
+                 f"RCPT TO:<{user}>\r\n".encode(), b"DATA\r\n", b"Subject: x\r\n\r\nx\r\n.\r\n")
+    assert heard[-1].startswith(b"250")
+    received = suite.delivered(user)[0].read_bytes()
+    assert f"Return-Path: <{quoted}@client.example>\r\n".encode() in received
+    assert b"\nBcc:" not in received and b"evil@example.org>\r\n" not in received.split(b"Subject:")[0].replace(b"client.example", b"")
+    name = received.split(b"\tid ")[1].split(b"\r\n")[0].split(b";")[0].decode()
+    line, = valija.wait_until(lambda: [l for l in suite.log().splitlines() if "accepted session=" in l and f"message={name}" in l],
+                              what="the line of the message")
+    assert "from=" in line and line.isprintable()
+
+
+# ---- many clients ------------------------------------------------------------------------------------------
+
+class Dribblers:
+    """Connections from many addresses that each send a byte now and then, and never finish a line."""
+
+    def __init__(self, suite, count):
+        self.held = []
+        for n in range(count):
+            s = socket.create_connection(("127.0.0.1", suite.port("smtp")), 20, source_address=(ADDRESSES[n % len(ADDRESSES)], 0))
+            s.setblocking(False)
+            self.held.append(s)
+        self.words = itertools.cycle(b"NOOP and so on and so on for ever ")
+
+    def dribble(self):
+        byte = bytes([next(self.words)])
+        for s in self.held:
+            with contextlib.suppress(OSError):
+                s.send(byte)
+
+    def close(self):
+        for s in self.held:
+            s.close()
+
+
+def honest(suite, user):
+    """Seconds for one message of one who behaves."""
+    begun = time.monotonic()
+    suite.receive("a@client.example", [user], mails.plain("a@client.example", user))
+    return time.monotonic() - begun
+
+
+def test_slow_clients_keep_nobody_out(suite):
+    """500 connections from 100 addresses dribble; an honest delivery takes no more than twice its time at rest."""
+    user = suite.new_user()
+    at_rest = statistics.median(honest(suite, user) for _ in range(7))
+    crowd = Dribblers(suite, 500)
+    try:
+        times = []
+        for _ in range(7):
+            crowd.dribble()
+            times.append(honest(suite, user))
+    finally:
+        crowd.close()
+    assert statistics.median(times) < 2 * at_rest + 0.1, (at_rest, times)
+
+
+def test_an_idle_connection_costs_little(suite):
+    pids = [p["pid"] for p in suite.processes("smtpd")]
+
+    def memory():
+        total = 0
+        for pid in pids:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        return total
+
+    with contextlib.ExitStack() as held:
+        before = memory()
+        idle = [held.enter_context(socket.create_connection(("127.0.0.1", suite.port("smtp")), 20,
+                                                            source_address=(ADDRESSES[n % len(ADDRESSES)], 0)))
+                for n in range(600)]
+        for s in idle:
+            assert s.recv(1000).startswith(b"220 ")
+            s.sendall(b"EHLO client.example\r\n")
+            s.recv(4000)
+        assert (memory() - before) / 600 < MOST_KIB_OF_AN_IDLE_CONNECTION
+        # Before DATA nobody holds a file of the spool or of a mailbox.
+        s.sendall(b"MAIL FROM:<a@client.example>\r\nRCPT TO:<postmaster>\r\n")
+        time.sleep(0.1)
+        for pid in pids:
+            files = [t for t in valija.run(["ls", "-l", f"/proc/{pid}/fd"]).stdout.decode().splitlines() if "->" in t]
+            assert not [t for t in files if "/spool/" in t or "/mail/" in t], files
+
+
+def test_a_thousand_clients_at_once(suite):
+    """All are connected before the first says a word; each delivers, and hears 250."""
+    user = suite.new_user()
+    selector, waiting = selectors.DefaultSelector(), {}
+    message = b"Subject: one of a thousand\r\n\r\nx\r\n"
+    steps = [b"EHLO client.example\r\n", f"MAIL FROM:<a@client.example>\r\nRCPT TO:<{user}>\r\nDATA\r\n".encode(), message + b".\r\n",
+             b"QUIT\r\n"]
+    for n in range(1000):
+        s = socket.create_connection(("127.0.0.1", suite.port("smtp")), 20, source_address=(ADDRESSES[n % len(ADDRESSES)], 0))
+        s.setblocking(False)
+        waiting[s] = [0, b""]
+        selector.register(s, selectors.EVENT_READ)
+    accepted, limit = 0, time.monotonic() + 60
+    last_words = [b"220 ", b"250 HELP", b"354 ", b"250 2.0.0 accepted", b"221 "]
+    while waiting and time.monotonic() < limit:
+        for key, _ in selector.select(1):
+            s = key.fileobj
+            state = waiting[s]
+            try:
+                more = s.recv(65536)
+            except ConnectionError:
+                more = b""
+            state[1] += more
+            if not more:
+                selector.unregister(s)
+                s.close()
+                del waiting[s]
+            elif last_line(state[1]).startswith(last_words[min(state[0], 4)]) and state[1].endswith(b"\r\n"):
+                accepted += state[0] == 3
+                state[1] = b""
+                if state[0] < 4:
+                    s.send(steps[state[0]])
+                    state[0] += 1
+    assert accepted == 1000 and len(suite.delivered(user)) == 1000
