@@ -121,6 +121,8 @@ take_link(struct netstate *n, struct span in)
 	l->up = info.ifi_flags & IFF_UP;
 	l->running = l->up && (info.ifi_flags & IFF_RUNNING);
 	l->loopback = info.ifi_flags & IFF_LOOPBACK;
+	if (a.at[IFLA_ADDRESS].len == sizeof l->hardware)
+		memcpy(l->hardware, a.at[IFLA_ADDRESS].at, sizeof l->hardware);
 	if (a.at[IFLA_IFNAME].len)
 		span_copy(span_part(a.at[IFLA_IFNAME], 0, a.at[IFLA_IFNAME].len - 1), l->name,
 			sizeof l->name);

@@ -60,6 +60,7 @@ struct netstate_link {
 	bool up;      /* somebody switched it on */
 	bool running; /* and it has a carrier */
 	bool loopback;
+	uint8_t hardware[6]; /* its address on the wire; zeros: none of this kind */
 };
 
 /* A default route. */

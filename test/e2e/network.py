@@ -180,12 +180,13 @@ class Imap(imaplib.IMAP4_SSL):
 class Suite(valija.Instance):
     """Valija inside a space, on the real ports."""
 
-    def __init__(self, space, hostname, **settings):
+    def __init__(self, space, hostname, begin=True, **settings):
         self.space = space
         super().__init__(hostname=hostname, settings={"port_base": "0", "listen": '{"0.0.0.0", "::"}', **settings},
                          start=False)
         self.ports.base = 0
-        self.start()
+        if begin:
+            self.start()
 
     def argv(self, *arguments, with_dir=True):
         return self.space.argv(*super().argv(*arguments, with_dir=with_dir))
@@ -327,8 +328,9 @@ class Network:
                  "chain across { type filter hook forward priority filter; policy drop;\n"
                  'ct state established,related accept\niifname "lan0" accept\nct status dnat accept\n}\n}\n')
 
-    def nft(self, ruleset):
-        self.router.run("nft", "flush", "ruleset")
+    def nft(self, ruleset, add=False):
+        if not add:
+            self.router.run("nft", "flush", "ruleset")
         self.router.run("nft", "-f", "-", stdin=ruleset.encode())
 
     def dhcp(self, address, seconds=3600):
@@ -381,8 +383,13 @@ class Network:
         self.sinks.append(sink)
         return sink
 
-    def knot(self, zones, update_from=None):
-        """A name server in the world at DNS: zones is {name: text}. Returns the key file that may update."""
+    def knot(self, zones):
+        """A name server in the world at DNS: zones is {name: text}. Returns the key file that may update.
+        Again: with other zones."""
+        if getattr(self, "knotd", None):
+            self.world.stop(self.knotd)
+            shutil.rmtree(self.world.tmp / "knot")
+        self.server.resolv_conf.write_text(f"nameserver {DNS}\n")
         home = self.world.tmp / "knot"
         home.mkdir(exist_ok=True)
         os.chmod(home, 0o755)
@@ -398,7 +405,7 @@ class Network:
         (home / "knot.conf").write_text("\n".join(lines) + "\n")
         key = home / "hook.key"
         key.write_text(f'key "hook" {{ algorithm hmac-sha256; secret "{secret}"; }};\n')
-        self.world.start("knotd", "-c", home / "knot.conf")
+        self.knotd = self.world.start("knotd", "-c", home / "knot.conf")
         valija.wait_until(lambda: self.world.answers(DNS, 53), 10, "the name server")
         return key
 
