@@ -2,6 +2,7 @@
 #include "daemon.h"
 
 #include "log.h"
+#include "network.h"
 #include "secret.h"
 #include "text.h"
 
@@ -396,6 +397,8 @@ on_address_changed(void *me, struct channel *from, uint64_t id, const struct msg
 	(void)from;
 	(void)id;
 	(void)fd;
+	if (m->route)
+		network_gateways(m->family, m->gateways);
 	if (life.d->kind->address_changed != NULL)
 		life.d->kind->address_changed(me, m);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -92,12 +93,56 @@ is_full(const struct door *door)
 	return door->connections >= door->daemon->settings->connections;
 }
 
+static uint64_t
+seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+bool
+door_is_shared(const struct door *door, const char *ip)
+{
+	return shared_is(&door->shared, ip, seconds_now());
+}
+
+static uint64_t
+most_of_address(const struct door *door, const char *ip)
+{
+	const struct settings *s = door->daemon->settings;
+
+	return door_is_shared(door, ip) && s->connections / 2 > s->connections_per_address
+		? s->connections / 2
+		: s->connections_per_address;
+}
+
+bool
+door_logged_in(struct door *door, struct guest **guest, const char *ip, struct span user)
+{
+	struct guest_key address, key;
+	bool shared = door_is_shared(door, ip);
+
+	if (!guest_key_of(ip, &address))
+		return true; /* of this machine */
+	guest_key_of_user(&address, user, &key);
+	if (*guest &&
+		!guest_move(&door->guests, guest, &key, door->daemon->settings->connections_per_user))
+		return false;
+	shared_note(&door->shared, ip, user, seconds_now());
+	if (!shared && door_is_shared(door, ip))
+		log_notice(0, "shared-address", KEY_STR("ip", ip),
+			KEY_STR("reason", "several users log in from it: limits are for each user now"));
+	return true;
+}
+
 /* In, or turned away. `fd` is taken. */
 static bool
 let_in(struct door *door, const struct arrival *a, const struct guest_key *key, int fd)
 {
 	struct guest *guest =
-		guest_enter(&door->guests, key, door->daemon->settings->connections_per_address);
+		guest_enter(&door->guests, key, most_of_address(door, a->ip));
 	int on = 1;
 
 	if (!guest) {
@@ -227,7 +272,7 @@ newcomer_new(struct door *door, const struct arrival *a, const struct guest_key 
 	static const struct timeval wait = { .tv_sec = PROXY_WAIT_SECONDS };
 	struct newcomer *n;
 
-	if (!networks_have(&door->daemon->settings->proxy_from, a->ip)) {
+	if (!networks_name(&door->daemon->settings->proxy_from, a->ip)) {
 		turn_away(a->service, fd, a->ip, "", "not a proxy of proxy_from");
 		return;
 	}

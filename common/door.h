@@ -4,7 +4,8 @@
  * All processes of a kind share the listening sockets. One that serves as many connections as it
  * may, or has no descriptor left, leaves what comes to the others for ACCEPT_PAUSE_MILLISECONDS;
  * who still waits then is turned away with a last word of the protocol and one line in the log, and
- * so is who has too many connections from one address (guest.h).
+ * so is who has too many connections from one address (guest.h); an address that many share
+ * (shared.h) may have half of what the process serves.
  *
  * Where a listener asks for it, each connection begins with the header of the PROXY protocol
  * (proxy-header.h), before anything else, TLS too. Only the proxies of the option proxy_from are
@@ -20,6 +21,7 @@
 #include "daemon.h"
 #include "guest.h"
 #include "proxy-header.h"
+#include "shared.h"
 
 #define ACCEPT_BURST 16                 /* connections taken at once; the others want some too */
 #define ACCEPT_PAUSE_MILLISECONDS 500
@@ -59,6 +61,7 @@ struct door {
 	struct event *accept_again;      /* after a pause: too many connections or descriptors */
 	bool paused, refuses;
 	void *guests;                  /* the tree of guest.h */
+	struct shared_addresses shared;
 	uint32_t connections;
 };
 
@@ -74,6 +77,11 @@ bool door_let_in(struct door *door, const struct arrival *a, int fd);
 /* Closes that listener, if there is one; all of them. Who is inside stays. */
 void door_unlisten(struct door *door, enum service service, struct span address);
 void door_close(struct door *door);
+/* Is this client's address one that many share (shared.h)? Then no limit for each address applies. */
+bool door_is_shared(const struct door *door, const char *ip);
+/* Somebody has logged in: from now on the connection *guest counts for the user at that address, not for
+ * the address. False when he has connections_per_user already; then nothing changes. A NULL *guest is only noted. */
+bool door_logged_in(struct door *door, struct guest **guest, const char *ip, struct span user);
 /* A connection has ended. Sets *guest to NULL; ends a process that is leaving with its last one. */
 void door_left(struct door *door, struct guest **guest);
 

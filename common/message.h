@@ -86,7 +86,8 @@
 /* --- addresses of this machine (id 0). A process that comes hears of each that is there as having come.
  * gone, came: as text, one of them or none; route: there is a default route of this family, or another
  * one than before. --- */
-#define address_changed_fields(F)   F(text, gone, MOST_IP) F(text, came, MOST_IP) F(u8, family, 1) F(flag, route, 1) /* 4 or 6 */
+#define address_changed_fields(F)   F(text, gone, MOST_IP) F(text, came, MOST_IP) F(u8, family, 1) F(flag, route, 1) /* 4 or 6 */ \
+                                    F(text, gateways, MOST_HOST) /* with route: of all default routes, commas between */
 
 /* --- log --- */
 #define log_line_fields(F)          F(u8, level, 1) F(text, line, 2048)

@@ -9,6 +9,7 @@
 #define IPV4_BITS 32
 #define IPV6_BITS 128
 #define MOST_TEXT (INET6_ADDRSTRLEN + 1)
+#define MOST_GATEWAYS 8 /* of a family */
 
 /* The address in the form of IPv6, and how many bits it has by itself; 0 when it is none. */
 static unsigned int
@@ -73,6 +74,59 @@ networks_have(const struct list *networks, const char *ip)
 
 	for (size_t i = 0; i < networks->count; i++)
 		if (network_parse(networks->at[i], &n) && network_has(&n, ip))
+			return true;
+	return false;
+}
+
+/* --- gateways --- */
+
+static struct {
+	char at[MOST_GATEWAYS][MOST_TEXT];
+	size_t count;
+} gateways[2];
+
+void
+network_gateways(unsigned int family, struct span list)
+{
+	unsigned int f = family == 6;
+	struct span one;
+	bool more = list.len > 0;
+
+	gateways[f].count = 0;
+	while (more && gateways[f].count < MOST_GATEWAYS) {
+		more = span_take_until(&list, ',', &one);
+		if (!more)
+			one = list;
+		if (one.len && span_copy(one, gateways[f].at[gateways[f].count], MOST_TEXT))
+			gateways[f].count++;
+	}
+}
+
+bool
+network_is_gateway(const char *ip)
+{
+	for (unsigned int f = 0; ip && f < 2; f++)
+		for (size_t i = 0; i < gateways[f].count; i++)
+			if (strcmp(gateways[f].at[i], ip) == 0)
+				return true;
+	return false;
+}
+
+bool
+networks_trust(const struct list *networks, const char *ip)
+{
+	return !network_is_gateway(ip) && networks_have(networks, ip);
+}
+
+bool
+networks_name(const struct list *networks, const char *ip)
+{
+	struct network n;
+
+	if (!network_is_gateway(ip))
+		return networks_have(networks, ip);
+	for (size_t i = 0; i < networks->count; i++)
+		if (network_parse(networks->at[i], &n) && n.bits == IPV6_BITS && network_has(&n, ip))
 			return true;
 	return false;
 }

@@ -22,4 +22,13 @@ bool network_has(const struct network *n, const char *ip);
  * the configuration was checked. */
 bool networks_have(const struct list *networks, const char *ip);
 
+/* The default gateways of this machine, of IPv4 (4) or IPv6 (6): addresses with commas between; what was
+ * told of that family before is forgotten. Whoever seems to come from there comes from somewhere else. */
+void network_gateways(unsigned int family, struct span list);
+bool network_is_gateway(const char *ip);
+/* As networks_have, for networks that are trusted with anything: never a gateway. */
+bool networks_trust(const struct list *networks, const char *ip);
+/* As networks_trust; but a gateway counts where it is named by itself: it may be a proxy. */
+bool networks_name(const struct list *networks, const char *ip);
+
 #endif

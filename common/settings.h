@@ -76,6 +76,7 @@
 	O(number, recipients,              1000,                100, 100000,   "RCPT commands in one transaction (RFC 5321 4.5.3.1.8 asks for at least 100).") \
 	O(number, connections,             2000,                1, 100000,     "Connections that one smtpd or imap-login process serves at a time.") \
 	O(number, connections_per_address, 100,                 1, 100000,     "Connections from one client address (IPv6: one /64) to one process.") \
+	O(number, connections_per_user,    50,                  1, 100000,     "Connections that one user may have from one address to one smtpd process after logging in; they count for the user then, and not for the address.") \
 	O(number, smtp_idle_seconds,       300,                 5, 3600,       "How long smtpd waits for the next command (RFC 5321 4.5.3.2.7: five minutes).") \
 	O(number, smtp_data_seconds,       180,                 5, 3600,       "How long smtpd waits for the next piece of a message.") \
 	O(number, smtp_errors,             20,                  1, 1000,       "Errors after which smtpd closes a session with 421 4.7.0.") \

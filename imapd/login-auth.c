@@ -160,6 +160,8 @@ on_auth_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_
 	l->state = LOGIN_COMMAND;
 	switch (m->verdict) {
 	case AUTH_RIGHT:
+		/* imap_sessions limits a user's; here his address is noted, and the connection leaves. */
+		(void)door_logged_in(&l->front->door, &(struct guest *){ NULL }, l->ip, m->user);
 		if (m->data.len == 0 || m->ticket.len != sizeof(l->ticket)) {
 			hand_over(l, m->ticket);
 			break;

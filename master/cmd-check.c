@@ -14,6 +14,7 @@
 #include "master/cmd.h"
 #include "master/conf.h"
 #include "master/layout.h"
+#include "master/net-trust.h"
 #include "master/userbase.h"
 #include "tlsproxy/ca.h"
 #include "tlsproxy/authorities.h"
@@ -156,6 +157,23 @@ check_ports(const struct settings *s, struct text *complaints)
 				(unsigned long long)s->port_base + service_port(service), first);
 }
 
+/* The trap of address translation. */
+static void
+check_trust(const struct settings *s)
+{
+	struct text doubts = TEXT_UP_TO(8192);
+	struct netstate n;
+	struct span left, line;
+
+	if (!netstate_read(&n))
+		return;
+	net_trust_doubts(s, &n, &doubts);
+	for (left = text_span(&doubts); span_take_until(&left, '\n', &line);)
+		printf("warning: %.*s\n", SPAN_ARG(line));
+	netstate_clear(&n);
+	text_clear(&doubts);
+}
+
 static int
 run(struct invocation *v)
 {
@@ -169,6 +187,7 @@ run(struct invocation *v)
 		check_tls(s, &complaints);
 		check_ports(s, &complaints);
 		check_postmaster(v, s);
+		check_trust(s);
 	}
 	layout_check(&v->paths, &complaints);
 	if (complaints.len) {

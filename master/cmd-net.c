@@ -9,6 +9,7 @@
 
 #include "master/cmd.h"
 #include "master/net-records.h"
+#include "master/net-trust.h"
 
 #define EXIT_PROBLEM EX_CONFIG
 
@@ -33,9 +34,8 @@ static const struct option_row rules_options[] = {
 
 /* --- the survey --- */
 
-/* False after complaining. */
-static bool
-survey_begin(struct survey *v, const struct invocation *in, bool online)
+bool
+net_survey_begin(struct survey *v, const struct invocation *in, bool online)
 {
 	v->s = cmd_settings(in, false);
 	if (!v->s)
@@ -53,8 +53,8 @@ survey_begin(struct survey *v, const struct invocation *in, bool online)
 	return true;
 }
 
-static void
-survey_end(struct survey *v)
+void
+net_survey_end(struct survey *v)
 {
 	struct settings *s = (struct settings *)(uintptr_t)v->s;
 
@@ -92,6 +92,23 @@ ask_all(struct survey *v, const char *probe, bool outbound)
 		}
 		lookup_wait(v->dns);
 	}
+}
+
+static void
+judge_trust(struct survey *v)
+{
+	struct text doubts = TEXT_UP_TO(8192);
+	struct span left, line;
+
+	net_trust_doubts(v->s, &v->net, &doubts);
+	for (left = text_span(&doubts); span_take_until(&left, '\n', &line);) {
+		finding_add(&v->f, FINDING_WARNING, "trust", "%.*s", SPAN_ARG(line));
+		finding_advise(&v->f,
+			"Name single addresses, or the networks of your own machines without the router");
+	}
+	if (doubts.len == 0)
+		finding_add(&v->f, FINDING_OK, "trust", "no network in valija.conf holds the router");
+	text_clear(&doubts);
 }
 
 /* --- telling --- */
@@ -182,7 +199,7 @@ run_net(struct invocation *in)
 	const char *probe = cmd_option(in, "--probe");
 	int status = EX_CONFIG;
 
-	if (survey_begin(v, in, !cmd_option(in, "--offline"))) {
+	if (net_survey_begin(v, in, !cmd_option(in, "--offline"))) {
 		if (v->dns)
 			ask_all(v, probe, true);
 		net_judge_addresses(v);
@@ -198,10 +215,11 @@ run_net(struct invocation *in)
 		}
 		if (v->dns)
 			net_judge_outbound(v, probe);
+		judge_trust(v);
 		net_judge_sources(v, cmd_option(in, "--log"));
 		status = tell(v, cmd_option(in, "--json"));
 	}
-	survey_end(v);
+	net_survey_end(v);
 	return status;
 }
 
@@ -212,7 +230,7 @@ run_rules(struct invocation *in)
 	struct text rules = TEXT_UP_TO(MOST_RULES);
 	int status = EX_CONFIG;
 
-	if (survey_begin(v, in, false)) {
+	if (net_survey_begin(v, in, false)) {
 		if (!v->translated || v->shared) {
 			status = cmd_fail(EX_UNAVAILABLE,
 				v->shared ? "the provider shares this address among customers: no port can be forwarded"
@@ -225,7 +243,7 @@ run_rules(struct invocation *in)
 		}
 	}
 	text_clear(&rules);
-	survey_end(v);
+	net_survey_end(v);
 	return status;
 }
 
@@ -236,7 +254,7 @@ run_dns(struct invocation *in)
 	struct text zone = TEXT_UP_TO(MOST_ZONE_TEXT);
 	int status = EX_CONFIG;
 
-	if (survey_begin(v, in, true)) {
+	if (net_survey_begin(v, in, true)) {
 		/* Behind a router only the DNS may know the public address. */
 		net_ask_names(v);
 		lookup_wait(v->dns);
@@ -254,7 +272,7 @@ run_dns(struct invocation *in)
 		status = v->s->domains.count ? EX_OK : cmd_fail(EX_CONFIG, "domains is empty in valija.conf");
 	}
 	text_clear(&zone);
-	survey_end(v);
+	net_survey_end(v);
 	return status;
 }
 
@@ -265,7 +283,7 @@ run_check_dns(struct invocation *in)
 	const char *domain = in->arguments[0];
 	int status = EX_CONFIG;
 
-	if (survey_begin(v, in, true)) {
+	if (net_survey_begin(v, in, true)) {
 		for (int round = 0; round < 3; round++) {
 			net_ask_names(v);
 			net_ask_domain(v, domain);
@@ -284,7 +302,7 @@ run_check_dns(struct invocation *in)
 		net_judge_domain(v, domain);
 		status = tell(v, cmd_option(in, "--json"));
 	}
-	survey_end(v);
+	net_survey_end(v);
 	return status;
 }
 

@@ -55,6 +55,6 @@ extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_statu
 	cmd_user_show, cmd_version, cmd_map, cmd_alias_list, cmd_alias_add, cmd_alias_del, cmd_domain,
 	cmd_check_address;
 /* cmd-net.c */
-extern const struct command cmd_net, cmd_net_rules, cmd_net_dns, cmd_check_dns;
+extern const struct command cmd_net, cmd_net_rules, cmd_net_dns, cmd_check_dns, cmd_net_autoconfig;
 
 #endif

@@ -47,6 +47,13 @@ struct survey {
 	const struct netstate_route *gateway;  /* the default route of IPv4, or NULL */
 };
 
+struct invocation;
+
+/* cmd-net.c: reads settings and network into *v, which is zero, and draws the first conclusions; `online`: makes
+ * ready to ask the DNS. False after complaining. net_survey_end frees *v too, in either case. */
+bool net_survey_begin(struct survey *v, const struct invocation *in, bool online);
+void net_survey_end(struct survey *v);
+
 /* The link's name, or "?". */
 const char *net_link_name(const struct survey *v, const struct netstate_address *a);
 /* Does `listen` have this address, by itself, by its interface, or by any? */

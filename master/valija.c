@@ -29,6 +29,7 @@ static const struct command *const commands[] = {
 	&cmd_net,
 	&cmd_net_rules,
 	&cmd_net_dns,
+	&cmd_net_autoconfig,
 	&cmd_env,
 	&cmd_user_add,
 	&cmd_user_passwd,

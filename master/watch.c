@@ -80,6 +80,38 @@ tell_everyone(struct supervisor *s, const struct netstate_address *gone,
 			tell(p, gone, came);
 }
 
+/* All default gateways of a family, as many as the message takes. */
+static void
+gateways_put(const struct netstate *n, uint8_t family, struct text *to)
+{
+	char name[MOST_ADDRESS_TEXT];
+
+	for (size_t i = 0; i < n->route_count; i++) {
+		const struct netstate_route *r = &n->routes[i];
+
+		if (!r->has_gateway || r->gateway_family != family)
+			continue;
+		netstate_address_name(family, r->gateway, name);
+		if (to->len + strlen(name) + 1 > MOST_HOST)
+			return;
+		text_add_str(to, to->len ? "," : "");
+		text_add_str(to, name);
+	}
+}
+
+static void
+tell_route_to(struct process *p, uint8_t family)
+{
+	struct text gateways = TEXT_UP_TO(MOST_HOST);
+
+	gateways_put(watch_netstate(p->s), family, &gateways);
+	send_address_changed(p->control, 0,
+		&(struct msg_address_changed){
+			.family = family, .route = true, .gateways = text_span(&gateways) },
+		NULL);
+	text_clear(&gateways);
+}
+
 static void
 tell_route(struct supervisor *s, uint8_t family)
 {
@@ -87,9 +119,7 @@ tell_route(struct supervisor *s, uint8_t family)
 
 	TAILQ_FOREACH(p, &s->processes, next)
 		if (hears(p))
-			send_address_changed(p->control, 0,
-				&(struct msg_address_changed){ .family = family, .route = true },
-				NULL);
+			tell_route_to(p, family);
 }
 
 /* Link-local addresses mean nothing without their link, and nobody far away uses them. */
@@ -109,6 +139,9 @@ watch_tell_all(struct process *p)
 	for (size_t i = 0; i < n->address_count; i++)
 		if (counts(&n->addresses[i]))
 			tell(p, NULL, &n->addresses[i]);
+	for (uint8_t family = 4; family <= 6; family += 2)
+		if (netstate_has_route(n, family))
+			tell_route_to(p, family);
 }
 
 /* --- what is told to people, when old and new are known --- */

@@ -263,6 +263,12 @@ on_auth_told(
 	}
 	switch (m->verdict) {
 	case AUTH_RIGHT:
+		if (!door_logged_in(&s->server->door, &s->guest, s->ip, m->user)) {
+			log_notice(s->id, "too-many-connections", KEY_STR("ip", s->ip),
+				KEY_STR("setting", "connections_per_user"), KEY_SPAN("user", m->user));
+			session_close(s, 421, "4.7.0", "too many connections of this user from your address");
+			return;
+		}
 		s->login = must_copy(m->user);
 		if (m->data.len > 0)
 			challenge(s, m->data, STAGE_AUTH_LAST);

@@ -60,7 +60,7 @@ bool
 checks_apply(const struct session *s)
 {
 	return s->service == SERVICE_SMTP && !s->login &&
-		!networks_have(&s->server->daemon.settings->policy_exempt, s->ip);
+		!networks_trust(&s->server->daemon.settings->policy_exempt, s->ip);
 }
 
 bool

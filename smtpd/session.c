@@ -259,7 +259,9 @@ seconds_now(void)
 uint32_t
 session_count(struct session *s, enum rate_kind kind, uint32_t more)
 {
-	if (networks_have(&s->server->daemon.settings->policy_exempt, s->ip))
+	/* Where many come from one address, one of them must not use up what all may do. */
+	if (networks_trust(&s->server->daemon.settings->policy_exempt, s->ip) ||
+		door_is_shared(&s->server->door, s->ip))
 		return 0;
 	return rate_add(&s->server->rates, s->ip, kind, more, seconds_now());
 }
@@ -283,7 +285,7 @@ may_connect(const struct session *s)
 	const struct settings *settings = s->server->daemon.settings;
 
 	return s->service != SERVICE_LMTP || span_equal(span_str(s->ip), SPAN("local")) ||
-		networks_have(&settings->lmtp_clients, s->ip);
+		networks_trust(&settings->lmtp_clients, s->ip);
 }
 
 void
