@@ -2,6 +2,7 @@
 #include "login.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "common/address.h"
 
@@ -84,6 +85,8 @@ login_find(struct login *l, struct table *users, struct table *passwords)
 		l->unknown_because = "unknown-user";
 	else if (l->user.disabled)
 		l->unknown_because = "disabled";
+	else if (l->user.expires != 0 && l->user.expires <= (uint64_t)time(NULL))
+		l->unknown_because = "expired";
 	else
 		l->known = true;
 	l->has_password = l->known && password == TABLE_FOUND &&

@@ -129,6 +129,8 @@
 /* System users, by auth-pam. known and later are both false for who does not exist. */
 #define name_ask_fields(F)          F(text, login, MOST_LOGIN)
 #define name_told_fields(F)         F(flag, known, 1) F(flag, later, 1) F(u32, uid, 4) F(u32, gid, 4) F(text, home, MOST_PATH_FIELD)
+/* A user was removed, barred, or has a new password: his sessions end. */
+#define user_changed_fields(F)      F(text, user, MOST_ADDRESS)
 #define worker_hangs_fields(F)      F(u8, program, 1) F(u16, index, 2)
 #define pam_ask_fields(F)           F(text, login, MOST_ADDRESS) F(secret, password, MOST_PASSWORD) F(text, ip, MOST_IP)
 #define pam_told_fields(F)          F(u8, result, 1) F(text, reason, MOST_REASON) /* enum pam_result; why not, for the log */
@@ -322,6 +324,7 @@
 	M(queue_detail,      234, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_message,     235, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  1) \
 	M(queue_done,        236, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(user_changed,      165, BY_COMMAND | BY_MASTER,  BY_MASTER | BY_SMTPD,  HOUR_SERVING,                  0) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \

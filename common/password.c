@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "password-scheme.h"
 #include "secret.h"
 
 #ifdef HAVE_ARGON2
@@ -107,6 +108,10 @@ password_verify(struct span hash, struct span password)
 	text_add(&setting, hash);
 	usable = !copy.failed && !setting.failed && !span_has(password, '\0') &&
 		 !span_has(hash, '\0');
+	if (usable && hash.len > 0 && hash.at[0] == '{') {
+		right = password_scheme_verify(hash, password);
+		usable = false;
+	}
 #ifdef HAVE_ARGON2
 	if (usable && span_equal(span_part(hash, 0, 7), SPAN("$argon2"))) {
 		right = argon2_right(text_str(&setting), text_str(&copy));

@@ -61,6 +61,7 @@
 	O(list,   imap_mechanisms,         "",                  0, 16,         "SASL mechanisms for IMAP. Default: as smtp_mechanisms.") \
 	O(text,   password_scheme,         "yescrypt",          1, 16,         "How passwords are hashed: yescrypt, bcrypt, sha512crypt, argon2id. A weaker hash is made anew at the next login.") \
 	O(number, password_cost,           0,                   0, 10000000,   "What a hash costs, as the scheme counts it (crypt(5); argon2id: passes). 0: its default.") \
+	O(flag,   password_quality,        0,                   0, 1,          "Refuse new passwords that libpwquality finds weak (pwquality.conf(5)). Otherwise who types one is told.") \
 	O(number, scram_iterations,        20000,               0, 10000000,   "Iterations of SCRAM keys that are made with a password, at least 4096; 0 keeps none, then SCRAM does not work.") \
 	O(flag,   system_users,            0,                   0, 1,          "System users have mailboxes: LOGIN@D for each D in system_domains is ~/Maildir of LOGIN, under his own uid.") \
 	O(list,   system_domains,          "",                  0, MOST_LIST,  "Domains of system users. Default: hostname.") \

@@ -14,27 +14,32 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <config.h>
+
+#ifdef HAVE_PWQUALITY
+#include <pwquality.h>
+#endif
+
 #include "common/address.h"
 #include "common/maildir.h"
 #include "common/password.h"
 #include "common/room.h"
 #include "common/settings.h"
-#include "master/cmd.h"
-#include "master/credential.h"
-#include "master/json.h"
+#include "master/client.h"
+#include "master/cmd-user.h"
 #include "master/layout.h"
 #include "master/prompt.h"
-#include "master/userbase.h"
 
-#define MOST_SENTENCE 1024
+#define DICTIONARY "/var/cache/cracklib/cracklib_dict.pwd"
 
 static const struct option_row password_options[] = {
 	{ "--stdin", NULL, "the password is the first line of the standard input", false },
 	{ NULL, NULL, NULL, false },
 };
 
-static const struct option_row json_options[] = {
-	{ "--json", NULL, "as JSON", false },
+static const struct option_row add_options[] = {
+	{ "--stdin", NULL, "the password is the first line of the standard input", false },
+	{ "--no-password", NULL, "no password of his own: PAM knows it", false },
 	{ NULL, NULL, NULL, false },
 };
 
@@ -115,23 +120,63 @@ make_maildir_as_owner(
 
 /* --- add, passwd, del --- */
 
-/* Asks for a password; *c is what is to be kept of it. `old` is what was kept until now, or NULL. */
+/* Is it good enough? Where that is only advice, it is given to who sits at a terminal. */
 static bool
-new_credential(const struct invocation *v, const char *whose, const struct password *old,
+quality_is_enough(const struct settings *s, struct span key, struct text *password)
+{
+#ifdef HAVE_PWQUALITY
+	pwquality_settings_t *rules = pwquality_default_settings();
+	struct text user = TEXT_UP_TO(MOST_ADDRESS);
+	char buffer[PWQ_MAX_ERROR_MESSAGE_LEN];
+	void *detail = NULL;
+	int result = 0;
+
+	/* Where it is advice, there is nobody to give it to. */
+	if (!s->password_quality && !isatty(STDIN_FILENO))
+		goto out;
+	text_add(&user, span_part(key, 0, span_rindex(key, '@')));
+	/* The dictionary is a package of its own: without it the other rules hold. */
+	if (!rules || pwquality_read_config(rules, NULL, &detail) != 0)
+		goto out;
+	if (access(DICTIONARY, R_OK) < 0)
+		pwquality_set_int_value(rules, PWQ_SETTING_DICT_CHECK, 0);
+	result = pwquality_check(rules, text_str(password), NULL, text_str(&user), &detail);
+	if (result < 0)
+		cmd_fail(0, "the password is weak: %s",
+			pwquality_strerror(buffer, sizeof buffer, result, detail));
+out:
+	if (rules)
+		pwquality_free_settings(rules);
+	text_clear(&user);
+	return result >= 0 || !s->password_quality;
+#else
+	(void)s;
+	(void)key;
+	(void)password;
+	return true;
+#endif
+}
+
+bool
+user_new_credential(const struct invocation *v, struct span key, const struct password *old,
 	struct credential *c)
 {
 	struct text password, prepared = TEXT_UP_TO(MOST_PASSWORD), why = TEXT_UP_TO(MOST_SENTENCE);
 	struct settings *s = cmd_settings(v, false);
+	struct text whose = TEXT_UP_TO(MOST_ADDRESS);
 	bool done = false;
 
 	memset(c, 0, sizeof *c);
 	if (!s)
 		return false;
-	if (!prompt_password(whose, cmd_option(v, "--stdin") != NULL, &password, &why))
+	text_add(&whose, key);
+	if (!prompt_password(text_str(&whose), cmd_option(v, "--stdin") != NULL, &password, &why))
 		cmd_fail(0, "%s", text_str(&why));
 	else if (!password_prepare(text_span(&password), &prepared))
 		cmd_fail(0,
 			"the password is too long, or has characters that clients cannot send");
+	else if (!quality_is_enough(s, key, &prepared))
+		;
 	else if (!credential_make(c, text_span(&prepared), s, old, &why))
 		cmd_fail(0, "%s", text_str(&why));
 	else
@@ -139,6 +184,7 @@ new_credential(const struct invocation *v, const char *whose, const struct passw
 	text_wipe(&password);
 	text_wipe(&prepared);
 	text_clear(&why);
+	text_clear(&whose);
 	settings_free(&s);
 	return done;
 }
@@ -168,7 +214,7 @@ add(const struct invocation *v, struct userbase *base, struct span key)
 		goto out;
 	}
 	status = EX_NOINPUT;
-	if (!new_credential(v, v->arguments[0], NULL, &c))
+	if (!cmd_option(v, "--no-password") && !user_new_credential(v, key, NULL, &c))
 		goto out;
 	/* The place before the name: from its first moment, mail for the user has where to go. */
 	if ((status = make_maildir_as_owner(v, text_str(&home), uid, gid)) != EX_OK)
@@ -176,7 +222,7 @@ add(const struct invocation *v, struct userbase *base, struct span key)
 	u.home = text_span(&home);
 	u.uid = uid;
 	u.gid = gid;
-	if (!userbase_add(base, &u, &c.p, &why))
+	if (!userbase_add(base, &u, c.p.hash.len ? &c.p : NULL, &why))
 		status = cmd_fail(EX_TEMPFAIL, "%s", text_str(&why));
 out:
 	text_clear(&why);
@@ -187,10 +233,8 @@ out:
 }
 
 /* What all of them begin and end with. */
-static int
-with_base(struct invocation *v,
-	int (*does)(const struct invocation *v, struct userbase *base, struct span key),
-	bool local_only)
+int
+user_with_base(struct invocation *v, user_fn *does, bool local_only)
 {
 	struct text key, why = TEXT_UP_TO(MOST_SENTENCE);
 	struct userbase *base = NULL;
@@ -213,7 +257,53 @@ out:
 static int
 run_add(struct invocation *v)
 {
-	return with_base(v, add, true);
+	return user_with_base(v, add, true);
+}
+
+int
+user_must_find(struct userbase *base, struct span key, struct text *value, struct user *u)
+{
+	if (userbase_find(base, key, value, u))
+		return EX_OK;
+	return cmd_fail(EX_NOUSER, "%.*s is not a user", SPAN_ARG(key));
+}
+
+int
+user_told(bool done, struct text *why)
+{
+	int status = done ? EX_OK : cmd_fail(EX_TEMPFAIL, "%s", text_str(why));
+
+	text_clear(why);
+	return status;
+}
+
+static void
+on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
+	const int *fd)
+{
+	struct client *c = me;
+
+	(void)from;
+	(void)id;
+	(void)m;
+	(void)fd;
+	c->over = true;
+}
+
+void
+user_tell_changed(const struct invocation *v, struct span key)
+{
+	struct hearing h = client_hearing();
+	struct client c = { .me = NULL };
+
+	h.on_command_told = on_command_told;
+	if (!client_open(&c, &v->paths, &h))
+		return;
+	send_user_changed(c.channel, 0, &(struct msg_user_changed){ .user = key }, NULL);
+	if (!client_wait(&c, ANSWER_MILLISECONDS))
+		cmd_fail(0, "the running suite does not answer: sessions of %.*s may go on",
+			SPAN_ARG(key));
+	client_close(&c);
 }
 
 static int
@@ -224,16 +314,16 @@ change_password(const struct invocation *v, struct userbase *base, struct span k
 	struct credential c = { .p = { .app_count = 0 } };
 	struct password old;
 	struct user u;
-	int status = EX_OK;
+	int status = user_must_find(base, key, &value, &u);
 
-	if (!userbase_find(base, key, &value, &u))
-		status = cmd_fail(EX_NOUSER, "%.*s is not a user", SPAN_ARG(key));
-	else if (!new_credential(v, v->arguments[0],
-			 userbase_secret(base, key, &secret, &old) ? &old : NULL, &c))
+	if (status == EX_OK &&
+		!user_new_credential(
+			v, key, userbase_secret(base, key, &secret, &old) ? &old : NULL, &c))
 		status = EX_NOINPUT;
-	else if (!userbase_password(base, key, &c.p, &why))
-		status = cmd_fail(EX_TEMPFAIL, "%s", text_str(&why));
-	text_clear(&why);
+	if (status == EX_OK)
+		status = user_told(userbase_password(base, key, &c.p, &why), &why);
+	if (status == EX_OK)
+		user_tell_changed(v, key);
 	text_wipe(&secret);
 	credential_clear(&c);
 	text_clear(&value);
@@ -243,7 +333,7 @@ change_password(const struct invocation *v, struct userbase *base, struct span k
 static int
 run_passwd(struct invocation *v)
 {
-	return with_base(v, change_password, false);
+	return user_with_base(v, change_password, false);
 }
 
 static int
@@ -251,15 +341,14 @@ del(const struct invocation *v, struct userbase *base, struct span key)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE), value = TEXT_UP_TO(MOST_USER_RECORD);
 	struct user u;
-	int status = EX_OK;
+	int status = user_must_find(base, key, &value, &u);
 
-	if (!userbase_find(base, key, &value, &u))
-		status = cmd_fail(EX_NOUSER, "%.*s is not a user", SPAN_ARG(key));
-	else if (!userbase_remove(base, key, &why))
-		status = cmd_fail(EX_TEMPFAIL, "%s", text_str(&why));
-	else
+	if (status == EX_OK)
+		status = user_told(userbase_remove(base, key, &why), &why);
+	if (status == EX_OK) {
+		user_tell_changed(v, key);
 		printf("the mail stays in %s/%.*s\n", v->paths.mail, SPAN_ARG(u.home));
-	text_clear(&why);
+	}
 	text_clear(&value);
 	return status;
 }
@@ -267,100 +356,7 @@ del(const struct invocation *v, struct userbase *base, struct span key)
 static int
 run_del(struct invocation *v)
 {
-	return with_base(v, del, false);
-}
-
-/* --- list, show --- */
-
-static void
-json_user(struct json *j, const struct user *u)
-{
-	json_open(j, NULL, '{');
-	json_text(j, "address", u->address);
-	json_number(j, "uid", u->uid);
-	json_number(j, "gid", u->gid);
-	json_text(j, "home", u->home);
-	json_number(j, "quota_bytes", (int64_t)u->quota_bytes);
-	json_number(j, "created", (int64_t)u->created);
-	json_flag(j, "disabled", u->disabled);
-	json_close(j, '}');
-}
-
-static bool
-list_json(void *me, const struct user *u)
-{
-	json_user(me, u);
-	return true;
-}
-
-static bool
-list_plain(void *me, const struct user *u)
-{
-	(void)me;
-	printf("%.*s\n", SPAN_ARG(u->address));
-	return true;
-}
-
-static int
-run_list(struct invocation *v)
-{
-	struct text why = TEXT_UP_TO(MOST_SENTENCE);
-	struct userbase *base = userbase_open(&v->paths, &why);
-	struct json j = { .to = stdout };
-	bool as_json = cmd_option(v, "--json") != NULL, listed;
-
-	if (!base) {
-		int status = errno == EACCES ? EX_NOPERM : EX_NOINPUT;
-
-		cmd_fail(0, "%s", text_str(&why));
-		text_clear(&why);
-		return status;
-	}
-	if (as_json)
-		json_open(&j, NULL, '[');
-	listed = userbase_each(base, as_json ? list_json : list_plain, &j);
-	if (as_json) {
-		json_close(&j, ']');
-		putchar('\n');
-	}
-	userbase_close(&base);
-	return listed ? EX_OK
-		      : cmd_fail(EX_NOINPUT, "the user table cannot be read: %s", strerror(errno));
-}
-
-static int
-show(const struct invocation *v, struct userbase *base, struct span key)
-{
-	struct text value = TEXT_UP_TO(MOST_USER_RECORD);
-	struct json j = { .to = stdout };
-	struct user u;
-	char created[32] = "-";
-	struct tm tm;
-	time_t t;
-	int status = EX_OK;
-
-	if (!userbase_find(base, key, &value, &u)) {
-		status = cmd_fail(EX_NOUSER, "%.*s is not a user", SPAN_ARG(key));
-	} else if (cmd_option(v, "--json")) {
-		json_user(&j, &u);
-		putchar('\n');
-	} else {
-		t = (time_t)u.created;
-		if (localtime_r(&t, &tm))
-			strftime(created, sizeof created, "%Y-%m-%d %H:%M:%S", &tm);
-		printf("address    %.*s\nuid:gid    %u:%u\nmaildir    %s/%.*s/Maildir\n"
-		       "created    %s\nmay log in %s\n",
-			SPAN_ARG(u.address), u.uid, u.gid, v->paths.mail, SPAN_ARG(u.home), created,
-			u.disabled ? "no" : "yes");
-	}
-	text_clear(&value);
-	return status;
-}
-
-static int
-run_show(struct invocation *v)
-{
-	return with_base(v, show, false);
+	return user_with_base(v, del, false);
 }
 
 const struct command cmd_user_add = {
@@ -369,7 +365,7 @@ const struct command cmd_user_add = {
 	.least = 1,
 	.most = 1,
 	.help = "add a user with a Maildir; the password is asked for",
-	.options = password_options,
+	.options = add_options,
 	.run = run_add,
 };
 const struct command cmd_user_passwd = {
@@ -388,20 +384,4 @@ const struct command cmd_user_del = {
 	.most = 1,
 	.help = "remove a user; the mail stays where it is",
 	.run = run_del,
-};
-const struct command cmd_user_list = {
-	.words = "user list",
-	.arguments = "",
-	.help = "list the addresses of all users",
-	.options = json_options,
-	.run = run_list,
-};
-const struct command cmd_user_show = {
-	.words = "user show",
-	.arguments = "NAME@DOMAIN",
-	.least = 1,
-	.most = 1,
-	.help = "show one user",
-	.options = json_options,
-	.run = run_show,
 };

@@ -215,6 +215,25 @@ control_reload_next(struct supervisor *s)
 }
 
 static void
+on_user_changed(void *me, struct channel *from, uint64_t id, const struct msg_user_changed *m,
+	const int *fd)
+{
+	struct visitor *v = me;
+	struct process *p;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	set_timer(v, VISITOR_SECONDS * 1000);
+	mailbox_end(v->s, m->user);
+	TAILQ_FOREACH(p, &v->s->processes, next)
+		if (p->row->program == PROGRAM_SMTPD && p->control &&
+			p->state == PROCESS_SERVING)
+			send_user_changed(p->control, 0, m, NULL);
+	tell(v, DONE, "");
+}
+
+static void
 on_command_stop(void *me, struct channel *from, uint64_t id, const struct msg_command_stop *m,
 	const int *fd)
 {
@@ -307,6 +326,7 @@ on_visitor(evutil_socket_t listening, short what, void *arg)
 		.gone = gone,
 		.on_command_status = on_command_status,
 		.on_command_reload = on_command_reload,
+		.on_user_changed = on_user_changed,
 		.on_command_stop = on_command_stop,
 		.on_command_connect = on_command_connect,
 	};

@@ -281,6 +281,21 @@ let_go(struct mailbox *b, unsigned int seconds)
 }
 
 void
+mailbox_end(struct supervisor *s, struct span user)
+{
+	struct mailbox *b;
+
+	TAILQ_FOREACH(b, &s->mailboxes, next)
+		if (span_equal(span_str(b->user), user))
+			break;
+	if (!b)
+		return;
+	log_notice(0, "mailbox-ended", KEY_STR("user", b->user),
+		KEY_STR("reason", "the user was changed"));
+	let_go(b, IDLE_LEAVE_SECONDS);
+}
+
+void
 mailbox_idle(struct mailbox *b)
 {
 	/* A session that is on its way was sent before the process said idle, or waits: then it

@@ -21,6 +21,9 @@
 void mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 	const struct msg_imap_open *m, int fd);
 
+/* Ends the sessions of `user`, if he has any; the next login starts another process. */
+void mailbox_end(struct supervisor *s, struct span user);
+
 /* What happens to the process of a mailbox. */
 void mailbox_tell(struct mailbox *b, struct process *p); /* at its start: whose it is */
 void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid);

@@ -302,8 +302,10 @@ userbase_add_many(struct userbase *b, const struct userbase_source *from, struct
 		else
 			done = put_one(&users, &passwords, &u, p);
 	}
+	if (*from->failed)
+		errno = EINVAL;
 	/* The passwords before the users, as when one is added. */
-	done = done && commit_passwords(&passwords) && commit_users(&users);
+	done = done && !*from->failed && commit_passwords(&passwords) && commit_users(&users);
 	if (!done)
 		text_printf(why, "the user table was not written: %s", strerror(errno));
 out:

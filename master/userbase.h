@@ -44,6 +44,7 @@ struct userbase_source {
 	bool (*next)(void *me, struct user *u, struct password *p);
 	void (*skipped)(void *me, const struct user *u);
 	void *me;
+	const bool *failed; /* looked at after the last: nobody is added then */
 };
 bool userbase_add_many(struct userbase *b, const struct userbase_source *from, struct text *why);
 

@@ -122,6 +122,25 @@ address_changed(void *me, const struct msg_address_changed *m)
 			session_drop(s, "the address that it came to is gone");
 }
 
+/* His password is another one, or he is no more: a message that is under way is finished, then his
+ * sessions end. */
+static void
+on_user_changed(void *me, struct channel *from, uint64_t id, const struct msg_user_changed *m,
+	const int *fd)
+{
+	struct server *server = me;
+	struct session *s;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	LIST_FOREACH(s, &server->sessions, in_all)
+		if (s->login && span_equal(span_str(s->login), m->user))
+			session_leave(s);
+}
+
+static const struct hearing hearing_master = { .on_user_changed = on_user_changed };
+
 static void
 load(void *me, uint32_t *connections, uint64_t *served)
 {
@@ -135,6 +154,7 @@ static const struct daemon_kind smtpd = {
 	.program = PROGRAM_SMTPD,
 	.room = &smtpd_room,
 	.peers = smtpd_peers,
+	.control = &hearing_master,
 	.prepare = prepare,
 	.peer_came = peer_came,
 	.listener = listener,
