@@ -1,5 +1,5 @@
 /*
- * auth-hash - verifies one password against one hash, and forgets both.
+ * auth-hash - verifies one password against one hash, or makes a hash of one, and forgets both.
  *   inherits    channels to master and auth
  *   keeps       nothing: _auth, an empty root, no file at all, the common system calls
  *   may be lied to by    auth, about nothing that would harm anybody
@@ -10,6 +10,9 @@
 
 #include "common/daemon.h"
 #include "common/password.h"
+#include "common/scram.h"
+#include "common/secret.h"
+#include "common/users.h"
 
 static const int syscalls[] = {-1};
 
@@ -41,7 +44,39 @@ on_hash_ask(
 	send_hash_told(from, id, &told, NULL);
 }
 
-static const struct hearing auth_hearing = {.on_hash_ask = on_hash_ask};
+static void
+on_hash_make(
+	void *me, struct channel *from, uint64_t id, const struct msg_hash_make *m, const int *fd)
+{
+	const struct password_strength strength = {m->scheme, m->cost};
+	struct auth_hash *h = me;
+	struct text hash = TEXT_UP_TO(MOST_HASH), record = TEXT_UP_TO(2 * MOST_HASH);
+	struct password p = {.scram_iterations = m->iterations};
+	unsigned char salt[SCRAM_SALT];
+	struct scram_room room;
+
+	(void)fd;
+	h->served++;
+	if (m->iterations > 0) {
+		secret_random(salt, sizeof(salt));
+		p.scram_salt = span_of(salt, sizeof(salt));
+		scram_make(m->password, p.scram_salt, m->iterations, &room, p.scram);
+	}
+	if (password_hash_new(m->password, &strength, &hash)) {
+		p.hash = text_span(&hash);
+		password_encode(&p, &record);
+	}
+	/* Nothing, where it cannot be done: that is no record. */
+	send_hash_made(from, id, &(struct msg_hash_made){.record = text_span(&record)}, NULL);
+	text_wipe(&hash);
+	text_wipe(&record);
+	secret_wipe(&room, sizeof(room));
+}
+
+static const struct hearing auth_hearing = {
+	.on_hash_ask = on_hash_ask,
+	.on_hash_make = on_hash_make,
+};
 
 static const struct peer_kind peers[] = {
 	{PROGRAM_AUTH, &auth_hearing}, /* away: nobody asks */

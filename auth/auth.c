@@ -2,7 +2,8 @@
  * auth - decides who somebody is.
  *   inherits    channels to master, smtpd, imap-login, auth-hash and auth-pam; the directories of the
  *               user tables (to read); the passport key
- *   keeps       nothing: _auth, Landlock to the user tables, the system calls below
+ *   keeps       nothing: _auth, Landlock to the user tables and a directory of its own, the system
+ *               calls below
  *   may be lied to by    smtpd and imap-login, which speak for strangers and may be captured: no
  *               word of theirs about TLS or addresses counts that a TLS worker did not seal, and
  *               none makes one session speak for another
@@ -11,16 +12,23 @@
  */
 #include "auth.h"
 
+#include <event2/event.h>
 #include <seccomp.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/log.h"
+#include "common/secret.h"
 #include "common/users.h"
+#include "learned.h"
 #include "mechanism.h"
 
 #define HASH_SECONDS 15 /* how long a hash may take, with its wait for a worker */
 
-static const int syscalls[] = {TABLE_READER_SYSCALLS, -1};
+#define MOST_LISTED 3000 /* entries of one `valija auth list` */
+#define TIDY_SECONDS 30 /* between looks whether nobody is there and tables can be made durable */
+
+static const int syscalls[] = {TABLE_READER_SYSCALLS, TABLE_PRIVATE_SYSCALLS, -1};
 
 static const struct room auth_room = {
 	.name = "auth",
@@ -77,9 +85,19 @@ on_name_told(
 	pool_told(pool_of(me, from), from, m);
 }
 
+static void
+on_hash_made(
+	void *me, struct channel *from, uint64_t id, const struct msg_hash_made *m, const int *fd)
+{
+	(void)id;
+	(void)fd;
+	pool_told(pool_of(me, from), from, m);
+}
+
 static const struct hearing hash_hearing = {
 	.hour = worker_hour,
 	.gone = worker_gone,
+	.on_hash_made = on_hash_made,
 	.on_hash_told = on_hash_told,
 };
 static const struct hearing pam_hearing = {
@@ -101,25 +119,102 @@ on_hang(void *me, struct channel *worker)
 		NULL);
 }
 
+/* --- the command --- */
+
+struct answering {
+	struct channel *to;
+	uint64_t id;
+	uint32_t sent;
+};
+
+static bool
+tell_entry(void *me, const struct guard_entry *e)
+{
+	struct answering *a = me;
+
+	/* What it does not read at once would only wait in our memory. */
+	if (a->sent == MOST_LISTED)
+		return false;
+	a->sent++;
+	return send_auth_entry(a->to, a->id,
+		&(struct msg_auth_entry){.kind = (uint8_t)e->kind,
+			.ip = e->ip,
+			.user = e->user,
+			.failures = e->failures,
+			.when = e->when,
+			.until = e->until},
+		NULL);
+}
+
+static void
+on_auth_list(
+	void *me, struct channel *from, uint64_t id, const struct msg_auth_list *m, const int *fd)
+{
+	struct auth *a = me;
+	struct answering answering = {from, id, 0};
+
+	(void)m;
+	(void)fd;
+	guard_each(a->guard, a->daemon.settings, (uint64_t)time(NULL), tell_entry, &answering);
+	send_auth_end(from, id,
+		&(struct msg_auth_end){
+			.entries = answering.sent, .more = answering.sent == MOST_LISTED},
+		NULL);
+}
+
+static void
+on_auth_forgive(void *me, struct channel *from, uint64_t id, const struct msg_auth_forgive *m,
+	const int *fd)
+{
+	struct auth *a = me;
+	uint32_t count = guard_forgive(a->guard, m->what);
+
+	(void)fd;
+	log_notice(0, "auth-forgiven", KEY_NUM("entries", count), KEY_SPAN("what", m->what));
+	send_auth_end(from, id, &(struct msg_auth_end){.entries = count}, NULL);
+}
+
+static const struct hearing command_hearing = {
+	.on_auth_list = on_auth_list,
+	.on_auth_forgive = on_auth_forgive,
+};
+
 /*      who                  what it tells us      while it is away: a case, not an accident */
 static const struct peer_kind peers[] = {
 	{PROGRAM_SMTPD, &front_end_hearing},	  /* its conversations end */
 	{PROGRAM_IMAP_LOGIN, &front_end_hearing}, /* its conversations end */
 	{PROGRAM_AUTH_HASH, &hash_hearing},	  /* its question goes to another, or waits */
 	{PROGRAM_AUTH_PAM, &pam_hearing},	  /* the same */
+	{PROGRAM_COMMAND, &command_hearing},
 	{PROGRAM_MASTER, NULL},
 };
 
 /* --- life --- */
+
+/* A disk may make us wait here: not while anybody else does. */
+static void
+on_tidy(evutil_socket_t fd, short what, void *arg)
+{
+	struct auth *a = arg;
+
+	(void)fd;
+	(void)what;
+	if (a->conversations.count > 0)
+		return;
+	guard_sync(a->guard);
+	if (a->learned != NULL)
+		(void)table_sync(a->learned);
+}
 
 static bool
 prepare(void *me)
 {
 	struct auth *a = me;
 	struct daemon *d = &a->daemon;
-	int users = d->directory[DIRECTORY_STATE], passwords = d->directory[DIRECTORY_PASSWORDS];
+	int users = d->directory[DIRECTORY_STATE], passwords = d->directory[DIRECTORY_PASSWORDS],
+	    own = d->directory[DIRECTORY_AUTH];
 
-	if (users < 0 || passwords < 0) {
+	if (users < 0 || passwords < 0 || own < 0) {
 		log_error(0, "no-table-directory");
 		return false;
 	}
@@ -132,12 +227,48 @@ prepare(void *me)
 	a->passwords = table_reader(passwords, PASSWD_TABLE);
 	a->hash = pool_new(d->base, "auth-hash", HASH_SECONDS, on_hang, a);
 	a->pam = pool_new(d->base, "auth-pam", (unsigned int)d->settings->pam_seconds, on_hang, a);
-	a->delays = delays_new();
+	/* Without these two nobody is kept out: it is only forgotten more (logged by table_private). */
+	a->learned = table_private(own, LEARNED_TABLE, 0600);
+	a->guard_table = table_private(own, GUARD_TABLE, 0600);
+	a->guard = guard_new(a->guard_table, (uint64_t)time(NULL));
+	a->nobody_hash = TEXT_UP_TO(MOST_HASH);
+	a->tidy = event_new(d->base, -1, EV_PERSIST, on_tidy, a);
+	if (a->tidy == NULL || event_add(a->tidy, &(struct timeval){TIDY_SECONDS, 0}) < 0)
+		return false;
 	digest_key_new(&a->nobody);
 	a->remember = remember_new();
 	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
 	d->paths[d->path_count++] = (struct room_path){passwords, ".", ROOM_READ};
+	d->paths[d->path_count++] = (struct room_path){own, ".", ROOM_READ | ROOM_WRITE | ROOM_MAKE};
 	return true;
+}
+
+static void
+on_nobody_made(void *me, const void *answer)
+{
+	const struct msg_hash_made *told = answer;
+	struct auth *a = me;
+	struct password p;
+
+	if (told == NULL || !password_decode(told->record, &p))
+		return;
+	text_reset(&a->nobody_hash);
+	text_add(&a->nobody_hash, p.hash);
+}
+
+/* Who does not exist costs what those cost whose passwords are set now. */
+static void
+make_nobody(struct auth *a)
+{
+	const struct settings *s = a->daemon.settings;
+	const struct password_strength strength = {s->password_scheme, (uint32_t)s->password_cost};
+	unsigned char chance[16];
+	struct text password = TEXT_UP_TO(64);
+
+	secret_random(chance, sizeof(chance));
+	text_add_hex(&password, span_of(chance, sizeof(chance)));
+	(void)pool_ask_make(a->hash, &strength, 0, text_span(&password), on_nobody_made, a);
+	text_wipe(&password);
 }
 
 static void
@@ -145,7 +276,9 @@ settings_changed(void *me, const struct settings *old)
 {
 	struct auth *a = me;
 
-	(void)old;
+	if (old == NULL || !span_equal(old->password_scheme, a->daemon.settings->password_scheme) ||
+		old->password_cost != a->daemon.settings->password_cost)
+		make_nobody(a);
 	pool_limit(a->pam, (unsigned int)a->daemon.settings->pam_seconds);
 }
 
@@ -195,6 +328,13 @@ main(void)
 {
 	static struct auth a;
 
+	int code;
+
 	conversations_init(&a.conversations);
-	return daemon_run(&a.daemon, &auth_kind, &a);
+	code = daemon_run(&a.daemon, &auth_kind, &a);
+	if (a.guard != NULL)
+		guard_sync(a.guard);
+	table_free(&a.learned);
+	table_free(&a.guard_table);
+	return code;
 }

@@ -9,8 +9,8 @@
 #include "common/daemon.h"
 #include "common/table.h"
 #include "conversation.h"
-#include "delay.h"
 #include "digest.h"
+#include "guard.h"
 #include "remember.h"
 #include "worker-pool.h"
 
@@ -20,7 +20,10 @@ struct auth {
 	struct table *users, *passwords;
 	struct pool *hash, *pam;
 	struct digest_key nobody; /* of salts of those who do not exist */
-	struct delays *delays;
+	struct text nobody_hash;  /* verified instead of theirs; as costly as those that are made now */
+	struct table *learned, *guard_table; /* NULL: they cannot be written; logged */
+	struct guard *guard;
+	struct event *tidy;
 	struct remember *remember;
 	struct conversations conversations;
 };

@@ -15,6 +15,7 @@
 #include "common/password.h"
 #include "common/scram.h"
 #include "common/secret.h"
+#include "learned.h"
 #include "login.h"
 #include "mechanism.h"
 
@@ -45,18 +46,25 @@ struct conversation {
 	struct text password; /* prepared; wiped as soon as the verdict is known */
 	struct login login;
 	struct job *job;
-	size_t source; /* of settings: the next to ask */
+	size_t source;	  /* of settings: the next to ask */
+	uint64_t claimed; /* when, in milliseconds */
 	struct event *delay;
 	TAILQ_ENTRY(conversation) next;
 };
 
 static uint64_t
-seconds(void)
+milliseconds(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec;
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t
+seconds(void)
+{
+	return milliseconds() / 1000;
 }
 
 /* --- finding, making, ending --- */
@@ -102,6 +110,7 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	c->from = from;
 	c->session = session;
 	c->auth = a;
+	c->claimed = milliseconds();
 	c->state = CHECKING;
 	c->name = TEXT_UP_TO(MOST_ADDRESS);
 	c->exporter = TEXT_UP_TO(64);
@@ -177,25 +186,44 @@ static void
 wrong(struct conversation *c, const char *reason)
 {
 	struct auth *a = c->auth;
-	const struct settings *s = a->daemon.settings;
-	struct timeval wait = {0, 0};
+	struct timeval wait;
+	uint32_t cost = guard_failed(a->guard, a->daemon.settings, span_str(c->ip),
+		text_span(&c->login.key), (uint64_t)time(NULL));
+	/* From when the claim was known: what it took to find out does not show. */
+	int64_t left = (int64_t)cost * 1000 - (int64_t)(milliseconds() - c->claimed);
 
-	wait.tv_sec = delays_failed(a->delays, span_str(c->ip), text_span(&c->login.key), seconds(),
-		(uint32_t)s->auth_delay_seconds, (uint32_t)s->auth_delay_most_seconds);
 	log_notice(c->session, "auth-failed", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name),
-		KEY_STR("reason", reason), KEY_NUM("delay", wait.tv_sec),
+		KEY_STR("reason", reason), KEY_NUM("delay", cost),
 		KEY_SPAN("user", text_span(&c->name)));
 	text_wipe(&c->password);
 	sasl_clear(&c->sasl);
-	if (wait.tv_sec == 0 || a->daemon.leaving) {
+	if (left <= 0 || a->daemon.leaving) {
 		end(c, AUTH_WRONG);
 		return;
 	}
+	wait = (struct timeval){left / 1000, (left % 1000) * 1000};
 	c->state = DELAYED;
 	c->delay = evtimer_new(a->daemon.base, on_delay_over, c);
 	if (c->delay == NULL || evtimer_add(c->delay, &wait) < 0)
 		end(c, AUTH_WRONG);
+}
+
+/* The pair failed too often: nothing is looked at, and the client hears for how long. The filter for
+ * fail2ban reads this line too. */
+static void
+blocked(struct conversation *c, uint32_t for_seconds)
+{
+	struct text data = TEXT_UP_TO(16);
+
+	log_notice(c->session, "auth-blocked", KEY_STR("ip", c->ip),
+		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name),
+		KEY_NUM("seconds", for_seconds), KEY_SPAN("user", text_span(&c->name)));
+	text_add_number(&data, for_seconds);
+	send_auth_told(c->from, c->session,
+		&(struct msg_auth_told){.verdict = AUTH_BLOCKED, .data = text_span(&data)}, NULL);
+	text_clear(&data);
+	conversation_free(c);
 }
 
 static void
@@ -242,7 +270,8 @@ right_with(struct conversation *c, struct span last)
 		}
 		told.ticket = span_of(ticket, sizeof(ticket));
 	}
-	delays_right(c->auth->delays, span_str(c->ip), text_span(&c->login.key));
+	guard_right(c->auth->guard, span_str(c->ip), text_span(&c->login.key),
+		(uint64_t)time(NULL));
 	log_info(c->session, "auth-ok", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name),
 		KEY_SPAN("user", text_span(&c->login.key)));
@@ -275,6 +304,8 @@ on_hash_done(void *me, const void *answer)
 	} else if (!told->right) {
 		wrong(c, "password");
 	} else {
+		learned_improve(c->auth->learned, c->auth->hash, c->auth->daemon.settings,
+			text_span(&c->login.key), &c->login.password, text_span(&c->password));
 		remember_add(c->auth->remember, text_span(&c->login.key), text_span(&c->password),
 			c->login.password.hash, seconds());
 		right(c);
@@ -295,7 +326,8 @@ ask_in_vain(struct conversation *c, const char *because)
 {
 	c->login.known = false;
 	c->login.unknown_because = because;
-	ask_hash(c, span_str(password_of_nobody));
+	ask_hash(c, c->auth->nobody_hash.len > 0 ? text_span(&c->auth->nobody_hash)
+						  : span_str(password_of_nobody));
 }
 
 static void
@@ -385,7 +417,7 @@ check(struct conversation *c)
 
 	c->state = CHECKING;
 	c->source = 0;
-	if (!login_find(&c->login, a->users, a->passwords)) {
+	if (!login_find(&c->login, a->users, a->passwords, a->learned)) {
 		later(c, "a user table cannot be read");
 	} else if (c->login.known) {
 		ask_next_source(c);
@@ -419,6 +451,7 @@ on_hold_over(evutil_socket_t fd, short what, void *arg)
 	event_free(c->delay);
 	c->delay = NULL;
 	c->state = CHECKING;
+	c->claimed = milliseconds();
 	go_on(c);
 }
 
@@ -428,18 +461,26 @@ static void
 hold_or_go_on(struct conversation *c)
 {
 	struct auth *a = c->auth;
+	const struct settings *s = a->daemon.settings;
 	struct timeval wait = {0, 0};
+	uint32_t for_seconds;
+	enum guard_answer answer = guard_ask(a->guard, s, span_str(c->ip),
+		text_span(&c->login.key), (uint64_t)time(NULL), &for_seconds);
 
-	wait.tv_sec = delays_hold(
-		a->delays, span_str(c->ip), text_span(&c->login.key), seconds());
-	if (wait.tv_sec == 0 || a->daemon.leaving) {
+	c->claimed = milliseconds();
+	if (answer == GUARD_BLOCK) {
+		blocked(c, for_seconds);
+		return;
+	}
+	if (answer == GUARD_GO || a->daemon.leaving) {
 		go_on(c);
 		return;
 	}
-	if ((uint64_t)wait.tv_sec > 2 * a->daemon.settings->auth_delay_most_seconds) {
+	if (for_seconds > 2 * s->auth_delay_most_seconds) {
 		later(c, "too many tries of one user from one address");
 		return;
 	}
+	wait.tv_sec = for_seconds;
 	c->state = HELD;
 	c->delay = evtimer_new(a->daemon.base, on_hold_over, c);
 	if (c->delay == NULL || evtimer_add(c->delay, &wait) < 0)
@@ -524,7 +565,7 @@ on_secret(void *me, const struct claim *claim, struct scram_secret *secret)
 	struct auth *a = c->auth;
 
 	identify(c, claim);
-	if (!login_find(&c->login, a->users, a->passwords))
+	if (!login_find(&c->login, a->users, a->passwords, a->learned))
 		return false;
 	if (c->fault == NULL && !c->login.known)
 		c->fault = c->login.unknown_because;

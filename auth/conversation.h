@@ -9,6 +9,8 @@
  *    (auth_answer)   |
  *                    +--> wrong --> delayed ----------------------------> verdict
  *
+ * Before it is checked, a claim of a pair that failed lately is held, or refused (guard.h).
+ *
  * Challenged, the client owes an answer; otherwise the front end waits for us. auth_cancel, or the
  * front end's end, frees the conversation in each state.
  */

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "common/address.h"
+#include "learned.h"
 
 void
 login_init(struct login *l)
@@ -13,6 +14,7 @@ login_init(struct login *l)
 	l->key = TEXT_UP_TO(MOST_ADDRESS);
 	l->user_record = TEXT_UP_TO(LOGIN_MOST_RECORD);
 	l->password_record = TEXT_UP_TO(LOGIN_MOST_RECORD);
+	l->learned = TEXT_UP_TO(LOGIN_MOST_RECORD);
 	l->home = TEXT_UP_TO(MOST_PATH_FIELD);
 }
 
@@ -22,6 +24,7 @@ login_clear(struct login *l)
 	text_clear(&l->key);
 	text_clear(&l->user_record);
 	text_clear(&l->home);
+	text_wipe(&l->learned);
 	text_wipe(&l->password_record);
 	login_init(l);
 }
@@ -70,7 +73,8 @@ login_name(struct login *l, struct span name, const struct settings *s)
 }
 
 bool
-login_find(struct login *l, struct table *users, struct table *passwords)
+login_find(
+	struct login *l, struct table *users, struct table *passwords, struct table *learned)
 {
 	struct span key = text_span(&l->key);
 	enum table_result user = table_get(users, key, &l->user_record);
@@ -91,6 +95,8 @@ login_find(struct login *l, struct table *users, struct table *passwords)
 		l->known = true;
 	l->has_password = l->known && password == TABLE_FOUND &&
 			  password_decode(text_span(&l->password_record), &l->password);
+	if (l->has_password)
+		learned_use(learned, key, &l->learned, &l->password);
 	return true;
 }
 

@@ -14,7 +14,7 @@
 struct login {
 	struct text key; /* the address, as tables have it */
 	bool bare;	 /* the client wrote no domain */
-	struct text user_record, password_record, home;
+	struct text user_record, password_record, learned, home;
 	struct user user;
 	struct password password;
 	bool known;		     /* there is a mailbox, and its user may log in */
@@ -34,7 +34,7 @@ bool login_key(struct span name, const struct settings *s, struct text *key);
 bool login_name(struct login *l, struct span name, const struct settings *s);
 
 /* Looks up l->key. False when a table cannot be read: nothing is known then. */
-bool login_find(struct login *l, struct table *users, struct table *passwords);
+bool login_find(struct login *l, struct table *users, struct table *passwords, struct table *learned);
 /* May l->key be a system user, whom the tables do not know? A bare name then gets a system domain.
  * *name is his name there; valid as l->key is. */
 bool login_may_be_system(struct login *l, const struct settings *s, struct span *name);

@@ -3,6 +3,7 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #include "common/daemon.h"
@@ -239,6 +240,34 @@ pool_ask_name(struct pool *p, struct span login, answer_fn *done, void *me)
 {
 	return ask(p, (struct question){{copy(login, MOST_LOGIN)}, send_name, MSG_name_told}, done,
 		me);
+}
+
+static bool
+send_make(struct channel *worker, uint64_t id, const struct text *part)
+{
+	uint32_t numbers[2];
+
+	memcpy(numbers, part[2].at, sizeof(numbers));
+	return send_hash_make(worker, id,
+		&(struct msg_hash_make){.scheme = text_span(&part[0]),
+			.cost = numbers[0],
+			.iterations = numbers[1],
+			.password = text_span(&part[1])},
+		NULL);
+}
+
+struct job *
+pool_ask_make(struct pool *p, const struct password_strength *strength, uint32_t iterations,
+	struct span password, answer_fn *done, void *me)
+{
+	const uint32_t numbers[] = {strength->cost, iterations};
+
+	return ask(p,
+		(struct question){{copy(strength->scheme, 16), copy(password, MOST_PASSWORD),
+					  copy(span_of(numbers, sizeof(numbers)),
+						  sizeof(numbers))},
+			send_make, MSG_hash_made},
+		done, me);
 }
 
 void

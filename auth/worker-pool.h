@@ -10,6 +10,7 @@
 #define VALIJA_WORKER_POOL_H
 
 #include "common/channel.h"
+#include "common/password.h"
 
 #define POOL_MOST_WAITING 256
 #define POOL_MOST_TRIES	  2
@@ -38,6 +39,9 @@ struct job *pool_ask_pam(struct pool *p, struct span login, struct span password
 	answer_fn *done, void *me); /* -> struct msg_pam_told */
 struct job *pool_ask_name(
 	struct pool *p, struct span login, answer_fn *done, void *me); /* -> struct msg_name_told */
+struct job *pool_ask_make(struct pool *p, const struct password_strength *strength,
+	uint32_t iterations, struct span password, answer_fn *done,
+	void *me); /* -> struct msg_hash_made */
 /* The asker is no more interested; *job becomes NULL. Accepts NULL inside. */
 void pool_forget(struct job **job);
 

@@ -131,6 +131,14 @@
 #define name_told_fields(F)         F(flag, known, 1) F(flag, later, 1) F(u32, uid, 4) F(u32, gid, 4) F(text, home, MOST_PATH_FIELD)
 /* A user was removed, barred, or has a new password: his sessions end. */
 #define user_changed_fields(F)      F(text, user, MOST_ADDRESS)
+/* A new hash, and SCRAM keys, of a password that was right: a record of passwd.db. */
+#define hash_make_fields(F)         F(text, scheme, 16) F(u32, cost, 4) F(u32, iterations, 4) F(secret, password, MOST_PASSWORD)
+#define hash_made_fields(F)         F(secret, record, MOST_HASH * 2)
+/* `valija auth`: what the guard counts (guard.h). kind: enum guard_kind; until: the end of a block, or 0 */
+#define auth_list_fields(F)
+#define auth_entry_fields(F)        F(u8, kind, 1) F(text, ip, MOST_IP) F(text, user, MOST_ADDRESS) F(u32, failures, 4) F(u64, when, 8) F(u64, until, 8)
+#define auth_forgive_fields(F)      F(text, what, MOST_ADDRESS)
+#define auth_end_fields(F)          F(u32, entries, 4) F(flag, more, 1)
 #define worker_hangs_fields(F)      F(u8, program, 1) F(u16, index, 2)
 #define pam_ask_fields(F)           F(text, login, MOST_ADDRESS) F(secret, password, MOST_PASSWORD) F(text, ip, MOST_IP)
 #define pam_told_fields(F)          F(u8, result, 1) F(text, reason, MOST_REASON) /* enum pam_result; why not, for the log */
@@ -325,6 +333,12 @@
 	M(queue_message,     235, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  1) \
 	M(queue_done,        236, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(user_changed,      165, BY_COMMAND | BY_MASTER,  BY_MASTER | BY_SMTPD,  HOUR_SERVING,                  0) \
+	M(hash_make,         166, BY_AUTH,                 BY_AUTH_HASH,          HOUR_SERVING,                  0) \
+	M(hash_made,         167, BY_AUTH_HASH,            BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
+	M(auth_list,         168, BY_COMMAND,              BY_AUTH,               HOUR_SERVING,                  0) \
+	M(auth_entry,        169, BY_AUTH,                 BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(auth_forgive,      170, BY_COMMAND,              BY_AUTH,               HOUR_SERVING,                  0) \
+	M(auth_end,          171, BY_AUTH,                 BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
@@ -360,6 +374,7 @@ enum auth_verdict {
 	AUTH_MALFORMED = 4, /* 501 5.5.2, BAD: what the client sent is not of the mechanism's form */
 	AUTH_UNKNOWN_MECHANISM = 5, /* 504 5.5.4, NO [CANNOT] */
 	AUTH_NEEDS_TLS = 6, /* 538 5.7.11, NO [PRIVACYREQUIRED] */
+	AUTH_BLOCKED = 7,  /* 454 4.7.0, NO [UNAVAILABLE]; data: for how many seconds, decimal */
 };
 
 /* What queue_select asks for. */
@@ -417,6 +432,7 @@ enum directory {
 	DIRECTORY_LOG = 5,
 	DIRECTORY_PASSWORDS = 6, /* state/passwords/: passwd.db */
 	DIRECTORY_POLICY = 7,  /* state/policy/: what policy remembers */
+	DIRECTORY_AUTH = 8,    /* state/auth/: what auth itself keeps: guard.db, learned.db */
 	DIRECTORY_COUNT
 };
 

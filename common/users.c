@@ -192,6 +192,7 @@ password_decode(struct span value, struct password *p)
 		!take_number(&value, 8, &p->changed) || !take_bytes(&value, MOST_HASH, &p->hash) ||
 		(version >= 2 && !take_more(&value, p)) || value.len != 0)
 		return false;
+	p->stored = p->hash;
 	return p->hash.len > 0 && span_is_printable(p->hash);
 }
 

@@ -49,7 +49,8 @@ struct app_password {
 };
 
 struct password {
-	struct span hash;        /* crypt(5), or $argon2id$ */
+	struct span hash;        /* crypt(5), $argon2id$, or {SCHEME}... (password-scheme.h) */
+	struct span stored;      /* the same, as it stands in passwd.db, where auth learned a better one */
 	uint64_t changed;
 	uint32_t scram_iterations;
 	struct span scram_salt;  /* of all SCRAM keys of this user; SCRAM_SALT bytes, or empty */

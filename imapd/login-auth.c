@@ -183,6 +183,10 @@ on_auth_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_
 	case AUTH_NEEDS_TLS:
 		login_no(l, "PRIVACYREQUIRED", "Log in under TLS only: STARTTLS first.");
 		break;
+	case AUTH_BLOCKED:
+		login_no(l, "UNAVAILABLE",
+			"Too many failed logins of this user from your address, try again later.");
+		break;
 	case AUTH_LATER:
 	default:
 		login_no(l, "UNAVAILABLE", "Authentication is not available now.");

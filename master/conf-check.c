@@ -159,6 +159,7 @@ check_lists(struct conf_draft *d)
 		{ "lmtp_clients", &d->s.lmtp_clients, LINE(d, lmtp_clients) },
 		{ "proxy_from", &d->s.proxy_from, LINE(d, proxy_from) },
 		{ "policy_exempt", &d->s.policy_exempt, LINE(d, policy_exempt) },
+		{ "auth_allow", &d->s.auth_allow, LINE(d, auth_allow) },
 	};
 	enum service service;
 	struct network n;

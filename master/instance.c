@@ -100,6 +100,7 @@ open_directories(struct supervisor *s, struct text *why)
 		{ DIRECTORY_EMPTY, s->paths.empty },
 		{ DIRECTORY_STATE, s->paths.tables },
 		{ DIRECTORY_PASSWORDS, s->paths.passwords },
+		{ DIRECTORY_AUTH, s->paths.auth },
 		{ DIRECTORY_POLICY, s->paths.policy },
 		{ DIRECTORY_SPOOL, s->paths.spool },
 		{ DIRECTORY_MAIL, s->paths.mail },

@@ -85,6 +85,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 	p->conf = paths_join(p->conf_dir, "valija.conf");
 	p->tables = paths_join(p->state, "users");
 	p->passwords = paths_join(p->state, "passwords");
+	p->auth = paths_join(p->state, "auth");
 	p->policy = paths_join(p->state, "policy");
 	p->tls = paths_join(p->state, "tls");
 	p->empty = paths_join(p->run, "empty");
@@ -97,7 +98,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 void
 paths_clear(struct paths *p)
 {
-	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->policy, &p->tls,
+	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->auth, &p->policy, &p->tls,
 		&p->spool, &p->mail, &p->run, &p->empty, &p->log, &p->control, &p->pid_file,
 		&p->lock };
 

@@ -17,6 +17,7 @@ struct paths {
 	char *conf; /* the file valija.conf */
 	char *state;
 	char *tables;    /* below it: users.db */
+	char *auth;      /* below it too: what auth itself keeps */
 	char *passwords; /* below it too, and not below tables: passwd.db */
 	char *policy;  /* state/policy: what smtpd must remember */
 	char *tls;       /* and so: certificates and keys */

@@ -33,7 +33,7 @@ static const struct program_row programs[] = {
 	{ PROGRAM_AUTH_PAM,   NULL,               COUNT(pam_processes),    STAGE_AUTH,
 		.as_root = true, .capabilities = CAP(DAC_READ_SEARCH), .wanted = wants_pam },
 	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
-		.directories = DIR(STATE) | DIR(PASSWORDS), .group = true, .passport_key = true },
+		.directories = DIR(STATE) | DIR(PASSWORDS) | DIR(AUTH), .group = true, .passport_key = true },
 	{ PROGRAM_DNS,        VALIJA_USER_DNS,    ONE,                     STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
@@ -114,5 +114,5 @@ wiring_joined(enum program a, enum program b)
 bool
 wiring_command_may(enum program program)
 {
-	return program == PROGRAM_QUEUE || program == PROGRAM_DNS;
+	return program == PROGRAM_AUTH || program == PROGRAM_QUEUE || program == PROGRAM_DNS;
 }

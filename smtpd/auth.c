@@ -31,6 +31,9 @@ static const struct refusal wrong = { 535, "5.7.8", "authentication credentials 
 static const struct refusal malformed = {
 	501, "5.5.2", "the mechanism does not allow this response"
 };
+static const struct refusal blocked = {
+	454, "4.7.0", "too many failed logins of this user from your address, try again later"
+};
 static const struct refusal unknown_mechanism = { 504, "5.5.4", "mechanism not offered" };
 
 static struct channel *
@@ -286,6 +289,9 @@ on_auth_told(
 		return;
 	case AUTH_NEEDS_TLS:
 		told_no(s, &needs_tls);
+		return;
+	case AUTH_BLOCKED:
+		told_no(s, &blocked);
 		return;
 	case AUTH_LATER:
 	default:

@@ -324,7 +324,7 @@ enter(void **state)
 	w->auth.users = table_reader(w->directory, USERS_TABLE);
 	w->auth.passwords = table_reader(w->directory, PASSWD_TABLE);
 	w->auth.hash = pool_new(w->base, "auth-hash", 15, NULL, NULL);
-	w->auth.delays = delays_new();
+	w->auth.guard = guard_new(NULL, 0);
 	w->auth.remember = remember_new();
 	write_tables(w, "secret");
 	pair(ends);
@@ -373,7 +373,7 @@ leave_world(void **state)
 	channel_free(&w->master_side);
 	turn(w);
 	pool_free(&w->auth.hash);
-	delays_free(&w->auth.delays);
+	guard_free(&w->auth.guard);
 	remember_free(&w->auth.remember);
 	table_free(&w->auth.users);
 	table_free(&w->auth.passwords);
