@@ -17,7 +17,7 @@ B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
 MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
-	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c auth/auth.c auth/auth-hash.c auth/auth-pam.c \
+	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
 
 # ---- What configure found ------------------------------------------------------------------------
@@ -119,6 +119,7 @@ LIBS_of_local = $(LIBS_DAEMON)
 LIBS_of_dns = $(LIBS_DAEMON) $(LIBS_UNBOUND) $(LIBS_IDN2)
 LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_auth-pam = $(LIBS_DAEMON) $(LIBS_PAM)
+LIBS_of_auth-token = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_JANSSON)
 LIBS_of_auth-hash = $(LIBS_DAEMON) $(LIBS_CRYPT) $(LIBS_ARGON2) $(LIBS_NETTLE)
 LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)

@@ -8,7 +8,8 @@
  *               word of theirs about TLS or addresses counts that a TLS worker did not seal, and
  *               none makes one session speak for another
  *   tells       master, whom a ticket is for, and which worker hangs; the front ends, a verdict;
- *               auth-hash, one hash and one password at a time; auth-pam, a name and a password
+ *               auth-hash, one hash and one password at a time; auth-pam, a name and a password;
+ *               auth-token, a token
  */
 #include "auth.h"
 
@@ -43,7 +44,14 @@ static const struct room auth_room = {
 static struct pool *
 pool_of(struct auth *a, const struct channel *worker)
 {
-	return channel_peer(worker) == PROGRAM_AUTH_PAM ? a->pam : a->hash;
+	switch (channel_peer(worker)) {
+	case PROGRAM_AUTH_PAM:
+		return a->pam;
+	case PROGRAM_AUTH_TOKEN:
+		return a->token;
+	default:
+		return a->hash;
+	}
 }
 
 static uint32_t
@@ -94,6 +102,20 @@ on_hash_made(
 	pool_told(pool_of(me, from), from, m);
 }
 
+static void
+on_token_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_token_told *m, const int *fd)
+{
+	(void)id;
+	(void)fd;
+	pool_told(pool_of(me, from), from, m);
+}
+
+static const struct hearing token_hearing = {
+	.hour = worker_hour,
+	.gone = worker_gone,
+	.on_token_told = on_token_told,
+};
 static const struct hearing hash_hearing = {
 	.hour = worker_hour,
 	.gone = worker_gone,
@@ -185,6 +207,7 @@ static const struct peer_kind peers[] = {
 	{PROGRAM_IMAP_LOGIN, &front_end_hearing}, /* its conversations end */
 	{PROGRAM_AUTH_HASH, &hash_hearing},	  /* its question goes to another, or waits */
 	{PROGRAM_AUTH_PAM, &pam_hearing},	  /* the same */
+	{PROGRAM_AUTH_TOKEN, &token_hearing},	  /* the same */
 	{PROGRAM_COMMAND, &command_hearing},
 	{PROGRAM_MASTER, NULL},
 };
@@ -226,6 +249,7 @@ prepare(void *me)
 	a->users = table_reader(users, USERS_TABLE);
 	a->passwords = table_reader(passwords, PASSWD_TABLE);
 	a->hash = pool_new(d->base, "auth-hash", HASH_SECONDS, on_hang, a);
+	a->token = pool_new(d->base, "auth-token", HASH_SECONDS, on_hang, a);
 	a->pam = pool_new(d->base, "auth-pam", (unsigned int)d->settings->pam_seconds, on_hang, a);
 	/* Without these two nobody is kept out: it is only forgotten more (logged by table_private). */
 	a->learned = table_private(own, LEARNED_TABLE, 0600);
@@ -287,7 +311,8 @@ peer_came(void *me, struct channel *peer)
 {
 	struct auth *a = me;
 
-	if (channel_peer(peer) == PROGRAM_AUTH_HASH || channel_peer(peer) == PROGRAM_AUTH_PAM)
+	if (channel_peer(peer) == PROGRAM_AUTH_HASH || channel_peer(peer) == PROGRAM_AUTH_PAM ||
+		channel_peer(peer) == PROGRAM_AUTH_TOKEN)
 		pool_came(pool_of(a, peer), peer);
 }
 

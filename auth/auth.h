@@ -18,7 +18,7 @@ struct auth {
 	struct daemon daemon;
 	Gsasl *sasl;
 	struct table *users, *passwords;
-	struct pool *hash, *pam;
+	struct pool *hash, *pam, *token;
 	struct digest_key nobody; /* of salts of those who do not exist */
 	struct text nobody_hash;  /* verified instead of theirs; as costly as those that are made now */
 	struct table *learned, *guard_table; /* NULL: they cannot be written; logged */

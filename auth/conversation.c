@@ -20,6 +20,7 @@
 #include "mechanism.h"
 
 #define TICKET_SIZE 16
+#define MOST_NAMED  4096 /* bytes of addresses that one certificate stands for */
 
 enum state { CHALLENGED, HELD, CHECKING, DELAYED };
 
@@ -41,6 +42,9 @@ struct conversation {
 	struct sasl sasl;
 	struct text exporter; /* channel binding data of the connection */
 	struct text pending;  /* a last message that is held back */
+	struct text named;    /* whom the certificate names, with commas between */
+	bool proven;	      /* without a password: a certificate, or a token */
+	bool refused;	      /* a token; the client was told why, and owes a word (RFC 7628 3.2.3) */
 	const char *fault;    /* why nobody can be meant by the name; or NULL */
 	struct text name;     /* as the client wrote it, for the log */
 	struct text password; /* prepared; wiped as soon as the verdict is known */
@@ -115,6 +119,7 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	c->name = TEXT_UP_TO(MOST_ADDRESS);
 	c->exporter = TEXT_UP_TO(64);
 	c->pending = TEXT_UP_TO(MOST_SASL);
+	c->named = TEXT_UP_TO(MOST_NAMED);
 	c->password = TEXT_UP_TO(MOST_PASSWORD);
 	login_init(&c->login);
 	if (tsearch(c, &a->conversations.by_id, compare) == NULL)
@@ -142,6 +147,7 @@ conversation_free(struct conversation *c)
 	text_clear(&c->name);
 	text_wipe(&c->exporter);
 	text_wipe(&c->pending);
+	text_clear(&c->named);
 	text_wipe(&c->password);
 	login_clear(&c->login);
 	free(c);
@@ -172,12 +178,34 @@ later(struct conversation *c, const char *reason)
 	end(c, AUTH_LATER);
 }
 
+/* The end of a failure. Of a token's, the client hears first where that stands in the mechanism. */
+static void
+end_wrong(struct conversation *c)
+{
+	static const char bearer[] = "{\"status\":\"invalid_token\"}",
+			  google[] = "{\"status\":\"401\",\"schemes\":\"Bearer\"}";
+	bool is_google = c->mechanism->name[0] == 'X';
+
+	if (c->mechanism->kind != MECHANISM_OF_TOKEN || c->refused || c->auth->daemon.leaving) {
+		end(c, AUTH_WRONG);
+		return;
+	}
+	c->refused = true;
+	c->state = CHALLENGED;
+	send_auth_challenge(c->from, c->session,
+		&(struct msg_auth_challenge){.data = span_str(is_google ? google : bearer)}, NULL);
+}
+
 static void
 on_delay_over(evutil_socket_t fd, short what, void *arg)
 {
+	struct conversation *c = arg;
+
 	(void)fd;
 	(void)what;
-	end(arg, AUTH_WRONG);
+	event_free(c->delay);
+	c->delay = NULL;
+	end_wrong(c);
 }
 
 /* One line for each failure; the address stands before anything that the client chose, and what he
@@ -199,7 +227,7 @@ wrong(struct conversation *c, const char *reason)
 	text_wipe(&c->password);
 	sasl_clear(&c->sasl);
 	if (left <= 0 || a->daemon.leaving) {
-		end(c, AUTH_WRONG);
+		end_wrong(c);
 		return;
 	}
 	wait = (struct timeval){left / 1000, (left % 1000) * 1000};
@@ -382,7 +410,9 @@ ask_next_source(struct conversation *c)
 {
 	const struct list *sources = &c->auth->daemon.settings->auth_sources;
 
-	if (c->source >= sources->count)
+	if (c->proven)
+		right(c);
+	else if (c->source >= sources->count)
 		ask_in_vain(c, "no-password");
 	else if (span_equal_nocase(sources->at[c->source++], SPAN("pam")))
 		ask_pam(c);
@@ -506,6 +536,117 @@ identify(struct conversation *c, const struct claim *claim)
 	text_clear(&other);
 }
 
+/* --- certificates and tokens --- */
+
+/* The next of names with commas between. */
+static bool
+take_name(struct span *in, struct span *name)
+{
+	if (in->len == 0)
+		return false;
+	if (!span_take_until(in, ',', name)) {
+		*name = *in;
+		in->len = 0;
+	}
+	return true;
+}
+
+static bool
+same_user(struct conversation *c, struct span a, struct span b)
+{
+	const struct settings *s = c->auth->daemon.settings;
+	struct text left = TEXT_UP_TO(MOST_ADDRESS), right_one = TEXT_UP_TO(MOST_ADDRESS);
+	bool same = login_key(a, s, &left) && login_key(b, s, &right_one) &&
+		    span_equal(text_span(&left), text_span(&right_one));
+
+	text_clear(&left);
+	text_clear(&right_one);
+	return same;
+}
+
+/* Is `name` a user of the tables here? */
+static bool
+is_user(struct conversation *c, struct span name)
+{
+	struct login l;
+	bool known;
+
+	login_init(&l);
+	known = login_name(&l, name, c->auth->daemon.settings) &&
+		login_find(&l, c->auth->users, c->auth->passwords, c->auth->learned) && l.known;
+	login_clear(&l);
+	return known;
+}
+
+/* Whom the certificate stands for: him whom the client asks for, if it is one of them; else the first
+ * who is a user here, or the first. */
+static void
+certificate_claimed(struct conversation *c, struct span authzid)
+{
+	struct text asked = TEXT_UP_TO(MOST_ADDRESS);
+	struct span rest = text_span(&c->named), name, chosen = SPAN_NONE;
+	struct claim claim = {.name = SPAN_NONE};
+
+	text_add(&asked, authzid);
+	while (take_name(&rest, &name)) {
+		if (authzid.len > 0 ? same_user(c, name, authzid) : is_user(c, name)) {
+			chosen = name;
+			break;
+		}
+	}
+	rest = text_span(&c->named);
+	if (chosen.len == 0 && authzid.len == 0)
+		(void)take_name(&rest, &chosen);
+	claim.name = chosen.len > 0 ? chosen : text_span(&asked);
+	identify(c, &claim);
+	sasl_clear(&c->sasl);
+	if (chosen.len == 0)
+		c->fault = authzid.len > 0 ? "certificate-of-another" : "certificate-of-nobody";
+	c->proven = true;
+	if (c->fault != NULL)
+		wrong(c, c->fault);
+	else
+		hold_or_go_on(c);
+	text_clear(&asked);
+}
+
+static void
+on_token_done(void *me, const void *answer)
+{
+	const struct msg_token_told *told = answer;
+	struct conversation *c = me;
+	struct claim claim = {.authzid = text_span(&c->named)};
+	char reason[MOST_REASON + 1];
+
+	c->job = NULL;
+	if (told == NULL) {
+		later(c, "no token worker answers");
+		return;
+	}
+	claim.name = told->right ? told->user : text_span(&c->named);
+	identify(c, &claim);
+	if (!told->right)
+		wrong(c, span_copy(told->reason, reason, sizeof(reason)) ? reason : "token");
+	else if (c->fault != NULL)
+		wrong(c, c->fault);
+	else {
+		c->proven = true;
+		hold_or_go_on(c);
+	}
+}
+
+/* `named` keeps whom the client wants to be. */
+static void
+token_claimed(struct conversation *c, const struct claim *claim)
+{
+	text_add(&c->named, span_part(claim->authzid, 0, MOST_ADDRESS));
+	c->state = CHECKING;
+	c->job = pool_ask_token(c->auth->token, claim->password, on_token_done, c);
+	sasl_clear(&c->sasl);
+	if (c->job == NULL)
+		later(c, "too many tokens wait to be verified");
+}
+
 /* A name and a password. */
 static void
 claimed(struct conversation *c, const struct claim *claim)
@@ -594,7 +735,12 @@ step_now(struct conversation *c, struct span data, bool has_data)
 			&(struct msg_auth_challenge){.data = text_span(&challenge)}, NULL);
 		break;
 	case SASL_CLAIM:
-		claimed(c, &c->sasl.claim);
+		if (c->mechanism->kind == MECHANISM_OF_CERTIFICATE)
+			certificate_claimed(c, c->sasl.claim.authzid);
+		else if (c->mechanism->kind == MECHANISM_OF_TOKEN)
+			token_claimed(c, &c->sasl.claim);
+		else
+			claimed(c, &c->sasl.claim);
 		break;
 	case SASL_PROVEN:
 		if (c->fault == NULL)
@@ -670,6 +816,58 @@ binding(const struct settings *s, const struct msg_auth_ask *m, const struct pas
 		       : SPAN_NONE;
 }
 
+/* Hexadecimal in either case, with or without colons between the bytes. */
+static bool
+is_hex_of(struct span text, struct span bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++) {
+		int high, low;
+
+		if (i > 0)
+			(void)span_take(&text, ':');
+		high = text.len > 1 ? span_hex_value(text.at[0]) : -1;
+		low = text.len > 1 ? span_hex_value(text.at[1]) : -1;
+		if (high < 0 || low < 0 || bytes.at[i] != (unsigned char)(high << 4 | low))
+			return false;
+		text = span_part(text, 2, text.len);
+	}
+	return bytes.len > 0 && text.len == 0;
+}
+
+/* A list in valija.conf has commas between its members: in a subject ';' stands for one. */
+static bool
+is_subject(struct span text, struct span subject)
+{
+	if (text.len != subject.len || subject.len == 0)
+		return false;
+	for (size_t i = 0; i < text.len; i++)
+		if (text.at[i] != subject.at[i] && !(text.at[i] == ';' && subject.at[i] == ','))
+			return false;
+	return true;
+}
+
+/* Whom a certificate stands for, in words that a TLS worker sealed: who is written beside it in
+ * certificate_users, then its rfc822Names. */
+static void
+note_names(struct conversation *c, const struct passport *p)
+{
+	const struct list *list = &c->auth->daemon.settings->certificate_users;
+
+	if (!p->certificate_valid)
+		return;
+	for (size_t i = 0; i < list->count; i++) {
+		size_t at = span_rindex(list->at[i], '=');
+		struct span match = span_trim(span_part(list->at[i], 0, at));
+
+		if (!is_hex_of(match, p->certificate_hash) && !is_hex_of(match, p->certificate_key) &&
+			!is_subject(match, p->certificate_subject))
+			continue;
+		text_add(&c->named, span_trim(span_part(list->at[i], at + 1, list->at[i].len)));
+		text_add_byte(&c->named, ',');
+	}
+	text_add(&c->named, p->certificate_mail);
+}
+
 static void
 refuse(struct channel *from, uint64_t session, const struct msg_auth_ask *m, const char *reason,
 	enum auth_verdict verdict)
@@ -719,6 +917,8 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 	c->mechanism = mechanism;
 	(void)span_copy(p.ip, c->ip, sizeof(c->ip));
 	text_add(&c->exporter, binding(a->daemon.settings, m, &p));
+	if (mechanism->kind == MECHANISM_OF_CERTIFICATE)
+		note_names(c, &p);
 	c->owner = (struct sasl_owner){on_secret, c, text_span(&c->exporter)};
 	if (!sasl_init(&c->sasl, a->sasl, mechanism, &c->owner))
 		later(c, "the SASL library failed");
@@ -733,7 +933,11 @@ on_auth_answer(void *me, struct channel *from, uint64_t session, const struct ms
 	struct conversation *c = find(me, from, session); /* it is there: hour() said so */
 
 	(void)fd;
-	step(c, m->data, true);
+	/* Whatever it says to the reason: that was all. */
+	if (c->refused)
+		end(c, AUTH_WRONG);
+	else
+		step(c, m->data, true);
 }
 
 static void

@@ -20,6 +20,9 @@ static const struct mechanism mechanisms[] = {
 	{ "SCRAM-SHA-1-PLUS",   MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1 },
 	{ "SCRAM-SHA-256",      MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256 }, /* RFC 7677 */
 	{ "SCRAM-SHA-256-PLUS", MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256 },
+	{ "EXTERNAL",           MECHANISM_OF_CERTIFICATE, false, NULL,       2,     0, 0, 0 },            /* RFC 4422 appendix A */
+	{ "OAUTHBEARER",        MECHANISM_OF_TOKEN,    false, NULL,          2,     0, 0, 0 },            /* RFC 7628 */
+	{ "XOAUTH2",            MECHANISM_OF_TOKEN,    false, NULL,          2,     0, 0, 0 },            /* Google's, before that RFC */
 };
 /* clang-format on */
 
@@ -142,6 +145,10 @@ on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
 	switch (question) {
 	case GSASL_VALIDATE_SIMPLE:
 		return take_password(s);
+	case GSASL_VALIDATE_EXTERNAL: /* as a password: the certificate is looked at afterwards */
+		s->claim.authzid = span_str(gsasl_property_fast(session, GSASL_AUTHZID));
+		s->claimed = true;
+		return GSASL_AUTHENTICATION_ERROR;
 	case GSASL_SCRAM_ITER:
 		return give_iterations(s);
 	case GSASL_SCRAM_SALT:
@@ -168,7 +175,8 @@ mechanisms_open(void)
 		return NULL;
 	gsasl_callback_set(library, on_question);
 	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
-		if (!gsasl_server_support_p(library, mechanisms[i].name)) {
+		if (mechanisms[i].kind != MECHANISM_OF_TOKEN &&
+			!gsasl_server_support_p(library, mechanisms[i].name)) {
 			gsasl_done(library);
 			return NULL;
 		}
@@ -184,6 +192,9 @@ sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row,
 	s->owner = owner;
 	s->client_first = TEXT_UP_TO(MOST_SASL);
 	s->server_first = TEXT_UP_TO(MOST_SASL);
+	s->token = TEXT_UP_TO(MOST_SASL);
+	if (row->kind == MECHANISM_OF_TOKEN)
+		return true; /* the library has no such mechanism */
 	if (gsasl_server_start(library, row->name, &s->session) != GSASL_OK)
 		return false;
 	gsasl_session_hook_set(s->session, s);
@@ -194,12 +205,13 @@ void
 sasl_clear(struct sasl *s)
 {
 	/* The claim lies in the library's memory, which it frees as it is. */
-	if (s->claimed && s->claim.password.len > 0)
+	if (s->claimed && s->session != NULL && s->claim.password.len > 0)
 		secret_wipe((void *)(uintptr_t)s->claim.password.at, s->claim.password.len);
 	if (s->session != NULL)
 		gsasl_finish(s->session);
 	text_clear(&s->client_first);
 	text_clear(&s->server_first);
+	text_wipe(&s->token);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -211,6 +223,8 @@ check(const struct mechanism *row, struct span data)
 
 	if (data.len > MOST_SASL)
 		return SASL_MALFORMED;
+	if (data.len == 0 && row->kind == MECHANISM_OF_CERTIFICATE)
+		return SASL_CLAIM; /* "whom the certificate names" */
 	if (data.len == 0) /* an empty name or password, or no message at all */
 		return row->server_first ? SASL_WRONG : SASL_MALFORMED;
 	for (size_t i = 0; i < data.len; i++)
@@ -245,6 +259,8 @@ meaning(const struct sasl *s, int result, bool out_failed)
 		return SASL_FAILED;
 	if (s->claimed && s->row->kind == MECHANISM_OF_PASSWORD)
 		return password_result(s);
+	if (s->claimed && s->row->kind == MECHANISM_OF_CERTIFICATE)
+		return SASL_CLAIM;
 	switch (result) {
 	case GSASL_NEEDS_MORE:
 		return out_failed ? SASL_FAILED : SASL_CHALLENGE;
@@ -292,6 +308,56 @@ step(struct sasl *s, struct span data, struct text *challenge)
 	return meaning(s, result, challenge->failed);
 }
 
+/* --- tokens --- */
+
+/* Takes "name=value" and the 0x01 behind it (RFC 7628 3.1). */
+static bool
+take_pair(struct span *in, struct span *name, struct span *value)
+{
+	struct span rest = *in;
+
+	if (!span_take_until(&rest, 0x01, value))
+		return false;
+	*in = rest;
+	return span_take_until(value, '=', name);
+}
+
+/* OAUTHBEARER: "n,a=USER," 0x01 pairs 0x01, where USER is saslname (RFC 5801 4), or nothing.
+ * XOAUTH2: "user=USER" 0x01 pairs 0x01. */
+static enum sasl_result
+token_step(struct sasl *s, struct span data)
+{
+	bool google = s->row->name[0] == 'X';
+	struct span in, flag, name, value, scheme;
+
+	if (s->steps++ > 0 || !span_is_utf8(data))
+		return SASL_MALFORMED;
+	text_add(&s->token, data);
+	in = text_span(&s->token);
+	if (!google) {
+		if (!span_take_until(&in, ',', &flag) || !span_equal(flag, SPAN("n")) ||
+			!span_take_until(&in, ',', &s->claim.authzid) ||
+			(s->claim.authzid.len > 0 &&
+				!span_take_word(&s->claim.authzid, SPAN("a="))) ||
+			!span_take(&in, 0x01))
+			return SASL_MALFORMED;
+	}
+	while (take_pair(&in, &name, &value)) {
+		if (google && span_equal(name, SPAN("user")))
+			s->claim.authzid = value;
+		if (!span_equal(name, SPAN("auth")))
+			continue;
+		if (!span_take_until(&value, ' ', &scheme) ||
+			!span_equal_nocase(scheme, SPAN("Bearer")))
+			return SASL_WRONG;
+		s->claim.password = span_trim(value);
+	}
+	s->claimed = true;
+	if (in.len > 0) /* RFC 7628 3.1: an empty pair is the end, and it is last */
+		return SASL_MALFORMED;
+	return s->claim.password.len > 0 ? SASL_CLAIM : SASL_WRONG;
+}
+
 bool
 sasl_decides_next(const struct sasl *s)
 {
@@ -304,13 +370,15 @@ sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challeng
 	enum sasl_result result;
 
 	if (s->steps == 0 && (s->row->server_first || !has_data)) {
-		/* SCRAM: the library counts this as nothing. */
-		if (s->row->kind == MECHANISM_OF_SCRAM)
+		/* Nothing is what the client says next, not what it said. */
+		if (s->row->kind != MECHANISM_OF_PASSWORD)
 			return SASL_CHALLENGE;
 		result = step(s, SPAN_NONE, challenge);
 		if (result != SASL_CHALLENGE || !has_data)
 			return result;
 	}
 	result = check(s->row, data);
+	if (result == SASL_CLAIM && s->row->kind == MECHANISM_OF_TOKEN)
+		return token_step(s, data);
 	return result == SASL_CLAIM ? step(s, data, challenge) : result;
 }

@@ -14,7 +14,12 @@
 #include "common/text.h"
 #include "common/users.h"
 
-enum mechanism_kind { MECHANISM_OF_PASSWORD, MECHANISM_OF_SCRAM };
+enum mechanism_kind {
+	MECHANISM_OF_PASSWORD,
+	MECHANISM_OF_SCRAM,
+	MECHANISM_OF_CERTIFICATE, /* the claim has an authzid, or none */
+	MECHANISM_OF_TOKEN,	  /* the claim's password is the token, its authzid a user or none */
+};
 
 struct mechanism {
 	const char *name;
@@ -75,6 +80,7 @@ struct sasl {
 	struct scram_secret secret;
 	struct text client_first, server_first; /* without the header of the first */
 	struct span client_final;	       /* during a step */
+	struct text token;	       /* what the client said, for a token */
 	size_t fits;			       /* which of the keys; secret.count: none */
 };
 

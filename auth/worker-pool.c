@@ -270,6 +270,20 @@ pool_ask_make(struct pool *p, const struct password_strength *strength, uint32_t
 		done, me);
 }
 
+static bool
+send_token(struct channel *worker, uint64_t id, const struct text *part)
+{
+	return send_token_ask(
+		worker, id, &(struct msg_token_ask){.token = text_span(&part[0])}, NULL);
+}
+
+struct job *
+pool_ask_token(struct pool *p, struct span token, answer_fn *done, void *me)
+{
+	return ask(p, (struct question){{copy(token, MOST_SASL)}, send_token, MSG_token_told}, done,
+		me);
+}
+
 void
 pool_forget(struct job **job)
 {

@@ -42,6 +42,8 @@ struct job *pool_ask_name(
 struct job *pool_ask_make(struct pool *p, const struct password_strength *strength,
 	uint32_t iterations, struct span password, answer_fn *done,
 	void *me); /* -> struct msg_hash_made */
+struct job *pool_ask_token(
+	struct pool *p, struct span token, answer_fn *done, void *me); /* -> struct msg_token_told */
 /* The asker is no more interested; *job becomes NULL. Accepts NULL inside. */
 void pool_forget(struct job **job);
 

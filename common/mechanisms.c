@@ -47,15 +47,17 @@ listed(const struct list *list, const struct row *row)
 
 /* What this connection has. */
 static unsigned int
-has(struct span passport)
+has(const struct settings *s, struct span passport)
 {
 	struct passport p;
-	unsigned int got = 0;
+	unsigned int got = s->oauth_issuer.len > 0 ? MECHANISM_TOKEN : 0;
 
 	if (!passport_peek(passport, &p))
 		return got;
 	if (p.exporter.len > 0)
 		got |= MECHANISM_PLUS;
+	if (p.certificate_valid)
+		got |= MECHANISM_CERTIFICATE;
 	return got;
 }
 
@@ -66,7 +68,7 @@ mechanism_offered(
 	const struct row *row = find(name);
 
 	return row != NULL && listed(mechanisms_of(s, service), row) &&
-	       (row->needs & ~has(passport)) == 0;
+	       (row->needs & ~has(s, passport)) == 0;
 }
 
 void
@@ -74,7 +76,7 @@ mechanisms_offer(const struct settings *s, enum service service, struct span pas
 	const char *before, struct text *to)
 {
 	const struct list *list = mechanisms_of(s, service);
-	unsigned int got = has(passport);
+	unsigned int got = has(s, passport);
 
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		if (!listed(list, &rows[i]) || (rows[i].needs & ~got) != 0)

@@ -9,7 +9,9 @@
 #include "settings.h"
 #include "text.h"
 
-#define MECHANISM_PLUS 1u /* needs channel binding data of the TLS connection */
+#define MECHANISM_CERTIFICATE 2u /* needs a client certificate that was verified */
+#define MECHANISM_TOKEN	      4u /* needs an issuer of tokens in the configuration */
+#define MECHANISM_PLUS	      1u /* needs channel binding data of the TLS connection */
 
 /* In the order in which they are offered: the best first. */
 #define MECHANISMS(M) \
@@ -17,6 +19,9 @@
 	M("SCRAM-SHA-1-PLUS",   MECHANISM_PLUS) \
 	M("SCRAM-SHA-256",      0) \
 	M("SCRAM-SHA-1",        0) \
+	M("EXTERNAL",           MECHANISM_CERTIFICATE) \
+	M("OAUTHBEARER",        MECHANISM_TOKEN) \
+	M("XOAUTH2",            MECHANISM_TOKEN) \
 	M("PLAIN",              0) \
 	M("LOGIN",              0)
 

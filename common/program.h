@@ -15,6 +15,7 @@
 	P(AUTH,       "auth") \
 	P(AUTH_HASH,  "auth-hash") \
 	P(AUTH_PAM,   "auth-pam") \
+	P(AUTH_TOKEN, "auth-token") \
 	P(QUEUE,      "queue") \
 	P(SPOOL,      "spool") \
 	P(LOCAL,      "local") \

@@ -63,6 +63,12 @@
 	O(number, password_cost,           0,                   0, 10000000,   "What a hash costs, as the scheme counts it (crypt(5); argon2id: passes). 0: its default.") \
 	O(flag,   password_quality,        0,                   0, 1,          "Refuse new passwords that libpwquality finds weak (pwquality.conf(5)). Otherwise who types one is told.") \
 	O(number, scram_iterations,        20000,               0, 10000000,   "Iterations of SCRAM keys that are made with a password, at least 4096; 0 keeps none, then SCRAM does not work.") \
+	O(list,   certificate_users,       "",                  0, MOST_LIST,  "Who may log in with a client certificate (EXTERNAL) beside whom its rfc822Name names: MATCH=ADDRESS, where MATCH is the SHA-256 of certificate or public key in hexadecimal, or the subject (RFC 4514) with ';' for its commas.") \
+	O(text,   oauth_issuer,            "",                  0, 1024,       "The issuer (iss) of the tokens that OAUTHBEARER and XOAUTH2 take. Default: no tokens.") \
+	O(text,   oauth_keys,              "",                  0, 65536,      "File with the public keys of that issuer, a JWKS (RFC 7517); read anew at each reload.") \
+	O(text,   oauth_audience,          "",                  0, 1024,       "What must be among the audiences (aud) of a token. Default: not looked at.") \
+	O(text,   oauth_scope,             "",                  0, 256,        "What must be among the scopes of a token. Default: not looked at.") \
+	O(text,   oauth_user_claim,        "email",             1, 63,         "The claim of a token that names the user.") \
 	O(flag,   system_users,            0,                   0, 1,          "System users have mailboxes: LOGIN@D for each D in system_domains is ~/Maildir of LOGIN, under his own uid.") \
 	O(list,   system_domains,          "",                  0, MOST_LIST,  "Domains of system users. Default: hostname.") \
 	O(number, system_least_uid,        1000,                1, 4294967294, "System users with a smaller uid have no mailbox.") \

@@ -30,6 +30,7 @@
 #define LINE(d, field) conf_line(d, offsetof(struct settings, field))
 #define MOST_PORT      65535
 #define SCRAM_LEAST    4096
+#define MOST_OAUTH_KEYS 65536
 
 bool
 conf_service(struct span word, enum service *service)
@@ -381,12 +382,14 @@ check_sources(struct conf_draft *d)
 		conf_complain(d, LINE(d, pam_directory), "pam_directory must be an absolute name");
 }
 
-/* What is offered where the file does not say: SCRAM only where every password has its keys. */
+/* What is offered where the file does not say: SCRAM only where every password has its keys; the
+ * others are announced by need (common/mechanisms.h). */
 static void
 check_mechanisms(struct conf_draft *d, setting_list *list, unsigned int line, const char *name)
 {
 	static const char *const usual[] = { "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
-		"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN" };
+		"SCRAM-SHA-256", "SCRAM-SHA-1", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN",
+		"LOGIN" };
 	bool scram = d->s.auth_sources.count == 1 &&
 		settings_has_source(&d->s, SPAN("users")) && d->s.scram_iterations > 0;
 
@@ -495,6 +498,30 @@ check_tls_files(struct conf_draft *d)
 		check_file(d, LINE(d, tls_client_crl), "tls_client_crl", d->s.tls_client_crl, false);
 }
 
+/* Daemons get the keys themselves: no one of them may open the file. */
+static void
+take_oauth_keys(struct conf_draft *d)
+{
+	char *path = must_copy(d->s.oauth_keys);
+	struct text keys = TEXT_UP_TO(MOST_OAUTH_KEYS);
+	unsigned char block[4096];
+	FILE *file = fopen(path, "re");
+	size_t n;
+
+	while (file && (n = fread(block, 1, sizeof block, file)) > 0)
+		text_add(&keys, span_of(block, n));
+	if (!file || ferror(file) || keys.failed || !span_is_utf8(text_span(&keys)))
+		conf_complain(d, LINE(d, oauth_keys),
+			"oauth_keys: %s cannot be read, has more than %d bytes, or is no text", path,
+			MOST_OAUTH_KEYS);
+	else
+		d->s.oauth_keys = conf_keep(d, text_span(&keys));
+	if (file)
+		fclose(file);
+	text_clear(&keys);
+	free(path);
+}
+
 static void
 check_files(struct conf_draft *d)
 {
@@ -542,6 +569,13 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_sources(d);
 	check_mechanisms(d, &d->s.smtp_mechanisms, LINE(d, smtp_mechanisms), "smtp_mechanisms");
 	check_mechanisms(d, &d->s.imap_mechanisms, LINE(d, imap_mechanisms), "imap_mechanisms");
+	for (size_t i = 0; i < d->s.certificate_users.count; i++)
+		if (!span_has(d->s.certificate_users.at[i], '='))
+			conf_complain(d, LINE(d, certificate_users),
+				"\"%.*s\" in certificate_users is not of the form MATCH=ADDRESS",
+				SPAN_ARG(conf_printable(d, d->s.certificate_users.at[i])));
+	if (d->s.oauth_issuer.len > 0 && d->s.oauth_keys.len == 0)
+		conf_complain(d, LINE(d, oauth_issuer), "oauth_issuer needs oauth_keys");
 	if (!password_strength_exists(&(struct password_strength){
 		    d->s.password_scheme, (uint32_t)d->s.password_cost }))
 		conf_complain(d, LINE(d, password_scheme),
@@ -553,6 +587,8 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
 	default_file(d, &d->s.tls_key, p->tls, "server.key");
 	check_tls(d);
+	if (files && d->s.oauth_keys.len)
+		take_oauth_keys(d);
 	if (files)
 		check_files(d);
 }

@@ -132,7 +132,8 @@ on_worker_hangs(
 	(void)from;
 	(void)id;
 	(void)fd;
-	if (m->program == PROGRAM_AUTH_PAM || m->program == PROGRAM_AUTH_HASH)
+	if (m->program == PROGRAM_AUTH_PAM || m->program == PROGRAM_AUTH_HASH ||
+		m->program == PROGRAM_AUTH_TOKEN)
 		other = process_find(me, m->program, m->index);
 	if (!other || other->state != PROCESS_SERVING)
 		return;

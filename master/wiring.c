@@ -12,6 +12,12 @@
 #define CAP(name)      (UINT64_C(1) << CAP_##name)
 
 static bool
+wants_tokens(const struct settings *s)
+{
+	return s->oauth_issuer.len > 0;
+}
+
+static bool
 wants_pam(const struct settings *s)
 {
 	return settings_wants_pam(s);
@@ -32,6 +38,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_AUTH_PAM,   NULL,               COUNT(pam_processes),    STAGE_AUTH,
 		.as_root = true, .capabilities = CAP(DAC_READ_SEARCH), .wanted = wants_pam },
+	{ PROGRAM_AUTH_TOKEN, VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_tokens },
 	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
 		.directories = DIR(STATE) | DIR(PASSWORDS) | DIR(AUTH), .group = true, .passport_key = true },
 	{ PROGRAM_DNS,        VALIJA_USER_DNS,    ONE,                     STAGE_AUTH,
@@ -66,6 +74,7 @@ static const enum program wires[][2] = {
 	{ PROGRAM_TLS, PROGRAM_TLS_KEY }, /* one signature for each announced session */
 	{ PROGRAM_AUTH, PROGRAM_AUTH_HASH },
 	{ PROGRAM_AUTH, PROGRAM_AUTH_PAM },
+	{ PROGRAM_AUTH, PROGRAM_AUTH_TOKEN },
 	{ PROGRAM_QUEUE, PROGRAM_SPOOL },
 	{ PROGRAM_QUEUE, PROGRAM_LOCAL },
 	{ PROGRAM_QUEUE, PROGRAM_AUTH_PAM }, /* names of system users */

@@ -197,10 +197,67 @@ only_what_is_offered(void **state)
 	assert_non_null(mechanism_find(SPAN("login")));
 	/* The library knows these; we do not offer them. */
 	assert_null(mechanism_find(SPAN("ANONYMOUS")));
-	assert_null(mechanism_find(SPAN("EXTERNAL")));
+	assert_non_null(mechanism_find(SPAN("EXTERNAL")));
 	assert_null(mechanism_find(SPAN("PLAI")));
 	assert_null(mechanism_find(SPAN("PLAINX")));
 	assert_null(mechanism_find(SPAN("")));
+}
+
+/* --- certificates and tokens: what is claimed --- */
+
+static void
+external_and_tokens(void **state)
+{
+	static const struct {
+		const char *mechanism;
+		struct span message;
+		enum sasl_result result;
+		struct span authzid, token;
+	} cases[] = {
+		{"EXTERNAL", S(""), SASL_CLAIM, S(""), S("")},
+		{"EXTERNAL", S("ana@example.org"), SASL_CLAIM, S("ana@example.org"), S("")},
+		{"EXTERNAL", S("a\0b"), SASL_WRONG, S(""), S("")},
+		{"OAUTHBEARER", S("n,a=ana@example.org,\1host=h\1port=993\1auth=Bearer x.y.z\1\1"),
+			SASL_CLAIM, S("ana@example.org"), S("x.y.z")},
+		{"OAUTHBEARER", S("n,,\1auth=bearer x\1\1"), SASL_CLAIM, S(""), S("x")},
+		{"OAUTHBEARER", S("n,,\1auth=Bearer x\1"), SASL_CLAIM, S(""), S("x")},
+		{"OAUTHBEARER", S("p=tls-exporter,,\1auth=Bearer x\1\1"), SASL_MALFORMED, S(""), S("")},
+		{"OAUTHBEARER", S("n,ana,\1auth=Bearer x\1\1"), SASL_MALFORMED, S(""), S("")},
+		{"OAUTHBEARER", S("n,,\1auth=Bearer x\1\1more"), SASL_MALFORMED, S(""), S("")},
+		{"OAUTHBEARER", S("n,,\1auth=Basic x\1\1"), SASL_WRONG, S(""), S("")},
+		{"OAUTHBEARER", S("n,,\1auth=Bearer \1\1"), SASL_WRONG, S(""), S("")},
+		{"OAUTHBEARER", S("n,,\1\1"), SASL_WRONG, S(""), S("")},
+		{"OAUTHBEARER", S("n,,\1auth=Bearer \xff\1\1"), SASL_MALFORMED, S(""), S("")},
+		{"OAUTHBEARER", S("\1"), SASL_MALFORMED, S(""), S("")},
+		{"XOAUTH2", S("user=ana@example.org\1auth=Bearer t\1\1"), SASL_CLAIM,
+			S("ana@example.org"), S("t")},
+		{"XOAUTH2", S("auth=Bearer t\1\1"), SASL_CLAIM, S(""), S("t")},
+		{"XOAUTH2", S("user=ana\1\1"), SASL_WRONG, S(""), S("")},
+	};
+	struct text said = TEXT_UP_TO(MOST_SASL);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sasl_owner owner = {NULL, NULL, SPAN_NONE};
+		struct sasl s;
+
+		assert_true(sasl_init(
+			&s, library, mechanism_find(span_str(cases[i].mechanism)), &owner));
+		assert_int_equal(
+			sasl_step(&s, cases[i].message, true, &said), cases[i].result);
+		if (cases[i].result == SASL_CLAIM) {
+			assert_true(span_equal(s.claim.authzid, cases[i].authzid));
+			assert_true(span_equal(s.claim.password, cases[i].token));
+		}
+		sasl_clear(&s);
+		/* Without an initial response the first word is the client's all the same. */
+		assert_true(sasl_init(
+			&s, library, mechanism_find(span_str(cases[i].mechanism)), &owner));
+		assert_int_equal(sasl_step(&s, SPAN_NONE, false, &said), SASL_CHALLENGE);
+		assert_int_equal(said.len, 0);
+		sasl_clear(&s);
+	}
+	text_clear(&said);
 }
 
 /* --- SCRAM, against the library's own client --- */
@@ -401,6 +458,7 @@ main(void)
 		cmocka_unit_test(steps_are_counted),
 		cmocka_unit_test(a6_any_bytes),
 		cmocka_unit_test(only_what_is_offered),
+		cmocka_unit_test(external_and_tokens),
 		cmocka_unit_test(scram),
 		cmocka_unit_test(a7_scram_replayed),
 		cmocka_unit_test(scram_forms),
