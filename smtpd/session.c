@@ -137,6 +137,15 @@ patience(const struct session *s)
 	return FLUSH_WAIT_SECONDS;
 }
 
+/* Everybody waits a little on port 25: no mail server talks before the greeting. */
+static uint64_t
+greeting_delay(const struct session *s)
+{
+	uint64_t delay = s->server->daemon.settings->greeting_delay_milliseconds;
+
+	return delay > LEAST_GREETING_DELAY && !checks_apply(s) ? LEAST_GREETING_DELAY : delay;
+}
+
 static struct timeval
 milliseconds(uint64_t n)
 {
@@ -149,7 +158,7 @@ session_set_clock(struct session *s)
 	struct timeval wait = { .tv_sec = (time_t)patience(s) };
 
 	if (s->stage == STAGE_PAUSE)
-		wait = milliseconds(s->server->daemon.settings->greeting_delay_milliseconds);
+		wait = milliseconds(greeting_delay(s));
 	event_add(&s->clock, &wait);
 	s->progress = 0;
 	s->progressed = false;

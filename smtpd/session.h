@@ -20,6 +20,7 @@
 #define OUTPUT_PAUSE 4096             /* no further command while this much is unread */
 #define IDLE_COMMANDS_MOST 100        /* NOOP, RSET, ... without a message; each more is an error */
 
+#define LEAST_GREETING_DELAY 10       /* milliseconds, for those who are no strangers */
 #define WITHOUT_MESSAGE_SECONDS 3600  /* however busy the client is with commands */
 #define BUSY_IDLE_SECONDS 10          /* instead of smtp_idle_seconds, while three quarters of `connections` are there */
 #define TLS_SLACK_SECONDS 5           /* beyond the worker's own limit */

@@ -52,6 +52,31 @@ true_end(struct span in)
 	return at == in.len ? 0 : at + mark.len;
 }
 
+/* Normalised: no bare CR or LF is left, the end is the same, and cuts make no difference. */
+static void
+normalised(struct span in, const uint8_t *cuts)
+{
+	static unsigned char plain[2 * FUZZ_MOST + DATA_ROOM], again[2 * FUZZ_MOST + DATA_ROOM];
+	struct data whole = { .normalise = true }, cut = { .normalise = true };
+	struct span all = in, left = in;
+	size_t n = data_feed(&whole, &all, plain), m = 0;
+
+	if (n > 2 * in.len + DATA_ROOM || in.len - all.len != (true_end(in) ? true_end(in) : in.len))
+		abort();
+	for (size_t i = 0; i < n; i++)
+		if ((plain[i] == '\r' && i + 1 < n && plain[i + 1] != '\n') ||
+			(plain[i] == '\n' && (i == 0 || plain[i - 1] != '\r')))
+			abort();
+	for (size_t i = 0; i < PIECES && !cut.ended; i++) {
+		struct span piece = span_part(left, 0, i + 1 < PIECES ? cuts[i] : left.len);
+
+		left = span_part(left, piece.len, left.len);
+		m += data_feed(&cut, &piece, again + m);
+	}
+	if (m != n || memcmp(plain, again, n) != 0 || cut.ended != whole.ended)
+		abort();
+}
+
 /* The same octets counted: nothing is taken away, one line end at most is added. */
 static void
 counted(struct span in, const uint8_t *cuts)
@@ -121,6 +146,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	whole.scan.without_bcc = cut.scan.without_bcc = data[0] & 1;
 	in = left = span_of(data + PIECES, size - PIECES);
+	normalised(in, data);
 	counted(in, data);
 	framing(in);
 	feed(&whole, in);

@@ -53,6 +53,10 @@ struct rig_mail {
 	uint8_t body;
 	int file;
 	unsigned int recipients;
+	char envid[101], orcpt[501];
+	uint8_t ret, by_mode, priority, notify;
+	bool require_tls, by_trace;
+	uint64_t hold_until, deliver_by;
 };
 
 static struct rig {
@@ -153,7 +157,10 @@ rig_on_mail_begin(
 	(void)me, (void)fd;
 	rig.begun++;
 	*mail = (struct rig_mail){ .id = id, .has_login = m->login.len > 0, .size = m->size,
-		.utf8 = m->utf8, .body = m->body, .file = -1 };
+		.utf8 = m->utf8, .body = m->body, .file = -1, .ret = m->ret, .by_mode = m->by_mode,
+		.priority = m->priority, .require_tls = m->require_tls, .by_trace = m->by_trace,
+		.hold_until = m->hold_until, .deliver_by = m->deliver_by };
+	span_copy(m->envid, mail->envid, sizeof(mail->envid));
 	span_copy(m->sender, mail->sender, sizeof(mail->sender));
 	span_copy(m->login, mail->login, sizeof(mail->login));
 	if (span_starts_nocase(m->sender, SPAN("later@"))) {
@@ -184,6 +191,8 @@ rig_on_mail_recipient(void *me, struct channel *from, uint64_t id,
 	(void)me, (void)fd;
 	if (id != rig.mail.id || rig.mail.refused)
 		return;
+	rig.mail.notify = m->notify;
+	span_copy(m->orcpt, rig.mail.orcpt, sizeof(rig.mail.orcpt));
 	if (span_starts_nocase(m->address, SPAN("slow@"))) {
 		rig.slow_id = id;
 		rig.slow_number = m->number;

@@ -507,6 +507,35 @@ submits(void **state)
 	close(fd);
 }
 
+/* What a sender asks for, decoded, is what queue hears. */
+static void
+wishes_reach_queue(void **state)
+{
+	int fd = submission();
+	uint64_t now = (uint64_t)time(NULL);
+
+	(void)state;
+	rig_ask(fd, "MAIL FROM:<ana@example.org> RET=HDRS ENVID=a+20b REQUIRETLS BY=600;RT HOLDFOR=100 MT-PRIORITY=2\r\n",
+		"250 2.1.0");
+	rig_ask(fd, "RCPT TO:<b@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@z\r\n", "250 2.1.5");
+	assert_string_equal(rig.mail.envid, "a b");
+	assert_string_equal(rig.mail.orcpt, "rfc822;x+y@z");
+	assert_int_equal(rig.mail.ret, RET_HEADERS);
+	assert_int_equal(rig.mail.notify, NOTIFY_SUCCESS | NOTIFY_DELAY);
+	assert_true(rig.mail.require_tls && rig.mail.by_trace && rig.mail.by_mode == 'R');
+	assert_int_equal(rig.mail.priority, PRIORITY_NORMAL + 2);
+	assert_true(rig.mail.hold_until >= now + 100 && rig.mail.hold_until < now + 110);
+	assert_true(rig.mail.deliver_by >= now + 600 && rig.mail.deliver_by < now + 610);
+	rig_ask(fd, "RSET\r\n", "250");
+	/* Nothing of it is left for the next. */
+	rig_ask(fd, "MAIL FROM:<ana@example.org>\r\n", "250");
+	rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "250");
+	assert_true(!rig.mail.envid[0] && !rig.mail.orcpt[0] && rig.mail.ret == 0 && rig.mail.notify == 0);
+	assert_true(!rig.mail.require_tls && rig.mail.by_mode == 0 && rig.mail.priority == PRIORITY_NORMAL);
+	assert_true(rig.mail.hold_until == 0 && rig.mail.deliver_by == 0);
+	close(fd);
+}
+
 static void
 submission_needs_login(void **state)
 {
@@ -976,6 +1005,7 @@ main(int argc, char **argv)
 		RIGGED(t3_end_of_tls_in_data),
 		RIGGED(tls_that_fails),
 		RIGGED(submits),
+		RIGGED(wishes_reach_queue),
 		RIGGED(submission_needs_login),
 		RIGGED(authenticates_step_by_step),
 		RIGGED(a1_bad_base64_hurts_nobody_else),
