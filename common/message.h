@@ -97,7 +97,7 @@
  * A front end says tls_expect to tls-key, then tls_start to that worker. tls-key that came anew knows
  * nothing: tls_expect is said to it again for every session whose tls_ready is still awaited. */
 #define tls_expect_fields(F)        F(u16, worker, 2)
-#define tls_start_fields(F)         F(u8, service, 1)                      /* fd: the client's socket */
+#define tls_start_fields(F)         F(u8, service, 1) F(text, ip, MOST_IP) /* fd: the client's socket; ip: his address, which a proxy may have told */
 #define tls_ready_fields(F)         F(text, version, 16) F(text, cipher, 64) F(text, sni, MOST_HOST) F(text, alpn, 32) \
                                     F(flag, resumed, 1) F(octets, passport, MOST_PASSPORT) /* fd: plaintext */
 #define tls_failed_fields(F)        F(text, reason, MOST_REASON) F(text, result, 40) /* result: of RFC 8460 4.3, when relay asked */

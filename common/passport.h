@@ -16,7 +16,9 @@ struct passport {
 	uint64_t session;
 	uint64_t issued;                 /* seconds since 1970 */
 	uint8_t service;
-	struct span ip;                  /* the client's, as the worker's own getpeername says */
+	struct span ip;                  /* the client's, as the worker's own getpeername says; or, where a
+	                                  * proxy is in between (`via`), as the front end says */
+	struct span via;                 /* the proxy, as getpeername says, or empty */
 	struct span local_ip;
 	struct span version, cipher, sni, alpn;
 	bool certificate_valid;          /* a client certificate was shown and verified: authority,

@@ -25,7 +25,7 @@ announce(struct channel *tls_key, uint64_t id, struct channel *worker)
 }
 
 struct channel *
-tls_ask(struct daemon *d, uint64_t id, enum service service, int fd, const char **why)
+tls_ask(struct daemon *d, uint64_t id, enum service service, const char *ip, int fd, const char **why)
 {
 	struct channel *worker = daemon_any_peer(d, PROGRAM_TLS);
 	struct channel *key = daemon_peer(d, PROGRAM_TLS_KEY, 0);
@@ -37,7 +37,8 @@ tls_ask(struct daemon *d, uint64_t id, enum service service, int fd, const char 
 		close(fd);
 		*why = "tls-key cannot be reached";
 	} else if (!send_tls_start(worker, id,
-			   &(struct msg_tls_start){ .service = (uint8_t)service }, &fd)) {
+			   &(struct msg_tls_start){
+				   .service = (uint8_t)service, .ip = span_str(ip) }, &fd)) {
 		*why = "the TLS worker cannot be reached";
 	} else {
 		return worker;

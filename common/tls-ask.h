@@ -12,11 +12,12 @@
 
 /* Are tls-key and a worker there? Uses up nobody's turn. */
 bool tls_is_offered(struct daemon *d);
-/* Announces session `id` and gives `fd`, which is taken in any case, to the next worker. Returns the
+/* Announces session `id` and gives `fd`, which is taken in any case, to the next worker, with
+ * the client's address, which a proxy may have told. Returns the
  * worker, from whom the answer must come: borrowed until it is gone. NULL: neither will answer;
  * *why says so, in static memory. */
 struct channel *tls_ask(
-	struct daemon *d, uint64_t id, enum service service, int fd, const char **why);
+	struct daemon *d, uint64_t id, enum service service, const char *ip, int fd, const char **why);
 /* A tls-key that was started anew knows of no session: to be said for each one whose answer from
  * `worker` is still awaited. */
 void tls_announce(struct channel *tls_key, uint64_t id, struct channel *worker);

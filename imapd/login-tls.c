@@ -13,7 +13,7 @@ login_tls_start(struct login *l)
 	/* Whatever was read in clear ends here. */
 	imap_input_clear(&l->input);
 	l->state = LOGIN_TLS;
-	l->worker = tls_ask(&l->front->daemon, l->id, l->service, login_detach(l), &why);
+	l->worker = tls_ask(&l->front->daemon, l->id, l->service, l->ip, login_detach(l), &why);
 	if (l->worker == NULL)
 		login_drop(l, why);
 }

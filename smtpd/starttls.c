@@ -45,7 +45,7 @@ starttls_hand_over(struct session *s)
 	/* Everything that was read in clear ends here. */
 	text_wipe(&s->input);
 	s->ahead = 0;
-	s->tls_worker = tls_ask(&s->server->daemon, s->id, s->service, session_detach(s), &why);
+	s->tls_worker = tls_ask(&s->server->daemon, s->id, s->service, s->ip, session_detach(s), &why);
 	if (!s->tls_worker)
 		session_drop(s, why);
 }

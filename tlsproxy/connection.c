@@ -1,4 +1,5 @@
 /* connection - what all phases of a connection have in common; see worker.h. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -93,6 +94,23 @@ take_address(int client, struct in6_addr *address)
 	return true;
 }
 
+void
+connection_told_address(struct connection *c, struct span ip)
+{
+	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+	char string[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+
+	if (!span_copy(ip, string, sizeof(string)))
+		return;
+	if (inet_pton(AF_INET6, string, &address) == 1) {
+		c->address = address;
+	} else if (inet_pton(AF_INET, string, address.s6_addr + sizeof(mapped)) == 1) {
+		memcpy(address.s6_addr, mapped, sizeof(mapped));
+		c->address = address;
+	}
+}
+
 static void
 set_options(int client)
 {
@@ -127,7 +145,7 @@ connection_new(
 	c->service = service;
 	c->client = client;
 	c->plain = -1;
-	c->address = address;
+	c->address = c->via = address;
 	event_assign(&c->client_event, w->daemon.base, client, 0, on_client, c);
 	event_assign(&c->plain_event, w->daemon.base, -1, 0, on_plain, c);
 	evtimer_assign(&c->timer, w->daemon.base, on_timer, c);

@@ -19,7 +19,7 @@
 /* What the front end and the passport hear of a session. */
 struct seen {
 	char version[17], cipher[65], sni[MOST_HOST + 1], alpn[33];
-	char ip[INET6_ADDRSTRLEN], local_ip[INET6_ADDRSTRLEN];
+	char ip[INET6_ADDRSTRLEN], local_ip[INET6_ADDRSTRLEN], via[INET6_ADDRSTRLEN];
 	gnutls_datum_t exporter;
 	struct span end_point;   /* inside the connection's credentials */
 	struct client_certificate certificate;
@@ -119,28 +119,30 @@ see_names(struct connection *c, struct seen *seen)
 }
 
 static void
+write_address(const struct in6_addr *address, char to[INET6_ADDRSTRLEN])
+{
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		inet_ntop(AF_INET, address->s6_addr + 12, to, INET6_ADDRSTRLEN);
+	else
+		inet_ntop(AF_INET6, address, to, INET6_ADDRSTRLEN);
+}
+
+static void
 see_addresses(struct connection *c, struct seen *seen)
 {
 	struct sockaddr_storage local;
 	socklen_t len = sizeof(local);
 
-	if (IN6_IS_ADDR_V4MAPPED(&c->address))
-		inet_ntop(AF_INET, c->address.s6_addr + 12, seen->ip, sizeof(seen->ip));
-	else
-		inet_ntop(AF_INET6, &c->address, seen->ip, sizeof(seen->ip));
+	write_address(&c->address, seen->ip);
+	if (!IN6_ARE_ADDR_EQUAL(&c->address, &c->via))
+		write_address(&c->via, seen->via);
 	if (getsockname(c->client, (struct sockaddr *)&local, &len) < 0)
 		return;
 	if (local.ss_family == AF_INET) {
 		inet_ntop(AF_INET, &((struct sockaddr_in *)&local)->sin_addr, seen->local_ip,
 			sizeof(seen->local_ip));
 	} else if (local.ss_family == AF_INET6) {
-		const struct in6_addr *in6 = &((struct sockaddr_in6 *)&local)->sin6_addr;
-
-		if (IN6_IS_ADDR_V4MAPPED(in6))
-			inet_ntop(
-				AF_INET, in6->s6_addr + 12, seen->local_ip, sizeof(seen->local_ip));
-		else
-			inet_ntop(AF_INET6, in6, seen->local_ip, sizeof(seen->local_ip));
+		write_address(&((struct sockaddr_in6 *)&local)->sin6_addr, seen->local_ip);
 	}
 }
 
@@ -169,7 +171,7 @@ seal(struct connection *c, const struct seen *seen, struct text *sealed)
 {
 	struct passport p = {
 		.session = c->session, .issued = (uint64_t)time(NULL), .service = c->service,
-		.ip = span_str(seen->ip), .local_ip = span_str(seen->local_ip),
+		.ip = span_str(seen->ip), .via = span_str(seen->via), .local_ip = span_str(seen->local_ip),
 		.version = span_str(seen->version), .cipher = span_str(seen->cipher),
 		.sni = span_str(seen->sni), .alpn = span_str(seen->alpn),
 		.certificate_valid = seen->certificate.valid,

@@ -241,6 +241,7 @@ on_tls_start(
 	} else if ((c = connection_new(w, from, id, m->service, fd[0])) == NULL) {
 		reason = "client closed before the handshake";
 	} else {
+		connection_told_address(c, m->ip);
 		handshake_begin(c);
 		return;
 	}

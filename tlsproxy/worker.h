@@ -71,6 +71,7 @@ struct connection {
 	bool record_under_way;            /* GnuTLS has a record that did not fit into the socket */
 	uint8_t warnings, renegotiations;
 	struct in6_addr address;          /* the client's, IPv4 mapped into IPv6 */
+	struct in6_addr via;              /* of the proxy that told it; else the same */
 	struct pending to_plain, to_client;
 	uint64_t bytes_in, bytes_out;
 	size_t trash;
@@ -118,6 +119,9 @@ struct connection *connection_new(struct worker *w, struct channel *front, uint6
 /* The end: closes and frees. */
 void connection_free(struct connection *c);
 struct connection *connection_find(const struct worker *w, uint64_t session);
+/* A proxy has told the client's address: limits and passport go by it. What is no address changes
+ * nothing. */
+void connection_told_address(struct connection *c, struct span ip);
 /* Watches for `what` (EV_READ | EV_WRITE, or 0) on one of its sockets. */
 void connection_watch_client(struct connection *c, short what);
 void connection_watch_plain(struct connection *c, short what);

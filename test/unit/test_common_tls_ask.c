@@ -129,7 +129,7 @@ announced_then_given(void **state)
 	(void)state;
 	assert_true(tls_is_offered(&d));
 	assert_int_equal(turn, 0);
-	assert_ptr_equal(tls_ask(&d, SESSION, SERVICE_IMAPS, client, &why), worker[1]);
+	assert_ptr_equal(tls_ask(&d, SESSION, SERVICE_IMAPS, "127.0.0.1", client, &why), worker[1]);
 	assert_null(why);
 	client_is_closed();
 	assert_true(channel_drain(key_side));
@@ -156,7 +156,7 @@ without_a_worker(void **state)
 	(void)state;
 	channel_free(&worker[1]);
 	assert_false(tls_is_offered(&d));
-	assert_null(tls_ask(&d, SESSION, SERVICE_IMAP, client, &why));
+	assert_null(tls_ask(&d, SESSION, SERVICE_IMAP, "127.0.0.1", client, &why));
 	assert_string_equal(why, "TLS is not available");
 	client_is_closed();
 	assert_true(channel_drain(key_side));
@@ -173,7 +173,7 @@ without_tls_key(void **state)
 	(void)state;
 	channel_free(&key);
 	assert_false(tls_is_offered(&d));
-	assert_null(tls_ask(&d, SESSION, SERVICE_IMAP, client, &why));
+	assert_null(tls_ask(&d, SESSION, SERVICE_IMAP, "127.0.0.1", client, &why));
 	assert_string_equal(why, "TLS is not available");
 	client_is_closed();
 	assert_true(channel_drain(worker_side));

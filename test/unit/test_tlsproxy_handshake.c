@@ -640,6 +640,35 @@ names_choose_the_certificate(void **state)
 	client_close(&c);
 }
 
+/* Limits and passport go by the address that a proxy told; what is no address is not believed. */
+static void
+a_proxy_tells_the_address(void **state)
+{
+	static const struct {
+		const char *told, *ip, *via;
+	} rows[] = {
+		{ "192.0.2.7", "192.0.2.7", "127.0.0.1" },
+		{ "2001:db8::7", "2001:db8::7", "127.0.0.1" },
+		{ "127.0.0.1", "127.0.0.1", "" },
+		{ "", "127.0.0.1", "" },
+		{ "local", "127.0.0.1", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct client c = client_shake(
+			&(struct wish){ .service = SERVICE_IMAPS, .told_ip = rows[i].told });
+		struct passport p;
+
+		assert_true(c.session->ready);
+		assert_true(passport_open(rig.passport_key,
+			span_of(c.session->sealed, c.session->sealed_len), &p));
+		assert_true(span_equal(p.ip, span_str(rows[i].ip)));
+		assert_true(span_equal(p.via, span_str(rows[i].via)));
+		client_close(&c);
+	}
+}
+
 /* Several certificates: by name, wildcard, default name, and by what the client can verify. */
 static void
 certificates_by_name_and_ability(void **state)
@@ -1009,6 +1038,7 @@ main(void)
 		RIG_TEST(key_process_dies),
 		RIG_TEST(reload_changes_new_connections_only),
 		RIG_TEST(names_choose_the_certificate),
+		RIG_TEST(a_proxy_tells_the_address),
 		RIG_TEST(certificates_by_name_and_ability),
 		RIG_TEST(priorities_are_settable_but_not_weak),
 		RIG_TEST(clients_show_certificates),

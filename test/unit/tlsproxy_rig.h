@@ -640,7 +640,7 @@ struct client {
 struct wish {
 	enum service service;
 	unsigned int worker;
-	const char *priorities, *alpn, *sni;
+	const char *priorities, *alpn, *sni, *told_ip;
 	const gnutls_datum_t *resume;
 	bool unannounced;
 };
@@ -659,7 +659,8 @@ rig_start(int client, const struct wish *wish)
 		send_tls_expect(imap ? rig.login_key : rig.smtpd_key, s->id,
 			&(struct msg_tls_expect){ .worker = (uint16_t)wish->worker }, NULL);
 	send_tls_start((imap ? rig.login : rig.smtpd)[wish->worker], s->id,
-		&(struct msg_tls_start){ .service = (uint8_t)wish->service }, &client);
+		&(struct msg_tls_start){ .service = (uint8_t)wish->service,
+			.ip = span_str(wish->told_ip) }, &client);
 	return s;
 }
 
