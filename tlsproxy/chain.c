@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/secret.h"
+#include "token.h"
 
 int
 chain_read_file(int fd, const char *what, size_t most, struct text *to, struct text *why)
@@ -236,6 +237,11 @@ chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct 
 			" decrypt it (openssl pkey) and let file permissions guard it");
 		goto out;
 	}
+	if (token_is_url(text_span(&pem))) {
+		if (token_import(text_span(&pem), &found, why) < 0)
+			goto out;
+		goto found;
+	}
 	if (span_find(text_span(&pem), SPAN("PRIVATE KEY-----")) == pem.len) {
 		text_printf(why, "the key file holds no PEM private key");
 		goto out;
@@ -247,6 +253,7 @@ chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct 
 		text_printf(why, "the key cannot be read: %s", gnutls_strerror(error));
 		goto out;
 	}
+found:
 	if (!key_fits(found, chain)) {
 		text_printf(why, "the key does not belong to the certificate");
 		goto out;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "token.h"
+
 static void
 learn_dates(struct held_key *held, const struct chain *chain)
 {
@@ -75,6 +77,15 @@ keyring_find(struct keyring *ring, struct span id)
 		if (span_equal(id, span_of(ring->held[i].id, sizeof(ring->held[i].id))))
 			return &ring->held[i];
 	return NULL;
+}
+
+bool
+keyring_has_tokens(const struct keyring *ring)
+{
+	for (unsigned int i = 0; i < ring->count; i++)
+		if (token_has(ring->held[i].key))
+			return true;
+	return false;
 }
 
 bool

@@ -33,6 +33,8 @@ struct keyring {
 int keyring_add(struct keyring *ring, int chain_fd, int key_fd, struct text *why);
 /* By the digest of its public key; NULL if it is not there. */
 struct held_key *keyring_find(struct keyring *ring, struct span id);
+/* Is one of the keys in a token? */
+bool keyring_has_tokens(const struct keyring *ring);
 /* The same certificate, not only the same key. */
 bool keyring_has(const struct keyring *ring, const struct held_key *held);
 /* May it be shown at `now` (seconds since 1970)? A sentence in *why if not. */

@@ -10,6 +10,7 @@
  * signature (signing.c); nothing is ever decrypted.
  */
 #include <event2/event.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "common/secret.h"
 #include "keyring.h"
 #include "signing.h"
+#include "token.h"
 
 #define TICKET_KEY_SIZE 64               /* what GnuTLS asks for */
 #define TICKET_KEY_SECONDS       86400 /* then a new one is made: for forward secrecy */
@@ -361,11 +363,40 @@ make_ticket_key(evutil_socket_t fd, short what, void *arg)
 
 /* --- life --- */
 
+static struct daemon_kind kind;
+static const struct room token_room;
+
+/* What modules of tokens may still reach: option tls_token_paths. What is missing is left out. */
+static void
+open_token_paths(struct tls_key *me)
+{
+	struct daemon *d = &me->daemon;
+	const struct settings *s = d->settings;
+
+	for (size_t i = 0; i < s->tls_token_paths.count &&
+		d->path_count < sizeof(d->paths) / sizeof(d->paths[0]); i++) {
+		char *path = must_copy(s->tls_token_paths.at[i]);
+		int fd = open(path, O_PATH | O_CLOEXEC);
+
+		if (fd >= 0)
+			d->paths[d->path_count++] = (struct room_path){ .directory = fd, .below = ".",
+				.rights = ROOM_READ | ROOM_WRITE };
+		free(path);
+	}
+}
+
 static bool
 prepare(void *arg)
 {
 	struct tls_key *me = arg;
 
+	if (keyring_has_tokens(&me->offered)) {
+		open_token_paths(me);
+		kind.room = &token_room;
+		log_notice(0, "keys-in-tokens", KEY_STR("effect", "no chroot; tls_token_paths can be reached"));
+	} else {
+		token_forbid();
+	}
 	me->new_ticket_key = event_new(me->daemon.base, -1, EV_PERSIST, make_ticket_key, me);
 	me->forget_before = event_new(me->daemon.base, -1, 0, forget_before, me);
 	me->ends = event_new(me->daemon.base, -1, EV_PERSIST, on_ends, me);
@@ -414,6 +445,23 @@ static const struct room tls_key_room = {
 	.secret_memory = true,
 	.syscalls = syscalls,
 };
+/* With keys in tokens: modules that are not ours read their tokens' files and devices, as far as Landlock
+ * lets them; what else they try fails instead of ending the process. */
+static const int token_syscalls[] = { SYS_pread64, SYS_getrusage, SYS_openat, SYS_faccessat,
+	SYS_faccessat2, SYS_readlinkat, SYS_getdents64, SYS_ioctl, SYS_ftruncate, SYS_fsync,
+#ifdef SYS_open
+	SYS_open, SYS_access, SYS_readlink, SYS_stat, SYS_lstat,
+#endif
+	-1 };
+
+static const struct room token_room = {
+	.name = "tls-key",
+	.chrooted = false,
+	.files = true,
+	.secret_memory = true,
+	.forgiving = true,
+	.syscalls = token_syscalls,
+};
 static const struct hearing from_worker = { .on_tls_sign = on_tls_sign };
 static const struct hearing from_front = { .on_tls_expect = on_tls_expect, .gone = front_gone };
 static const struct peer_kind peers[] = {
@@ -423,7 +471,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_IMAP_LOGIN, &from_front },
 	{ 0, NULL },
 };
-static const struct daemon_kind kind = {
+static struct daemon_kind kind = {
 	.program = PROGRAM_TLS_KEY,
 	.room = &tls_key_room,
 	.peers = peers,
