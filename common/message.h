@@ -99,7 +99,7 @@
 #define tls_expect_fields(F)        F(u16, worker, 2)
 #define tls_start_fields(F)         F(u8, service, 1) F(text, ip, MOST_IP) /* fd: the client's socket; ip: his address, which a proxy may have told */
 #define tls_ready_fields(F)         F(text, version, 16) F(text, cipher, 64) F(text, sni, MOST_HOST) F(text, alpn, 32) \
-                                    F(flag, resumed, 1) F(octets, passport, MOST_PASSPORT) /* fd: plaintext */
+                                    F(flag, resumed, 1) F(octets, passport, MOST_PASSPORT) F(flag, kernel, 1) /* fd: plaintext; kernel-tls.h */
 #define tls_failed_fields(F)        F(text, reason, MOST_REASON) F(text, result, 40) /* result: of RFC 8460 4.3, when relay asked */
 #define tls_sign_fields(F)          F(octets, key, 32) F(u32, algorithm, 4) F(flag, hashed, 1) F(octets, input, MOST_SIGNED_DATA)
 #define tls_signed_fields(F)        F(octets, signature, MOST_SIGNATURE)

@@ -53,7 +53,7 @@ on_tls_ready(void *me, struct channel *from, uint64_t id, const struct msg_tls_r
 	text_add(&l->passport, m->passport);
 	log_info(l->id, "tls", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)),
 		KEY_SPAN("version", m->version), KEY_SPAN("cipher", m->cipher),
-		KEY_NUM("resumed", m->resumed),
+		KEY_NUM("resumed", m->resumed), KEY_STR("records", m->kernel ? "kernel" : "worker"),
 		KEY_SPAN("sni", m->sni));
 	login_attach(l, fd[0]);
 	if (l->front->daemon.leaving)

@@ -2,6 +2,7 @@
 #include "imapd/login.h"
 
 #include "common/id.h"
+#include "common/kernel-tls.h"
 #include "common/log.h"
 #include "common/mechanisms.h"
 #include "common/tls-ask.h"
@@ -48,6 +49,7 @@ login_free(struct login *l)
 {
 	LIST_REMOVE(l, in_all);
 	LIST_REMOVE(l, in_bucket);
+	/* Without a word: after the login the connection goes on elsewhere. */
 	if (l->fd >= 0)
 		close(login_detach(l));
 	event_free(l->timeout);
@@ -91,6 +93,7 @@ login_flush(struct login *l)
 	}
 	text_clear(&l->out);
 	if (l->state == LOGIN_CLOSING && l->fd >= 0) {
+		stream_bye(l->fd);
 		(void)shutdown(l->fd, SHUT_WR);
 		login_drop(l, "closed");
 	} else if (l->starts_tls) {
@@ -323,7 +326,7 @@ on_readable(evutil_socket_t fd, short what, void *me)
 	(void)what;
 	if (l->dead)
 		return;
-	got = recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
+	got = stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got <= 0) {

@@ -1,6 +1,7 @@
 /* session - see session.h. */
 #include "imapd/session.h"
 
+#include "common/kernel-tls.h"
 #include "common/log.h"
 #include "imapd/command.h"
 #include "imapd/compress.h"
@@ -84,6 +85,7 @@ session_free(struct session **sp)
 	event_free(s->writable);
 	event_free(s->turn);
 	event_free(s->silence);
+	stream_bye(s->fd);
 	close(s->fd);
 	compress_free(&s->compress);
 	imap_input_clear(&s->input);
@@ -141,7 +143,7 @@ on_readable(evutil_socket_t fd, short what, void *me)
 	struct session *s = me;
 	size_t room = s->compress == NULL ? imap_input_room(&s->input) :
 		compress_is_hungry(s->compress) ? COMPRESS_PIECE : 0;
-	ssize_t got = room == 0 ? -1 : recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
+	ssize_t got = room == 0 ? -1 : stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
 
 	(void)what;
 	if (s->dead || s->closing || room == 0)

@@ -161,6 +161,27 @@ certificate_days(const struct settings *s, int *days)
 	return known;
 }
 
+/* Who makes the records of TLS; the workers hand them to the kernel where it has the module. */
+static const char *
+records_by(const struct settings *s)
+{
+	char names[256];
+	struct span left, one;
+	int fd = open("/proc/sys/net/ipv4/tcp_available_ulp", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, names, sizeof names);
+
+	if (fd >= 0)
+		close(fd);
+	if (s == NULL || !s->tls_kernel || got <= 0)
+		return "workers";
+	for (left = span_trim(span_of(names, (size_t)got)); span_take_until(&left, ' ', &one);)
+		if (span_equal(one, SPAN("tls")))
+			return "kernel";
+	while (left.len > 0 && left.at[left.len - 1] == '\n')
+		left.len--;
+	return span_equal(left, SPAN("tls")) ? "kernel" : "workers";
+}
+
 /* --- as JSON --- */
 
 static void
@@ -248,6 +269,7 @@ tell_json(const struct listing *l, const struct settings *s)
 		json_number(&j, "certificate_days", days);
 	else
 		json_null(&j, "certificate_days");
+	json_text(&j, "tls_records", span_str(records_by(s)));
 	json_open(&j, "processes", '[');
 	for (size_t i = 0; i < l->count; i++)
 		json_row(&j, &l->rows[i]);
@@ -324,6 +346,7 @@ tell_table(const struct listing *l, const struct settings *s)
 		up / 3600 % 24, up / 60 % 60, up % 60);
 	if (s && certificate_days(s, &days))
 		printf(", certificate ends in %d days", days);
+	printf(", TLS records by %s", records_by(s));
 	printf("\nNNP: no_new_privs. LL: version of Landlock in force. RST: restarts. "
 	       "CONN, SERVED: now, and ever.\n");
 }

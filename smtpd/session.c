@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/id.h"
+#include "common/kernel-tls.h"
 #include "common/log.h"
 #include "common/network.h"
 #include "smtpd/auth.h"
@@ -372,6 +373,7 @@ session_free(struct session *s)
 		while (s->errors > 0 &&
 			recv(fd, server->incoming, READ_MOST, MSG_DONTWAIT) == READ_MOST)
 			;
+		stream_bye(fd);
 		close(fd);
 	}
 	session_count(s, RATE_ERRORS, s->errors);

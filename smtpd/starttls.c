@@ -94,7 +94,8 @@ on_tls_ready(
 	s->tls_worker = NULL;
 	log_info(s->id, "tls", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)),
 		KEY_STR("version", tls->version), KEY_STR("cipher", tls->cipher),
-		KEY_NUM("resumed", m->resumed), KEY_SPAN("sni", m->sni));
+		KEY_NUM("resumed", m->resumed), KEY_STR("records", m->kernel ? "kernel" : "worker"),
+		KEY_SPAN("sni", m->sni));
 	/* RFC 3207 4.2: as before the greeting; what was said in clear is forgotten. */
 	free(s->helo);
 	s->helo = NULL;

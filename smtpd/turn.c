@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "common/kernel-tls.h"
 #include "common/secret.h"
 #include "smtpd/auth.h"
 #include "smtpd/bdat.h"
@@ -198,7 +199,7 @@ take_input(struct session *s, size_t had)
 
 	if (!wants_input(s) || had >= most)
 		return had;
-	got = recv(s->fd, s->server->incoming + had, most - had, MSG_DONTWAIT);
+	got = stream_recv(s->fd, s->server->incoming + had, most - had, MSG_DONTWAIT);
 	if (got > 0)
 		return had + (size_t)got;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))

@@ -234,11 +234,20 @@ connection_free(struct connection *c)
 	event_del(&c->timer);
 	event_del(&c->client_event);
 	close_plain(c);
-	close(c->client);
+	if (c->client >= 0)
+		close(c->client);
 	free_tls(c);
 	free(c);
 	if (w->daemon.leaving && w->connection_count == 0)
 		daemon_exit(&w->daemon);
+}
+
+void
+connection_give_away(struct connection *c)
+{
+	event_del(&c->client_event);
+	c->client = -1;
+	connection_free(c);
 }
 
 static void

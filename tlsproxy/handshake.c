@@ -216,17 +216,56 @@ give_ticket(struct connection *c)
 	return false;
 }
 
+/* Tells the front end, and gives it `fd`, which is taken. */
+static bool
+tell_ready(struct connection *c, const struct seen *seen, bool kernel, int fd)
+{
+	struct text sealed = TEXT_UP_TO(MOST_PASSPORT);
+	bool told = false;
+
+	if (seal(c, seen, &sealed)) {
+		struct msg_tls_ready m = {
+			.version = span_str(seen->version),
+			.cipher = span_str(seen->cipher),
+			.sni = span_str(seen->sni),
+			.alpn = span_str(seen->alpn),
+			.resumed = gnutls_session_is_resumed(c->tls) != 0,
+			.passport = text_span(&sealed),
+			.kernel = kernel,
+		};
+
+		told = send_tls_ready(c->front, c->session, &m, &fd);
+	} else {
+		close(fd);
+	}
+	text_clear(&sealed);
+	return told;
+}
+
+/* From here on bytes go by this worker. */
+static void
+give_to_pump(struct connection *c, const struct seen *seen)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
+		handshake_fail(c, "no descriptors left");
+	} else if (!tell_ready(c, seen, false, ends[1])) {
+		close(ends[0]);
+		connection_linger(c);
+	} else {
+		connection_to_pump(c, ends[0]);
+		pump_begin(c);
+	}
+}
+
 static void
 handshake_done(struct connection *c)
 {
-	struct text sealed = TEXT_UP_TO(MOST_PASSPORT);
 	struct seen seen;
-	int ends[2];
-	bool told = false;
 
-	if (c->front == NULL ||
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
-		handshake_fail(c, "no descriptors left");
+	if (c->front == NULL) {
+		connection_linger(c);
 		return;
 	}
 	see(c, &seen);
@@ -234,29 +273,20 @@ handshake_done(struct connection *c)
 		gnutls_free(seen.exporter.data);
 		return;
 	}
-	if (seal(c, &seen, &sealed)) {
-		struct msg_tls_ready m = {
-			.version = span_str(seen.version),
-			.cipher = span_str(seen.cipher),
-			.sni = span_str(seen.sni),
-			.alpn = span_str(seen.alpn),
-			.resumed = gnutls_session_is_resumed(c->tls) != 0,
-			.passport = text_span(&sealed),
-		};
-
-		told = send_tls_ready(c->front, c->session, &m, &ends[1]);
-	} else {
-		close(ends[1]);
+	switch (kernel_take(c)) {
+	case KERNEL_NOT:
+		give_to_pump(c, &seen);
+		break;
+	case KERNEL_TOOK:
+		event_del(&c->client_event);
+		(void)tell_ready(c, &seen, true, c->client);
+		connection_give_away(c);
+		break;
+	case KERNEL_BROKE:
+		handshake_fail(c, "the kernel took one key and not the other");
+		break;
 	}
 	gnutls_free(seen.exporter.data);
-	text_clear(&sealed);
-	if (!told) {
-		close(ends[0]);
-		connection_linger(c);
-		return;
-	}
-	connection_to_pump(c, ends[0]);
-	pump_begin(c);
 }
 
 /* The ClientHello is there: the certificates that fit the name. GnuTLS takes one of them. */

@@ -201,6 +201,7 @@ settings_changed(void *arg, const struct settings *old)
 	(void)old;
 	take_offered(w);
 	learn_services(w);
+	kernel_learn(w);
 	/* Each connection has two descriptors. */
 	w->most_connections = wanted;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2 * SPARE_DESCRIPTORS &&

@@ -94,6 +94,7 @@ struct worker {
 	struct trust *trust, *offered_trust;      /* or NULL */
 	gnutls_priority_t outgoing_may, outgoing_verified;
 	gnutls_certificate_credentials_t outgoing;
+	bool kernel_tls;                  /* try it: it is wanted, and has not been found missing */
 	bool key_ready;                   /* tls-key is there and hears announcements */
 	struct event *key_back;
 	unsigned char ticket_key[SERVICE_COUNT][TICKET_KEY_SIZE];
@@ -129,6 +130,8 @@ void connection_watch_plain(struct connection *c, short what);
 void connection_set_timer(struct connection *c, unsigned int seconds);
 /* The handshake is done: PUMP, with our end of the pair. */
 void connection_to_pump(struct connection *c, int plain);
+/* The client's socket now belongs to somebody else: frees the rest. */
+void connection_give_away(struct connection *c);
 /* Says no more, lets the client read what was sent, then ends. */
 void connection_linger(struct connection *c);
 /* The client is of the same IPv4 address or IPv6 /64. */
@@ -146,6 +149,19 @@ void handshake_fail(struct connection *c, const char *reason);
 void handshake_fail_as(struct connection *c, const char *reason, const char *result);
 /* tls-key is ready: goes on with all that were held back. */
 void handshake_resume_held(struct worker *w);
+
+/* --- kernel.c --- */
+
+enum kernel_outcome {
+	KERNEL_NOT,       /* nothing has changed: the pump */
+	KERNEL_TOOK,      /* the socket carries plain text for whoever has it */
+	KERNEL_BROKE,     /* half of it was done: the connection is lost */
+};
+
+/* Settings have come into force. */
+void kernel_learn(struct worker *w);
+/* The handshake is done: gives the keys to the kernel, if it can be. */
+enum kernel_outcome kernel_take(struct connection *c);
 
 /* --- outgoing.c --- */
 
