@@ -276,6 +276,8 @@ install: all
 		install -d $(DESTDIR)$(mandir)/man$${page##*.}; \
 		install -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; \
 	done
+	install -d $(DESTDIR)$(docdir)/acme
+	install -m 755 contrib/acme/valija-deploy-hook $(DESTDIR)$(docdir)/acme/
 	install -m 644 README ARCHITECTURE contrib/valija.conf $(DESTDIR)$(docdir)/
 	install -d $(DESTDIR)$(datadir)/valija/hooks
 	install -m 755 contrib/hooks/* $(DESTDIR)$(datadir)/valija/hooks/
@@ -290,6 +292,7 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(sbindir)/valija $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(sysconfdir)/init.d/valija
 	rm -rf $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(datadir)/valija
+	rm -rf $(DESTDIR)$(docdir)/acme
 	rm -f $(addprefix $(DESTDIR)$(docdir)/,README ARCHITECTURE valija.conf)
 	rmdir $(DESTDIR)$(docdir) || :
 	for page in $(notdir $(MAN_PAGES)); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$$page; done

@@ -16,6 +16,7 @@
 #include "master/cmd.h"
 #include "master/conf.h"
 #include "master/layout.h"
+#include "tlsproxy/install.h"
 
 static const struct option_row options[] = {
 	{ "--foreground", NULL, "do not go to the background; systemd wants it so", false },
@@ -104,6 +105,18 @@ directories_will_do(const struct invocation *v)
 	return good;
 }
 
+/* A `valija cert install` that was interrupted between its two renames. */
+static void
+finish_install(const struct invocation *v)
+{
+	int directory = open(v->paths.tls, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (directory < 0)
+		return;
+	install_recover(directory);
+	close(directory);
+}
+
 static int
 run(struct invocation *v)
 {
@@ -117,6 +130,7 @@ run(struct invocation *v)
 	settings_free(&s);
 	if (!directories_will_do(v))
 		return EX_CONFIG;
+	finish_install(v);
 	return cmd_option(v, "--foreground") ? become_master(v, NULL) : in_background(v);
 }
 

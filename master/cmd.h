@@ -57,5 +57,9 @@ extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_statu
 	cmd_check_address;
 /* cmd-net.c */
 extern const struct command cmd_net, cmd_net_rules, cmd_net_dns, cmd_check_dns, cmd_net_autoconfig;
+/* cmd-cert*.c */
+extern const struct command cmd_cert_show, cmd_cert_check, cmd_cert_tlsa, cmd_cert_install,
+	cmd_cert_rollback, cmd_cert_renew, cmd_cert_self_signed, cmd_cert_csr, cmd_cert_client,
+	cmd_cert_ca;
 
 #endif

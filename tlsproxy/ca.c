@@ -1,4 +1,5 @@
 #include "ca.h"
+#include "ca-parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,16 +18,9 @@
 #define SECONDS_A_DAY 86400
 #define CLOCK_SLACK      3600 /* clients whose clock is behind by less than an hour still accept */
 #define SERIAL_SIZE 16
-#define MOST_COMMON_NAME 64     /* RFC 5280 appendix A, ub-common-name */
 #define MOST_FILE_NAME 64
 
-/* A certificate and the key that goes with it. */
-struct identity {
-	gnutls_x509_crt_t crt;
-	gnutls_x509_privkey_t key;
-};
-
-static void
+void
 identity_clear(struct identity *who)
 {
 	if (who->crt != NULL)
@@ -69,8 +63,8 @@ hostname_is_valid(const char *hostname)
 
 /* --- files --- */
 
-static bool
-file_exists(int directory, const char *name)
+bool
+ca_has_file(int directory, const char *name)
 {
 	struct stat st;
 
@@ -78,8 +72,8 @@ file_exists(int directory, const char *name)
 }
 
 /* Writes aside, makes durable, renames, makes the directory durable. */
-static int
-file_put(int directory, const char *name, mode_t mode, struct span content, struct text *why)
+int
+ca_put_file(int directory, const char *name, mode_t mode, struct span content, struct text *why)
 {
 	char aside[MOST_FILE_NAME];
 	size_t done = 0;
@@ -122,8 +116,8 @@ bad:
 	return -1;
 }
 
-static int
-put_key(int directory, const char *name, gnutls_x509_privkey_t key, struct text *why)
+int
+ca_put_key(int directory, const char *name, gnutls_x509_privkey_t key, struct text *why)
 {
 	gnutls_datum_t pem = { NULL, 0 };
 	int error = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
@@ -132,14 +126,14 @@ put_key(int directory, const char *name, gnutls_x509_privkey_t key, struct text 
 
 	if (error < 0)
 		return fail(why, "cannot encode the key", error);
-	result = file_put(directory, name, 0400, span_of(pem.data, pem.size), why);
+	result = ca_put_file(directory, name, 0400, span_of(pem.data, pem.size), why);
 	secret_wipe(pem.data, pem.size);
 	gnutls_free(pem.data);
 	return result;
 }
 
-static int
-put_certificates(int directory, const char *name, gnutls_x509_crt_t first, gnutls_x509_crt_t second,
+int
+ca_put_certificates(int directory, const char *name, gnutls_x509_crt_t first, gnutls_x509_crt_t second,
 	struct text *why)
 {
 	struct text all = TEXT_UP_TO(MOST_CERTIFICATE_FILE);
@@ -157,7 +151,7 @@ put_certificates(int directory, const char *name, gnutls_x509_crt_t first, gnutl
 		text_add(&all, span_of(pem.data, pem.size));
 		gnutls_free(pem.data);
 	}
-	result = file_put(directory, name, 0644, text_span(&all), why);
+	result = ca_put_file(directory, name, 0644, text_span(&all), why);
 out:
 	text_clear(&all);
 	return result;
@@ -186,8 +180,8 @@ get_file(int directory, const char *name, struct text *to, struct text *why)
 	return result;
 }
 
-static int
-get_key(int directory, const char *name, gnutls_x509_privkey_t *key, struct text *why)
+int
+ca_get_key(int directory, const char *name, gnutls_x509_privkey_t *key, struct text *why)
 {
 	struct text pem = TEXT_UP_TO(0);
 	int error, result = -1;
@@ -254,8 +248,8 @@ out:
 
 /* --- certificates --- */
 
-static int
-make_key(gnutls_x509_privkey_t *key)
+int
+ca_make_key(gnutls_x509_privkey_t *key)
 {
 	int error = gnutls_x509_privkey_init(key);
 
@@ -266,8 +260,8 @@ make_key(gnutls_x509_privkey_t *key)
 }
 
 /* What both kinds of certificate have: version, serial, dates, key and its identifier. */
-static int
-fill_common(struct identity *who, int days)
+int
+ca_fill(struct identity *who, int days)
 {
 	unsigned char serial[SERIAL_SIZE], id[64];
 	size_t size = sizeof(id);
@@ -291,8 +285,8 @@ fill_common(struct identity *who, int days)
 	return 0;
 }
 
-static int
-set_common_name(gnutls_x509_crt_t crt, const char *name)
+int
+ca_set_common_name(gnutls_x509_crt_t crt, const char *name)
 {
 	return gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, name,
 		(unsigned int)strlen(name));
@@ -307,8 +301,8 @@ make_authority(struct identity *ca, const char *hostname)
 
 	snprintf(
 		name, sizeof(name), "%s%.*s", title, (int)(sizeof(name) - sizeof(title)), hostname);
-	if ((error = make_key(&ca->key)) < 0 || (error = fill_common(ca, CA_DAYS)) < 0 ||
-	    (error = set_common_name(ca->crt, name)) < 0 ||
+	if ((error = ca_make_key(&ca->key)) < 0 || (error = ca_fill(ca, CA_DAYS)) < 0 ||
+	    (error = ca_set_common_name(ca->crt, name)) < 0 ||
 	    /* RFC 5280 4.2.1.9: it signs servers, never another authority. */
 	    (error = gnutls_x509_crt_set_basic_constraints(ca->crt, 1, 0)) < 0 ||
 	    (error = gnutls_x509_crt_set_key_usage(ca->crt,
@@ -345,11 +339,11 @@ make_server(struct identity *server, const struct identity *ca, const char *host
 	size_t size = sizeof(id);
 	int error;
 
-	if ((error = fill_common(server, SERVER_DAYS)) < 0 ||
+	if ((error = ca_fill(server, SERVER_DAYS)) < 0 ||
 		/* A name too long for the subject stands in the alternative names alone. */
 		(error = strlen(hostname) > MOST_COMMON_NAME
 				 ? 0
-				 : set_common_name(server->crt, hostname)) < 0 ||
+				 : ca_set_common_name(server->crt, hostname)) < 0 ||
 		(error = set_names(server->crt, hostname)) < 0 ||
 		(error = gnutls_x509_crt_set_basic_constraints(server->crt, 0, -1)) < 0 ||
 		(error = gnutls_x509_crt_set_key_usage(server->crt, GNUTLS_KEY_DIGITAL_SIGNATURE)) <
@@ -366,13 +360,13 @@ make_server(struct identity *server, const struct identity *ca, const char *host
 
 /* --- what init asks for --- */
 
-static int
-authority_load(int directory, struct identity *ca, struct text *why)
+int
+ca_load(int directory, struct identity *ca, struct text *why)
 {
 	if (check_pair(directory, CA_CERTIFICATE, CA_KEY, why) < 0)
 		return -1;
 	return get_certificate(directory, CA_CERTIFICATE, &ca->crt, why) < 0 ||
-			get_key(directory, CA_KEY, &ca->key, why) < 0 ? -1 : 0;
+			ca_get_key(directory, CA_KEY, &ca->key, why) < 0 ? -1 : 0;
 }
 
 static int
@@ -383,9 +377,9 @@ authority_make(int directory, const char *hostname, struct identity *ca, struct 
 	if (error < 0)
 		return fail(why, "cannot make the certificate authority", error);
 	/* The key first: a certificate without its key could never be mended. */
-	if (put_key(directory, CA_KEY, ca->key, why) < 0)
+	if (ca_put_key(directory, CA_KEY, ca->key, why) < 0)
 		return -1;
-	return put_certificates(directory, CA_CERTIFICATE, ca->crt, NULL, why);
+	return ca_put_certificates(directory, CA_CERTIFICATE, ca->crt, NULL, why);
 }
 
 static int
@@ -394,19 +388,19 @@ server_issue(int directory, const char *hostname, const struct identity *ca, str
 	struct identity server = { NULL, NULL };
 	int error, result = -1;
 
-	if (file_exists(directory, SERVER_KEY)) {
-		if (get_key(directory, SERVER_KEY, &server.key, why) < 0)
+	if (ca_has_file(directory, SERVER_KEY)) {
+		if (ca_get_key(directory, SERVER_KEY, &server.key, why) < 0)
 			goto out;
-	} else if ((error = make_key(&server.key)) < 0) {
+	} else if ((error = ca_make_key(&server.key)) < 0) {
 		fail(why, "cannot make a key", error);
 		goto out;
-	} else if (put_key(directory, SERVER_KEY, server.key, why) < 0)
+	} else if (ca_put_key(directory, SERVER_KEY, server.key, why) < 0)
 		goto out;
 	if ((error = make_server(&server, ca, hostname)) < 0) {
 		fail(why, "cannot make the server certificate", error);
 		goto out;
 	}
-	result = put_certificates(directory, SERVER_CERTIFICATE, server.crt, ca->crt, why);
+	result = ca_put_certificates(directory, SERVER_CERTIFICATE, server.crt, ca->crt, why);
 out:
 	identity_clear(&server);
 	return result;
@@ -422,7 +416,7 @@ ca_issue(int directory, const char *hostname, struct text *why)
 		text_printf(why, "the host name is not one that a certificate can carry");
 		return -1;
 	}
-	if (authority_load(directory, &ca, why) == 0)
+	if (ca_load(directory, &ca, why) == 0)
 		result = server_issue(directory, hostname, &ca, why);
 	identity_clear(&ca);
 	return result;
@@ -439,10 +433,10 @@ ca_make(int directory, const char *hostname, struct text *why)
 		return -1;
 	}
 	/* An authority whose key was taken away is whole, as long as nothing must be issued. */
-	if (file_exists(directory, SERVER_CERTIFICATE))
+	if (ca_has_file(directory, SERVER_CERTIFICATE))
 		return check_pair(directory, SERVER_CERTIFICATE, SERVER_KEY, why);
-	if (file_exists(directory, CA_CERTIFICATE)) {
-		if (authority_load(directory, &ca, why) < 0)
+	if (ca_has_file(directory, CA_CERTIFICATE)) {
+		if (ca_load(directory, &ca, why) < 0)
 			goto out;
 	} else if (authority_make(directory, hostname, &ca, why) < 0)
 		goto out;

@@ -1,9 +1,11 @@
 #include "certificate.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "chain.h"
 
@@ -106,10 +108,34 @@ certificate_check(int chain_fd, int key_fd, const char *hostname, struct certifi
 		facts->days_left = -1;
 	facts->not_yet = facts->not_before > now;
 	facts->names_host = hostname != NULL && gnutls_x509_crt_check_hostname(own, hostname) != 0;
+	memcpy(facts->key_digest, chain.key_id, sizeof(facts->key_digest));
 	look_at_key(&chain, facts->key, sizeof(facts->key));
 	look_at_dn(own, false, facts->subject, sizeof(facts->subject));
 	look_at_dn(own, true, facts->issuer, sizeof(facts->issuer));
 	look_at_names(own, facts->names, sizeof(facts->names));
 	chain_clear(&chain);
 	return 0;
+}
+
+int
+certificate_key_digest(int directory, const char *name, unsigned char digest[32])
+{
+	struct text pem = TEXT_UP_TO(0), why = TEXT_UP_TO(400);
+	gnutls_x509_privkey_t key = NULL;
+	size_t size = 32;
+	int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), result = -1;
+
+	if (fd >= 0 && chain_read_file(fd, name, MOST_CERTIFICATE_FILE, &pem, &why) == 0 &&
+		gnutls_x509_privkey_init(&key) >= 0 &&
+		gnutls_x509_privkey_import2(key, &(gnutls_datum_t){ pem.at, (unsigned int)pem.len },
+			GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN) >= 0 &&
+		gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, digest, &size) >= 0)
+		result = 0;
+	if (key != NULL)
+		gnutls_x509_privkey_deinit(key);
+	if (fd >= 0)
+		close(fd);
+	text_wipe(&pem);
+	text_clear(&why);
+	return result;
 }

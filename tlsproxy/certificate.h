@@ -22,6 +22,7 @@ struct certificate_facts {
 	bool not_yet;                    /* it begins in the future */
 	bool names_host;                 /* it is valid for the host name that was asked about */
 	char key[32];                    /* "ECDSA P-256", "RSA 2048", "Ed25519" */
+	unsigned char key_digest[32];    /* SHA-256 of the public key (SubjectPublicKeyInfo) */
 	char subject[256],
 		issuer[256]; /* distinguished names, printable ASCII; cut where too long */
 	char names[1024];    /* DNS names and addresses, with ", " between; cut at a whole name */
@@ -34,5 +35,8 @@ struct certificate_facts {
  * Dates and names are facts for the caller to judge, not refusals. */
 int certificate_check(int chain_fd, int key_fd, const char *hostname,
 	struct certificate_facts *facts, struct text *why);
+
+/* The same digest of a private key's public half, from a file of `directory`. 0 or -1. */
+int certificate_key_digest(int directory, const char *name, unsigned char digest[32]);
 
 #endif

@@ -1,0 +1,26 @@
+/*
+ * cmd-cert - what the files of `valija cert ...` share.
+ */
+#ifndef VALIJA_CMD_CERT_H
+#define VALIJA_CMD_CERT_H
+
+#include "common/settings.h"
+#include "master/cmd.h"
+
+#define MOST_SENTENCE 1024
+
+/* The directory of managed certificates (state/tls), or -1 after complaining. */
+int cert_directory(const struct invocation *v);
+/* Is the managed pair (server.crt there) the one certificate of the configuration? Else complains and
+ * returns false. */
+bool cert_is_managed(const struct invocation *v, const struct settings *s);
+/* The names that were given as arguments, or else the host name. Heap; free(). *hostname is kept by
+ * the caller. */
+const char **cert_names(const struct invocation *v, const char *hostname, size_t *count);
+/* Writes a text into a new file (never over one that is there), or to the standard output for NULL. A
+ * status of sysexits.h. */
+int cert_write(const char *path, unsigned int mode, struct span content);
+/* Reads a file that the administrator named, whole. False after complaining. */
+bool cert_read(const char *path, struct text *to);
+
+#endif

@@ -1,0 +1,188 @@
+"""valija cert: showing, checking, installing, rolling back, authorities, and certificates of people."""
+
+import json
+import os
+import pathlib
+import re
+import ssl
+import subprocess
+
+import pytest
+
+import valija
+from test_tls import ask, make_certificate, openssl, tls
+
+HOOK = pathlib.Path(__file__).resolve().parents[2] / "contrib/acme/valija-deploy-hook"
+
+
+@pytest.fixture(scope="module")
+def certs():
+    with valija.Instance() as suite:
+        yield suite
+
+
+def shown(suite):
+    with tls(suite, "imaps") as sock:
+        return sock.getpeercert()
+
+
+def fingerprint(suite):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(suite.connect("imaps")) as sock:
+        return sock.getpeercert(True)
+
+
+def der(pem):
+    return openssl("x509", "-outform", "der", stdin=pem if isinstance(pem, bytes) else pem.encode())
+
+
+def test_show_and_check(certs):
+    said = certs.valija("cert", "show").stdout
+    assert "server.crt" in said and "ECDSA P-256" in said and "localhost" in said and "problem" not in said
+    told = json.loads(certs.valija("cert", "show", "--json").stdout)
+    assert len(told) == 1 and told[0]["days_left"] > 800 and told[0]["problem"] == ""
+    assert certs.valija("cert", "check").stdout.startswith("OK: ")
+    done = certs.valija("cert", "check", "--days", "5000", check=False)
+    assert done.returncode == 1 and "it ends soon" in done.stdout
+    crt = certs.dir / "state/tls/server.crt"
+    good = crt.read_bytes()
+    crt.write_bytes(b"broken")
+    done = certs.valija("cert", "check", check=False)
+    assert done.returncode == 2 and done.stdout.startswith("CRITICAL: ") and "no readable PEM" in done.stdout
+    assert "problem" in certs.valija("cert", "show").stdout
+    crt.write_bytes(good)
+    assert certs.valija("cert", "check", "--days", "x", check=False).returncode == 3
+
+
+def test_install_checks_first_and_rolls_back(certs, tmp_path):
+    where = certs.dir / "state/tls"
+    before, key_before = (where / "server.crt").read_bytes(), (where / "server.key").read_bytes()
+    key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+    (tmp_path / "key").write_bytes(key)
+    rows = [(make_certificate(certs, key=tmp_path / "key"), None, "does not belong to the certificate"),
+            (make_certificate(certs, key=tmp_path / "key", name="else.example"), key, "is not for localhost"),
+            (make_certificate(certs, key=tmp_path / "key", begin="20200101000000Z", end="20210101000000Z"), key, "has expired"),
+            (b"nonsense", None, "no readable PEM")]
+    for crt, its_key, reason in rows:
+        (tmp_path / "crt").write_bytes(crt)
+        done = certs.valija("cert", "install", tmp_path / "crt", *([tmp_path / "key"] if its_key else []), check=False)
+        assert done.returncode == 65 and reason in done.stderr, done
+        assert (where / "server.crt").read_bytes() == before and (where / "server.key").read_bytes() == key_before
+        assert not list(where.glob("*.new"))
+    good = make_certificate(certs, key=tmp_path / "key", serial="0x5151")
+    (tmp_path / "crt").write_bytes(good)
+    certs.valija("cert", "install", tmp_path / "crt", tmp_path / "key")
+    assert (where / "server.key").stat().st_mode & 0o777 == 0o400
+    valija.wait_until(lambda: fingerprint(certs) == der(good), 20, "the new certificate in service")
+    certs.valija("cert", "rollback")
+    assert (where / "server.crt").read_bytes() == before and (where / "server.key").read_bytes() == key_before
+    # A crash between the two renames: the key is new, its certificate still waits.
+    (where / "server.crt.new").write_bytes(good)
+    (where / "server.key.new").write_bytes(key)
+    (where / "server.key.new").chmod(0o400)
+    os.rename(where / "server.key.new", where / "server.key")
+    certs.valija("cert", "install", tmp_path / "crt", tmp_path / "key")
+    assert (where / "server.crt").read_bytes() == good
+    certs.valija("check")
+
+
+def test_a_request_for_the_next_key(certs, tmp_path):
+    """csr --next, a TLSA record ahead of it, an authority that signs, install without naming the key."""
+    where = certs.dir / "state/tls"
+    request = certs.valija("cert", "csr", "--next", "localhost", "mail.example.org").stdout
+    said = openssl("req", "-noout", "-text", "-verify", stdin=request.encode()).decode()
+    assert "DNS:localhost, DNS:mail.example.org" in said
+    assert (where / "next.key").stat().st_mode & 0o777 == 0o400
+    records = certs.valija("cert", "tlsa").stdout.splitlines()
+    assert len(records) == 2 and all(r.startswith("_25._tcp.localhost. IN TLSA 3 1 1 ") for r in records)
+    spki = openssl("pkey", "-pubout", "-outform", "der", "-in", where / "next.key")
+    digest = openssl("dgst", "-sha256", "-r", stdin=spki).decode().split()[0]
+    assert digest in records[1] and digest not in records[0]
+    crt = make_certificate(certs, key=where / "next.key", serial="0x6161")
+    (tmp_path / "crt").write_bytes(crt)
+    certs.valija("cert", "install", tmp_path / "crt")
+    assert not (where / "next.key").exists()
+    assert [r.split(" ; ")[0] for r in certs.valija("cert", "tlsa").stdout.splitlines()] == [records[1].split(" ; ")[0]]
+    valija.wait_until(lambda: fingerprint(certs) == der(crt), 20, "the new key in service")
+
+
+def test_self_signed_and_renewed(certs):
+    certs.valija("cert", "self-signed", "localhost", "*.example.org")
+    told = json.loads(certs.valija("cert", "show", "--json").stdout)[0]
+    assert told["names"] == "localhost, *.example.org" and told["subject"] == told["issuer"]
+    # What is not of our authority, its issuer renews.
+    assert certs.valija("cert", "renew", check=False).returncode != 0
+    certs.valija("cert", "rollback")
+    before = (certs.dir / "state/tls/server.crt").read_bytes()
+    (certs.tmp / "crt").write_bytes(make_certificate(certs, days=100))
+    certs.valija("cert", "install", certs.tmp / "crt")
+    long = (certs.dir / "state/tls/server.crt").read_bytes()
+    certs.valija("cert", "renew", "--if-due")
+    assert (certs.dir / "state/tls/server.crt").read_bytes() == long != before
+    certs.valija("cert", "renew")
+    assert json.loads(certs.valija("cert", "show", "--json").stdout)[0]["days_left"] > 800
+    certs.valija("check")
+
+
+def test_certificates_of_people(certs, tmp_path):
+    """A PKCS#12 file that openssl reads, a login with it, and its revocation."""
+    user = certs.new_user("person")
+    where = certs.dir / "state/tls"
+    said = certs.valija("cert", "client", user, "--out", tmp_path / "person.p12").stdout
+    password = re.search("password of the file: (.*)", said)[1]
+    assert (tmp_path / "person.p12").stat().st_mode & 0o777 == 0o600
+    pem = openssl("pkcs12", "-in", tmp_path / "person.p12", "-passin", f"pass:{password}", "-nodes")
+    (tmp_path / "person.pem").write_bytes(pem)
+    assert b"PRIVATE KEY" in pem and pem.count(b"BEGIN CERTIFICATE") == 2
+    certs.valija("cert", "ca", "crl")
+    certs.configure(tls_client_ca=f'"{where}/ca.crt"', tls_client_crl=f'"{where}/ca.crl"')
+    certs.valija("reload")
+
+    def log_in():
+        context = certs.tls()
+        context.load_cert_chain(tmp_path / "person.pem")
+        with context.wrap_socket(certs.connect("imaps"), server_hostname="localhost") as sock:
+            sock.recv(500)
+            assert ask(sock, b"NOOP").startswith(b"t OK")
+        lines = [row for row in certs.log().splitlines() if "client-certificate" in row]
+        return lines[-1]
+
+    assert "valid=yes" in log_in() and user in log_in()
+    assert user in certs.valija("cert", "ca", "list").stdout
+    certs.valija("cert", "ca", "revoke", user)
+    valija.wait_until(lambda: "it is revoked" in log_in(), 20, "the revocation list in force")
+    assert "revoked" in certs.valija("cert", "ca", "list").stdout
+    assert certs.valija("cert", "ca", "revoke", user, check=False).returncode != 0
+    # Another file of the same name is never written over.
+    assert certs.valija("cert", "client", user, "--out", tmp_path / "person.p12", check=False).returncode == 73
+
+
+def test_the_authority_issues_for_another_server(certs, tmp_path):
+    done = subprocess.run(certs.argv("cert", "ca", "issue", "other.example.org", "www.example.org"), cwd=tmp_path,
+                          capture_output=True, text=True, check=True)
+    assert "other.example.org.crt" in done.stdout
+    where = certs.dir / "state/tls"
+    said = openssl("verify", "-CAfile", where / "ca.crt", "-verify_hostname", "www.example.org",
+                   tmp_path / "other.example.org.crt").decode()
+    assert said.strip().endswith("OK")
+    assert (tmp_path / "other.example.org.key").stat().st_mode & 0o777 == 0o400
+    for words in [["issue"], ["issue", "not a name"], ["revoke", "nobody"], ["nonsense"]]:
+        assert certs.valija("cert", "ca", *words, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("client", ["certbot", "uacme"])
+def test_acme_deploy_hook(certs, tmp_path, client):
+    """As certbot and uacme call it."""
+    key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+    (tmp_path / "privkey.pem").write_bytes(key)
+    crt = make_certificate(certs, key=tmp_path / "privkey.pem", serial="0x7171" if client == "uacme" else "0x7272")
+    (tmp_path / "fullchain.pem").write_bytes(crt)
+    env = {"PATH": f"{certs.command.parent}:/usr/sbin:/usr/bin:/sbin:/bin", "VALIJA_DIR": str(certs.dir)}
+    argv = [HOOK]
+    if client == "certbot":
+        env["RENEWED_LINEAGE"] = str(tmp_path)
+    else:
+        argv += [tmp_path / "fullchain.pem", tmp_path / "privkey.pem"]
+    subprocess.run(argv, env=env, check=True, capture_output=True)
+    valija.wait_until(lambda: fingerprint(certs) == der(crt), 20, "the certificate in service")
