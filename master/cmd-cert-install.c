@@ -131,16 +131,17 @@ renew(struct invocation *v)
 	struct text why = TEXT_UP_TO(MOST_SENTENCE);
 	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
 	char *hostname = s != NULL ? must_copy(s->hostname) : NULL;
+	bool quiet = cmd_option(v, "--if-due") != NULL;
 	int directory = -1, status = EX_CONFIG;
 
-	if (s == NULL || !cert_is_managed(v, s) || (directory = cert_directory(v)) < 0) {
+	if (s != NULL && quiet && (!cert_names_managed(v, s) || !is_of_ours(v, own) || !is_due(own))) {
+		status = EX_OK; /* somebody else's matter, or too early */
+	} else if (s == NULL || !cert_is_managed(v, s) || (directory = cert_directory(v)) < 0) {
 		/* said */
 	} else if (!is_of_ours(v, own)) {
 		status = cmd_fail(EX_UNAVAILABLE,
 			"%s is not of the authority that valija init made: whoever issued it renews it"
 			" (valija cert csr, valija cert install)", own);
-	} else if (cmd_option(v, "--if-due") != NULL && !is_due(own)) {
-		status = EX_OK;
 	} else if (ca_issue(directory, hostname, &why) < 0) {
 		status = cmd_fail(EX_UNAVAILABLE, "not renewed: %s", text_str(&why));
 	} else {

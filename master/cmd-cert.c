@@ -44,19 +44,27 @@ cert_directory(const struct invocation *v)
 }
 
 bool
-cert_is_managed(const struct invocation *v, const struct settings *s)
+cert_names_managed(const struct invocation *v, const struct settings *s)
 {
 	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE), *key = paths_join(v->paths.tls, SERVER_KEY);
 	bool managed = s->tls_certificate.count == 1 &&
 		span_equal(s->tls_certificate.at[0], span_str(own)) &&
 		span_equal(s->tls_key.at[0], span_str(key));
 
+	free(own);
+	free(key);
+	return managed;
+}
+
+bool
+cert_is_managed(const struct invocation *v, const struct settings *s)
+{
+	bool managed = cert_names_managed(v, s);
+
 	if (!managed)
 		cmd_fail(0,
 			"the configuration names certificates of its own (tls_certificate): change those"
 			" files; what changes is taken into service by itself");
-	free(own);
-	free(key);
 	return managed;
 }
 

@@ -11,8 +11,9 @@
 
 /* The directory of managed certificates (state/tls), or -1 after complaining. */
 int cert_directory(const struct invocation *v);
-/* Is the managed pair (server.crt there) the one certificate of the configuration? Else complains and
- * returns false. */
+/* Is the managed pair (server.crt there) the one certificate of the configuration? */
+bool cert_names_managed(const struct invocation *v, const struct settings *s);
+/* The same; complains if not. */
 bool cert_is_managed(const struct invocation *v, const struct settings *s);
 /* The names that were given as arguments, or else the host name. Heap; free(). *hostname is kept by
  * the caller. */
