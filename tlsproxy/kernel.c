@@ -112,9 +112,13 @@ kernel_take(struct connection *c)
 	if (!is_fit(c))
 		return KERNEL_NOT;
 	if (setsockopt(c->client, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0) {
-		/* No module, or no such kernel: the same for all that follow. */
-		w->kernel_tls = false;
-		log_info(0, "kernel-tls-absent", KEY_ERRNO, KEY_STR("effect", "workers make the records"));
+		/* No module, or no such kernel: the same for all that follow. Anything else (the client has
+		 * closed meanwhile: ENOTCONN) is of this connection alone. */
+		if (errno == ENOENT || errno == ENOPROTOOPT || errno == EOPNOTSUPP) {
+			w->kernel_tls = false;
+			log_info(0, "kernel-tls-absent", KEY_ERRNO,
+				KEY_STR("effect", "workers make the records"));
+		}
 		return KERNEL_NOT;
 	}
 	/* Until a key is set the socket is as before; after the first there is no way back. */
