@@ -64,6 +64,60 @@ by_instruction(uint32_t crc, const unsigned char *at, size_t len)
 }
 #endif
 
+/* The four lanes and what is behind them, as one. */
+static uint32_t
+join_lanes(const uint32_t lane[4], struct span rest)
+{
+	return crc32c_more(crc32c(span_of(lane, 16)), rest);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static void
+lanes_by_instruction(uint32_t lane[4], const unsigned char *at, size_t blocks)
+{
+	uint64_t a = ~0u, b = ~0u, c = ~0u, d = ~0u, piece[4];
+
+	for (; blocks > 0; at += 32, blocks--) {
+		memcpy(piece, at, 32);
+		a = __builtin_ia32_crc32di(a, piece[0]);
+		b = __builtin_ia32_crc32di(b, piece[1]);
+		c = __builtin_ia32_crc32di(c, piece[2]);
+		d = __builtin_ia32_crc32di(d, piece[3]);
+	}
+	lane[0] = ~(uint32_t)a;
+	lane[1] = ~(uint32_t)b;
+	lane[2] = ~(uint32_t)c;
+	lane[3] = ~(uint32_t)d;
+}
+#endif
+
+uint32_t
+crc32c_lanes_by_tables(struct span bytes)
+{
+	uint32_t lane[4] = { 0, 0, 0, 0 };
+
+	for (; bytes.len >= 32; bytes = span_of(bytes.at + 32, bytes.len - 32)) {
+		for (size_t i = 0; i < 4; i++)
+			lane[i] = crc32c_by_tables(lane[i], span_of(bytes.at + 8 * i, 8));
+	}
+	return join_lanes(lane, bytes);
+}
+
+uint32_t
+crc32c_lanes(struct span bytes)
+{
+#if defined(__x86_64__)
+	uint32_t lane[4];
+	size_t blocks = bytes.len / 32;
+
+	if (__builtin_cpu_supports("sse4.2")) {
+		lanes_by_instruction(lane, bytes.at, blocks);
+		return join_lanes(lane, span_part(bytes, blocks * 32, SIZE_MAX));
+	}
+#endif
+	return crc32c_lanes_by_tables(bytes);
+}
+
 uint32_t
 crc32c_more(uint32_t crc, struct span bytes)
 {

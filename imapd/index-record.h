@@ -73,7 +73,7 @@ void index_make_room(struct index *ix);
 
 #define SNAPSHOT_NAME "snapshot"
 #define SNAPSHOT_NEW "snapshot.new"
-#define SNAPSHOT_VERSION 2
+#define SNAPSHOT_VERSION 3
 
 /* Puts the snapshot into the empty `ix`: everything but the journal's descriptor and sizes. With
  * `made` and `size` of a journal it must be of that journal and stand for no more than `size` bytes;

@@ -7,8 +7,7 @@
  * named the journal is durable, so that it never stands for more than the journal has.
  *
  * Everything is checked before anything is used: sizes, checksums, and each record, as if somebody
- * else had written it. It is read for that, not through the mapping: a page that nobody needs later
- * takes no memory then.
+ * else had written it.
  */
 #include "imapd/index-record.h"
 
@@ -30,13 +29,11 @@
 #define BYTE_ORDER_MARK 0x01020304u
 #define SNAPSHOT_HEADER 256
 #define SECTION_ALIGN ((uint64_t)64 * 1024)   /* any machine's page fits in it */
-#define PIECE_RECORDS 512                     /* checked in one go */
-#define PIECE_BYTES (PIECE_RECORDS * sizeof(struct index_record))
 #define MOST_TAIL ((uint64_t)64 * 1024 * 1024)
 
 static const char magic[8] = { 'V', 'A', 'L', 'I', 'J', 'A', 'S', '1' };
 
-static_assert(sizeof(struct index_record) == 88, "the layout is that of SNAPSHOT_VERSION 2");
+static_assert(sizeof(struct index_record) == 88, "the layout is that of SNAPSHOT_VERSION 3");
 
 /* The header's numbers. Sections follow each other, each at a multiple of SECTION_ALIGN: records,
  * names, tail (keywords, their sets, what vanished). */
@@ -228,52 +225,26 @@ record_is_sane(const struct index_record *r, const struct facts *f, uint32_t set
 }
 
 static bool
-records_are_sane(int fd, const struct facts *f, uint32_t sets)
+records_are_sane(const struct index_record *at, const struct facts *f, uint32_t sets)
 {
-	struct index_record *piece = must_alloc(PIECE_BYTES);
-	uint64_t left = f->count;
-	off_t at = (off_t)SECTION_ALIGN;
-	uint32_t above = 0, crc = 0;
-	bool sane = true;
+	uint32_t above = 0;
 
-	while (sane && left > 0) {
-		size_t n = left < PIECE_RECORDS ? (size_t)left : PIECE_RECORDS;
-		size_t len = n * sizeof(*piece);
-
-		sane = read_at(fd, piece, len, at) == (ssize_t)len;
-		for (size_t i = 0; sane && i < n; i++) {
-			sane = record_is_sane(&piece[i], f, sets, above);
-			above = piece[i].uid;
-		}
-		crc = crc32c_more(crc, span_of(piece, len));
-		left -= n;
-		at += (off_t)len;
+	if (crc32c_lanes(span_of(at, (size_t)f->count * sizeof(*at))) != f->records_crc)
+		return false;
+	for (uint64_t i = 0; i < f->count; i++) {
+		if (!record_is_sane(&at[i], f, sets, above))
+			return false;
+		above = at[i].uid;
 	}
-	free(piece);
-	return sane && crc == f->records_crc;
+	return true;
 }
 
 /* Neither a slash nor a NUL: what is in it can be no path. */
 static bool
-names_are_sane(int fd, const struct facts *f)
+names_are_sane(struct span names, const struct facts *f)
 {
-	unsigned char *piece = must_alloc(PIECE_BYTES);
-	uint64_t left = f->names_len;
-	off_t at = (off_t)names_at(f);
-	uint32_t crc = 0;
-	bool sane = true;
-
-	while (sane && left > 0) {
-		size_t len = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
-
-		sane = read_at(fd, piece, len, at) == (ssize_t)len &&
-			memchr(piece, '/', len) == NULL && memchr(piece, '\0', len) == NULL;
-		crc = crc32c_more(crc, span_of(piece, len));
-		left -= len;
-		at += (off_t)len;
-	}
-	free(piece);
-	return sane && crc == f->names_crc;
+	return crc32c_lanes(names) == f->names_crc && !span_has(names, '/') &&
+		!span_has(names, '\0');
 }
 
 /* The header of a file that can be a snapshot of this index. */
@@ -331,8 +302,10 @@ map_records(int fd, const struct facts *f, struct index_map *map, size_t *room)
 		map->at = NULL;
 		return false;
 	}
-	if (len > 0 && mmap(map->at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd,
-		(off_t)SECTION_ALIGN) == MAP_FAILED) {
+	/* Read-only at first: populated as writable, every page would be copied. */
+	if (len > 0 && (mmap(map->at, len, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, fd,
+		(off_t)SECTION_ALIGN) == MAP_FAILED ||
+		mprotect(map->at, len, PROT_READ | PROT_WRITE) < 0)) {
 		index_unmap(map);
 		return false;
 	}
@@ -350,7 +323,8 @@ map_both(int fd, const struct facts *f, struct index_map *records, struct index_
 	if (f->names_len == 0)
 		return true;
 	names->len = (size_t)f->names_len;
-	names->at = mmap(NULL, names->len, PROT_READ, MAP_PRIVATE, fd, (off_t)names_at(f));
+	names->at = mmap(NULL, names->len, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd,
+		(off_t)names_at(f));
 	if (names->at != MAP_FAILED)
 		return true;
 	names->at = NULL;
@@ -381,7 +355,7 @@ bool
 snapshot_load(struct index *ix, uint64_t made, uint64_t size)
 {
 	int fd = open_in(ix->directory, SNAPSHOT_NAME, O_RDONLY, 0);
-	struct index_map records, names;
+	struct index_map records = { NULL, 0 }, names = { NULL, 0 };
 	struct keywords k;
 	struct vanished v = { NULL, 0, 0, 0 };
 	struct facts f;
@@ -392,10 +366,17 @@ snapshot_load(struct index *ix, uint64_t made, uint64_t size)
 		return false;
 	keywords_init(&k);
 	if (facts_read(fd, ix, made, size, &f) && tail_load(fd, &f, &k, &v) &&
-		records_are_sane(fd, &f, k.set_count) && names_are_sane(fd, &f))
-		good = map_both(fd, &f, &records, &names, &room);
+		map_both(fd, &f, &records, &names, &room)) {
+		good = records_are_sane(records.at, &f, k.set_count) &&
+			names_are_sane(span_of(names.at, names.len), &f);
+		/* Names are looked at again only when files are. */
+		if (names.at != NULL)
+			(void)madvise(names.at, names.len, MADV_DONTNEED);
+	}
 	close(fd);
 	if (!good) {
+		index_unmap(&records);
+		index_unmap(&names);
 		keywords_clear(&k);
 		vanished_clear(&v);
 		return false;
@@ -450,12 +431,27 @@ sections_write(int fd, const struct index *ix, const struct facts *f, struct spa
 	if (write_at(fd, text_span(&header), 0) == 0 &&
 		write_at(fd, span_of(ix->records, ix->count * sizeof(*ix->records)),
 		SECTION_ALIGN) == 0 &&
-		write_at(fd, ix->old_names, names_at(f)) == 0 &&
-		write_at(fd, text_span(&ix->names), names_at(f) + ix->old_names.len) == 0 &&
+		write_at(fd, text_span(&ix->names), names_at(f)) == 0 &&
 		write_at(fd, tail, tail_at(f)) == 0)
 		result = 0;
 	text_clear(&header);
 	return result;
+}
+
+/* Old and new names in one piece. */
+static void
+join_names(struct index *ix)
+{
+	struct text all = TEXT_UP_TO(UINT32_MAX);
+
+	if (ix->old_names.len == 0)
+		return;
+	text_add(&all, ix->old_names);
+	text_add(&all, text_span(&ix->names));
+	text_clear(&ix->names);
+	index_unmap(&ix->names_map);
+	ix->names = all;
+	ix->old_names = SPAN_NONE;
 }
 
 int
@@ -481,8 +477,9 @@ snapshot_write(struct index *ix)
 	f.pending = any_name_pending(ix);
 	f.tail_len = tail.len;
 	f.tail_crc = crc32c(text_span(&tail));
-	f.records_crc = crc32c(span_of(ix->records, ix->count * sizeof(*ix->records)));
-	f.names_crc = crc32c_more(crc32c(ix->old_names), text_span(&ix->names));
+	f.records_crc = crc32c_lanes(span_of(ix->records, ix->count * sizeof(*ix->records)));
+	join_names(ix);
+	f.names_crc = crc32c_lanes(text_span(&ix->names));
 	fd = open_in(ix->directory, SNAPSHOT_NEW, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0 || tail.failed || sections_write(fd, ix, &f, text_span(&tail)) < 0 ||
 		renameat(ix->directory, SNAPSHOT_NEW, ix->directory, SNAPSHOT_NAME) < 0)

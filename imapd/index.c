@@ -38,7 +38,7 @@
 /* How far ahead of its records a journal's file is filled with zeros: half as long again, in whole
  * blocks, so that a small one takes no block more than it must. */
 #define AHEAD_BLOCK 4096u
-#define AHEAD_MOST (1024u * 1024)
+#define AHEAD_MOST (256u * 1024)
 
 /* UIDs ascend: where there are few holes, the number of messages above and below a UID tells nearly
  * where it stands. */
@@ -181,10 +181,18 @@ find_next_record(struct span in)
 	return in.len;
 }
 
+static bool
+all_zeros(struct span in)
+{
+	return in.len == 0 || (in.at[0] == 0 && memcmp(in.at, in.at + 1, in.len - 1) == 0);
+}
+
 /* Without the zeros at its end. */
 static struct span
 without_zeros(struct span in)
 {
+	if (all_zeros(in))
+		return span_part(in, 0, 0);
 	while (in.len > 0 && in.at[in.len - 1] == 0)
 		in.len--;
 	return in;
@@ -203,6 +211,8 @@ replay(struct index *ix, struct span in)
 	while (in.len > 0) {
 		size_t skip;
 
+		if (in.at[0] == 0 && all_zeros(in))
+			break;
 		if (record_take(&in, &payload)) {
 			if (!record_apply(ix, payload))
 				ix->damaged += payload.len;

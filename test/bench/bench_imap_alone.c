@@ -142,6 +142,10 @@ on_gone(void *me, struct channel *from)
 
 	(void)from;
 	a->control = NULL;
+	if (!a->confined) {
+		fprintf(stderr, "bench_imap_alone: %s does not serve\n", a->program);
+		exit(1);
+	}
 	a->confined = a->leaves = false;
 	while (a->sent_count > 0)        /* it left without them */
 		a->waiting[a->waiting_count++] = a->sent[--a->sent_count];

@@ -61,11 +61,40 @@ every_length_and_place(void **state)
 
 			assert_int_equal(crc32c(s), slowly(s));
 			assert_int_equal(crc32c_by_tables(0, s), slowly(s));
+			assert_int_equal(crc32c_lanes(s), crc32c_lanes_by_tables(s));
 			for (size_t cut = 0; cut <= len; cut++)
 				assert_int_equal(crc32c_more(crc32c(span_part(s, 0, cut)),
 					span_part(s, cut, SIZE_MAX)), crc32c(s));
 		}
 	}
+}
+
+/* Any change of one bit, or of two bytes' places, tells. */
+static void
+lanes_tell_changes(void **state)
+{
+	unsigned char bytes[200];
+	uint32_t whole;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)(i * 7);
+	whole = crc32c_lanes(span_of(bytes, sizeof(bytes)));
+	for (size_t i = 0; i < 8 * sizeof(bytes); i++) {
+		bytes[i / 8] ^= (unsigned char)(1u << (i % 8));
+		assert_int_not_equal(crc32c_lanes(span_of(bytes, sizeof(bytes))), whole);
+		bytes[i / 8] ^= (unsigned char)(1u << (i % 8));
+	}
+	for (size_t i = 0; i + 32 < sizeof(bytes); i++) {
+		unsigned char a = bytes[i];
+
+		bytes[i] = bytes[i + 32];
+		bytes[i + 32] = a;
+		assert_int_not_equal(crc32c_lanes(span_of(bytes, sizeof(bytes))), whole);
+		bytes[i + 32] = bytes[i];
+		bytes[i] = a;
+	}
+	assert_int_not_equal(crc32c_lanes(span_of(bytes, 199)), whole);
 }
 
 int
@@ -74,6 +103,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc32c_is_castagnoli),
 		cmocka_unit_test(every_length_and_place),
+		cmocka_unit_test(lanes_tell_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
