@@ -286,6 +286,15 @@ swallow_line(struct command *c, struct span line)
 	return COMMAND_DONE;
 }
 
+static bool
+swallow_another(struct command *c, struct span line, uint64_t size)
+{
+	(void)c;
+	(void)line;
+	(void)size;
+	return false;
+}
+
 /* The answer stands; the literal of a client that does not wait for "+" comes all the same, and the
  * rest of its line. It is thrown away, as far as that is bearable (RFC 7888 section 4). */
 static void
@@ -296,6 +305,8 @@ swallow(struct command *c, uint64_t size)
 	if (size > MOST_SWALLOWED) {
 		write_answer(c);
 		session_bye(s, "[TOOBIG] The literal is too large to be skipped.");
+		if (s->command == c)
+			s->command = NULL;
 		command_free(&c);
 		return;
 	}
@@ -304,6 +315,7 @@ swallow(struct command *c, uint64_t size)
 	c->wants = WANTS_LITERAL;
 	c->on_literal = swallow_literal;
 	c->on_line = swallow_line;
+	c->on_announcement = swallow_another;
 }
 
 /* A literal at the end of what is there: APPEND takes its message as it comes; others are gathered.
@@ -383,6 +395,26 @@ next_command(struct session *s)
 
 /* --- running --- */
 
+/* Another literal behind one: taken, or refused with the command. */
+static bool
+another_literal(struct command *c)
+{
+	struct session *s = c->session;
+	uint64_t size = s->input.literal;
+	bool waits = s->input.synchronizing;
+	bool taken = c->on_announcement(c, imap_input_command(&s->input), size);
+
+	imap_input_next(&s->input);
+	c->literal_left = size;
+	if (taken && waits)
+		text_add(&s->out, SPAN("+ Ready for the literal.\r\n"));
+	if (!taken && waits)
+		c->telling = true;
+	else if (!taken)
+		swallow(c, size);
+	return true;
+}
+
 /* The literal and the lines that a command asked for. True: something was done. */
 static bool
 feed(struct command *c)
@@ -411,9 +443,13 @@ feed(struct command *c)
 		c->telling = c->on_line(c, bytes) == COMMAND_DONE;
 		imap_input_next(&s->input);
 		return true;
+	case INPUT_LITERAL:
+		if (c->on_announcement != NULL)
+			return another_literal(c);
+		/* fall through */
 	default:
-		/* Neither behind APPEND's message nor inside IDLE may a literal, a bare LF or 64
-		 * KiB follow: there is no going on. */
+		/* Inside IDLE no literal may follow, and nowhere a bare LF or 64 KiB: there is no
+		 * going on. */
 		log_info(s->id, "refused", KEY_STR("why", "continuation is no line"));
 		session_bye(s, "That is not what the command waits for.");
 		return false;

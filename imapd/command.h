@@ -54,6 +54,9 @@ struct command {
 	uint64_t literal_left;
 	/* Pieces of the literal; lines. The line has no line end. */
 	void (*on_literal)(struct command *c, struct span bytes);
+	/* A line that ends by announcing another literal (up to and with its "}"), or NULL: there can
+	 * be none. It sets c->wants and returns true, or answers and returns false. */
+	bool (*on_announcement)(struct command *c, struct span line, uint64_t size);
 	enum progress (*on_line)(struct command *c, struct span line);
 	bool telling;                /* done but for telling the view's news and the answer */
 	/* the view's news must not be told (the mailbox was just selected) */

@@ -39,6 +39,7 @@
 static const int imap_syscalls[] = {
 	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(pwrite64),
 	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(sync_file_range), SCMP_SYS(sync_file_range2),
 	SCMP_SYS(linkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat),
 	SCMP_SYS(mkdirat), SCMP_SYS(fchdir),
 	SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch),

@@ -1,7 +1,9 @@
 """Two sessions, an outsider in the Maildir and kill -9, against a model of the mailbox.
 
 What was acknowledged stays: UIDs, flags, messages. What others do in the directories is seen, with UIDs that never
-come twice. A failure prints the seed: VALIJA_TEST_SEED repeats it."""
+come twice. Modification sequences never go back, and a client that comes back now and then, and asks only for what
+changed since (QRESYNC), knows the same as one who asks for everything. A failure prints the seed: VALIJA_TEST_SEED
+repeats it."""
 
 import os
 import random
@@ -156,10 +158,59 @@ class Mailbox:
         self.largest = max([self.largest, *(uid for uid, _ in seen.values())])
 
 
+class Returning:
+    """A client with a memory: {uid: (flags, modseq)}, brought up to date by QRESYNC alone."""
+
+    def __init__(self, box):
+        self.box, self.known, self.highest, self.visits = box, {}, 1, 0
+
+    def visit(self, _=None):
+        self.visits += 1
+        imap = self.box.suite.imap(user=self.box.user)
+        imap._simple_command("ENABLE", "QRESYNC")
+        done, said = imap._simple_command("SELECT", "INBOX",
+                                          f"(QRESYNC ({self.box.validity.decode()} {self.highest}))")
+        assert done == "OK", said
+        imap.state = "SELECTED"
+        for answer in imap.untagged_responses.get("VANISHED", []):
+            for uid in numbers(answer.decode().split()[-1]):
+                self.known.pop(uid, None)
+        self.learn(imap.untagged_responses.get("FETCH", []))
+        highest = int(imap.response("HIGHESTMODSEQ")[1][0])
+        assert highest >= self.highest, "modification sequences went back"
+        self.highest = highest
+        everything = fetched(imap.uid("FETCH", "1:*", "(FLAGS MODSEQ)")[1])
+        assert self.known == everything, f"known {self.known}, there is {everything}"
+        assert all(modseq <= highest for _, modseq in everything.values())
+        imap.logout()
+
+    def learn(self, said):
+        self.known.update(fetched(said))
+
+
+def numbers(text):
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def fetched(said):
+    """{uid: (flags, modseq)} of FETCH responses."""
+    found = {}
+    for line in said:
+        line = (line[0] if isinstance(line, tuple) else line or b"").decode()
+        uid, modseq = re.search(r"UID (\d+)", line), re.search(r"MODSEQ \((\d+)\)", line)
+        if uid and modseq:
+            flags = re.search(r"FLAGS \(([^)]*)\)", line)[1].split()
+            found[int(uid[1])] = (frozenset(flags) - {"\\Recent"}, int(modseq[1]))
+    return found
+
+
 def play(suite, seed, seconds):
     box = Mailbox(suite, seed)
     acts = [box.append, box.append, box.store, box.store, box.store, box.expunge, box.move, box.drop, box.drop,
             box.outsider, box.outsider]
+    returning = Returning(box)
     limit, steps = time.monotonic() + seconds, 0
     while time.monotonic() < limit:
         steps += 1
@@ -169,10 +220,14 @@ def play(suite, seed, seconds):
         try:
             act(session)
             box.check(box.random.choice(box.sessions))
+            if steps % 13 == 0:
+                returning.visit()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, step {steps}, {act.__name__}: {error}") from error
     for session in box.sessions:
         box.check(session)
+    returning.visit()
+    assert returning.visits > 2
     assert steps > 40, "too slow to prove anything"
 
 
