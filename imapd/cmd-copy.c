@@ -20,7 +20,8 @@ struct copy {
 	struct mailbox *from, *to;
 	bool from_is_ours, moves, all;
 	struct message_set messages;
-	uint32_t next_uid;              /* of copy_all */
+	uint32_t next_uid;              /* of copy_all; where move_step goes on */
+	int error;                      /* of move_step */
 	struct number_ranges uids;      /* what was copied, in order */
 	struct text names;              /* the links made, each with its NUL: for undoing */
 	struct change change;
@@ -208,12 +209,49 @@ copyuid_write(const struct copy *copy, struct text *out)
 	}
 }
 
+static enum progress
+copy_answer(struct command *c)
+{
+	struct copy *copy = c->state;
+	struct text code = TEXT_UP_TO(MOST_OUT / 2);
+	bool any = copy->change.adds > 0;
+
+	account_housekeep(c->session->account);
+	if (copy->all)
+		return command_ok(c, NULL, "RENAME completed.");
+	if (any)
+		copyuid_write(copy, &code);
+	if (copy->moves && any) {      /* RFC 6851 4.3: before the EXPUNGEs */
+		text_add(command_out(c), SPAN("* OK ["));
+		text_add(command_out(c), text_span(&code));
+		text_add(command_out(c), SPAN("] Moved.\r\n"));
+	}
+	c->tells_highest = copy->moves && any && c->session->view != NULL &&
+		c->session->view->vanishes;
+	(void)command_ok(c, any && !copy->moves && !code.failed ? text_str(&code) : NULL,
+		copy->moves ? "MOVE completed." : "COPY completed.");
+	text_clear(&code);
+	return COMMAND_DONE;
+}
+
+/* The old names go, a slice at a time. */
+static enum progress
+move_step(struct command *c)
+{
+	struct copy *copy = c->state;
+
+	if (!mailbox_expunge_some(copy->from, &copy->uids, &copy->next_uid, EXPUNGED_AT_A_TIME,
+		&copy->error))
+		return COMMAND_AGAIN;
+	errno = copy->error;
+	return copy->error != 0 ? command_failed(c, "move") : copy_answer(c);
+}
+
 /* All files have their second name: now it counts. */
 static enum progress
 copy_finish(struct command *c)
 {
 	struct copy *copy = c->state;
-	struct text code = TEXT_UP_TO(MOST_OUT / 2);
 	uint32_t adds = copy->change.adds;
 
 	copy->to->cur_unsynced = true;
@@ -221,28 +259,15 @@ copy_finish(struct command *c)
 		return command_failed(c, "copy");
 	copy->committed = true;
 	copy->change.adds = adds;
-	if (copy->moves && adds > 0) {
-		/* The new names and records are durable before the old ones go: a crash doubles,
-		 * never loses. */
-		if (mailbox_durable(copy->to) < 0 || mailbox_expunge(copy->from, &copy->uids) < 0)
-			return command_failed(c, "move");
-	}
-	account_housekeep(c->session->account);
-	if (copy->all)
-		return command_ok(c, NULL, "RENAME completed.");
-	if (adds > 0)
-		copyuid_write(copy, &code);
-	if (copy->moves && adds > 0) {      /* RFC 6851 4.3: before the EXPUNGEs */
-		text_add(command_out(c), SPAN("* OK ["));
-		text_add(command_out(c), text_span(&code));
-		text_add(command_out(c), SPAN("] Moved.\r\n"));
-	}
-	c->tells_highest = copy->moves && adds > 0 && c->session->view != NULL &&
-		c->session->view->vanishes;
-	(void)command_ok(c, adds > 0 && !copy->moves && !code.failed ? text_str(&code) : NULL,
-		copy->moves ? "MOVE completed." : "COPY completed.");
-	text_clear(&code);
-	return COMMAND_DONE;
+	if (!copy->moves || adds == 0)
+		return copy_answer(c);
+	/* The new names and records are durable before the old ones go: a crash doubles, never
+	 * loses. */
+	if (mailbox_durable(copy->to) < 0)
+		return command_failed(c, "move");
+	copy->next_uid = 0;
+	c->step = move_step;
+	return move_step(c);
 }
 
 static enum progress

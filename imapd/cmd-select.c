@@ -140,20 +140,58 @@ find_deleted(const struct view *v, const struct number_set *only, struct number_
 	}
 }
 
-/* 0; -1: not all could be removed. */
-static int
-expunge(struct view *v, const struct number_set *only)
-{
-	struct number_ranges uids = { NULL, 0, 0 };
-	int result = 0, saved;
+/* EXPUNGE and CLOSE: a slice at a time, as a file has to go for each message. */
+struct expunging {
+	struct number_ranges uids;
+	uint32_t from;
+	int error;
+	uint64_t before;         /* the mailbox's count of expunges */
+};
 
-	find_deleted(v, only, &uids);
-	if (uids.count > 0)
-		result = mailbox_expunge(v->mailbox, &uids);
-	saved = errno;
-	number_ranges_clear(&uids);
-	errno = saved;
-	return result;
+static void
+expunge_release(struct command *c)
+{
+	struct expunging *e = c->state;
+
+	number_ranges_clear(&e->uids);
+}
+
+/* Notes what has to go, among `only` if that is not NULL. */
+static struct expunging *
+expunge_begin(struct command *c, const struct number_set *only)
+{
+	struct expunging *e = arena_alloc(&c->arena, sizeof(*e));
+	const struct view *v = c->session->view;
+
+	e->before = v->mailbox->index.expunges;
+	if (!v->read_only)
+		find_deleted(v, only, &e->uids);
+	c->state = e;
+	c->release = expunge_release;
+	return e;
+}
+
+/* True: all is done. */
+static bool
+expunge_some(struct command *c, struct expunging *e)
+{
+	return mailbox_expunge_some(c->session->view->mailbox, &e->uids, &e->from,
+		EXPUNGED_AT_A_TIME, &e->error);
+}
+
+static enum progress
+expunge_step(struct command *c)
+{
+	struct view *v = c->session->view;
+	struct expunging *e = c->state;
+
+	if (!expunge_some(c, e))
+		return COMMAND_AGAIN;
+	errno = e->error;
+	if (e->error != 0)
+		return command_failed(c, "expunge");
+	c->tells_highest = v->vanishes && v->mailbox->index.expunges != e->before;
+	return command_ok(c, NULL, "EXPUNGE completed.");
 }
 
 enum progress
@@ -162,7 +200,6 @@ cmd_expunge(struct command *c)
 	struct view *v = c->session->view;
 	struct message_set messages;
 	bool by_uid = c->verb->when & BY_UID;
-	uint64_t before;
 
 	if (by_uid && !command_take_messages(c, &messages))
 		return COMMAND_DONE;
@@ -170,34 +207,43 @@ cmd_expunge(struct command *c)
 		return COMMAND_DONE;
 	if (v->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
-	before = v->mailbox->index.expunges;
-	if (expunge(v, by_uid ? &messages.set : NULL) < 0)
-		return command_failed(c, "expunge");
-	c->tells_highest = v->vanishes && v->mailbox->index.expunges != before;
-	return command_ok(c, NULL, "EXPUNGE completed.");
+	(void)expunge_begin(c, by_uid ? &messages.set : NULL);
+	c->step = expunge_step;
+	return expunge_step(c);
 }
 
-enum progress
-cmd_close(struct command *c)
+static enum progress
+close_step(struct command *c)
 {
 	struct session *s = c->session;
-	uint64_t before = s->view->mailbox->index.expunges;
+	struct expunging *e = c->state;
+	const struct index *ix = &s->view->mailbox->index;
 	char code[64];
 	bool tells;
 
-	if (!command_no_more(c))
-		return COMMAND_DONE;
-	if (!s->view->read_only && expunge(s->view, NULL) < 0) {
+	if (!expunge_some(c, e))
+		return COMMAND_AGAIN;
+	if (e->error != 0) {
+		errno = e->error;
 		(void)command_failed(c, "expunge");
 		unselect(s);
 		return COMMAND_DONE;
 	}
 	/* RFC 7162 3.2.8; true only when nothing else is left untold. */
-	tells = s->view->vanishes && s->view->mailbox->index.expunges != before;
-	snprintf(code, sizeof(code), "HIGHESTMODSEQ %" PRIu64, s->view->mailbox->index.modseq);
-	tells = tells && s->view->uidnext == s->view->mailbox->index.uidnext;
+	tells = s->view->vanishes && ix->expunges != e->before && s->view->uidnext == ix->uidnext;
+	snprintf(code, sizeof(code), "HIGHESTMODSEQ %" PRIu64, ix->modseq);
 	unselect(s);
 	return command_ok(c, tells ? code : NULL, "CLOSE completed.");
+}
+
+enum progress
+cmd_close(struct command *c)
+{
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	(void)expunge_begin(c, NULL);
+	c->step = close_step;
+	return close_step(c);
 }
 
 enum progress

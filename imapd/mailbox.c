@@ -509,23 +509,27 @@ remove_file(struct mailbox *m, uint32_t uid)
 	return 0;
 }
 
-int
-mailbox_expunge(struct mailbox *m, const struct number_ranges *uids)
+bool
+mailbox_expunge_some(struct mailbox *m, const struct number_ranges *uids, uint32_t *from,
+	unsigned int most, int *error)
 {
 	struct number_ranges removed = { NULL, 0, 0 };
 	struct change c;
-	int failed = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < uids->count; i++) {
-		size_t at = index_from(&m->index, uids->at[i].from);
+	for (; i < uids->count && most > 0; i++) {
+		uint32_t first = uids->at[i].from > *from ? uids->at[i].from : *from;
+		size_t at = index_from(&m->index, first);
 
-		while (at < m->index.count && m->index.records[at].uid <= uids->at[i].to) {
+		for (; at < m->index.count && m->index.records[at].uid <= uids->at[i].to &&
+			most > 0; most--) {
 			uint32_t uid = m->index.records[at].uid;
 
 			if (remove_file(m, uid) == 0)
 				number_ranges_add(&removed, uid);
 			else
-				failed = errno;
+				*error = errno;
+			*from = uid + 1;
 			at = index_from(&m->index, uid + 1);
 		}
 	}
@@ -534,9 +538,19 @@ mailbox_expunge(struct mailbox *m, const struct number_ranges *uids)
 	if (removed.count > 0)
 		change_expunge(&c, &removed);
 	if (mailbox_commit(m, &c) < 0)
-		failed = errno;
+		*error = errno;
 	change_clear(&c);
 	number_ranges_clear(&removed);
-	errno = failed;
-	return failed == 0 ? 0 : -1;
+	return most > 0;
+}
+
+int
+mailbox_expunge(struct mailbox *m, const struct number_ranges *uids)
+{
+	uint32_t from = 0;
+	int error = 0;
+
+	(void)mailbox_expunge_some(m, uids, &from, UINT_MAX, &error);
+	errno = error;
+	return error == 0 ? 0 : -1;
 }

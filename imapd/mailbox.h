@@ -101,6 +101,11 @@ bool mailbox_file_name(const struct mailbox *m, const struct index_record *r,
 /* Removes the files, then the records. Messages whose file could not be removed stay: -1 then,
  * errno of the last. */
 int mailbox_expunge(struct mailbox *m, const struct number_ranges *uids);
+/* The same for `most` messages, from UID *from on, which goes on behind them. True when there were no
+ * more. *error is left alone, or the last errno. */
+bool mailbox_expunge_some(struct mailbox *m, const struct number_ranges *uids, uint32_t *from,
+	unsigned int most, int *error);
+#define EXPUNGED_AT_A_TIME 200u     /* in one slice */
 
 /* --- mailbox-id.c --- */
 

@@ -1,0 +1,154 @@
+"""The store behind imap as its users and administrators see it: many messages, many folders, and the way back to
+another server."""
+
+import os
+import re
+import shutil
+import time
+
+import pytest
+
+import test_takeover
+import valija
+
+
+def raw(suite, user):
+    """A logged-in connection, and a function that says a command and returns its lines."""
+    imap = suite.imap(user=user, seconds=120)
+
+    def say(command):
+        tag = imap._new_tag().decode()
+        imap.send(f"{tag} {command}\r\n".encode())
+        lines = []
+        while not (lines and lines[-1].startswith(tag + " ")):
+            lines.append(imap.readline().decode().rstrip("\r\n"))
+        assert lines[-1].startswith(f"{tag} OK"), lines[-1]
+        return lines[:-1]
+    return imap, say
+
+
+def test_multiappend_of_more_messages_than_files_may_be_open(suite):
+    user = suite.new_user("many")
+    imap, _ = raw(suite, user)
+    with imap:
+        count = 300
+        messages = [f"Subject: {n}\r\n\r\nbody of {n}\r\n".encode() for n in range(count)]
+        tag = imap._new_tag()
+        said = b" APPEND Sent" + b"".join(b" {%d+}\r\n%s" % (len(m), m) for m in messages) + b"\r\n"
+        imap.send(tag + said)
+        line = imap.readline()
+        while not line.startswith(tag):
+            line = imap.readline()
+        assert b"OK [APPENDUID" in line and b" 1:%d]" % count in line
+        imap.select("Sent")
+        done, said = imap.fetch("1:*", "(BODY.PEEK[])")
+        assert [part[1] for part in said if isinstance(part, tuple)] == messages
+    maildir = suite.maildir(user)
+    assert len(list((maildir / ".Sent/cur").iterdir())) == count
+    assert not list((maildir / "tmp").iterdir())
+
+
+@pytest.mark.skipif(test_takeover.DOVECOT is None, reason="there is no Dovecot here")
+def test_the_way_back_to_dovecot():
+    """A tree of Dovecot's, served here for a while: back there, UIDVALIDITY, UIDs, flags, keywords and dates are those
+    that our clients know."""
+    with valija.Instance(as_user="nobody" if os.geteuid() == 0 else None,
+                         settings={"imap_linger_seconds": "0"}) as suite:
+        address = suite.new_user("ana")
+        maildir = suite.maildir(address)
+        shutil.rmtree(maildir)
+        maildir.mkdir(mode=0o700)
+        parent = maildir.parent.stat()
+        os.chown(maildir, parent.st_uid, parent.st_gid)
+        flags = [b"\\Seen", b"\\Flagged $Junk", b"", b"\\Answered Project \\Seen", b"\\Draft"]
+        commands = b"".join(test_takeover.append(b"INBOX", flags[n % 5], b"%02d" % (n + 1), n) for n in range(15))
+        test_takeover.dovecot(suite, maildir, commands + test_takeover.command_lines(
+            b"SELECT INBOX", b"STORE 3,9 +FLAGS (\\Deleted)", b"EXPUNGE", b"LOGOUT"))
+
+        def there():
+            answer = test_takeover.dovecot(suite, maildir, test_takeover.command_lines(
+                b"EXAMINE INBOX", b"FETCH 1:* (UID FLAGS INTERNALDATE)", b"LOGOUT"))
+            return test_takeover.numbers(answer), test_takeover.fetched(answer.splitlines())
+
+        def here(*commands):
+            imap, say = raw(suite, address)
+            with imap:
+                said = say("SELECT INBOX")
+                for command in commands:
+                    say(command)
+                fetched = test_takeover.fetched(say("FETCH 1:* (UID FLAGS INTERNALDATE)"))
+            # What the flags are follows into the names of the files before the process leaves.
+            valija.wait_until(lambda: not suite.processes("imap"), what="the end of imap")
+            return test_takeover.numbers("\n".join(said)), fetched
+
+        before = there()
+        assert len(before[1]) == 13
+        assert here() == before
+        assert there() == before
+        validity, after = here("STORE 1:5 +FLAGS (\\Flagged)", "STORE 2 -FLAGS (\\Seen)", "UID STORE 15 +FLAGS (\\Deleted)",
+                               "EXPUNGE", "STORE 4 FLAGS (\\Answered)")
+        assert validity == before[0] and len(after) == 12 and after != before[1]
+        assert there() == (before[0], after)
+        assert here() == (before[0], after)
+
+
+def seconds(work):
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+@pytest.mark.long
+def test_ten_thousand_mailboxes(own_suite):
+    """CREATE and DELETE cost the same at the end as at the beginning, and login does not slow."""
+    user, other = own_suite.new_user("folders"), own_suite.new_user("few")
+    imap, say = raw(own_suite, user)
+    with imap:
+        pieces = [seconds(lambda first=first: [say(f'CREATE "work/f{n}"') for n in range(first, first + 1000)])
+                  for first in range(0, 10000, 1000)]
+        assert max(pieces[7:]) < 3 * max(min(pieces[:3]), 0.05), pieces
+        assert sum(1 for line in say('LIST "" *') if "work/f" in line) == 10000
+
+    def login(name):
+        session = own_suite.imap(user=name)
+        session.logout()
+
+    times = {name: sorted(seconds(lambda name=name: login(name)) for _ in range(9))[4] for name in (user, other)}
+    assert times[user] < 3 * times[other] + 0.05, times
+    imap, say = raw(own_suite, user)
+    with imap:
+        pieces = [seconds(lambda first=first: [say(f'DELETE "work/f{n}"') for n in range(first, first + 1000)])
+                  for first in range(0, 10000, 1000)]
+        assert max(pieces[:3]) < 3 * max(min(pieces[7:]), 0.05), pieces
+        assert not [line for line in say('LIST "" *') if "work/f" in line]
+
+
+@pytest.mark.long
+def test_a_million_messages(own_suite):
+    """SELECT, a search, flags, new mail: usable, and at the second opening without reading the directory."""
+    user = own_suite.new_user("million")
+    maildir, count = own_suite.maildir(user), 1000000
+    with own_suite.imap(user=user):
+        pass
+    owner = maildir.stat()
+    sources = []
+    for n in range(25):     # a file has so many names at most
+        source = maildir.parent / f"source{n}"
+        source.write_bytes(f"Subject: {n}\r\n\r\nx\r\n".encode())
+        os.chown(source, owner.st_uid, owner.st_gid)
+        sources.append(source)
+    size = sources[0].stat().st_size
+    for n in range(count):
+        os.link(sources[n % 25], maildir / "cur" / f"{1500000000 + n}.M1P1.host,S={size},W={size}:2,{'S' if n % 2 else ''}")
+    for again in range(2):
+        imap, say = raw(own_suite, user)
+        with imap:
+            took = seconds(lambda: say("SELECT INBOX"))
+            assert took < (60, 10)[again], took
+            uids = say("UID SEARCH RETURN (MIN MAX COUNT) SEEN")
+            assert re.search(rf"COUNT {count // 2}\b", uids[0]), uids
+            assert seconds(lambda: say("STORE 1:* +FLAGS.SILENT (\\Answered)" if again == 0 else "NOOP")) < 30
+            assert say(f"FETCH {count // 2} (FLAGS UID)")[0].count("\\Answered") == 1
+            own_suite.receive("a@elsewhere.example", [user], b"Subject: one more\r\n\r\nx\r\n")
+            valija.wait_until(lambda: any(f"{count + again + 1} EXISTS" in line for line in say("NOOP")), 30, "EXISTS")
+        valija.wait_until(lambda: not own_suite.processes("imap"), 120, "the end of imap")
