@@ -17,6 +17,7 @@
 #include <seccomp.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "common/secret.h"
@@ -140,6 +141,24 @@ on_hang(void *me, struct channel *worker)
 			.index = (uint16_t)channel_peer_index(worker)},
 		NULL);
 }
+
+/* --- master --- */
+
+static void
+on_auth_file(
+	void *me, struct channel *from, uint64_t id, const struct msg_auth_file *m, const int *fd)
+{
+	struct auth *a = me;
+
+	(void)from;
+	(void)id;
+	(void)m;
+	passwd_file_free(&a->file_offered);
+	a->file_offered = passwd_file_read(fd[0]);
+	close(fd[0]);
+}
+
+static const struct hearing master_hearing = {.on_auth_file = on_auth_file};
 
 /* --- the command --- */
 
@@ -300,6 +319,10 @@ settings_changed(void *me, const struct settings *old)
 {
 	struct auth *a = me;
 
+	/* What came with the offer that is in force now. */
+	passwd_file_free(&a->file);
+	a->file = a->file_offered;
+	a->file_offered = NULL;
 	if (old == NULL || !span_equal(old->password_scheme, a->daemon.settings->password_scheme) ||
 		old->password_cost != a->daemon.settings->password_cost)
 		make_nobody(a);
@@ -343,6 +366,7 @@ static const struct daemon_kind auth_kind = {
 	.peers = peers,
 	.prepare = prepare,
 	.settings_changed = settings_changed,
+	.control = &master_hearing,
 	.peer_came = peer_came,
 	.leave = leave,
 	.load = load,
@@ -357,6 +381,8 @@ main(void)
 
 	conversations_init(&a.conversations);
 	code = daemon_run(&a.daemon, &auth_kind, &a);
+	passwd_file_free(&a.file);
+	passwd_file_free(&a.file_offered);
 	if (a.guard != NULL)
 		guard_sync(a.guard);
 	table_free(&a.learned);

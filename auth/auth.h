@@ -11,6 +11,7 @@
 #include "conversation.h"
 #include "digest.h"
 #include "guard.h"
+#include "passwd-file.h"
 #include "remember.h"
 #include "worker-pool.h"
 
@@ -21,6 +22,7 @@ struct auth {
 	struct pool *hash, *pam, *token;
 	struct digest_key nobody; /* of salts of those who do not exist */
 	struct text nobody_hash;  /* verified instead of theirs; as costly as those that are made now */
+	struct passwd_file *file, *file_offered; /* or NULL */
 	struct table *learned, *guard_table; /* NULL: they cannot be written; logged */
 	struct guard *guard;
 	struct event *tidy;

@@ -13,6 +13,7 @@
 #include "common/mechanisms.h"
 #include "common/passport.h"
 #include "common/password.h"
+#include "common/password-scheme.h"
 #include "common/scram.h"
 #include "common/secret.h"
 #include "learned.h"
@@ -43,6 +44,8 @@ struct conversation {
 	struct text exporter; /* channel binding data of the connection */
 	struct text pending;  /* a last message that is held back */
 	struct text named;    /* whom the certificate names, with commas between */
+	struct text acts_as;  /* a master user wants to be this one; or empty */
+	struct text last;     /* the mechanism's last words, until the end */
 	bool proven;	      /* without a password: a certificate, or a token */
 	bool refused;	      /* a token; the client was told why, and owes a word (RFC 7628 3.2.3) */
 	const char *fault;    /* why nobody can be meant by the name; or NULL */
@@ -120,6 +123,8 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	c->exporter = TEXT_UP_TO(64);
 	c->pending = TEXT_UP_TO(MOST_SASL);
 	c->named = TEXT_UP_TO(MOST_NAMED);
+	c->acts_as = TEXT_UP_TO(MOST_ADDRESS);
+	c->last = TEXT_UP_TO(MOST_SASL);
 	c->password = TEXT_UP_TO(MOST_PASSWORD);
 	login_init(&c->login);
 	if (tsearch(c, &a->conversations.by_id, compare) == NULL)
@@ -148,6 +153,8 @@ conversation_free(struct conversation *c)
 	text_wipe(&c->exporter);
 	text_wipe(&c->pending);
 	text_clear(&c->named);
+	text_clear(&c->acts_as);
+	text_clear(&c->last);
 	text_wipe(&c->password);
 	login_clear(&c->login);
 	free(c);
@@ -282,13 +289,14 @@ make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
 		NULL);
 }
 
-/* `last` are the mechanism's last words, which go along with success. */
+/* He is who he says, and his mailbox is known. */
 static void
-right_with(struct conversation *c, struct span last)
+let_in(struct conversation *c)
 {
 	unsigned char ticket[TICKET_SIZE];
-	struct msg_auth_told told = {
-		.verdict = AUTH_RIGHT, .user = text_span(&c->login.key), .data = last};
+	struct msg_auth_told told = {.verdict = AUTH_RIGHT,
+		.user = text_span(&c->login.key),
+		.data = text_span(&c->last)};
 
 	/* Mailboxes are opened for a ticket; sending mail needs none. */
 	if (service_program(c->service) == PROGRAM_IMAP_LOGIN) {
@@ -298,14 +306,74 @@ right_with(struct conversation *c, struct span last)
 		}
 		told.ticket = span_of(ticket, sizeof(ticket));
 	}
-	guard_right(c->auth->guard, span_str(c->ip), text_span(&c->login.key),
-		(uint64_t)time(NULL));
+	if (c->acts_as.len > 0)
+		log_notice(c->session, "auth-acts-as", KEY_STR("ip", c->ip),
+			KEY_SPAN("user", text_span(&c->login.key)),
+			KEY_SPAN("master", text_span(&c->acts_as)));
 	log_info(c->session, "auth-ok", KEY_STR("ip", c->ip),
 		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name),
 		KEY_SPAN("user", text_span(&c->login.key)));
 	send_auth_told(c->from, c->session, &told, NULL);
 	secret_wipe(ticket, sizeof(ticket));
 	conversation_free(c);
+}
+
+static void
+on_other_done(void *me, const void *answer)
+{
+	const struct msg_name_told *told = answer;
+	struct conversation *c = me;
+
+	c->job = NULL;
+	if (told == NULL || told->later) {
+		later(c, "the system users cannot be looked up");
+		return;
+	}
+	login_system(&c->login, told);
+	if (c->login.known)
+		let_in(c);
+	else
+		wrong(c, "no-such-other");
+}
+
+/* A master user, proven: from here on the login is the other's. acts_as keeps who it really is. */
+static void
+become_other(struct conversation *c)
+{
+	struct auth *a = c->auth;
+	struct text other = c->acts_as;
+	struct span name;
+
+	c->acts_as = TEXT_UP_TO(MOST_ADDRESS);
+	text_add(&c->acts_as, text_span(&c->login.key));
+	sasl_clear(&c->sasl);
+	login_clear(&c->login);
+	text_add(&c->login.key, text_span(&other));
+	text_clear(&other);
+	if (!login_find(&c->login, a->users, a->passwords, a->learned)) {
+		later(c, "a user table cannot be read");
+	} else if (c->login.known) {
+		let_in(c);
+	} else if (login_may_be_system(&c->login, a->daemon.settings, &name)) {
+		c->job = pool_ask_name(a->pam, name, on_other_done, c);
+		if (c->job == NULL)
+			later(c, "too many names wait to be looked up");
+	} else {
+		wrong(c, "no-such-other");
+	}
+}
+
+/* `last` are the mechanism's last words, which go along with success. */
+static void
+right_with(struct conversation *c, struct span last)
+{
+	text_add(&c->last, last);
+	guard_right(c->auth->guard, span_str(c->ip), text_span(&c->login.key),
+		(uint64_t)time(NULL));
+	if (c->acts_as.len > 0)
+		become_other(c);
+	else
+		let_in(c);
 }
 
 static void
@@ -374,6 +442,52 @@ ask_users(struct conversation *c)
 		ask_hash(c, c->login.password.hash);
 }
 
+/* Whose hash comes from a file that somebody else keeps: it decides, right or wrong. */
+static void
+on_file_done(void *me, const void *answer)
+{
+	const struct msg_hash_told *told = answer;
+	struct conversation *c = me;
+
+	c->job = NULL;
+	if (told == NULL)
+		later(c, "no hash worker answers");
+	else if (told->right)
+		right(c);
+	else
+		wrong(c, "password");
+}
+
+static void
+ask_file(struct conversation *c)
+{
+	struct text hash = TEXT_UP_TO(MOST_HASH);
+	struct span field;
+
+	if (!passwd_file_find(c->auth->file, text_span(&c->login.key), c->auth->daemon.settings,
+		    &field)) {
+		ask_next_source(c);
+		return;
+	}
+	switch (password_scheme_read(field, &hash)) {
+	case PASSWORD_HASH:
+		c->job = pool_ask_hash(c->auth->hash, text_span(&hash), text_span(&c->password),
+			on_file_done, c);
+		if (c->job == NULL)
+			later(c, "too many passwords wait to be verified");
+		break;
+	case PASSWORD_CLEAR:
+		if (secret_equal(text_span(&hash), text_span(&c->password)))
+			right(c);
+		else
+			wrong(c, "password");
+		break;
+	default:
+		ask_in_vain(c, "no-password");
+	}
+	text_wipe(&hash);
+}
+
 static void
 on_pam_done(void *me, const void *answer)
 {
@@ -404,6 +518,13 @@ ask_pam(struct conversation *c)
 		later(c, "too many passwords wait for PAM");
 }
 
+static void
+ask_source(struct conversation *c, void (*ask)(struct conversation *c))
+{
+	c->source++;
+	ask(c);
+}
+
 /* The first source that knows him decides. */
 static void
 ask_next_source(struct conversation *c)
@@ -414,10 +535,12 @@ ask_next_source(struct conversation *c)
 		right(c);
 	else if (c->source >= sources->count)
 		ask_in_vain(c, "no-password");
-	else if (span_equal_nocase(sources->at[c->source++], SPAN("pam")))
-		ask_pam(c);
+	else if (span_equal_nocase(sources->at[c->source], SPAN("pam")))
+		ask_source(c, ask_pam);
+	else if (span_equal_nocase(sources->at[c->source], SPAN("passwd_file")))
+		ask_source(c, ask_file);
 	else
-		ask_users(c);
+		ask_source(c, ask_users);
 }
 
 static void
@@ -517,6 +640,17 @@ hold_or_go_on(struct conversation *c)
 		later(c, "no timer");
 }
 
+static bool
+is_master(const struct conversation *c)
+{
+	const struct list *list = &c->auth->daemon.settings->master_users;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (span_equal_nocase(list->at[i], text_span(&c->login.key)))
+			return true;
+	return false;
+}
+
 /* From the words of a client to a key; c->fault says why not. */
 static void
 identify(struct conversation *c, const struct claim *claim)
@@ -528,10 +662,15 @@ identify(struct conversation *c, const struct claim *claim)
 	if (!login_name(&c->login, claim->name, s)) {
 		text_clear(&c->login.key);
 		c->fault = "name";
-	} else if (claim->authzid.len > 0 &&
-		   (!login_key(claim->authzid, s, &other) ||
-			   !span_equal(text_span(&other), text_span(&c->login.key)))) {
-		c->fault = "authzid"; /* nobody acts as another */
+	} else if (claim->authzid.len > 0) {
+		if (!login_key(claim->authzid, s, &other))
+			c->fault = "authzid";
+		else if (span_equal(text_span(&other), text_span(&c->login.key)))
+			; /* himself */
+		else if (is_master(c))
+			text_add(&c->acts_as, text_span(&other));
+		else
+			c->fault = "authzid"; /* nobody else acts as another */
 	}
 	text_clear(&other);
 }

@@ -139,6 +139,8 @@
 #define auth_entry_fields(F)        F(u8, kind, 1) F(text, ip, MOST_IP) F(text, user, MOST_ADDRESS) F(u32, failures, 4) F(u64, when, 8) F(u64, until, 8)
 #define auth_forgive_fields(F)      F(text, what, MOST_ADDRESS)
 #define auth_end_fields(F)          F(u32, entries, 4) F(flag, more, 1)
+/* passwd_file, for the settings of that generation, which come after it. */
+#define auth_file_fields(F)         F(u32, generation, 4)                 /* fd: to read */
 #define token_ask_fields(F)         F(secret, token, MOST_SASL)
 #define token_told_fields(F)        F(flag, right, 1) F(text, user, MOST_ADDRESS) F(text, reason, MOST_REASON)
 #define worker_hangs_fields(F)      F(u8, program, 1) F(u16, index, 2)
@@ -341,6 +343,7 @@
 	M(auth_entry,        169, BY_AUTH,                 BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(auth_forgive,      170, BY_COMMAND,              BY_AUTH,               HOUR_SERVING,                  0) \
 	M(auth_end,          171, BY_AUTH,                 BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(auth_file,         174, BY_MASTER,               BY_AUTH,               ANYTIME,                       1) \
 	M(token_ask,         172, BY_AUTH,                 BY_AUTH_TOKEN,         HOUR_SERVING,                  0) \
 	M(token_told,        173, BY_AUTH_TOKEN,           BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \

@@ -58,13 +58,15 @@
 	O(number, local_processes,         4,                   1, 64,         "Local delivery processes.") \
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
-	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), pam. Default: users, and with system_users pam too.") \
+	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), passwd_file, pam. Default: users, and with system_users pam too.") \
 	O(list,   smtp_mechanisms,         "",                  0, 16,         "SASL mechanisms for submission. Default: SCRAM-SHA-256 and SCRAM-SHA-1 with and without -PLUS, where users is the only source of passwords; PLAIN, LOGIN.") \
 	O(list,   imap_mechanisms,         "",                  0, 16,         "SASL mechanisms for IMAP. Default: as smtp_mechanisms.") \
 	O(text,   password_scheme,         "yescrypt",          1, 16,         "How passwords are hashed: yescrypt, bcrypt, sha512crypt, argon2id. A weaker hash is made anew at the next login.") \
 	O(number, password_cost,           0,                   0, 10000000,   "What a hash costs, as the scheme counts it (crypt(5); argon2id: passes). 0: its default.") \
 	O(flag,   password_quality,        0,                   0, 1,          "Refuse new passwords that libpwquality finds weak (pwquality.conf(5)). Otherwise who types one is told.") \
 	O(number, scram_iterations,        20000,               0, 10000000,   "Iterations of SCRAM keys that are made with a password, at least 4096; 0 keeps none, then SCRAM does not work.") \
+	O(list,   master_users,            "",                  0, 100,        "Users who may act as any other: with their own password, naming the other as the authorization identity (SASL).") \
+	O(text,   passwd_file,             "",                  0, 1024,       "A passwd-file as Dovecot has them, for passwd_file in auth_sources; read anew at each reload.") \
 	O(list,   certificate_users,       "",                  0, MOST_LIST,  "Who may log in with a client certificate (EXTERNAL) beside whom its rfc822Name names: MATCH=ADDRESS, where MATCH is the SHA-256 of certificate or public key in hexadecimal, or the subject (RFC 4514) with ';' for its commas.") \
 	O(text,   oauth_issuer,            "",                  0, 1024,       "The issuer (iss) of the tokens that OAUTHBEARER and XOAUTH2 take. Default: no tokens.") \
 	O(text,   oauth_keys,              "",                  0, 65536,      "File with the public keys of that issuer, a JWKS (RFC 7517); read anew at each reload.") \

@@ -360,15 +360,18 @@ check_sources(struct conf_draft *d)
 	}
 	for (size_t i = 0; i < s->auth_sources.count; i++)
 		if (!span_equal_nocase(s->auth_sources.at[i], SPAN("users")) &&
+			!span_equal_nocase(s->auth_sources.at[i], SPAN("passwd_file")) &&
 			!span_equal_nocase(s->auth_sources.at[i], SPAN("pam")))
 			conf_complain(d, LINE(d, auth_sources),
-				"\"%.*s\" in auth_sources is not one of users, pam",
+				"\"%.*s\" in auth_sources is not one of users, passwd_file, pam",
 				SPAN_ARG(conf_printable(d, s->auth_sources.at[i])));
 #ifndef HAVE_PAM
 	if (settings_wants_pam(s))
 		conf_complain(d, LINE(d, auth_sources),
 			"pam: this build has no PAM; install its headers and configure again");
 #endif
+	if (settings_has_source(s, SPAN("passwd_file")) && s->passwd_file.len == 0)
+		conf_complain(d, LINE(d, auth_sources), "passwd_file in auth_sources needs the option passwd_file");
 	if (s->system_domains.count == 0)
 		list_add(d, &s->system_domains, s->hostname);
 	for (size_t i = 0; s->system_users && i < s->system_domains.count; i++)
@@ -587,6 +590,9 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
 	default_file(d, &d->s.tls_key, p->tls, "server.key");
 	check_tls(d);
+	if (files && d->s.passwd_file.len)
+		check_file(d, LINE(d, passwd_file), "passwd_file", d->s.passwd_file,
+			false);
 	if (files && d->s.oauth_keys.len)
 		take_oauth_keys(d);
 	if (files)

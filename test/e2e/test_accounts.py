@@ -198,3 +198,68 @@ def test_password_quality():
         instance.valija("user", "add", "strong@example.org", "--stdin", stdin="Nine-lazy-foxes-jump-42\n")
     finally:
         assert not instance.close()
+
+
+def test_master_users():
+    """Who is named in master_users acts as another with his own password; nobody else does; both stand in the log."""
+    instance = valija.Instance(settings={"auth_delay_seconds": 0, "master_users": '{"boss@example.org"}'})
+    try:
+        boss, user, other = instance.user_add("boss@example.org"), instance.new_user("user"), instance.new_user("other")
+
+        def act(as_whom, who, password, scram=False):
+            if scram:
+                client = Scram(instance)
+                said = client.login(who, password, authzid=f"a={as_whom}")
+                if said is None:
+                    client.imap.select("INBOX")
+                client.close()
+                return said
+            with imaplib.IMAP4_SSL(instance.host, instance.port("imaps"), ssl_context=instance.tls(), timeout=30) as imap:
+                try:
+                    imap.authenticate("PLAIN", lambda _: f"{as_whom}\0{who}\0{password}".encode())
+                    imap.append("INBOX", None, None, b"Subject: by the master\r\n\r\n")
+                    return None
+                except imaplib.IMAP4.error as error:
+                    return str(error)
+
+        right = instance.passwords[boss]
+        for scram in (False, True):
+            assert act(user, boss, right, scram) is None
+            assert act(boss, boss, right, scram) is None
+            for as_whom, who, password in ((user, boss, instance.passwords[user]), (other, user, instance.passwords[user]),
+                                           (boss, user, instance.passwords[user]), ("nobody@example.org", boss, right)):
+                assert "AUTHENTICATIONFAILED" in act(as_whom, who, password, scram), (as_whom, who)
+        assert len(instance.delivered(user)) == 1 and len(instance.delivered(boss)) == 1 and not instance.delivered(other)
+        assert f"auth-acts-as session=" in instance.log() and f"user={user} master={boss}" in instance.log()
+        instance.valija("user", "disable", user)
+        assert "AUTHENTICATIONFAILED" in act(user, boss, right)
+    finally:
+        assert not instance.close()
+
+
+def test_a_passwd_file_as_source(tmp_path):
+    """The first source that knows the user decides; a reload reads the file anew; a file that is gone refuses the reload."""
+    file = tmp_path / "passwd"
+    file.write_text("from-file:{SSHA256}" + salted("sha256", "file word") + "::::::\nboth@example.org:{PLAIN}file word::::::\n# x\nclosed:!::::::\n")
+    instance = valija.Instance(start=False, settings={"auth_delay_seconds": 0, "auth_sources": '{"users", "passwd_file"}',
+                                                      "passwd_file": f'"{file}"'})
+    try:
+        for name in ("from-file", "closed"):
+            instance.valija("user", "add", f"{name}@example.org", "--no-password")
+        both = instance.user_add("both@example.org", "own word")
+        instance.start()
+        assert log_in(instance, "from-file@example.org", "file word") is None
+        assert log_in(instance, "from-file", "file word") is None
+        assert log_in(instance, "from-file@example.org", "other") is not None
+        assert log_in(instance, "closed@example.org", "!") is not None
+        assert log_in(instance, both, "own word") is None and log_in(instance, both, "file word") is not None
+        file.write_text("from-file:{PLAIN}new word::::::\n")
+        assert log_in(instance, "from-file@example.org", "file word") is None
+        instance.valija("reload")
+        assert log_in(instance, "from-file@example.org", "file word") is not None
+        assert log_in(instance, "from-file@example.org", "new word") is None
+        file.rename(tmp_path / "elsewhere")
+        assert instance.valija("reload", check=False).returncode != 0
+        assert log_in(instance, "from-file@example.org", "new word") is None
+    finally:
+        assert not instance.close()
