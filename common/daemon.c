@@ -249,6 +249,17 @@ on_private_key(void *me, struct channel *from, uint64_t id, const struct msg_pri
 }
 
 static void
+on_dkim_key(void *me, struct channel *from, uint64_t id, const struct msg_dkim_key *m, const int *fd)
+{
+	(void)from;
+	(void)id;
+	if (life.d->kind->dkim_key == NULL)
+		close(fd[0]);
+	else if (!life.d->kind->dkim_key(me, m->generation, m->number, fd[0]))
+		refuse_settings(m->generation, "a key for DKIM cannot be used; see the log");
+}
+
+static void
 on_tls_trust(void *me, struct channel *from, uint64_t id, const struct msg_tls_trust *m, const int *fd)
 {
 	(void)from;
@@ -444,6 +455,7 @@ build_hearings(void)
 	h->on_passport_key = on_passport_key;
 	h->on_certificate = on_certificate;
 	h->on_private_key = on_private_key;
+	h->on_dkim_key = on_dkim_key;
 	h->on_tls_trust = on_tls_trust;
 	h->on_certificate_status = on_certificate_status;
 	h->on_go = on_go;

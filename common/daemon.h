@@ -53,6 +53,8 @@ struct daemon_kind {
 	 * refuses the settings of that generation. */
 	bool (*certificate)(void *me, uint32_t generation, unsigned int number, int chain_fd);
 	bool (*private_key)(void *me, uint32_t generation, unsigned int number, int chain_fd, int key_fd);
+	/* A key that signs mail (tls-key), for a member of the option `dkim`: as private_key. */
+	bool (*dkim_key)(void *me, uint32_t generation, unsigned int number, int fd);
 	/* The same for authorities that are trusted (tls; enum tls_trust_kind), and OCSP responses for
 	 * certificates that came before. */
 	bool (*trust)(void *me, uint32_t generation, unsigned int kind, int fd);

@@ -111,6 +111,11 @@
 #define tls_connect_fields(F)       F(u8, level, 1) F(text, server_name, MOST_HOST) F(text, names, 1024) F(octets, tlsa, 8192) /* fd: connected */
 #define tls_connected_fields(F)     F(text, version, 16) F(text, cipher, 64) F(u8, verified, 1) F(text, fault, MOST_REASON) \
                                     F(text, result, 40) /* fd: plaintext. fault, result: why it is not verified */
+#define dkim_key_fields(F)          F(u32, generation, 4) F(u16, number, 2)  /* fd: PEM key; of which member of `dkim` */
+/* DKIM (id: the message): smtpd asks for one signature after the other. */
+#define dkim_ask_fields(F)          F(text, domain, MOST_HOST) F(text, selector, 64) F(octets, digest, 32)
+#define dkim_signed_fields(F)       F(octets, signature, MOST_SIGNATURE)
+#define dkim_refused_fields(F)      F(text, reason, MOST_REASON)
 #define tls_trust_fields(F)         F(u32, generation, 4) F(u8, kind, 1)   /* fd: PEM; enum tls_trust_kind */
 #define certificate_status_fields(F) F(u32, generation, 4) F(u16, number, 2) /* fd: an OCSP response (DER) for it */
 
@@ -365,6 +370,10 @@
 	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
 	M(certificate_status, 143, BY_MASTER,              BY_TLS,                ANYTIME,                       1) \
+	M(dkim_key,          150, BY_MASTER,               BY_TLS_KEY,            ANYTIME,                       1) \
+	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
+	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(dkim_refused,      153, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
 	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
 	M(resolver_ask,      262, BY_DNS,                  BY_MASTER,             HOUR_SERVING,                  0) \

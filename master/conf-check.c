@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <config.h>
 
 #include "common/address.h"
+#include "common/dkim-entry.h"
 #include "common/mechanisms.h"
 #include "common/password.h"
 #include "common/network.h"
@@ -484,6 +486,36 @@ check_tls(struct conf_draft *d)
 }
 
 static void
+check_dkim(struct conf_draft *d)
+{
+	for (size_t i = 0; i < d->s.dkim.count; i++) {
+		struct dkim_entry e;
+
+		if (!dkim_entry_parse(d->s.dkim.at[i], &e))
+			conf_complain(d, LINE(d, dkim),
+				"\"%.*s\" in dkim is not DOMAIN:SELECTOR or DOMAIN:SELECTOR:ed25519",
+				SPAN_ARG(conf_printable(d, d->s.dkim.at[i])));
+	}
+}
+
+static void
+check_dkim_files(struct conf_draft *d)
+{
+	for (size_t i = 0; i < d->s.dkim.count; i++) {
+		struct text path = TEXT_UP_TO(PATH_MAX - 1);
+		struct dkim_entry e;
+
+		if (!dkim_entry_parse(d->s.dkim.at[i], &e))
+			continue;
+		text_printf(&path, "%.*s/%.*s/%.*s.key", SPAN_ARG(d->s.dkim_directory), SPAN_ARG(e.domain),
+			SPAN_ARG(e.selector));
+		check_file(d, LINE(d, dkim), "dkim", text_span(&path), true);
+		check_key_mode(d, LINE(d, dkim), text_span(&path));
+		text_clear(&path);
+	}
+}
+
+static void
 check_tls_files(struct conf_draft *d)
 {
 	for (size_t i = 0; i < d->s.tls_certificate.count; i++)
@@ -493,6 +525,7 @@ check_tls_files(struct conf_draft *d)
 		check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key.at[i], true);
 		check_key_mode(d, LINE(d, tls_key), d->s.tls_key.at[i]);
 	}
+	check_dkim_files(d);
 	if (d->s.tls_trust.len != 0)
 		check_file(d, LINE(d, tls_trust), "tls_trust", d->s.tls_trust, false);
 	if (d->s.tls_client_ca.len != 0)
@@ -555,6 +588,15 @@ default_file(struct conf_draft *d, setting_list *setting, const char *directory,
 	free(path);
 }
 
+static void
+default_text(struct conf_draft *d, setting_text *setting, const char *directory, const char *name)
+{
+	char *path = paths_join(directory, name);
+
+	*setting = conf_keep(d, span_str(path));
+	free(path);
+}
+
 void
 conf_check(struct conf_draft *d, const struct paths *p, bool files)
 {
@@ -589,12 +631,15 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 			"scram_iterations must be 0, or at least %d (RFC 7677)", SCRAM_LEAST);
 	default_file(d, &d->s.tls_certificate, p->tls, "server.crt");
 	default_file(d, &d->s.tls_key, p->tls, "server.key");
+	if (d->s.dkim_directory.len == 0)
+		default_text(d, &d->s.dkim_directory, p->tls, "dkim");
 	check_tls(d);
 	if (files && d->s.passwd_file.len)
 		check_file(d, LINE(d, passwd_file), "passwd_file", d->s.passwd_file,
 			false);
 	if (files && d->s.oauth_keys.len)
 		take_oauth_keys(d);
+	check_dkim(d);
 	if (files)
 		check_files(d);
 }

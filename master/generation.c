@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/dkim-entry.h"
 #include "common/log.h"
 #include "master/conf.h"
 
@@ -100,7 +101,7 @@ generation_reopen(int fd)
 /* --- which files --- */
 
 /* Calls `each` for every file that the settings name; `option` is which, `number` of which certificate. */
-enum file { FILE_CHAIN, FILE_KEY, FILE_STATUS, FILE_TRUST, FILE_CLIENT_CA, FILE_CLIENT_CRL };
+enum file { FILE_CHAIN, FILE_KEY, FILE_STATUS, FILE_TRUST, FILE_CLIENT_CA, FILE_CLIENT_CRL, FILE_DKIM };
 typedef void each_file(void *arg, enum file file, size_t number, const char *path);
 
 static void
@@ -124,6 +125,16 @@ for_each_file(const struct settings *s, each_file *each, void *arg)
 		call(each, arg, FILE_CHAIN, i, s->tls_certificate.at[i], "");
 		call(each, arg, FILE_KEY, i, s->tls_key.at[i], "");
 		call(each, arg, FILE_STATUS, i, s->tls_certificate.at[i], STATUS_SUFFIX);
+	}
+	for (size_t i = 0; i < s->dkim.count; i++) {
+		struct text file = TEXT_UP_TO(PATH_MAX);
+		struct dkim_entry e;
+
+		if (!dkim_entry_parse(s->dkim.at[i], &e))
+			continue;
+		text_printf(&file, "/%.*s/%.*s.key", SPAN_ARG(e.domain), SPAN_ARG(e.selector));
+		call(each, arg, FILE_DKIM, i, s->dkim_directory, text_str(&file));
+		text_clear(&file);
 	}
 	for (size_t i = 0; trust.len == 0 && i < sizeof trust_files / sizeof *trust_files; i++)
 		if (access(trust_files[i], R_OK) == 0)
@@ -169,6 +180,9 @@ load_one(void *arg, enum file file, size_t number, const char *path)
 		break;
 	case FILE_CLIENT_CA:
 		g->trust[TRUST_CLIENTS] = copy_named("tls_client_ca", path, MOST_TRUST_FILE, l->errors);
+		break;
+	case FILE_DKIM:
+		g->dkim[number] = copy_named("dkim", path, MOST_SMALL_FILE, l->errors);
 		break;
 	case FILE_CLIENT_CRL:
 		g->trust[TRUST_REVOKED] = copy_named("tls_client_crl", path, MOST_TRUST_FILE, l->errors);
@@ -231,6 +245,9 @@ load(struct settings *settings, uint32_t number, struct generation *g, struct te
 	loaded.files = must_alloc((loaded.count + 1) * sizeof *loaded.files);
 	for (size_t i = 0; i < loaded.count; i++)
 		loaded.files[i] = (struct certificate_files){ -1, -1, -1 };
+	loaded.dkim = must_alloc((settings->dkim.count + 1) * sizeof *loaded.dkim);
+	for (size_t i = 0; i < settings->dkim.count; i++)
+		loaded.dkim[i] = -1;
 	for_each_file(settings, load_one, &l);
 	if (errors->len != before) {
 		generation_clear(&loaded);
@@ -281,6 +298,9 @@ generation_clear(struct generation *g)
 		close_if(g->files[i].status);
 	}
 	free(g->files);
+	for (size_t i = 0; g->dkim != NULL && g->settings != NULL && i < g->settings->dkim.count; i++)
+		close_if(g->dkim[i]);
+	free(g->dkim);
 	for (size_t i = 0; i < TRUST_COUNT; i++)
 		close_if(g->trust[i]);
 	settings_free(&g->settings);

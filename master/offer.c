@@ -56,6 +56,13 @@ send_keys(struct process *p, const struct generation *g)
 		else if (fds[0] >= 0)
 			close(fds[0]);
 	}
+	for (size_t i = 0; i < g->settings->dkim.count; i++) {
+		int fd = g->dkim[i] < 0 ? -1 : generation_reopen(g->dkim[i]);
+
+		if (fd >= 0)
+			send_dkim_key(p->control, 0, &(struct msg_dkim_key){
+				.generation = g->number, .number = (uint16_t)i }, &fd);
+	}
 }
 
 /* Opened anew each time: what the administrator wrote since. That it can be read was checked. */

@@ -36,6 +36,7 @@ struct generation {
 	struct settings *settings;
 	struct certificate_files *files;
 	size_t count;
+	int *dkim; /* a key for each member of the option; -1: there is none */
 	int trust[TRUST_COUNT]; /* -1: there is none */
 	uint64_t looked;	/* generation_look when they were copied */
 };

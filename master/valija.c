@@ -59,6 +59,7 @@ static const struct command *const commands[] = {
 	&cmd_cert_tlsa,
 	&cmd_cert_client,
 	&cmd_cert_ca,
+	&cmd_cert_dkim,
 	&cmd_queue,
 	&cmd_dns,
 	&cmd_trace,

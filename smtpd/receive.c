@@ -17,6 +17,7 @@
 #include "smtpd/bdat.h"
 #include "smtpd/checks.h"
 #include "smtpd/data.h"
+#include "smtpd/dkim-sign.h"
 #include "smtpd/header.h"
 #include "smtpd/mailbox-list.h"
 #include "smtpd/received.h"
@@ -36,6 +37,7 @@ struct receipt {
 	struct text header;       /* of a submission, until it is whole */
 	struct sha256_ctx hash;
 	uint64_t written;
+	struct dkim_job *dkim;    /* while it is signed */
 };
 
 static const struct refusal needs_chunks = { 503, "5.5.1", "BINARYMIME needs BDAT" };
@@ -67,6 +69,9 @@ static const struct refusal no_room = { 452, "4.3.1", "no room for the message, 
 static const struct refusal cannot_write = {
 	451, "4.3.0", "the message cannot be written, try again later"
 };
+static const struct refusal cannot_sign = {
+	451, "4.7.5", "the message cannot be signed now, try again later"
+};
 static const struct refusal chunks_began = { 503, "5.5.1", "BDAT was begun: no DATA" };
 
 void
@@ -77,6 +82,7 @@ receipt_free(struct receipt **r)
 	if ((*r)->fd >= 0)
 		close((*r)->fd);
 	text_clear(&(*r)->header);
+	dkim_job_free(&(*r)->dkim);
 	free(*r);
 	*r = NULL;
 }
@@ -385,9 +391,15 @@ accepted(struct session *s)
 	receive_answer(s, &v);
 }
 
-/* The message is whole and written: queue decides. */
+struct dkim_job *
+receive_dkim_job(const struct receipt *r)
+{
+	return r ? r->dkim : NULL;
+}
+
+/* Queue decides. `top` goes ahead of the file, when the message leaves it for elsewhere. */
 static void
-commit(struct session *s)
+commit(struct session *s, struct span top)
 {
 	struct receipt *r = s->mail->receipt;
 	unsigned char digest[SHA256_DIGEST_SIZE];
@@ -405,11 +417,41 @@ commit(struct session *s)
 	close(r->fd);
 	r->fd = -1;
 	s->stage = STAGE_COMMITTED;
-	if (transaction_commit(s, r->written, span_of(digest, sizeof(digest))))
+	if (transaction_commit(s, r->written, span_of(digest, sizeof(digest)), top))
 		return;
 	s->stage = STAGE_COMMANDS;
 	answer_queue_away(s);
 	transaction_reset(s);
+}
+
+/* The message is whole and written. What is for mailboxes here alone is not signed: nobody would look. */
+static void
+sign_and_commit(struct session *s)
+{
+	struct receipt *r = s->mail->receipt;
+
+	if (!r->discards && !r->last_write && dkim_sign_begin(s, r->fd, r->written, &r->dkim))
+		s->stage = STAGE_SIGNING;
+	else
+		commit(s, SPAN_NONE);
+}
+
+void
+receive_signed(struct session *s, struct span top, bool good)
+{
+	struct dkim_job *job = s->mail->receipt->dkim;
+
+	s->verb = s->mail->chunked ? "BDAT" : "DATA";
+	if (good) {
+		s->mail->receipt->dkim = NULL;
+		commit(s, top);
+		dkim_job_free(&job);         /* `top` lies in it */
+	} else {
+		s->stage = STAGE_COMMANDS;
+		refuse_for(s, &cannot_sign, SPAN_NONE);
+		transaction_reset(s);
+	}
+	session_wake(s);
 }
 
 /* Every way in which the octets so far can be wrong. */
@@ -487,7 +529,7 @@ receive_finish(struct session *s, bool ended)
 		header_flush(s, true);
 	}
 	if (!r->failed) {
-		commit(s);
+		sign_and_commit(s);
 		return;
 	}
 	s->stage = STAGE_COMMANDS;

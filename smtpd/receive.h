@@ -15,6 +15,7 @@
 
 struct session;
 struct receipt;
+struct dkim_job;
 
 /* Why there can be no message: nobody accepted. */
 const struct refusal *no_recipients(const struct session *s);
@@ -36,6 +37,10 @@ void receive_finish(struct session *s, bool ended);
 void receive_answer(struct session *s, const struct verdict *v);
 /* queue said its last word: about the commit, or before. */
 void receive_told(struct session *s, const struct verdict *v);
+/* What goes ahead of the message is made (dkim-sign.h); or cannot be, and the client hears 451. */
+void receive_signed(struct session *s, struct span top, bool good);
+/* The signing that is under way, or NULL; accepts NULL. */
+struct dkim_job *receive_dkim_job(const struct receipt *r);
 /* Closes and frees; sets *r to NULL; accepts NULL inside. */
 void receipt_free(struct receipt **r);
 

@@ -125,6 +125,8 @@ patience(const struct session *s)
 		return (uint32_t)settings->auth_delay_most_seconds + AUTH_WAIT_SECONDS;
 	case STAGE_FILE_ASKED:
 		return QUEUE_WAIT_SECONDS;
+	case STAGE_SIGNING:
+		return SIGN_WAIT_SECONDS;
 	case STAGE_COMMITTED:
 		return COMMIT_WAIT_SECONDS;
 	case STAGE_DATA:
@@ -210,6 +212,9 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:
 		session_close(s, 421, "4.4.2", "idle for too long");
+		break;
+	case STAGE_SIGNING:
+		receive_signed(s, SPAN_NONE, false);
 		break;
 	case STAGE_FILE_ASKED:
 	case STAGE_COMMITTED:
@@ -446,6 +451,7 @@ void
 session_leave(struct session *s)
 {
 	if (s->stage == STAGE_DATA || s->stage == STAGE_FILE_ASKED || s->stage == STAGE_COMMITTED ||
+		s->stage == STAGE_SIGNING ||
 		s->stage == STAGE_CHUNK || (s->mail && s->mail->chunked))
 		return;
 	if (s->stage == STAGE_TLS)

@@ -6,7 +6,7 @@
  *   may be lied to by    every client. May lie to: queue, auth, tls and tls-key, which must
  *               survive it
  *   while away  queue: 451, the connection stays. auth: 454. tls or tls-key: no STARTTLS, and
- *               465 closes. policy: nobody is greylisted, no login's messages are counted
+ *               465 closes; tls-key: 451 for what is to be signed. policy: nobody is greylisted, no login's messages are counted
  *
  * A connection becomes a session (session.c), its lines commands (verbs.c), its message a file that
  * queue lent (receive.c). Everything is one event loop; nothing here waits.
@@ -17,6 +17,7 @@
 #include "common/dns-ask.h"
 #include "common/log.h"
 #include "smtpd/auth.h"
+#include "smtpd/dkim-sign.h"
 #include "smtpd/policy-ask.h"
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"

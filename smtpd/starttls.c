@@ -137,8 +137,3 @@ const struct hearing hearing_tls = {
 	.on_tls_ready = on_tls_ready,
 	.on_tls_failed = on_tls_failed,
 };
-
-/* It never answers us; without it no handshake succeeds until a new one is there. */
-const struct hearing hearing_tls_key = {
-	.hour = NULL,
-};

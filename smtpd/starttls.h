@@ -11,7 +11,6 @@
 
 /* What the TLS workers and tls-key say; rows of smtpd's table of peers. */
 extern const struct hearing hearing_tls;
-extern const struct hearing hearing_tls_key;
 
 /* Everything was said: gives the socket away. */
 void starttls_hand_over(struct session *s);

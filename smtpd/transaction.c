@@ -167,11 +167,11 @@ transaction_ask_file(struct session *s)
 }
 
 bool
-transaction_commit(struct session *s, uint64_t size, struct span digest)
+transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top)
 {
 	return send_mail_commit(queue(s), s->mail->id,
 		&(struct msg_mail_commit){ .size = size, .digest = digest, .hold = s->mail->hold != NULL,
-			.hold_reason = span_str(s->mail->hold) }, NULL);
+			.hold_reason = span_str(s->mail->hold), .top = top }, NULL);
 }
 
 void

@@ -65,8 +65,8 @@ struct transaction *transaction_find(struct server *server, uint64_t id);
 void transaction_ask_file_now(struct session *s);
 /* DATA, BDAT: asks for a file, perhaps policy first. False: queue is away. */
 bool transaction_ask_file(struct session *s);
-/* The message is written, its file closed. False: queue is away. */
-bool transaction_commit(struct session *s, uint64_t size, struct span digest);
+/* The message is written, its file closed; `top`: lines that go ahead of it. False: queue is away. */
+bool transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top);
 /* queue need not keep its file any longer, but the client goes on sending. */
 void transaction_abort(struct transaction *t);
 /* Ends the session's transaction, if there is one. */

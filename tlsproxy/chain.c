@@ -221,7 +221,7 @@ key_fits(gnutls_privkey_t key, const struct chain *chain)
 }
 
 int
-chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct text *why)
+chain_read_bare_key(int fd, gnutls_privkey_t *key, struct text *why)
 {
 	struct text pem = TEXT_UP_TO(0);
 	gnutls_privkey_t found = NULL;
@@ -254,10 +254,6 @@ chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct 
 		goto out;
 	}
 found:
-	if (!key_fits(found, chain)) {
-		text_printf(why, "the key does not belong to the certificate");
-		goto out;
-	}
 	*key = found;
 	found = NULL;
 	result = 0;
@@ -266,4 +262,20 @@ out:
 		gnutls_privkey_deinit(found);
 	text_wipe(&pem);
 	return result;
+}
+
+int
+chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct text *why)
+{
+	gnutls_privkey_t found;
+
+	if (chain_read_bare_key(fd, &found, why) < 0)
+		return -1;
+	if (!key_fits(found, chain)) {
+		text_printf(why, "the key does not belong to the certificate");
+		gnutls_privkey_deinit(found);
+		return -1;
+	}
+	*key = found;
+	return 0;
 }

@@ -29,6 +29,9 @@ struct chain {
 int chain_read(int fd, struct chain *chain, struct text *why);
 void chain_clear(struct chain *chain);
 
+/* Reads a private key (PEM, not encrypted; or the URL of one in a token, token.h) that belongs to no
+ * certificate. 0, or -1 with a sentence. The caller owns *key: gnutls_privkey_deinit. */
+int chain_read_bare_key(int fd, gnutls_privkey_t *key, struct text *why);
 /* Reads a private key (PEM, not encrypted; or the URL of one in a token, token.h) and proves that it belongs to the first certificate of
  * `chain`, by a signature. 0, or -1. The caller owns *key: gnutls_privkey_deinit. */
 int chain_read_key(int fd, const struct chain *chain, gnutls_privkey_t *key, struct text *why);

@@ -22,6 +22,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "dkim-keys.h"
 #include "keyring.h"
 #include "signing.h"
 #include "token.h"
@@ -44,6 +45,7 @@ struct worker_record {
 struct tls_key {
 	struct daemon daemon;
 	struct keyring now, offered, before;
+	struct dkim_keys dkim, dkim_offered;
 	char offered_wrong[MOST_REASON]; /* why the offered ring cannot be used; "" if it can */
 	uint32_t checked;                /* the generation whose settings were said to be fine */
 	unsigned char ticket_key[TICKET_KEY_SIZE];
@@ -103,13 +105,38 @@ on_private_key(void *arg, uint32_t generation, unsigned int number, int chain_fd
 	return good || me->checked != generation;
 }
 
+static bool
+on_dkim_key(void *arg, uint32_t generation, unsigned int number, int fd)
+{
+	struct tls_key *me = arg;
+	struct text why = TEXT_UP_TO(sizeof(me->offered_wrong) - 1);
+	bool good;
+
+	if (me->dkim_offered.generation != generation) {
+		dkim_keys_clear(&me->dkim_offered);
+		me->dkim_offered.generation = generation;
+	}
+	good = dkim_keys_add(&me->dkim_offered, number, fd, &why) == 0;
+	close(fd);
+	if (!good)
+		log_error(0, "dkim-key-refused", KEY_NUM("generation", generation),
+			KEY_NUM("number", number), KEY_SPAN("reason", text_span(&why)));
+	text_clear(&why);
+	return good || me->checked != generation;
+}
+
 static const char *
 settings_check(void *arg, const struct settings *offered)
 {
 	struct tls_key *me = arg;
+	const char *why;
 
 	if (me->offered.generation == offered->generation && me->offered_wrong[0] != '\0')
 		return me->offered_wrong;
+	if (me->dkim_offered.generation != offered->generation)
+		dkim_keys_clear(&me->dkim_offered);      /* of an offer that was dropped */
+	if ((why = dkim_keys_fit(&me->dkim_offered, offered)) != NULL)
+		return why;
 	me->checked = offered->generation;
 	return NULL;
 }
@@ -121,6 +148,8 @@ settings_dropped(void *arg, uint32_t generation)
 
 	if (me->offered.generation == generation)
 		keyring_clear(&me->offered);
+	if (me->dkim_offered.generation == generation)
+		dkim_keys_clear(&me->dkim_offered);
 	me->offered_wrong[0] = '\0';
 	me->checked = 0;
 }
@@ -172,6 +201,12 @@ settings_changed(void *arg, const struct settings *old)
 	struct tls_key *me = arg;
 
 	(void)old;
+	dkim_keys_clear(&me->dkim);
+	if (me->dkim_offered.generation == me->daemon.settings->generation)
+		me->dkim = me->dkim_offered;
+	else
+		dkim_keys_clear(&me->dkim_offered);
+	memset(&me->dkim_offered, 0, sizeof(me->dkim_offered));
 	if (me->offered.count == 0 || me->offered.generation != me->daemon.settings->generation) {
 		keyring_clear(&me->offered);     /* of an offer that was dropped */
 		return;
@@ -335,6 +370,31 @@ on_tls_sign(
 	gnutls_free(signature.data);
 }
 
+/* --- mail --- */
+
+/* Keys of mail sign nothing but hashes of DKIM, for who submits mail: a captured smtpd can have mail of
+ * these domains signed while it lasts, and no more. */
+static void
+on_dkim_ask(void *arg, struct channel *from, uint64_t id, const struct msg_dkim_ask *m, const int *fd)
+{
+	struct tls_key *me = arg;
+	gnutls_datum_t signature = { NULL, 0 };
+	const char *why = dkim_keys_sign(&me->dkim, me->daemon.settings, m->domain, m->selector, m->digest,
+		&signature);
+
+	(void)fd;
+	if (why != NULL) {
+		log_warning(id, "dkim-refused", KEY_SPAN("domain", m->domain),
+			KEY_SPAN("selector", m->selector), KEY_STR("reason", why));
+		send_dkim_refused(from, id, &(struct msg_dkim_refused){ .reason = span_str(why) }, NULL);
+		return;
+	}
+	me->signatures++;
+	send_dkim_signed(from, id, &(struct msg_dkim_signed){
+		.signature = span_of(signature.data, signature.size) }, NULL);
+	gnutls_free(signature.data);
+}
+
 /* --- session tickets --- */
 
 static void
@@ -463,11 +523,13 @@ static const struct room token_room = {
 	.syscalls = token_syscalls,
 };
 static const struct hearing from_worker = { .on_tls_sign = on_tls_sign };
+static const struct hearing from_smtpd = { .on_tls_expect = on_tls_expect, .on_dkim_ask = on_dkim_ask,
+	.gone = front_gone };
 static const struct hearing from_front = { .on_tls_expect = on_tls_expect, .gone = front_gone };
 static const struct peer_kind peers[] = {
 	/* who                 what it says    while it is dead */
 	{ PROGRAM_TLS,        &from_worker },  /* nobody asks */
-	{ PROGRAM_SMTPD,      &from_front },   /* what it announced is forgotten */
+	{ PROGRAM_SMTPD,      &from_smtpd },   /* what it announced is forgotten */
 	{ PROGRAM_IMAP_LOGIN, &from_front },
 	{ 0, NULL },
 };
@@ -481,6 +543,7 @@ static struct daemon_kind kind = {
 	.settings_changed = settings_changed,
 	.settings_dropped = settings_dropped,
 	.private_key = on_private_key,
+	.dkim_key = on_dkim_key,
 	.load = load,
 };
 
