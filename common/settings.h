@@ -51,8 +51,8 @@
 	O(flag,   tls_client_required,     0,                   0, 1,          "Whether these services serve nobody without a valid one.") \
 	O(flag,   tls_kernel,              1,                   0, 1,          "Whether the kernel makes the TLS records, where it can (module tls; AES-GCM): less work for large mail.") \
 	O(list,   tls_token_paths,         "/etc/softhsm, /var/lib/softhsm, /dev/tpmrm0", 0, 8, "Directories and devices that PKCS#11 modules need while they sign, when a file of tls_key holds the URL of a key in a token.") \
-	O(list,   dkim,                    "",                  0, 256,        "Keys that sign submitted mail for other servers (DKIM): DOMAIN:SELECTOR, or DOMAIN:SELECTOR:ed25519. `valija cert dkim DOMAIN` makes one.") \
-	O(text,   dkim_directory,          "",                  0, 1024,       "Where these keys lie: DOMAIN/SELECTOR.key below it. Default: tls/dkim in the state directory.") \
+	O(list,   dkim,                    "",                  0, 256,        "Keys that sign what users submit for other servers (DKIM, RFC 6376 and 8463): DOMAIN:SELECTOR for a key of RSA, DOMAIN:SELECTOR:ed25519 for one of Ed25519.") \
+	O(text,   dkim_directory,          "",                  0, 1024,       "The directory of these keys: DOMAIN/SELECTOR.key below it, PEM, mode 0400. Default: tls/dkim in the state directory.") \
 	O(text,   tls_trust,               "",                  0, 1024,       "PEM file of the authorities that other servers' certificates are checked against. Default: the system's.") \
 	O(number, smtpd_processes,         2,                   1, 64,         "smtpd processes.") \
 	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \
