@@ -16,7 +16,7 @@ deb_check='clang libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-dev|libcla
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt gsasl fail2ban openssl gnutls-bin strace
 	libcap2-bin haproxy dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer
-	sslscan testssl.sh softhsm2 busybox-static|busybox qemu-system-x86 linux-image-cloud-amd64|linux-image-cloud-arm64
+	sslscan testssl.sh softhsm2 pebble certbot busybox-static|busybox qemu-system-x86 linux-image-cloud-amd64|linux-image-cloud-arm64
 	python3-dkim python3-nacl'
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
