@@ -72,6 +72,24 @@ signing_is_server_verify(struct span input)
 		(input.len == SHA256_SIZE || input.len == SHA384_SIZE);
 }
 
+bool
+signing_is_server_exchange(struct span input)
+{
+	static const struct {
+		unsigned int group, point;
+	} groups[] = { { 23, 65 }, { 24, 97 }, { 25, 133 }, { 29, 32 } };
+	struct span randoms, head;
+
+	/* RFC 8422 5.4: a named curve, and a point of its size. */
+	if (!span_take_bytes(&input, 64, &randoms) || !span_take_bytes(&input, 4, &head) ||
+		head.at[0] != 3 || head.at[3] != input.len)
+		return false;
+	for (size_t i = 0; i < N_ROWS(groups); i++)
+		if ((unsigned int)(head.at[1] << 8 | head.at[2]) == groups[i].group)
+			return input.len == groups[i].point;
+	return false;
+}
+
 const char *
 signing_check(gnutls_pk_algorithm_t kind, uint32_t algorithm, bool hashed, struct span input,
 	struct signing *what)
@@ -82,8 +100,8 @@ signing_check(gnutls_pk_algorithm_t kind, uint32_t algorithm, bool hashed, struc
 		what->algorithm = GNUTLS_SIGN_EDDSA_ED25519;
 		if (kind != GNUTLS_PK_EDDSA_ED25519)
 			return "the algorithm does not fit the key";
-		return !hashed && signing_is_server_verify(input) ? NULL
-			: "the input is not a TLS 1.3 server's CertificateVerify";
+		return !hashed && (signing_is_server_verify(input) || signing_is_server_exchange(input))
+			? NULL : "the input is not what a TLS server signs";
 	}
 	if (!hashed)
 		return "only Ed25519 signs a whole message";

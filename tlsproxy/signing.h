@@ -35,4 +35,8 @@ bool signing_take_digest_info(
 /* Is this what a TLS 1.3 server signs (RFC 8446 4.4.3): 64 spaces, its context, NUL, a hash? */
 bool signing_is_server_verify(struct span input);
 
+/* Is it what a TLS 1.2 server signs (RFC 5246 7.4.3, RFC 8422 5.4): both randoms, P-256, P-384, P-521 or
+ * X25519, and a point of the right size? */
+bool signing_is_server_exchange(struct span input);
+
 #endif

@@ -694,9 +694,15 @@ certificates_by_name_and_ability(void **state)
 			"both.example.net" },
 		{ SERVICE_IMAPS, "both.example.net", ONLY_12 ":-SIGN-ALL:+SIGN-ECDSA-SHA256",
 			"both.example.net" },
+		{ SERVICE_IMAPS, "both.example.net", ONLY_12 ":-SIGN-ALL:+SIGN-EDDSA-ED25519",
+			"both.example.net" },
+		{ SERVICE_IMAPS, "both.example.net",
+			ONLY_12 ":-SIGN-ALL:+SIGN-EDDSA-ED25519:-GROUP-ALL:+GROUP-SECP384R1",
+			"both.example.net" },
 	};
 	static const gnutls_pk_algorithm_t kinds[] = { [0] = GNUTLS_PK_ECDSA,
-		[2] = GNUTLS_PK_ECDSA, [12] = GNUTLS_PK_EDDSA_ED25519, [13] = GNUTLS_PK_ECDSA };
+		[2] = GNUTLS_PK_ECDSA, [12] = GNUTLS_PK_EDDSA_ED25519, [13] = GNUTLS_PK_ECDSA,
+		[14] = GNUTLS_PK_EDDSA_ED25519, [15] = GNUTLS_PK_EDDSA_ED25519 };
 	struct span defaults[] = { SPAN("submissions=both.example.net") };
 
 	(void)state;

@@ -68,6 +68,38 @@ server_verify(unsigned char *to, const char *context, size_t hash)
 	return 64 + strlen(context) + 1 + hash;
 }
 
+/* What a TLS 1.2 server signs: randoms, a named curve, a point of exactly its size. */
+static void
+server_exchange_is_exact(void **state)
+{
+	static const struct {
+		unsigned int kind, group, point;
+		bool good;
+	} rows[] = {
+		{ 3, 29, 32, true }, { 3, 23, 65, true }, { 3, 24, 97, true }, { 3, 25, 133, true },
+		{ 3, 29, 33, false }, { 3, 23, 32, false }, { 3, 30, 56, false }, { 1, 29, 32, false },
+		{ 3, 29, 0, false }, { 3, 0, 32, false },
+	};
+	unsigned char message[64 + 4 + 256];
+
+	(void)state;
+	memset(message, ' ', sizeof(message));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t len = 68 + rows[i].point;
+
+		message[64] = (unsigned char)rows[i].kind;
+		message[65] = (unsigned char)(rows[i].group >> 8);
+		message[66] = (unsigned char)rows[i].group;
+		message[67] = (unsigned char)rows[i].point;
+		assert_int_equal(signing_is_server_exchange(span_of(message, len)), rows[i].good);
+		assert_false(signing_is_server_exchange(span_of(message, len - 1)));
+		assert_false(signing_is_server_exchange(span_of(message, len + 1)));
+		assert_false(signing_is_server_exchange(span_of(message, i)));
+		/* It is never taken for the other kind. */
+		assert_false(signing_is_server_verify(span_of(message, len)));
+	}
+}
+
 static void
 server_verify_is_exact(void **state)
 {
@@ -218,6 +250,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(digest_info_is_exact), cmocka_unit_test(server_verify_is_exact),
+		cmocka_unit_test(server_exchange_is_exact),
 		cmocka_unit_test(policy), cmocka_unit_test(signatures_verify),
 	};
 
