@@ -17,7 +17,7 @@ from test_tls import line, tls
 
 
 @pytest.mark.skipif(not shutil.which("sslscan"), reason="sslscan is not installed")
-@pytest.mark.parametrize("service,more", [("imaps", []), ("smtp", ["--starttls-smtp"])])
+@pytest.mark.parametrize("service,more", [("imaps", []), pytest.param("smtp", ["--starttls-smtp"], marks=pytest.mark.long)])
 def test_sslscan_finds_nothing_old(suite, service, more):
     done = subprocess.run(["sslscan", "--no-colour", "--xml=-", *more, f"127.0.0.1:{suite.port(service)}"],
                           capture_output=True, timeout=60, check=True)
