@@ -7,6 +7,7 @@ import imaplib
 import re
 import secrets
 import subprocess
+import time
 
 import pytest
 
@@ -261,3 +262,27 @@ def test_mechanism_lists():
         client.close()
     finally:
         assert not instance.close()
+
+
+def test_i2_words_that_would_cross_a_line_format(suite):
+    """I2: TAB, LF, CR, NUL and 0x01 in name, password and authzid: one refusal, one line in the log, nobody logged in."""
+    user, other = suite.new_user("i2"), suite.new_user("victim")
+    password = suite.passwords[user]
+    before = len(suite.log())
+    tries = []
+    for byte in "\t\n\r\x01\x7f":
+        tries += [f"\0{user}{byte}user={other}\0{password}", f"\0{user}\0{password}{byte}skip_password_check=yes",
+                  f"{user}{byte}\0{user}\0{password}", f"\0{user}\0wrong{byte}{password}"]
+    tries += [f"\0{user}\0{password}\0", f"\0{user}\0\0{password}"]
+    for at in range(0, len(tries), 8):  # before smtp_errors closes the session
+        with suite.smtp() as smtp:
+            smtp.ehlo()
+            for message in tries[at:at + 8]:
+                code, said = smtp.docmd("AUTH PLAIN " + base64.b64encode(message.encode()).decode())
+                assert code == 535, (message, code, said)
+                assert smtp.docmd("NOOP")[0] == 250
+    limit = time.monotonic() + 5
+    while suite.log()[before:].count(": auth-failed session=") < len(tries) and time.monotonic() < limit:
+        time.sleep(0.02)
+    lines = [line for line in suite.log()[before:].splitlines() if " auth[" in line]
+    assert len(lines) == len(tries) and all("auth-failed" in line and line.isprintable() for line in lines), lines
