@@ -16,6 +16,7 @@
 #include <event2/event.h>
 #include <seccomp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -248,6 +249,24 @@ on_tidy(evutil_socket_t fd, short what, void *arg)
 		(void)table_sync(a->learned);
 }
 
+/* The key of salts of those who do not exist: the same after a restart, or who compares them would see
+ * who does. */
+static void
+take_nobody(struct auth *a)
+{
+	const struct span key = SPAN("zsalt"); /* no key of the guard's rows, guard.c */
+	struct text kept = TEXT_UP_TO(DIGEST_SIZE);
+
+	digest_key_new(&a->nobody);
+	if (a->guard_table == NULL)
+		return;
+	if (table_get(a->guard_table, key, &kept) == TABLE_FOUND && kept.len == DIGEST_SIZE)
+		memcpy(a->nobody.at, kept.at, DIGEST_SIZE);
+	else
+		(void)table_put(a->guard_table, key, span_of(a->nobody.at, DIGEST_SIZE));
+	text_wipe(&kept);
+}
+
 static bool
 prepare(void *me)
 {
@@ -273,12 +292,12 @@ prepare(void *me)
 	/* Without these two nobody is kept out: it is only forgotten more (logged by table_private). */
 	a->learned = table_private(own, LEARNED_TABLE, 0600);
 	a->guard_table = table_private(own, GUARD_TABLE, 0600);
+	take_nobody(a);
 	a->guard = guard_new(a->guard_table, (uint64_t)time(NULL));
 	a->nobody_hash = TEXT_UP_TO(MOST_HASH);
 	a->tidy = event_new(d->base, -1, EV_PERSIST, on_tidy, a);
 	if (a->tidy == NULL || event_add(a->tidy, &(struct timeval){TIDY_SECONDS, 0}) < 0)
 		return false;
-	digest_key_new(&a->nobody);
 	a->remember = remember_new();
 	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
 	d->paths[d->path_count++] = (struct room_path){passwords, ".", ROOM_READ};

@@ -189,6 +189,9 @@ def test_scram_does_not_tell_who_exists(suite):
             client.imap.authenticate("SCRAM-SHA-256", answer)
         seen.append(re.sub("^r=[^,]*", "", firsts[1]))
         client.close()
+        if len(seen) == 1:
+            suite.stop()  # and the same after a restart
+            suite.start()
     assert seen[0] == seen[1] and ",i=20000" in seen[0] and ",s=" in seen[0]
 
 
