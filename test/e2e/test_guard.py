@@ -132,6 +132,7 @@ def test_l2_log_lines_for_fail2ban(guarded, tmp_path):
     assert "198.51.100.9" not in re.sub(r"(?m)^\|.*$", "", said.split("Matched line(s)")[0]), said
 
 
+@pytest.mark.long
 def test_a7_timing_of_unknown_users():
     """A7: with no delay at all, an unknown user and a wrong password take the same time. (Interleaved medians.)"""
     instance = valija.Instance(settings={"auth_delay_seconds": 0, "auth_block_failures": 0, "smtp_errors": 1000})
