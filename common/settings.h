@@ -85,6 +85,18 @@
 	O(list,   dns_servers,             "",                  0, 8,          "Name servers to ask: addresses, with :PORT where it is not 53. Default: those of /etc/resolv.conf, followed when it changes; without any, the root servers and on from there.") \
 	O(text,   dnssec,                  "auto",              0, 16,         "required: what DNSSEC does not let through is an error. auto: the same, but where the name servers keep DNSSEC from us, go on without it and say so. off: no DNSSEC, and so no DANE.") \
 	O(text,   dns_trust_anchor,        "/usr/share/dns/root.key", 0, 1024, "File with DNSKEY or DS records that DNSSEC trusts. When it is not there, the keys of the root that Valija knows.") \
+	O(number, relay_processes,         2,                   1, 64,         "Processes that send mail to other servers.") \
+	O(number, relay_concurrency,       20,                  1, 1000,       "Connections to one next hop at a time. Fewer at first, and where a server wants fewer.") \
+	O(number, relay_port,              25,                  1, 65535,      "The port at which other servers are spoken to.") \
+	O(list,   tls_policy,              "",                  0, MOST_LIST,  "Which TLS a next hop must have, one string each: DOMAIN LEVEL [NAME...]. DOMAIN: a domain, .DOMAIN for all below it, * for all others. LEVEL: none, may, encrypt, dane (the default: what DNSSEC proves, else may), dane-only, verify (by a trusted authority, for the name of the server or a NAME).") \
+	O(flag,   relay_chunking,          1,                   0, 1,          "Send messages by BDAT to servers that offer CHUNKING, instead of DATA.") \
+	O(flag,   relay_loopback,          0,                   0, 1,          "Mail may go to loopback and own addresses where DNS says so, at other ports than ours: for trials.") \
+	O(number, relay_connect_seconds,   30,                  1, 600,        "How long a connection to another server may take to come about.") \
+	O(number, relay_reply_seconds,     300,                 1, 3600,       "How long another server may take to answer a command (RFC 5321 4.5.3.2: five minutes).") \
+	O(number, relay_data_seconds,      180,                 1, 3600,       "How long another server may take to read the next piece of a message (RFC 5321 4.5.3.2.5: three minutes).") \
+	O(number, relay_end_seconds,       600,                 1, 3600,       "How long another server may take to answer the end of a message (RFC 5321 4.5.3.2.6: ten minutes).") \
+	O(number, relay_reuse_seconds,     5,                   0, 300,        "How long a connection to another server is kept for more mail. 0: not at all.") \
+	O(number, relay_reuse_messages,    100,                 1, 100000,     "Messages sent over one connection at most.") \
 	O(number, message_size_bytes,      52428800,            1024, 2147483647, "The largest message that is accepted; announced as SIZE.") \
 	O(number, recipients,              1000,                100, 100000,   "RCPT commands in one transaction (RFC 5321 4.5.3.1.8 asks for at least 100).") \
 	O(number, connections,             2000,                1, 100000,     "Connections that one smtpd or imap-login process serves at a time.") \

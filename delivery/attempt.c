@@ -3,6 +3,7 @@
  * came of it is recorded; see queue.h.
  *
  *   COPYING    a local worker copies the message into mailboxes, some of them at a time
+ *   RELAYING   what goes to other servers is with relay (relaying.h)
  *   RECORDING  a spool worker appends what became of recipients to the envelope
  *   REMOVING   every recipient is done: a spool worker removes message and envelope
  *
@@ -10,6 +11,7 @@
  * stays, stranded, until a spool worker records it.
  */
 #include "queue.h"
+#include "relaying.h"
 
 #include "common/beneath.h"
 #include "common/log.h"
@@ -27,11 +29,13 @@
 #define NO_WORKER_SECONDS 5              /* until the next try when no local worker is there */
 #define STRANDED_SECONDS 10              /* until the next try to record */
 
-enum attempt_step { COPYING, RECORDING, REMOVING };
+enum attempt_step { COPYING, RELAYING, RECORDING, REMOVING };
 
 /* What came of one recipient in this attempt. */
 struct result {
 	bool known;
+	bool relayed;                        /* to a server that knows no DSN */
+	bool recorded;                       /* already, while others were under way */
 	struct verdict verdict;              /* status and reason in static memory, or in `own` */
 	char *own;
 };
@@ -40,6 +44,7 @@ struct attempt {
 	struct conversation c;
 	TAILQ_ENTRY(attempt) stranded, unresolved_next;
 	bool is_stranded;
+	struct queue *queue;
 	struct queued *m;
 	enum attempt_step step;
 	struct queued_file file;
@@ -52,6 +57,9 @@ struct attempt {
 	uint32_t *record, records;           /* recipients to be recorded */
 	uint32_t told;                       /* how many of them were answered */
 	bool failed;                         /* one of them with a failure */
+	TAILQ_ENTRY(attempt) relaying_next;
+	bool noting;                         /* RELAYING: what is known so far is being recorded */
+	bool all_relayed;                    /* and nothing more will come */
 	bool unresolved;                     /* it waits for what others are asked */
 	bool away;                           /* a local worker was not there: not worth a record */
 };
@@ -212,6 +220,7 @@ attempt_end(struct queue *q, struct attempt *a)
 
 		failed |= outcome == NEVER;
 		again |= a->destination[i].home != NULL && !is_final(outcome);
+		again |= a->place[i].leads == LEADS_ELSEWHERE && !is_final(outcome);
 		again |= a->result[i].known && !is_final(outcome);
 		elsewhere |=
 			a->destination[i].home == NULL && !a->result[i].known && !is_final(outcome);
@@ -256,6 +265,10 @@ attempt_record(struct queue *q, struct attempt *a)
 {
 	struct worker *w = worker_for(q, PROGRAM_SPOOL, a->c.id);
 
+	if (w == NULL && a->step == RELAYING) {
+		a->noting = false;
+		return;
+	}
 	if (w == NULL) {
 		strand(q, a);
 		return;
@@ -277,7 +290,7 @@ is_news(const struct attempt *a, uint32_t i)
 	const struct verdict *now = &a->result[i].verdict,
 			     *before = &a->file.envelope.recipient[i].told;
 
-	if (!a->result[i].known)
+	if (!a->result[i].known || a->result[i].recorded)
 		return false;
 	if (is_final(now->outcome))
 		return true;
@@ -293,7 +306,9 @@ attempt_conclude(struct queue *q, struct attempt *a)
 	const struct envelope *e = &a->file.envelope;
 	uint32_t done = 0;
 
+	free(a->record);
 	a->record = must_alloc((e->count + 1) * sizeof(*a->record));
+	a->records = 0;
 	for (uint32_t i = 0; i < e->count; i++) {
 		if (is_news(a, i))
 			a->record[a->records++] = i;
@@ -402,18 +417,133 @@ same_sender(const struct attempt *a)
 	return to;
 }
 
+/* --- to other servers --- */
+
+void
+relayed_one(void *me, uint32_t i, struct verdict v, struct span relay, bool relayed, bool away)
+{
+	struct attempt *a = me;
+	const struct envelope *e = &a->file.envelope;
+	uint64_t now = (uint64_t)time(NULL);
+
+	a->away |= away;
+	result_set(a, i, v);
+	a->result[i].relayed = relayed;
+	if (!away)
+		queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given,
+			relay.len > 0 ? relay : SPAN("none"), now > e->arrived ? (now - e->arrived) * 1000 : 0, v);
+}
+
+void
+relayed_all(void *me)
+{
+	struct attempt *a = me;
+	struct queue *q = a->queue;
+
+	a->all_relayed = true;
+	if (a->noting)
+		return;
+	TAILQ_REMOVE(&q->relayings, a, relaying_next);
+	q->relaying--;
+	q->attempts++;
+	attempt_conclude(q, a);
+}
+
+/* Records what is known, while the rest is still under way: a crash now would send it again. */
+static void
+attempt_note(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+
+	if (a->noting || a->all_relayed)
+		return;
+	free(a->record);
+	a->record = must_alloc((e->count + 1) * sizeof(*a->record));
+	a->records = 0;
+	for (uint32_t i = 0; i < e->count; i++)
+		if (a->result[i].known && a->result[i].verdict.outcome == DONE && is_news(a, i))
+			a->record[a->records++] = i;
+	a->noting = a->records > 0;
+	if (a->noting)
+		attempt_record(q, a);
+}
+
+static void
+note_over(struct attempt *a, bool done)
+{
+	a->noting = false;
+	for (uint32_t n = 0; done && n < a->records; n++)
+		a->result[a->record[n]].recorded = true;
+	if (a->all_relayed)
+		relayed_all(a);
+}
+
+void
+attempts_note(struct queue *q)
+{
+	struct attempt *a;
+
+	TAILQ_FOREACH(a, &q->relayings, relaying_next)
+		attempt_note(q, a);
+}
+
+bool
+attempts_are_noting(const struct queue *q)
+{
+	const struct attempt *a;
+
+	TAILQ_FOREACH(a, &q->relayings, relaying_next)
+		if (a->noting)
+			return true;
+	return false;
+}
+
+/* What is left goes to other servers, if anything does. Meanwhile this attempt is none of those that
+ * keep local workers busy, and has no file open. */
+static void
+attempt_relay(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	struct relayed *to = must_alloc((e->count + 1) * sizeof(*to));
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < e->count; i++) {
+		const struct envelope_recipient *r = &e->recipient[i];
+
+		if (a->place[i].leads != LEADS_ELSEWHERE || a->result[i].known)
+			continue;
+		to[count++] = (struct relayed){ .index = i, .address = r->address, .orcpt = r->orcpt,
+			.sender = r->sender.len > 0 ? r->sender : e->sender, .notify = r->notify,
+			.next_hop = span_str(a->place[i].next_hop),
+			.transport = (uint8_t)a->place[i].transport };
+	}
+	if (count == 0) {
+		attempt_conclude(q, a);
+	} else {
+		a->step = RELAYING;
+		close(a->message);
+		a->message = -1;
+		q->attempts--;
+		q->relaying++;
+		TAILQ_INSERT_TAIL(&q->relayings, a, relaying_next);
+		relaying_begin(q, e, to, count, a);
+		attempt_note(q, a);   /* what was delivered here */
+	}
+	free(to);
+}
+
 static void
 attempt_copy(struct queue *q, struct attempt *a)
 {
 	struct worker *w;
 
 	if (a->from == a->mailboxes) {
-		attempt_conclude(q, a);
+		attempt_relay(q, a);
 		return;
 	}
 	if ((w = worker_least_busy(q, PROGRAM_LOCAL)) == NULL) {
 		copy_later(a, a->mailboxes);
-		attempt_conclude(q, a);
+		attempt_relay(q, a);
 		return;
 	}
 	a->to = same_sender(a);
@@ -451,11 +581,16 @@ attempt_finished(struct queue *q, struct conversation *c, uint8_t outcome)
 {
 	struct attempt *a = attempt_of(c);
 
-	if (a->step != RECORDING)
+	if (a->step != RECORDING && !a->noting)
 		return;
 	a->failed |= outcome != DONE;
 	if (++a->told < a->records)
 		return;
+	if (a->noting) {
+		conversation_leave(c);
+		note_over(a, !a->failed);
+		return;
+	}
 	if (a->failed) {
 		strand(q, a);
 		return;
@@ -488,6 +623,10 @@ attempt_lost(struct queue *q, struct conversation *c)
 {
 	struct attempt *a = attempt_of(c);
 
+	if (a->step == RELAYING) {
+		note_over(a, false);
+		return;
+	}
 	if (a->step != COPYING) {
 		strand(q, a);
 		return;
@@ -641,6 +780,7 @@ attempt_begin(struct queue *q, struct queued *m)
 	a = must_alloc(sizeof(*a));
 	a->c.kind = ATTEMPT;
 	a->c.id = m->id;
+	a->queue = q;
 	a->m = m;
 	a->file = file;
 	a->place = must_alloc(file.envelope.count * sizeof(*a->place));
@@ -670,13 +810,15 @@ attempts_run(struct queue *q)
 	if (running)
 		return;
 	running = true;
-	for (int n = 0; n < ATTEMPTS_A_TURN && q->attempts < MOST_ATTEMPTS; n++) {
+	for (int n = 0; n < ATTEMPTS_A_TURN && q->attempts < MOST_ATTEMPTS &&
+		q->relaying < MOST_RELAYING; n++) {
 		if ((m = schedule_first(&q->schedule)) == NULL || m->due > now)
 			break;
 		attempt_begin(q, m);
 	}
 	running = false;
-	if ((m = schedule_first(&q->schedule)) == NULL || q->attempts >= MOST_ATTEMPTS)
+	if ((m = schedule_first(&q->schedule)) == NULL || q->attempts >= MOST_ATTEMPTS ||
+	    q->relaying >= MOST_RELAYING)
 		return;   /* the end of an attempt comes here */
 	if (m->due > now)
 		wait.tv_sec = m->due - now;

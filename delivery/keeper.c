@@ -3,6 +3,7 @@
 
 #include "common/beneath.h"
 #include "common/dns-ask.h"
+#include "relaying.h"
 #include "common/log.h"
 #include "common/users.h"
 
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+
+#define NOTE_SECONDS 2                  /* between two looks at what has become of relayed mail */
 
 uint64_t
 queue_now_milliseconds(void)
@@ -75,9 +78,22 @@ on_retry_timer(evutil_socket_t fd, short what, void *arg)
 	attempts_resume(arg);
 }
 
+static void
+on_note_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue *q = arg;
+
+	(void)fd;
+	(void)what;
+	attempts_note(q);
+	if (q->daemon.leaving && q->transactions == 0 && !attempts_are_noting(q))
+		daemon_exit(&q->daemon);
+}
+
 bool
 keeper_init(struct queue *q)
 {
+	static const struct timeval note = { .tv_sec = NOTE_SECONDS };
 	static const char *const names[] = { SPOOL_QUEUE, SPOOL_HOLD, SPOOL_CORRUPT };
 
 	q->spool = q->daemon.directory[DIRECTORY_SPOOL];
@@ -97,6 +113,11 @@ keeper_init(struct queue *q)
 	resolver_open(&q->resolver, q->daemon.directory[DIRECTORY_STATE]);
 	idmap_init(&q->conversations);
 	schedule_init(&q->schedule);
+	relaying_init(q);
+	TAILQ_INIT(&q->relayings);
+	q->note_timer = event_new(q->daemon.base, -1, EV_PERSIST, on_note_timer, q);
+	if (q->note_timer != NULL)
+		evtimer_add(q->note_timer, &note);
 	workers_init(q);
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
 		TAILQ_INIT(&q->front[i].transactions);
@@ -114,6 +135,8 @@ keeper_peer_came(struct queue *q, struct channel *peer)
 {
 	if (channel_peer(peer) == PROGRAM_LOCAL || channel_peer(peer) == PROGRAM_SPOOL)
 		worker_came(q, peer);
+	if (channel_peer(peer) == PROGRAM_RELAY)
+		relaying_peer_came(q, peer);
 	dns_peer_came(&q->daemon, peer);
 }
 

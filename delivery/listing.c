@@ -68,8 +68,6 @@ reason_of(const struct envelope *e, const struct envelope_recipient *r, struct t
 		text_add(reason, r->told.status);
 		text_add_byte(reason, ' ');
 		text_add(reason, r->told.reason);
-	} else if (r->home.len == 0) {
-		text_add_str(reason, "relay not configured");
 	} else {
 		text_add_str(reason, "not tried yet");
 	}

@@ -12,6 +12,7 @@
 #include "keeper.h"
 
 #include "common/dns-ask.h"
+#include "relaying.h"
 
 #include <seccomp.h>
 
@@ -59,7 +60,8 @@ leave(void *me, unsigned int seconds)
 	struct queue *q = me;
 
 	(void)seconds;
-	if (q->transactions == 0)
+	attempts_note(q);
+	if (q->transactions == 0 && !attempts_are_noting(q))
 		daemon_exit(&q->daemon);
 }
 
@@ -81,6 +83,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_SPOOL, &queue_hears_spool },
 	{ PROGRAM_COMMAND, &queue_hears_command },
 	{ PROGRAM_DNS, &dns_hearing },
+	{ PROGRAM_RELAY, &queue_hears_relay },
 	{ 0, NULL },
 };
 

@@ -118,6 +118,9 @@ void attempts_resolve(struct queue *q);
 uint32_t attempt_hour(const struct conversation *c);
 /* A spool worker is there again: go on with what waits for one. */
 void attempts_resume(struct queue *q);
+/* Records what has become known of messages that are still being relayed. Are any being recorded so? */
+void attempts_note(struct queue *q);
+bool attempts_are_noting(const struct queue *q);
 /* A message is in the queue from now on. */
 void queue_accept(struct queue *q, uint64_t id);
 /* A message and its envelope, as read from disk; queued_read: 0, or -1 with errno (EBADMSG:
@@ -173,7 +176,9 @@ struct queue {
 	struct event *due_timer, *retry_timer, *scan_event;
 	void *scan;                         /* DIR, while the start's scan goes on */
 	size_t strangers;                   /* files in queue/ that are not ours */
-	unsigned int attempts;
+	unsigned int attempts, relaying;    /* with local workers; with relay */
+	struct attempt_list relayings;      /* being relayed */
+	struct event *note_timer;
 	struct attempt_list stranded;       /* have something to record, no spool worker does it */
 	struct attempt_list unresolved;     /* wait for what others are asked */
 	struct listing_list listings;

@@ -316,6 +316,29 @@ check_local_domain(struct conf_draft *d, const struct paths *p)
 }
 
 static void
+check_relay(struct conf_draft *d)
+{
+	static const char *const levels[] = { "none", "may", "encrypt", "dane", "dane-only", "verify" };
+
+	for (size_t i = 0; i < d->s.tls_policy.count; i++) {
+		struct span rest = d->s.tls_policy.at[i], level;
+		bool known = false;
+
+		rest = span_trim(span_part(rest, span_index(rest, ' '), rest.len));
+		level = span_part(rest, 0, span_index(rest, ' '));
+		for (size_t l = 0; l < sizeof levels / sizeof levels[0]; l++)
+			known |= span_equal_nocase(level, span_str(levels[l]));
+		known &= span_is_printable(d->s.tls_policy.at[i]) && d->s.tls_policy.at[i].len < 1024 &&
+			(span_equal_nocase(level, SPAN("verify")) || rest.len == level.len);
+		if (!known)
+			conf_complain(d, LINE(d, tls_policy),
+				"\"%.*s\" in tls_policy is not DOMAIN LEVEL [NAME...] with LEVEL none, may, "
+				"encrypt, dane, dane-only or verify",
+				SPAN_ARG(conf_printable(d, d->s.tls_policy.at[i])));
+	}
+}
+
+static void
 check_log(struct conf_draft *d, const struct paths *p)
 {
 	if (d->s.log.len == 0) {
@@ -609,6 +632,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_dns(d);
 	check_proxies(d);
 	check_local_domain(d, p);
+	check_relay(d);
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);

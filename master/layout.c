@@ -52,7 +52,7 @@ static const struct directory_row {
 
 static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY, VALIJA_USER_TLS,
 	VALIJA_USER_AUTH, VALIJA_USER_QUEUE, VALIJA_USER_SMTPD, VALIJA_USER_IMAPD,
-	VALIJA_USER_DNS, VALIJA_USER_MAIL };
+	VALIJA_USER_DNS, VALIJA_USER_RELAY, VALIJA_USER_MAIL };
 
 /* --- users --- */
 

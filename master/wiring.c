@@ -45,6 +45,8 @@ static const struct program_row programs[] = {
 		.passwd_file = true },
 	{ PROGRAM_DNS,        VALIJA_USER_DNS,    ONE,                     STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_RELAY,      VALIJA_USER_RELAY,  COUNT(relay_processes),  STAGE_WORKERS,
+		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,
@@ -81,6 +83,9 @@ static const enum program wires[][2] = {
 	{ PROGRAM_QUEUE, PROGRAM_AUTH_PAM }, /* names of system users */
 	{ PROGRAM_SMTPD, PROGRAM_DNS }, /* questions about names */
 	{ PROGRAM_QUEUE, PROGRAM_DNS },
+	{ PROGRAM_QUEUE, PROGRAM_RELAY }, /* messages to other servers */
+	{ PROGRAM_RELAY, PROGRAM_DNS },
+	{ PROGRAM_RELAY, PROGRAM_TLS }, /* as their client */
 };
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))

@@ -20,7 +20,7 @@ TABLE = {
     "log": ("_log", False), "smtpd": ("_smtpd", True), "imap-login": ("_imapd", True), "imap": ("vmail", False),
     "auth": ("_auth", False), "auth-hash": ("_auth", True), "tls-key": ("_tlskey", True), "tls": ("_tls", True),
     "policy": ("_smtpd", False),
-    "queue": ("_queue", False), "dns": ("_dns", True), "spool": ("_queue", False), "local": ("vmail", False),
+    "queue": ("_queue", False), "dns": ("_dns", True), "relay": ("_relay", True), "spool": ("_queue", False), "local": ("vmail", False),
 }
 # Who may make sockets of the Internet: nobody else, and these no others.
 INTERNET = {"dns", "relay", "fetch"}

@@ -33,7 +33,8 @@ DOMAIN = "example.org"
 UNPRIVILEGED = "nobody"
 
 # What ARCHITECTURE's table of processes promises: system user, chroot.
-DAEMONS = ["log", "smtpd", "imap-login", "auth", "auth-hash", "tls-key", "tls", "queue", "spool", "local", "dns", "policy"]
+DAEMONS = ["log", "smtpd", "imap-login", "auth", "auth-hash", "tls-key", "tls", "queue", "spool", "local", "dns", "relay",
+           "policy"]
 
 
 def wait_until(condition, seconds=10.0, what="the condition", pause=0.02):
@@ -108,8 +109,10 @@ class Instance:
         try:
             self.valija("init", "--dir", self.dir, "--hostname", hostname, "--domain", DOMAIN,
                         "--port-base", str(self.ports.base), with_dir=False)
-            # All tests come from one address: what many failures of it cost is for the tests of that alone.
-            self.configure(**{"listen": '{"127.0.0.1"}', "auth_slow_failures": 0, **(settings or {})})
+            # No name server answers, at once: no test asks those of this machine. All tests come from one address:
+            # what many failures of it cost is for the tests of that alone.
+            quiet = {"dns_servers": '{"127.0.0.1:1"}', "dnssec": '"off"'} if start else {}
+            self.configure(**{"listen": '{"127.0.0.1"}', "auth_slow_failures": 0, **quiet, **(settings or {})})
             if start:
                 self.start()
         except BaseException:

@@ -1,0 +1,125 @@
+/* outgoing - see outgoing.h. */
+#include "outgoing.h"
+
+#include "common/beneath.h"
+
+#include <string.h>
+
+#define PIECE 16384
+
+void
+outgoing_begin(struct outgoing *o, int fd, uint64_t size, struct span top, enum outgoing_form form)
+{
+	*o = (struct outgoing){ .fd = fd, .size = size, .top = top, .form = form, .line_start = true };
+}
+
+/* The next raw bytes: up to `room`. */
+static struct span
+next_raw(struct outgoing *o, unsigned char *buffer, size_t room)
+{
+	struct span piece;
+	ssize_t len;
+
+	if (o->top.len > 0) {
+		piece = span_part(o->top, 0, room);
+		o->top = span_part(o->top, piece.len, o->top.len);
+		return piece;
+	}
+	if (room > o->size - o->at)
+		room = (size_t)(o->size - o->at);
+	len = room == 0 ? 0 : read_at(o->fd, buffer, room, (off_t)o->at);
+	if (len < 0 || (size_t)len < room) {
+		o->failed = true;
+		return SPAN_NONE;
+	}
+	o->at += (uint64_t)len;
+	return span_of(buffer, (size_t)len);
+}
+
+static bool
+raw_is_over(const struct outgoing *o)
+{
+	return o->top.len == 0 && o->at == o->size;
+}
+
+/* What is copied without a look at it: up to the next CR or LF, or a dot that begins a line. */
+static size_t
+plain_run(struct span in)
+{
+	size_t len = span_index(in, '\n');
+	size_t cr = span_index(span_part(in, 0, len), '\r');
+
+	return cr;
+}
+
+static size_t
+translate(struct outgoing *o, struct span in, unsigned char *to)
+{
+	unsigned char *end = to;
+
+	while (in.len > 0) {
+		unsigned char c = in.at[0];
+
+		if (o->after_cr) {
+			/* CRLF, or a CR that was alone. */
+			*end++ = '\r';
+			*end++ = '\n';
+			o->after_cr = false;
+			o->line_start = true;
+			if (c == '\n')
+				in = span_part(in, 1, in.len);
+			continue;
+		}
+		if (c == '\r' || c == '\n') {
+			in = span_part(in, 1, in.len);
+			if (c == '\r') {
+				o->after_cr = true;
+				continue;
+			}
+			*end++ = '\r';
+			*end++ = '\n';
+			o->line_start = true;
+			continue;
+		}
+		if (o->line_start && c == '.' && o->form == OUTGOING_DATA)
+			*end++ = '.';
+		o->line_start = false;
+		size_t run = plain_run(in);
+
+		memcpy(end, in.at, run);
+		end += run;
+		in = span_part(in, run, in.len);
+	}
+	return (size_t)(end - to);
+}
+
+size_t
+outgoing_next(struct outgoing *o, unsigned char *to, size_t room)
+{
+	unsigned char buffer[PIECE];
+	size_t len = 0;
+
+	while (!o->failed && !o->whole && len == 0) {
+		/* Each byte becomes two at most, and a CR that waits two more. */
+		size_t most = o->form == OUTGOING_RAW ? room : (room - 4) / 2;
+		struct span raw = next_raw(o, buffer, most < PIECE ? most : PIECE);
+
+		if (o->failed)
+			break;
+		if (raw.len > 0 && o->form == OUTGOING_RAW) {
+			memcpy(to, raw.at, raw.len);
+			return raw.len;
+		}
+		len = translate(o, raw, to);
+		if (!raw_is_over(o))
+			continue;
+		o->whole = true;
+		if (o->form != OUTGOING_RAW && (o->after_cr || !o->line_start)) {
+			to[len++] = '\r';
+			to[len++] = '\n';
+			o->after_cr = false;
+			o->line_start = true;
+		}
+	}
+	return o->failed ? 0 : len;
+}

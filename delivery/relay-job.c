@@ -1,0 +1,141 @@
+/* relay-job - see relay.h. */
+#include "relay.h"
+
+#include "common/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST_TRIED 6                 /* servers of one job */
+
+void
+job_note_fault(struct job *j, struct verdict why)
+{
+	struct text reason = TEXT_UP_TO(sizeof(j->fault_text) - 1);
+	struct text status = TEXT_UP_TO(sizeof(j->fault_status) - 1);
+
+	if (why.reason.at == (const unsigned char *)j->fault_text)
+		return;
+	text_add(&reason, span_part(why.reason, 0, reason.most));
+	text_add(&status, why.status);
+	span_copy(text_span(&reason), j->fault_text, sizeof(j->fault_text));
+	span_copy(text_span(&status), j->fault_status, sizeof(j->fault_status));
+	j->fault = (struct verdict){ why.outcome, why.code, span_str(j->fault_status),
+		span_str(j->fault_text) };
+	text_clear(&reason);
+	text_clear(&status);
+}
+
+void
+job_tell(struct job *j, struct job_recipient *r, struct verdict v, const char *server, bool relayed)
+{
+	if (r->state == OVER)
+		return;
+	r->state = OVER;
+	j->left--;
+	if (j->queue != NULL)
+		send_relay_result(j->queue, j->id,
+			&(struct msg_relay_result){ .number = r->number, VERDICT_FIELDS(v),
+				.relay = span_str(server), .relayed = relayed },
+			NULL);
+}
+
+void
+job_free(struct job *j)
+{
+	route_cancel(j);
+	connect_cancel(j);
+	if (j->dialogue != NULL) {
+		j->dialogue->job = NULL;
+		dialogue_free(j->dialogue);
+	}
+	TAILQ_REMOVE(&j->relay->jobs, j, all);
+	j->relay->job_count--;
+	for (uint32_t i = 0; i < j->count; i++) {
+		free(j->recipient[i].address);
+		free(j->recipient[i].orcpt);
+	}
+	free(j->recipient);
+	free(j->sender);
+	free(j->next_hop);
+	free(j->envid);
+	free(j->top);
+	close(j->fd);
+	if (j->converted >= 0)
+		close(j->converted);
+	free(j);
+}
+
+void
+job_end(struct job *j)
+{
+	if (j->queue != NULL)
+		send_relay_done(j->queue, j->id,
+			&(struct msg_relay_done){ .health = (uint8_t)j->health,
+				.reason = span_str(j->health == HEALTH_GOOD ? "" : j->fault_text) },
+			NULL);
+	j->relay->served++;
+	job_free(j);
+}
+
+void
+job_end_all(struct job *j, struct verdict v, const char *server)
+{
+	for (uint32_t i = 0; i < j->count; i++)
+		job_tell(j, &j->recipient[i], v, server, false);
+	job_end(j);
+}
+
+void
+job_next_server(struct job *j, struct verdict why, enum health health)
+{
+	/* A server that is there, and cannot help, says more than one that is not. */
+	if (j->current == 0 || health != HEALTH_DEAD || j->health == HEALTH_DEAD) {
+		job_note_fault(j, why);
+		j->health = health;
+	}
+	log_debug(j->session, "next-server", KEY_ID("message", j->message), KEY_SPAN("reason", why.reason));
+	j->plain_again = false;
+	if (++j->current < j->servers && j->current < MOST_TRIED)
+		route_locate(j);
+	else
+		job_end_all(j, j->fault, j->fault_server);
+}
+
+void
+job_routed(struct job *j)
+{
+	j->current = 0;
+	route_locate(j);
+}
+
+void
+job_located(struct job *j)
+{
+	connect_begin(j);
+}
+
+/* What connections must have in common to be used for one another's mail. */
+static void
+make_key(struct job *j)
+{
+	struct text key = TEXT_UP_TO(sizeof(j->key) - 1);
+
+	text_printf(&key, "%u|%d|%s", j->way, j->require_tls, j->next_hop);
+	span_copy(text_span(&key), j->key, sizeof(j->key));
+	text_clear(&key);
+}
+
+void
+job_begin(struct job *j)
+{
+	j->health = HEALTH_GOOD;
+	for (char *c = j->next_hop; *c != '\0'; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c + 32);
+	make_key(j);
+	tls_policy_find(j->relay->daemon.settings, span_str(j->next_hop), &j->policy);
+	if (!dialogue_reuse(j))
+		route_begin(j);
+}

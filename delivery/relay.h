@@ -1,0 +1,251 @@
+/*
+ * relay - what the files of the SMTP client share.
+ *
+ *   relay.c            the program: jobs from queue, results to it
+ *   relay-job.c        a job's life: where to, which server next, what came of each recipient
+ *   relay-route.c      servers of a next hop: MX, addresses, loops, TLSA
+ *   relay-connect.c    from addresses to a connected socket
+ *   relay-dialogue.c   the conversation with one server: bytes, time limits, replies
+ *   relay-commands.c   which command comes next, and what its reply means
+ *   relay-policy.c     what TLS a next hop must have
+ *
+ * A job has at most one dialogue, a dialogue at most one job. A dialogue without a job waits a while
+ * for another one for the same next hop.
+ */
+#ifndef VALIJA_RELAY_H
+#define VALIJA_RELAY_H
+
+#include "common/daemon.h"
+#include "common/dns-ask.h"
+#include "common/log.h"
+#include "outgoing.h"
+#include "relay-policy.h"
+#include "smtp-reply.h"
+#include "verdict.h"
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#define MOST_SERVERS 20              /* of one next hop that are tried (RFC 5321 5.1 asks for two) */
+#define MOST_SERVER_ADDRESSES 8      /* of one server */
+#define MOST_JOB_RECIPIENTS 1000
+#define MOST_TLSA 8000               /* bytes of packed records for the TLS worker */
+
+struct event;
+struct relay;
+struct job;
+struct dialogue;
+
+/* --- servers --- */
+
+struct server {
+	char name[MOST_DNS_NAME + 1];       /* lower case; or an address as text */
+	char base[MOST_DNS_NAME + 1];       /* after secure CNAMEs: where TLSA records stand */
+	uint16_t preference;
+	uint32_t chance;                    /* order among equals */
+	bool literal;
+};
+
+struct server_addresses {
+	struct sockaddr_storage at[MOST_SERVER_ADDRESSES];
+	socklen_t len[MOST_SERVER_ADDRESSES];
+	size_t count;
+};
+
+/* --- jobs --- */
+
+enum recipient_state { WAITING, SENT, ACCEPTED, OVER };
+
+struct job_recipient {
+	uint32_t number;
+	uint8_t notify;
+	char *address, *orcpt;
+	enum recipient_state state;
+	bool again;                         /* "too many recipients": in the next transaction */
+};
+
+struct job {
+	struct relay *relay;
+	TAILQ_ENTRY(job) all;
+	struct channel *queue;              /* NULL: it is gone, and nobody wants the results */
+	uint64_t id, message, session;
+	char *sender, *next_hop, *envid;
+	uint8_t body, ret, by_mode, priority;
+	bool utf8, require_tls, by_trace;
+	uint64_t size, deliver_by;
+	unsigned char *top;
+	size_t top_len;
+	enum way way;
+	uint16_t port;
+	int fd;                             /* the message */
+	int converted;                      /* for servers without 8BITMIME, or -1 */
+	uint64_t converted_size;
+	struct job_recipient *recipient;
+	uint32_t wanted, count, left;       /* left: not OVER */
+	char key[512];                      /* of connections that fit */
+	struct tls_policy policy;
+	/* where we are */
+	struct server server[MOST_SERVERS];
+	size_t servers, current;            /* current: being tried */
+	bool mx_secure;                     /* the list of servers is proved */
+	bool implicit_tls;                  /* TLS from the first byte */
+	bool plain_again;                   /* this server once more, without TLS */
+	struct server_addresses addresses;
+	bool addresses_secure;
+	unsigned char tlsa[MOST_TLSA];
+	size_t tlsa_len;
+	bool dane;                          /* the current server must fit tlsa */
+	struct dns_question *ask[2];
+	struct connecting *connecting;
+	struct dialogue *dialogue;
+	/* why no server helped so far */
+	struct verdict fault;
+	char fault_text[MOST_REASON + 1], fault_status[MOST_STATUS + 1], fault_server[400];
+	enum health health;
+};
+
+/* Takes a complete job: ends with job_free() in any case. */
+void job_begin(struct job *j);
+void job_free(struct job *j);
+/* The current server did not help; the next one, or the end with this verdict. */
+void job_next_server(struct job *j, struct verdict why, enum health health);
+/* As the outcome of the last resort, when no server helps. Copied. */
+void job_note_fault(struct job *j, struct verdict why);
+/* Tells queue; once each. */
+void job_tell(struct job *j, struct job_recipient *r, struct verdict v, const char *server, bool relayed);
+/* All that are not over get this, and the job ends. */
+void job_end_all(struct job *j, struct verdict v, const char *server);
+/* Nothing is left to do. */
+void job_end(struct job *j);
+/* Servers are known (j->server), or *why there is none. */
+void job_routed(struct job *j);
+/* Addresses, and TLSA where they count, are known. */
+void job_located(struct job *j);
+
+/* --- routes --- */
+
+/* Looks for the servers of j->next_hop, then job_routed() or job_end_all(). Never from inside. */
+void route_begin(struct job *j);
+/* Looks for what is needed of the current server, then job_located() or job_next_server(). */
+void route_locate(struct job *j);
+void route_cancel(struct job *j);
+/* May mail that DNS sends there go there? A reason in static memory, or NULL. */
+const char *route_address_refused(const struct relay *r, const struct sockaddr_storage *a, uint16_t port);
+bool route_is_own_name(const struct relay *r, struct span name);
+/* "192.0.2.1", "2001:db8::1". */
+void address_text(const struct sockaddr_storage *a, char *to, size_t room);
+
+/* --- connecting --- */
+
+/* Tries the addresses of the current server; then dialogue_new() or job_next_server(). */
+void connect_begin(struct job *j);
+void connect_cancel(struct job *j);
+
+/* --- dialogues --- */
+
+enum capability {
+	CAP_PIPELINING = 1 << 0, CAP_8BITMIME = 1 << 1, CAP_SIZE = 1 << 2, CAP_STARTTLS = 1 << 3,
+	CAP_SMTPUTF8 = 1 << 4, CAP_CHUNKING = 1 << 5, CAP_BINARYMIME = 1 << 6, CAP_DSN = 1 << 7,
+	CAP_REQUIRETLS = 1 << 8, CAP_AUTH = 1 << 9, CAP_ENHANCED = 1 << 10,
+};
+
+enum step {
+	STEP_TLS_FIRST,         /* implicit TLS: the worker has the socket */
+	STEP_GREETING, STEP_EHLO, STEP_HELO, STEP_STARTTLS, STEP_TLS, STEP_AUTH,
+	STEP_ENVELOPE,          /* MAIL, RCPT, DATA: some are said, some answered */
+	STEP_BODY,              /* after 354, or chunks */
+	STEP_VERDICT,           /* everything is said */
+	STEP_RESET, STEP_IDLE, STEP_QUIT,
+};
+
+enum said { SAID_MAIL, SAID_RCPT, SAID_DATA, SAID_CHUNK, SAID_LAST_CHUNK };
+
+struct expected {
+	enum said said;
+	uint32_t recipient;
+};
+
+struct dialogue {
+	struct relay *relay;
+	TAILQ_ENTRY(dialogue) all;
+	struct job *job;
+	uint64_t id;                        /* in the log, and for the TLS worker */
+	char key[512];
+	char host[MOST_DNS_NAME + 1], ip[MOST_IP + 1], where[400]; /* where: "host[ip]:port" */
+	uint16_t port;
+	int fd;
+	struct event *readable, *writable, *timer;
+	struct channel *tls_worker;         /* has our socket */
+	enum step step;
+	unsigned int caps;
+	uint64_t size_limit;
+	char auth[256];                     /* mechanisms offered */
+	bool lmtp, tls, verified, greeted, heard;    /* heard: the peer has answered something in this use */
+	char tls_version[17], tls_cipher[65];
+	uint8_t tls_level;
+	struct smtp_reply reply;
+	struct text out;
+	size_t out_at;
+	/* an envelope */
+	struct expected *expected;
+	size_t expected_from, expected_to, expected_room;
+	uint32_t next_recipient;            /* to be said */
+	bool mail_said, data_said;
+	uint32_t accepted, answered;        /* recipients; LMTP: how many were answered at the end */
+	bool chunking, mail_refused, chunk_failed;
+	struct outgoing body;
+	unsigned int uses;
+	struct verdict doom;                /* fails with it soon; static memory */
+};
+
+/* A connected socket (taken), for the current server of `j`. */
+void dialogue_new(struct job *j, int fd, const struct sockaddr_storage *address);
+/* An idle one that fits takes the job. False: there is none. */
+bool dialogue_reuse(struct job *j);
+void dialogue_free(struct dialogue *d);
+/* Sends what is in d->out, and the body, as the socket takes it. Never frees `d`. */
+void dialogue_flush(struct dialogue *d);
+void dialogue_set_timer(struct dialogue *d, uint64_t seconds);
+/* The connection is over; the job goes on elsewhere, or its recipients later. */
+void dialogue_failed(struct dialogue *d, struct verdict why);
+/* Gives the socket to a TLS worker. */
+void dialogue_start_tls(struct dialogue *d);
+/* Nothing more for this job: says QUIT, or waits for another. */
+void dialogue_done(struct dialogue *d);
+void dialogue_quit(struct dialogue *d);
+void dialogue_tls_connected(struct relay *r, struct channel *from, uint64_t id,
+	const struct msg_tls_connected *m, int fd);
+void dialogue_tls_failed(
+	struct relay *r, struct channel *from, uint64_t id, const struct msg_tls_failed *m);
+void dialogue_tls_gone(struct relay *r, struct channel *worker);
+struct dialogue *dialogue_find(struct relay *r, uint64_t id);
+
+/* --- commands --- */
+
+/* The socket is there and the peer is to speak first, or we (after TLS). */
+void commands_begin(struct dialogue *d);
+void commands_hello(struct dialogue *d);
+/* A reply is whole. False: the dialogue is gone. */
+bool commands_reply(struct dialogue *d);
+/* Begins a transaction for d->job. */
+void commands_envelope(struct dialogue *d);
+/* The body has left. */
+void commands_body_sent(struct dialogue *d);
+
+/* Words for queue: "HOST[IP]:PORT said: 550 5.1.1 no (to RCPT)". */
+struct verdict reply_verdict(const struct dialogue *d, const char *command, struct text *reason,
+	char status[MOST_STATUS + 1]);
+
+/* --- all --- */
+
+struct relay {
+	struct daemon daemon;
+	TAILQ_HEAD(, job) jobs;
+	TAILQ_HEAD(, dialogue) dialogues;
+	uint32_t job_count, dialogue_count;
+	uint64_t served;
+};
+
+#define MOST_JOBS 5000               /* of one relay process */
+
+#endif
