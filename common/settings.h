@@ -85,6 +85,8 @@
 	O(list,   dns_servers,             "",                  0, 8,          "Name servers to ask: addresses, with :PORT where it is not 53. Default: those of /etc/resolv.conf, followed when it changes; without any, the root servers and on from there.") \
 	O(text,   dnssec,                  "auto",              0, 16,         "required: what DNSSEC does not let through is an error. auto: the same, but where the name servers keep DNSSEC from us, go on without it and say so. off: no DNSSEC, and so no DANE.") \
 	O(text,   dns_trust_anchor,        "/usr/share/dns/root.key", 0, 1024, "File with DNSKEY or DS records that DNSSEC trusts. When it is not there, the keys of the root that Valija knows.") \
+	O(number, queue_days,              5,                   1, 60,         "How long a message is tried before it goes back to its sender (RFC 5321 4.5.4.1: at least four to five days).") \
+	O(number, delay_warning_hours,     4,                   0, 1000,       "After how long a sender is told that a message is late, once. 0: never.") \
 	O(number, relay_processes,         2,                   1, 64,         "Processes that send mail to other servers.") \
 	O(number, relay_concurrency,       20,                  1, 1000,       "Connections to one next hop at a time. Fewer at first, and where a server wants fewer.") \
 	O(number, relay_port,              25,                  1, 65535,      "The port at which other servers are spoken to.") \

@@ -4,6 +4,8 @@
  *
  *   COPYING    a local worker copies the message into mailboxes, some of them at a time
  *   RELAYING   what goes to other servers is with relay (relaying.h)
+ *   REPORTING  senders are told (report.h): their reports are on their way into the spool, durably,
+ *              before it is recorded that a recipient has failed
  *   RECORDING  a spool worker appends what became of recipients to the envelope
  *   REMOVING   every recipient is done: a spool worker removes message and envelope
  *
@@ -11,7 +13,9 @@
  * stays, stranded, until a spool worker records it.
  */
 #include "queue.h"
+#include "notice.h"
 #include "relaying.h"
+#include "report.h"
 
 #include "common/beneath.h"
 #include "common/log.h"
@@ -27,9 +31,10 @@
 
 #define ATTEMPTS_A_TURN 100              /* envelopes read before others have their turn */
 #define NO_WORKER_SECONDS 5              /* until the next try when no local worker is there */
+#define CLOCK_WAS_SET 1600000000         /* seconds since 1970: no clock that was set says less */
 #define STRANDED_SECONDS 10              /* until the next try to record */
 
-enum attempt_step { COPYING, RELAYING, RECORDING, REMOVING };
+enum attempt_step { COPYING, RELAYING, REPORTING, RECORDING, REMOVING };
 
 /* What came of one recipient in this attempt. */
 struct result {
@@ -58,6 +63,9 @@ struct attempt {
 	uint32_t told;                       /* how many of them were answered */
 	bool failed;                         /* one of them with a failure */
 	TAILQ_ENTRY(attempt) relaying_next;
+	uint32_t reports;                    /* that are not in the spool yet */
+	bool unreported;                     /* one of them did not get there */
+	bool late;                           /* a warning is due */
 	bool noting;                         /* RELAYING: what is known so far is being recorded */
 	bool all_relayed;                    /* and nothing more will come */
 	bool unresolved;                     /* it waits for what others are asked */
@@ -300,8 +308,163 @@ is_news(const struct attempt *a, uint32_t i)
 		       !span_equal(now->reason, before->reason));
 }
 
+/* --- telling senders --- */
+
+/* How long this message is tried, in seconds since 1970. */
+static uint64_t
+tried_until(const struct queue *q, const struct envelope *e)
+{
+	uint64_t until = e->arrived + q->daemon.settings->queue_days * 86400;
+
+	/* It came before the clock was set: nobody knows how old it is. */
+	if (e->arrived < CLOCK_WAS_SET)
+		return UINT64_MAX;
+
+	/* RFC 2852: return it, when it is not there by then. */
+	if (e->wishes.by_mode == 'R' && e->wishes.deliver_by > 0 && e->wishes.deliver_by < until)
+		until = e->wishes.deliver_by;
+	return until;
+}
+
+/* What is too old has failed; what is late is worth a warning. */
+static void
+judge_age(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	uint64_t now = (uint64_t)time(NULL), warn = e->arrived + q->daemon.settings->delay_warning_hours * 3600;
+	bool over = now >= tried_until(q, e);
+
+	if (e->wishes.by_mode == 'N' && e->wishes.deliver_by > 0)
+		warn = e->wishes.deliver_by;
+	a->late = !over && !a->away && !a->m->warned && now >= warn && e->arrived >= CLOCK_WAS_SET &&
+		(q->daemon.settings->delay_warning_hours > 0 || e->wishes.by_mode == 'N');
+	for (uint32_t i = 0; over && i < e->count; i++) {
+		struct result *r = &a->result[i];
+		struct text reason = TEXT_UP_TO(MOST_REASON);
+		struct verdict old = r->known ? r->verdict : e->recipient[i].told;
+
+		if (is_final(old.outcome))
+			continue;
+		text_add_str(&reason, old.reason.len > 0 ? "" : "delivery time expired");
+		text_add(&reason, span_part(old.reason, 0, MOST_REASON));
+		free(r->own);
+		*r = (struct result){ .known = false };
+		result_set(a, i, (struct verdict){ NEVER, 554, SPAN("5.4.7"), text_span(&reason) });
+		queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given,
+			SPAN("none"), (now - e->arrived) * 1000, r->verdict);
+		text_clear(&reason);
+	}
+}
+
+/* What recipient i's sender is to be told now; false: nothing. */
+static bool
+action_of(const struct attempt *a, uint32_t i, enum report_action *action)
+{
+	const struct envelope_recipient *r = &a->file.envelope.recipient[i];
+	const struct result *result = &a->result[i];
+	struct span sender = r->sender.len > 0 ? r->sender : a->file.envelope.sender;
+
+	if (sender.len == 0 || is_final(r->told.outcome))
+		return false;
+	if (result->known && result->verdict.outcome == NEVER)
+		*action = REPORT_FAILED;
+	else if (result->known && result->verdict.outcome == DONE)
+		*action = result->relayed ? REPORT_RELAYED : REPORT_DELIVERED;
+	else if (a->late)
+		*action = REPORT_DELAYED;
+	else
+		return false;
+	/* A server that knows DSN tells of what it does itself. */
+	if (*action == REPORT_DELIVERED && a->place[i].leads == LEADS_ELSEWHERE)
+		return false;
+	return report_is_wanted(r->notify, *action);
+}
+
+static void attempt_store(struct queue *q, struct attempt *a);
+
+static void
+reports_over(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+
+	/* Nobody fails of whom the sender could not be told: tried again, to tell him. */
+	for (uint32_t i = 0; a->unreported && i < e->count; i++)
+		if (a->result[i].known && a->result[i].verdict.outcome == NEVER) {
+			free(a->result[i].own);
+			a->result[i] = (struct result){ .known = false };
+			result_set(a, i, V_LATER);
+			a->away = true;
+		}
+	if (a->late && !a->unreported)
+		a->m->warned = true;
+	attempt_store(q, a);
+}
+
+static void
+on_reported(struct queue *q, void *me, bool good)
+{
+	struct attempt *a = me;
+
+	a->unreported |= !good;
+	if (--a->reports == 0)
+		reports_over(q, a);
+}
+
+/* One report for the recipients of `sender`, from `first` on. */
+static void
+report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t first, bool *told)
+{
+	const struct envelope *e = &a->file.envelope;
+	struct reported *all = must_alloc(MOST_REPORTED * sizeof(*all));
+	struct report r = { .hostname = q->daemon.settings->hostname, .envelope = e, .to = sender, .at = all,
+		.now = (uint64_t)time(NULL), .until = tried_until(q, e),
+		.message = open_in(q->queue, spool_name(e->id, SUFFIX_MESSAGE).str, O_RDONLY, 0) };
+	struct text content = TEXT_UP_TO(2 * MOST_REPORT);
+	enum report_action action, kind = REPORT_FAILED;
+	bool eight_bit, utf8;
+
+	for (uint32_t i = first; i < e->count && r.count < MOST_REPORTED; i++) {
+		struct span own = e->recipient[i].sender.len > 0 ? e->recipient[i].sender : e->sender;
+
+		if (told[i] || !span_equal(own, sender) || !action_of(a, i, &action) ||
+			(r.count > 0 && (action == REPORT_FAILED) != (kind == REPORT_FAILED)))
+			continue;
+		kind = action;
+		told[i] = true;
+		all[r.count++] = (struct reported){ .recipient = &e->recipient[i], .action = action,
+			.verdict = a->result[i].known ? a->result[i].verdict : e->recipient[i].told };
+	}
+	if (!report_write(&r, &content, &eight_bit, &utf8))
+		content.failed = true;
+	a->reports++;
+	notice_post(q, sender, &content, eight_bit, utf8, on_reported, a);
+	if (r.message >= 0)
+		close(r.message);
+	free(all);
+}
+
 static void
 attempt_conclude(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	bool *told = must_alloc((e->count + 1) * sizeof(*told));
+	enum report_action action;
+
+	judge_age(q, a);
+	a->step = REPORTING;
+	a->reports = 1;
+	a->unreported = false;
+	for (uint32_t i = 0; i < e->count; i++)
+		if (!told[i] && action_of(a, i, &action))
+			report_post(q, a, e->recipient[i].sender.len > 0 ? e->recipient[i].sender
+								      : e->sender, i, told);
+	free(told);
+	if (--a->reports == 0)
+		reports_over(q, a);
+}
+
+static void
+attempt_store(struct queue *q, struct attempt *a)
 {
 	const struct envelope *e = &a->file.envelope;
 	uint32_t done = 0;
@@ -312,8 +475,8 @@ attempt_conclude(struct queue *q, struct attempt *a)
 	for (uint32_t i = 0; i < e->count; i++) {
 		if (is_news(a, i))
 			a->record[a->records++] = i;
-		done += (a->result[i].known ? a->result[i].verdict.outcome
-					    : e->recipient[i].told.outcome) == DONE;
+		done += is_final(a->result[i].known ? a->result[i].verdict.outcome
+						     : e->recipient[i].told.outcome);
 	}
 	/* That the envelope is gone says as much as a record for each. */
 	a->step = done == e->count ? REMOVING : RECORDING;

@@ -37,7 +37,7 @@ struct worker {
 	unsigned int load;
 };
 
-enum conversation_kind { TRANSACTION, ATTEMPT, GIVE_BACK, CONTROL };
+enum conversation_kind { TRANSACTION, ATTEMPT, NOTICE, GIVE_BACK, CONTROL };
 
 /* One message between queue and its workers; the first member of what it belongs to. */
 struct conversation {
@@ -168,7 +168,7 @@ struct queue {
 	struct event *feed_timer;
 	struct idmap conversations;         /* transactions and attempts, by message id */
 	struct front front[MOST_PEERS_OF_A_KIND];
-	size_t transactions, pending_recipients;
+	size_t transactions, pending_recipients, notices;
 	struct pending_list pending;        /* recipients that wait for an answer of others */
 	struct troubled troubled[MOST_TROUBLED];
 	size_t next_troubled;

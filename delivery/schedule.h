@@ -19,6 +19,7 @@ struct queued {
 	uint32_t place;      /* in the heap, from 1; 0: parked */
 	uint8_t tries;
 	bool has_message, has_envelope;   /* seen by the scan at start */
+	bool warned;         /* its sender knows that it is late */
 	bool active;         /* an attempt is under way */
 	bool bounce;         /* the administrator has given it up */
 	bool held;           /* somebody must decide: every recipient is done or failed for good */

@@ -1,6 +1,8 @@
 /* worker - the queue's blocking workers; see queue.h. */
 #include "queue.h"
 
+#include "notice.h"
+
 #include "common/log.h"
 
 #include <event2/event.h>
@@ -177,6 +179,8 @@ worker_gone(void *me, struct channel *from)
 			attempt_lost(q, c);
 		else if (c->kind == CONTROL)
 			control_finished(q, c, LATER);
+		else if (c->kind == NOTICE)
+			notice_lost(q, c);
 		else
 			free(c);
 	}
@@ -203,22 +207,33 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 		return HOUR_NONE;
 	return c->kind == TRANSACTION ? transaction_hour(c)
 		: c->kind == ATTEMPT  ? attempt_hour(c)
+		: c->kind == NOTICE   ? notice_hour(c)
 				      : HOUR_NONE;
 }
 
 static void
 on_lent(void *me, struct channel *from, uint64_t id, const struct msg_lent *m, const int *fd)
 {
+	struct conversation *c = conversation_with(me, from, id);
+
 	(void)m;
-	transaction_lent(me, conversation_with(me, from, id), fd[0]);
+	if (c->kind == NOTICE)
+		notice_lent(me, c, fd[0]);
+	else
+		transaction_lent(me, c, fd[0]);
 }
 
 static void
 on_lend_refused(void *me, struct channel *from, uint64_t id, const struct msg_lend_refused *m,
 	const int *fd)
 {
+	struct conversation *c = conversation_with(me, from, id);
+
 	(void)fd;
-	transaction_refused(me, conversation_with(me, from, id), VERDICT_OF(m));
+	if (c->kind == NOTICE)
+		notice_refused(me, c);
+	else
+		transaction_refused(me, c, VERDICT_OF(m));
 }
 
 static void
@@ -250,17 +265,27 @@ on_place_refused(void *me, struct channel *from, uint64_t id, const struct msg_p
 static void
 on_spooled(void *me, struct channel *from, uint64_t id, const struct msg_spooled *m, const int *fd)
 {
+	struct conversation *c = conversation_with(me, from, id);
+
 	(void)m;
 	(void)fd;
-	transaction_spooled(me, conversation_with(me, from, id));
+	if (c->kind == NOTICE)
+		notice_spooled(me, c);
+	else
+		transaction_spooled(me, c);
 }
 
 static void
 on_spool_refused(void *me, struct channel *from, uint64_t id, const struct msg_spool_refused *m,
 	const int *fd)
 {
+	struct conversation *c = conversation_with(me, from, id);
+
 	(void)fd;
-	transaction_refused(me, conversation_with(me, from, id), VERDICT_OF(m));
+	if (c->kind == NOTICE)
+		notice_refused(me, c);
+	else
+		transaction_refused(me, c, VERDICT_OF(m));
 }
 
 static void

@@ -4,6 +4,7 @@ stage, TLS, DANE, deferral, and bounces."""
 import contextlib
 import datetime
 import email
+import email.policy
 import hashlib
 import json
 import os
@@ -183,3 +184,87 @@ def test_each_stage(world, stage, answer, status, dsn, extensions):
         if isinstance(answer, str) and " " in answer:
             assert answer.split(" ", 2)[2] in told["reason"]
         assert len(there.messages) == (status == "sent")
+
+
+# ---- what senders are told -----------------------------------------------------------------------------
+
+
+def reports(world, user, count=1, seconds=10):
+    """The messages in the inbox of `user`, parsed, once there are `count`."""
+    paths = valija.wait_until(lambda: (p := world.suite.delivered(user)) and len(p) >= count and p, seconds, "a report")
+    return [email.message_from_bytes(p.read_bytes(), policy=email.policy.default) for p in paths]
+
+
+def fields(report):
+    """The per-recipient fields of a report, a dictionary for each."""
+    (status,) = [p for p in report.walk() if p.get_content_type() == "message/delivery-status"]
+    return [dict(part.items()) for part in status.get_payload()[1:]]
+
+
+def test_a_failure_goes_back(world):
+    there = world.peer("mixed", answers={"rcpt": lambda line: "550 5.1.1 no such <user>" if "TO:<bad" in line else ...})
+    user = world.suite.new_user("author")
+    message = world.send(["good@mixed.example", "bad@mixed.example"], user=user, options=["ENVID=order+2B66", "RET=HDRS"],
+                         rcpt_options=["ORCPT=rfc822;first+2Bbad@mixed.example"])
+    (report,) = reports(world, user)
+    assert report["From"].addresses[0].addr_spec.startswith("MAILER-DAEMON@") and report["To"].addresses[0].addr_spec == user
+    assert report["Auto-Submitted"] == "auto-replied" and report["Return-Path"] == "<>"
+    assert report.get_content_type() == "multipart/report" and report["Content-Type"].params["report-type"] == "delivery-status"
+    assert report["In-Reply-To"] == "<relayed@client.example>"
+    text, status, back = report.get_payload()
+    assert "bad@mixed.example" in text.get_content() and "good@mixed.example" not in text.get_content()
+    whole = dict(status.get_payload()[0].items())
+    assert whole["Reporting-MTA"] == "dns; localhost" and whole["Original-Envelope-Id"] == "order+66" and whole["Arrival-Date"]
+    (one,) = fields(report)
+    assert one["Final-Recipient"] == "rfc822; bad@mixed.example" and one["Original-Recipient"] == "rfc822; first+bad@mixed.example"
+    assert (one["Action"], one["Status"]) == ("failed", "5.1.1")
+    assert one["Remote-MTA"] == "dns; mx.mixed.example" and one["Diagnostic-Code"].startswith("smtp; 550 5.1.1 no such <user>")
+    assert back.get_content_type() == "text/rfc822-headers" and "Subject: relayed" in back.get_content()
+    assert len(there.messages) == 1
+    valija.wait_until(lambda: any(": removed " in l for l in world.lines(message)), 5, "the end of the message")
+
+
+def test_the_whole_message_goes_back(world):
+    user = world.suite.new_user("author")
+    world.send("x@nowhere.example", user=user)
+    (report,) = reports(world, user)
+    assert report.get_payload()[2].get_content_type() == "message/rfc822"
+    assert "fill the line" in report.get_payload()[2].as_string()
+
+
+def test_i7_generated_messages(world):
+    """What a hostile server answers adds no header and no line of its own."""
+    world.peer("odd", answers={"rcpt": b"550-5.1.1 a\r\n550-Bcc: victim@example.org\n550 5.1.1 \x00\x1b[2J\rSubject: x\r\n"})
+    user = world.suite.new_user("author")
+    world.send("x@odd.example", user=user)
+    (report,) = reports(world, user)
+    raw = report.as_bytes()
+    assert not re.search(rb"(?m)^Bcc:", raw) and b"\x1b" not in raw and b"\x00" not in raw and raw.count(b"\nSubject: ") == 2
+
+
+def test_never_a_bounce_to_a_bounce(world):
+    """The null sender, NOTIFY=NEVER: silence, and the message is gone."""
+    user = world.suite.new_user("author")
+    message = world.send("x@nowhere.example", user=user, rcpt_options=["NOTIFY=NEVER"])
+    valija.wait_until(lambda: any(": removed " in l for l in world.lines(message)), 5, "the end of the message")
+    # A report that cannot be delivered itself: nobody is told.
+    world.peer("lone", answers={"mail": lambda line: "550 5.7.1 no reports" if "<>" in line else ...,
+                                "rcpt": "550 5.1.1 unknown"})
+    world.suite.configure()
+    assert not world.suite.delivered(user)
+    assert not [l for l in world.suite.log().splitlines() if re.search(r"notice .*to=" + re.escape(user), l)]
+
+
+def test_success_is_told(world):
+    """NOTIFY=SUCCESS: a server without DSN makes it "relayed", told by us; one with DSN is asked itself."""
+    plain = world.peer("wish", extensions=("PIPELINING",))
+    user = world.suite.new_user("author")
+    world.send("x@wish.example", user=user, rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
+    (report,) = reports(world, user)
+    (one,) = fields(report)
+    assert (one["Action"], one["Status"]) == ("relayed", "2.0.0") and "NOTIFY" not in plain.messages[0]["recipients"][0]
+    three = world.peer("reuse")
+    world.send("x@reuse.example", user=user, rcpt_options=["NOTIFY=SUCCESS,DELAY"])
+    valija.wait_until(lambda: three.messages, 5, "the message")
+    assert "NOTIFY=SUCCESS,DELAY" in three.messages[0]["recipients"][0]
+    assert len(world.suite.delivered(user)) == 1

@@ -1,0 +1,25 @@
+/*
+ * notice - mail that queue itself writes: reports, and what other programs want an administrator to
+ * read. The sender is null; nobody is ever told that it could not be delivered.
+ */
+#ifndef VALIJA_NOTICE_H
+#define VALIJA_NOTICE_H
+
+#include "queue.h"
+
+#define MOST_NOTICES 1000            /* on their way into the spool at a time */
+
+/* Writes `content` (taken) durably into the spool, for `to`, and calls done(q, me, good): never from
+ * inside. good: it is there, or can never be (nobody is at that address; logged). Otherwise it may be
+ * tried again. */
+void notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
+	void (*done)(struct queue *q, void *me, bool good), void *me);
+
+/* What its worker says. */
+void notice_lent(struct queue *q, struct conversation *c, int fd);
+void notice_refused(struct queue *q, struct conversation *c);
+void notice_spooled(struct queue *q, struct conversation *c);
+void notice_lost(struct queue *q, struct conversation *c);
+uint32_t notice_hour(const struct conversation *c);
+
+#endif
