@@ -126,6 +126,8 @@ class Talk:
         elif verb == "STARTTLS":
             if self.reply("starttls", line, "220 2.0.0 go"):
                 self.buffer = b""
+                if not peer.context:
+                    raise HungUp
                 self.client = peer.context.wrap_socket(self.client, server_side=True)
                 self.tls = True
         elif verb == "AUTH":

@@ -268,3 +268,134 @@ def test_success_is_told(world):
     valija.wait_until(lambda: three.messages, 5, "the message")
     assert "NOTIFY=SUCCESS,DELAY" in three.messages[0]["recipients"][0]
     assert len(world.suite.delivered(user)) == 1
+
+
+# ---- TLS -----------------------------------------------------------------------------------------------
+
+
+def test_tls_where_it_is_offered(world):
+    """Whoever it is: encrypted, EHLO again inside, and nothing from before is used."""
+    there = world.peer("tls", tls=world.context)
+    message = world.send("x@tls.example")
+    assert world.outcome(message)[0]["status"] == "sent"
+    assert there.messages[0]["tls"]
+    assert [c.split(" ")[0] for c in there.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "MAIL"]
+    assert any("relay-tls " in l and "verified=no" in l for l in world.lines(message))
+
+
+def test_dane(world):
+    """TLSA records that fit let mail through, verified; others stop it, whatever the server offers."""
+    good, bad = world.peer("dane", tls=world.context), world.peer("danebad", tls=world.context)
+    message = world.send("x@dane.example")
+    assert world.outcome(message)[0]["status"] == "sent" and good.messages[0]["tls"]
+    assert any("relay-tls " in l and "verified=dane" in l for l in world.lines(message))
+    told = world.outcome(world.send("x@danebad.example"))[0]
+    assert (told["status"], told["dsn"]) == ("deferred", "4.7.5") and not bad.messages
+    assert not any(c.startswith("MAIL") for c in bad.commands)
+
+
+def test_dane_without_starttls(world):
+    """A server whose TLSA records DNSSEC proves, and that offers no TLS (somebody took STARTTLS out): no mail."""
+    stripped = world.peer("late")
+    world.zone.change(world.zone.records + f"\n_{world.port}._tcp.mx.late.example. TLSA 3 1 1 {'cd' * 32}\n")
+    told = world.outcome(world.send("x@late.example"))[0]
+    assert (told["status"], told["dsn"]) == ("deferred", "4.7.4") and not stripped.messages
+
+
+def test_t2_response_injection(world):
+    """What stands behind the answer to STARTTLS in one segment was put there by somebody: nothing of it is used."""
+    there = world.peer("inject", tls=world.context, answers={"starttls": b"220 go\r\n250-fake\r\n250 AUTH PLAIN\r\n"})
+    told = world.outcome(world.send("x@inject.example"))[0]
+    assert told["status"] == "deferred" and "between" in told["reason"] and not there.messages
+
+
+def test_a_broken_handshake_is_no_reason_to_keep_mail(world):
+    """Opportunistic: the same server once more, without TLS."""
+    there = world.peer("none", extensions=(*PLAIN, "STARTTLS"), answers={"starttls": b"220 go\r\n"})
+    message = world.send("x@none.example")
+    assert world.outcome(message)[0]["status"] == "sent" and not there.messages[0]["tls"]
+    assert any("relay-tls-failed " in l and 'next="without TLS"' in l for l in world.lines(message))
+
+
+def test_policies(world):
+    """tls_policy: encrypt and verify stop at servers that cannot."""
+    there = world.peer("greet")
+    world.suite.configure(tls_policy='{"greet.example encrypt", "early.example verify", ".stage.example none"}')
+    world.suite.valija("reload")
+    told = world.outcome(world.send("x@greet.example"))[0]
+    assert (told["status"], told["dsn"]) == ("deferred", "4.7.4") and not there.messages
+    early = world.peer("early", tls=world.context)
+    told = world.outcome(world.send("x@early.example"))[0]
+    assert (told["status"], told["dsn"]) == ("deferred", "4.7.5") and not early.messages
+    with peer.Peer(DOMAINS["stage"], world.port, tls=world.context) as never:
+        assert world.outcome(world.send("x@p.stage.example"))[0]["status"] == "sent" and not never.messages[0]["tls"]
+
+
+# ---- hostile and slow servers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [b"553-\r\n553-a\r\n5\r\n", b"5\r\n", b"\r\n", b"250-" + b"x" * 100000 + b"\r\n" * 2,
+                                    b"550 a\0b\nc\r\n", b"250-more\r\n" * 400, b"x" * 80000, b"999 what\r\n"])
+def test_s6_hostile_replies(world, answer):
+    """Deferred or bounced with printable text; the relay lives; the envelope keeps its records."""
+    with peer.Peer(DOMAINS["stage"], world.port, answers={"rcpt": answer}):
+        told = world.outcome(world.send(f"x@{os.urandom(4).hex()}.stage.example"))[0]
+    assert told["status"] in ("deferred", "bounced") and told["reason"].isprintable()
+    assert not [p for p in world.suite.status() if p["restarts"]]
+
+
+def test_s1_smuggling_outbound(world):
+    """A message with false ends, accepted by BDAT, reaches a server that honours LF.LF as one message."""
+    there = world.peer("smuggle", extensions=("PIPELINING", "8BITMIME"), loose=True)
+    body = b"Subject: smuggled\r\n\r\none\n.\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<v@smuggle.example>\r\nDATA\r\n\n.\r\nx\r.\r\nend\r\n"
+    with world.suite.smtp(world.user) as smtp:
+        smtp.ehlo_or_helo_if_needed()
+        if not smtp.has_extn("chunking"):
+            pytest.skip("the server offers no CHUNKING")
+        assert smtp.mail(world.user)[0] == 250 and smtp.rcpt("x@smuggle.example")[0] == 250
+        smtp.send(b"BDAT %d LAST\r\n" % len(body) + body)
+        code, said = smtp.getreply()
+    if code == 250:
+        valija.wait_until(lambda: there.messages, 10, "the message")
+        time.sleep(0.3)
+    assert len(there.messages) <= 1 and sum(c.startswith("MAIL") for c in there.commands) <= 1
+
+
+def test_greylisting(world):
+    """A first try later, the second one taken: by hand here, by the schedule otherwise."""
+    there = world.peer("grey", answers={"rcpt": ["451 4.7.1 greylisted", ...]})
+    message = world.send("x@grey.example")
+    assert world.outcome(message)[0]["dsn"] == "4.7.1"
+    valija.wait_until(lambda: world.suite.valija("queue", "retry", message, check=False).returncode == 0, 5, "a retry")
+    assert world.outcome(message, 2)[1]["status"] == "sent" and len(there.messages) == 1
+
+
+def test_connections_are_used_again(world):
+    there = world.peer("chunk", extensions=(*PLAIN, "CHUNKING"))
+    for n in range(5):
+        message = world.send("x@chunk.example", mails.plain(world.user, "x@chunk.example", f"again {n}"))
+        assert world.outcome(message)[0]["status"] == "sent"
+    assert there.connections == 1 and len(there.messages) == 5 and {m["by"] for m in there.messages} == {"BDAT"}
+    large = mails.plain(world.user, "x@chunk.example", "large", 300000)
+    assert world.outcome(world.send("x@chunk.example", large))[0]["status"] == "sent"
+    assert there.messages[5]["body"].endswith(large[-200000:])
+
+
+def test_too_many_recipients_at_a_time(world):
+    """452 after some were taken: the rest in the next transaction, at once (RFC 5321 4.5.3.1.10)."""
+    class Few:
+        taken = 0
+
+        def __call__(self, line):
+            self.taken += 1
+            return "452 4.5.3 too many" if self.taken % 4 == 0 else ...
+    there = world.peer("many", answers={"rcpt": Few()})
+    message = world.send([f"u{n}@many.example" for n in range(6)])
+    assert {told["status"] for told in world.outcome(message, 6)} == {"sent"}
+    assert sum(len(m["recipients"]) for m in there.messages) == 6 and len(there.messages) >= 2
+
+
+def test_larger_than_the_server_takes(world):
+    world.peer("size", extensions=("SIZE 1000",))
+    told = world.outcome(world.send("x@size.example", mails.plain(world.user, "x@size.example", "big", 5000)))[0]
+    assert (told["status"], told["dsn"]) == ("bounced", "5.3.4")
