@@ -386,9 +386,9 @@
 	M(dkim_refused,      153, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
 	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
-	M(resolver_ask,      262, BY_DNS,                  BY_MASTER,             HOUR_SERVING,                  0) \
-	M(resolver_file,     263, BY_MASTER,               BY_DNS,                HOUR_SERVING,                  1) \
-	M(resolver_no_file,  264, BY_MASTER,               BY_DNS,                HOUR_SERVING,                  0) \
+	M(resolver_ask,      262, BY_DNS | BY_RELAY,       BY_MASTER,             HOUR_SERVING,                  0) \
+	M(resolver_file,     263, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  1) \
+	M(resolver_no_file,  264, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  0) \
 	M(relay_job,         265, BY_QUEUE,                BY_RELAY,              HOUR_NONE,                     1) \
 	M(relay_recipient,   266, BY_QUEUE,                BY_RELAY,              HOUR_OPEN,                     0) \
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
@@ -459,11 +459,12 @@ enum health {
 	HEALTH_DEAD = 3,       /* no server could be reached, or none said a word that helps */
 };
 
-/* The files of the resolver that master opens for dns. */
+/* Files that master opens for dns, which asks for the first three, and relay. */
 enum resolver_file {
 	RESOLVER_CONF = 1,     /* /etc/resolv.conf */
 	RESOLVER_HOSTS = 2,    /* /etc/hosts */
 	RESOLVER_TRUST = 3,    /* option dns_trust_anchor */
+	RESOLVER_CREDENTIALS = 4, /* option relay_credentials: for relay */
 	RESOLVER_FILE_COUNT
 };
 

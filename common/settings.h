@@ -87,6 +87,9 @@
 	O(text,   dns_trust_anchor,        "/usr/share/dns/root.key", 0, 1024, "File with DNSKEY or DS records that DNSSEC trusts. When it is not there, the keys of the root that Valija knows.") \
 	O(number, queue_days,              5,                   1, 60,         "How long a message is tried before it goes back to its sender (RFC 5321 4.5.4.1: at least four to five days).") \
 	O(number, delay_warning_hours,     4,                   0, 1000,       "After how long a sender is told that a message is late, once. 0: never.") \
+	O(text,   relayhost,               "",                  0, 270,        "The server that takes all mail to others, HOST or HOST:PORT: a provider's, where this machine has no fixed address. Port 465 means TLS from the first byte. Default: mail goes to the servers of each domain.") \
+	O(list,   sender_relayhosts,       "",                  0, 1000,       "Other relayhosts for some senders, one string each: ADDRESS HOST:PORT, or @DOMAIN HOST:PORT.") \
+	O(text,   relay_credentials,       "",                  0, 1024,       "File with logins at relayhosts, readable by root alone; each line HOST:PORT LOGIN PASSWORD. Whoever is logged in to must have a certificate for its name, unless tls_policy says otherwise.") \
 	O(number, relay_processes,         2,                   1, 64,         "Processes that send mail to other servers.") \
 	O(number, relay_concurrency,       20,                  1, 1000,       "Connections to one next hop at a time. Fewer at first, and where a server wants fewer.") \
 	O(number, relay_port,              25,                  1, 65535,      "The port at which other servers are spoken to.") \

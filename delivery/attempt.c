@@ -14,6 +14,7 @@
  */
 #include "queue.h"
 #include "notice.h"
+#include "relayhost.h"
 #include "relaying.h"
 #include "report.h"
 
@@ -675,10 +676,18 @@ attempt_relay(struct queue *q, struct attempt *a)
 
 		if (a->place[i].leads != LEADS_ELSEWHERE || a->result[i].known)
 			continue;
+		struct span sender = r->sender.len > 0 ? r->sender : e->sender;
+		struct span hop = span_str(a->place[i].next_hop), host = SPAN_NONE;
+		size_t at = span_rindex(r->address, '@');
+
+		/* Mail to the domain itself: a relayhost takes it. What tables say goes as they say. */
+		if (a->place[i].transport == TRANSPORT_RELAY && at < r->address.len &&
+			span_equal_nocase(hop, span_part(r->address, at + 1, r->address.len)))
+			host = relayhost_of(q->daemon.settings, sender);
 		to[count++] = (struct relayed){ .index = i, .address = r->address, .orcpt = r->orcpt,
-			.sender = r->sender.len > 0 ? r->sender : e->sender, .notify = r->notify,
-			.next_hop = span_str(a->place[i].next_hop),
-			.transport = (uint8_t)a->place[i].transport };
+			.sender = sender, .notify = r->notify,
+			.next_hop = host.len > 0 ? host : hop,
+			.transport = (uint8_t)(host.len > 0 ? TRANSPORT_SMTP : a->place[i].transport) };
 	}
 	if (count == 0) {
 		attempt_conclude(q, a);

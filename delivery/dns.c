@@ -265,7 +265,7 @@ files_ask(void)
 {
 	static const struct timeval wait = { .tv_sec = FILES_SECONDS };
 
-	for (unsigned int kind = 1; kind < RESOLVER_FILE_COUNT; kind++)
+	for (unsigned int kind = 1; kind <= RESOLVER_TRUST; kind++)
 		send_resolver_ask(me.daemon.master, 0,
 			&(struct msg_resolver_ask){ .kind = (uint8_t)kind }, NULL);
 	evtimer_add(me.files_timer, &wait);
@@ -308,7 +308,7 @@ context_renew(void)
 		.anchors = text_span(&me.file[RESOLVER_TRUST].text),
 	};
 
-	for (unsigned int kind = 1; kind < RESOLVER_FILE_COUNT; kind++)
+	for (unsigned int kind = 1; kind <= RESOLVER_TRUST; kind++)
 		if (!me.file[kind].known)
 			return;
 	servers_of_settings(&servers);

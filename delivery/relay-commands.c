@@ -19,6 +19,12 @@
 #define V_TOO_BIG_THERE VERDICT_IS(NEVER, 552, "5.3.4", "the message is larger than the server takes")
 #define V_LOOPS VERDICT_IS(NEVER, 554, "5.4.6", "mail for this domain leads back to this server")
 
+#define V_NO_MECHANISM                                                                             \
+	VERDICT_IS(LATER, 454, "4.7.8", "the server offers no way to log in that we know")
+#define V_NOT_PROVED VERDICT_IS(LATER, 454, "4.7.8", "the server does not know the password")
+
+static bool ready(struct dialogue *d);
+
 static uint64_t
 reply_seconds(const struct dialogue *d)
 {
@@ -57,6 +63,11 @@ reply_verdict(const struct dialogue *d, const char *command, struct text *reason
 	}
 	span_copy(found, status, MOST_STATUS + 1);
 	text_clear(&plain);
+	/* "Log in first" (RFC 4954 section 6) is between us and the server: no sender's matter. */
+	if (d->reply.code == 530 || d->reply.code == 535) {
+		status[0] = '4';
+		return (struct verdict){ LATER, 454, span_str(status), text_span(reason) };
+	}
 	return (struct verdict){ class == 2 ? DONE : class == 5 ? NEVER : LATER,
 		class == 3 ? 451 : d->reply.code, span_str(status), text_span(reason) };
 }
@@ -217,10 +228,80 @@ tls_must_be(const struct dialogue *d)
 		j->policy.wanted == WANT_DANE_ONLY || j->policy.wanted == WANT_VERIFY;
 }
 
+/* Nobody else can help with this; the password may be mended. */
+static bool
+auth_failed(struct dialogue *d, struct verdict v)
+{
+	struct job *j = d->job;
+
+	log_error(j->session, "relayhost-login", KEY_STR("relay", d->where),
+		KEY_STR("login", j->credentials->login), KEY_SPAN("reason", v.reason));
+	j->dialogue = NULL;
+	d->job = NULL;
+	sasl_free(&d->sasl);
+	dialogue_quit(d);
+	job_next_server(j, v, HEALTH_DEAD);
+	return false;
+}
+
+static bool
+auth_begin(struct dialogue *d)
+{
+	struct text command = TEXT_UP_TO(3 * MOST_SECRET);
+	bool good;
+
+	sasl_free(&d->sasl);
+	d->sasl = sasl_new(span_str(d->auth), span_str(d->host), d->job->credentials);
+	good = d->sasl != NULL && sasl_begin(d->sasl, &command);
+	if (good) {
+		d->step = STEP_AUTH;
+		say(d, text_str(&command));
+	}
+	text_wipe(&command);
+	return good ? true : auth_failed(d, V_NO_MECHANISM);
+}
+
+static bool
+on_auth(struct dialogue *d)
+{
+	struct text answer = TEXT_UP_TO(3 * MOST_SECRET), reason = TEXT_UP_TO(MOST_REASON);
+	struct span text = text_span(&d->reply.text), line = SPAN_NONE;
+	char status[MOST_STATUS + 1];
+	struct verdict v;
+	bool good;
+
+	if (d->reply.code == 235) {
+		bool proved = sasl_is_over(d->sasl);
+
+		sasl_free(&d->sasl);
+		d->logged_in = true;
+		return proved ? ready(d) : auth_failed(d, V_NOT_PROVED);
+	}
+	if (d->reply.code == 334) {
+		smtp_reply_take_line(&text, &line);
+		good = sasl_answer(d->sasl, line, &answer);
+		say(d, good ? text_str(&answer) : "*");
+		text_wipe(&answer);
+		return true;
+	}
+	v = reply_verdict(d, "AUTH", &reason, status);
+	v.outcome = LATER;
+	v.code = 454;
+	status[0] = '4';
+	(void)auth_failed(d, v);
+	text_clear(&reason);
+	return false;
+}
+
 /* Greeted, and under TLS where it must be. */
 static bool
 ready(struct dialogue *d)
 {
+	if (d->job->credentials != NULL && !d->logged_in) {
+		if (!d->tls && d->job->policy.wanted != WANT_NONE)
+			return auth_failed(d, V_NEEDS_TLS);
+		return auth_begin(d);
+	}
 	if (d->job->require_tls && (!d->verified || (d->caps & CAP_REQUIRETLS) == 0)) {
 		/* RFC 8689 4.2.1: another server may; none: back to the sender. */
 		struct job *j = d->job;
@@ -741,6 +822,8 @@ commands_reply(struct dialogue *d)
 		return on_hello(d);
 	case STEP_STARTTLS:
 		return on_starttls(d);
+	case STEP_AUTH:
+		return on_auth(d);
 	case STEP_ENVELOPE:
 		return on_envelope(d);
 	case STEP_BODY:

@@ -86,6 +86,7 @@ dialogue_free(struct dialogue *d)
 	smtp_reply_clear(&d->reply);
 	text_clear(&d->out);
 	free(d->expected);
+	sasl_free(&d->sasl);
 	free(d);
 }
 

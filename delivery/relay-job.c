@@ -1,12 +1,15 @@
 /* relay-job - see relay.h. */
 #include "relay.h"
 
+#include "common/secret.h"
+#include "common/server-address.h"
 #include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#define IMPLICIT_TLS_PORT 465
 #define MOST_TRIED 6                 /* servers of one job */
 
 void
@@ -60,6 +63,9 @@ job_free(struct job *j)
 	free(j->sender);
 	free(j->next_hop);
 	free(j->envid);
+	if (j->credentials != NULL)
+		secret_wipe(j->credentials, sizeof(*j->credentials));
+	free(j->credentials);
 	free(j->top);
 	close(j->fd);
 	if (j->converted >= 0)
@@ -122,20 +128,47 @@ make_key(struct job *j)
 {
 	struct text key = TEXT_UP_TO(sizeof(j->key) - 1);
 
-	text_printf(&key, "%u|%d|%s", j->way, j->require_tls, j->next_hop);
+	text_printf(&key, "%u|%d|%s|%s", j->way, j->require_tls, j->next_hop,
+		j->credentials != NULL ? j->credentials->login : "");
 	span_copy(text_span(&key), j->key, sizeof(j->key));
 	text_clear(&key);
+}
+
+/* What a configured server wants to know of us; then it must prove who it is. */
+static void
+find_credentials(struct job *j)
+{
+	const struct settings *s = j->relay->daemon.settings;
+	struct credentials c;
+	struct server_address a;
+
+	if (j->way != WAY_HOST || !server_address_read(span_str(j->next_hop), (uint16_t)s->relay_port, &a))
+		return;
+	j->implicit_tls = a.port == IMPLICIT_TLS_PORT;
+	tls_policy_find(s, a.host, &j->policy);
+	if (!credentials_find(text_span(&j->relay->credentials), a.host, a.port, span_str(j->sender), &c))
+		return;
+	j->credentials = must_alloc(sizeof(c));
+	*j->credentials = c;
+	secret_wipe(&c, sizeof(c));
+	if (!tls_policy_is_given(s, a.host))
+		j->policy = (struct tls_policy){ .wanted = WANT_VERIFY };
 }
 
 void
 job_begin(struct job *j)
 {
+	/* Without its login a relayhost would refuse the mail for good. */
+	j->waits = j->way == WAY_HOST && !j->relay->credentials_known;
+	if (j->waits)
+		return;
 	j->health = HEALTH_GOOD;
 	for (char *c = j->next_hop; *c != '\0'; c++)
 		if (*c >= 'A' && *c <= 'Z')
 			*c = (char)(*c + 32);
-	make_key(j);
 	tls_policy_find(j->relay->daemon.settings, span_str(j->next_hop), &j->policy);
+	find_credentials(j);
+	make_key(j);
 	if (!dialogue_reuse(j))
 		route_begin(j);
 }

@@ -79,3 +79,15 @@ tls_policy_find(const struct settings *s, struct span next_hop, struct tls_polic
 			*to = one;
 		}
 }
+
+bool
+tls_policy_is_given(const struct settings *s, struct span next_hop)
+{
+	struct tls_policy one;
+	struct span domain;
+
+	for (size_t i = 0; i < s->tls_policy.count; i++)
+		if (tls_policy_read(s->tls_policy.at[i], &domain, &one) && fits(domain, next_hop) > 1)
+			return true;
+	return false;
+}

@@ -27,5 +27,7 @@ struct tls_policy {
 bool tls_policy_read(struct span rule, struct span *domain, struct tls_policy *to);
 /* What counts for `next_hop`: the longest match. */
 void tls_policy_find(const struct settings *s, struct span next_hop, struct tls_policy *to);
+/* Does a rule name it, beside "*"? */
+bool tls_policy_is_given(const struct settings *s, struct span next_hop);
 
 #endif

@@ -11,12 +11,16 @@
  */
 #include "relay.h"
 
+#include "common/beneath.h"
 #include "common/local-address.h"
+#include "common/secret.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define CREDENTIALS_SECONDS 10         /* between two looks at the file */
 
 static struct relay me;
 
@@ -165,6 +169,88 @@ on_tls_failed(
 	dialogue_tls_failed(&me, from, id, m);
 }
 
+/* --- logins at relayhosts --- */
+
+/* Jobs that wait for it begin; or end, when it cannot be read. */
+static void
+credentials_known(bool known)
+{
+	struct job *j, *next;
+
+	me.credentials_known = known;
+	for (j = TAILQ_FIRST(&me.jobs); j != NULL; j = next) {
+		next = TAILQ_NEXT(j, all);
+		if (!j->waits)
+			continue;
+		j->waits = false;
+		if (known)
+			job_begin(j);
+		else
+			job_end_all(j, V_MISCONFIGURED, "");
+	}
+}
+
+static void
+credentials_ask(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval wait = { .tv_sec = CREDENTIALS_SECONDS };
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (me.daemon.settings->relay_credentials.len == 0) {
+		text_wipe(&me.credentials);
+		credentials_known(true);
+		return;
+	}
+	send_resolver_ask(me.daemon.master, 0,
+		&(struct msg_resolver_ask){ .kind = RESOLVER_CREDENTIALS }, NULL);
+	evtimer_add(me.credentials_timer, &wait);
+}
+
+static void
+on_resolver_file(void *arg, struct channel *from, uint64_t id, const struct msg_resolver_file *m,
+	const int *fd)
+{
+	unsigned char *content = must_alloc(MOST_CREDENTIALS);
+	ssize_t len = read_at(fd[0], content, MOST_CREDENTIALS, 0);
+
+	(void)arg;
+	(void)from;
+	(void)id;
+	(void)m;
+	close(fd[0]);
+	if (len < 0 || len == MOST_CREDENTIALS)
+		log_error(0, "credentials-unread", KEY_NUM("bytes", len));
+	text_wipe(&me.credentials);
+	if (len > 0 && len < MOST_CREDENTIALS)
+		text_add(&me.credentials, span_of(content, (size_t)len));
+	secret_wipe(content, MOST_CREDENTIALS);
+	free(content);
+	credentials_known(len >= 0 && len < MOST_CREDENTIALS);
+}
+
+static void
+on_resolver_no_file(void *arg, struct channel *from, uint64_t id,
+	const struct msg_resolver_no_file *m, const int *fd)
+{
+	(void)arg;
+	(void)from;
+	(void)id;
+	(void)fd;
+	log_error(0, "credentials-unread", KEY_STR("error", strerror((int)m->error)));
+	text_wipe(&me.credentials);
+	credentials_known(false);
+}
+
+static void
+settings_changed(void *arg, const struct settings *old)
+{
+	(void)arg;
+	(void)old;
+	credentials_ask(-1, 0, NULL);
+}
+
 /* --- life --- */
 
 static bool
@@ -173,7 +259,9 @@ prepare(void *arg)
 	(void)arg;
 	TAILQ_INIT(&me.jobs);
 	TAILQ_INIT(&me.dialogues);
-	return true;
+	me.credentials = TEXT_UP_TO(MOST_CREDENTIALS);
+	me.credentials_timer = evtimer_new(me.daemon.base, credentials_ask, NULL);
+	return me.credentials_timer != NULL;
 }
 
 static void
@@ -257,6 +345,9 @@ static const struct hearing from_tls = {
 	.hour = tls_hour, .gone = tls_gone,
 	.on_tls_connected = on_tls_connected, .on_tls_failed = on_tls_failed,
 };
+static const struct hearing from_master = {
+	.on_resolver_file = on_resolver_file, .on_resolver_no_file = on_resolver_no_file,
+};
 static const struct peer_kind peers[] = {
 	{ PROGRAM_QUEUE, &from_queue },
 	{ PROGRAM_DNS, &dns_hearing },
@@ -266,7 +357,8 @@ static const struct peer_kind peers[] = {
 static const struct daemon_kind kind = {
 	.program = PROGRAM_RELAY, .room = &relay_room, .peers = peers, .prepare = prepare,
 	.peer_came = peer_came, .leave = leave, .load = load, .work = work,
-	.address_changed = address_changed,
+	.address_changed = address_changed, .settings_changed = settings_changed,
+	.control = &from_master,
 };
 
 int

@@ -19,6 +19,7 @@
 #include "common/dns-ask.h"
 #include "common/log.h"
 #include "outgoing.h"
+#include "relay-auth.h"
 #include "relay-policy.h"
 #include "smtp-reply.h"
 #include "verdict.h"
@@ -84,6 +85,8 @@ struct job {
 	uint32_t wanted, count, left;       /* left: not OVER */
 	char key[512];                      /* of connections that fit */
 	struct tls_policy policy;
+	bool waits;                         /* for the file of credentials */
+	struct credentials *credentials;    /* NULL: none for this next hop */
 	/* where we are */
 	struct server server[MOST_SERVERS];
 	size_t servers, current;            /* current: being tried */
@@ -180,7 +183,7 @@ struct dialogue {
 	unsigned int caps;
 	uint64_t size_limit;
 	char auth[256];                     /* mechanisms offered */
-	bool lmtp, tls, verified, greeted, heard;    /* heard: the peer has answered something in this use */
+	bool lmtp, tls, verified, logged_in, greeted, heard;    /* heard: the peer has answered something in this use */
 	char tls_version[17], tls_cipher[65];
 	uint8_t tls_level;
 	struct smtp_reply reply;
@@ -195,6 +198,7 @@ struct dialogue {
 	bool chunking, mail_refused, chunk_failed;
 	struct outgoing body;
 	unsigned int uses;
+	struct sasl *sasl;
 	struct verdict doom;                /* fails with it soon; static memory */
 };
 
@@ -244,6 +248,9 @@ struct relay {
 	TAILQ_HEAD(, dialogue) dialogues;
 	uint32_t job_count, dialogue_count;
 	uint64_t served;
+	struct text credentials;            /* the file, as it was last read */
+	bool credentials_known;             /* it is read, or there is to be none */
+	struct event *credentials_timer;
 };
 
 #define MOST_JOBS 5000               /* of one relay process */

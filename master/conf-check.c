@@ -316,6 +316,44 @@ check_local_domain(struct conf_draft *d, const struct paths *p)
 }
 
 static void
+check_relayhosts(struct conf_draft *d)
+{
+	struct server_address a;
+
+	if (d->s.relayhost.len > 0 && !server_address_read(d->s.relayhost, 25, &a))
+		conf_complain(d, LINE(d, relayhost), "relayhost \"%.*s\" is not HOST or HOST:PORT",
+			SPAN_ARG(conf_printable(d, d->s.relayhost)));
+	for (size_t i = 0; i < d->s.sender_relayhosts.count; i++) {
+		struct span rule = d->s.sender_relayhosts.at[i];
+		size_t space = span_index(rule, ' ');
+
+		if (!span_has(span_part(rule, 0, space), '@') ||
+			!server_address_read(span_trim(span_part(rule, space, rule.len)), 25, &a))
+			conf_complain(d, LINE(d, sender_relayhosts),
+				"\"%.*s\" in sender_relayhosts is not ADDRESS HOST:PORT or @DOMAIN HOST:PORT",
+				SPAN_ARG(conf_printable(d, rule)));
+	}
+	if (d->s.relay_credentials.len > 0 && d->s.relay_credentials.at[0] != '/')
+		conf_complain(d, LINE(d, relay_credentials), "relay_credentials must be an absolute name");
+}
+
+/* What others may read is no secret. */
+static void
+check_credentials(struct conf_draft *d)
+{
+	struct stat st;
+	char *path = must_copy(d->s.relay_credentials);
+
+	if (path[0] == '/' && stat(path, &st) < 0)
+		conf_complain(d, LINE(d, relay_credentials), "relay_credentials: %s: %s", path,
+			strerror(errno));
+	else if (path[0] == '/' && (st.st_mode & 077) != 0)
+		conf_complain(d, LINE(d, relay_credentials),
+			"relay_credentials: %s may be read or changed by others: chmod 0600 it", path);
+	free(path);
+}
+
+static void
 check_relay(struct conf_draft *d)
 {
 	static const char *const levels[] = { "none", "may", "encrypt", "dane", "dane-only", "verify" };
@@ -633,6 +671,9 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_proxies(d);
 	check_local_domain(d, p);
 	check_relay(d);
+	check_relayhosts(d);
+	if (files)
+		check_credentials(d);
 	check_log(d, p);
 	check_delays(d);
 	check_sources(d);

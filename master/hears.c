@@ -142,13 +142,15 @@ on_worker_hangs(
 	process_kill(other);
 }
 
-/* dns wants to read a file of the resolver again; it looks itself whether it has changed. */
+/* dns or relay wants to read one of its files again; it looks itself whether that has changed. */
 static void
 on_resolver_ask(void *me, struct channel *from, uint64_t id, const struct msg_resolver_ask *m,
 	const int *fd)
 {
 	struct supervisor *s = me;
-	int file = resolver_file_open(s->now.settings, m->kind), error = errno;
+	const struct process *p = channel_tag(from);
+	bool may = (m->kind == RESOLVER_CREDENTIALS) == (p->row->program == PROGRAM_RELAY);
+	int file = may ? resolver_file_open(s->now.settings, m->kind) : -1, error = may ? errno : EPERM;
 
 	(void)fd;
 	if (file >= 0)

@@ -22,7 +22,9 @@ resolver_file_open(const struct settings *s, unsigned int kind)
 		errno = EINVAL;
 		return -1;
 	}
-	path = must_copy(fixed[kind] != NULL ? span_str(fixed[kind]) : s->dns_trust_anchor);
+	path = must_copy(fixed[kind] != NULL  ? span_str(fixed[kind])
+			: kind == RESOLVER_TRUST ? s->dns_trust_anchor
+						 : s->relay_credentials);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	free(path);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
