@@ -222,13 +222,17 @@
                                     F(octets, answers, 60000)             /* dns-answer.h */
 /* --- relay (id: the job: some recipients of one message, that go one way) ---
  * queue says relay_job, then each relay_recipient; relay says relay_result for each of them, in any order, then
- * relay_done. way: enum way. relayed: by a server that does not know DSN. */
+ * relay_done. way: enum relay_way. relayed: by a server that does not know DSN. */
 #define relay_job_fields(F)         F(u64, message, 8) F(u64, session, 8) F(text, sender, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1) \
                                     F(u64, size, 8) F(octets, top, MOST_TRACE) WISHES(F) F(u8, way, 1) F(text, next_hop, 400) \
                                     F(u32, recipients, 4)                 /* fd: the message, to read */
 #define relay_recipient_fields(F)   F(u32, number, 4) F(text, address, MOST_ADDRESS) F(u8, notify, 1) F(text, orcpt, MOST_ORCPT)
 #define relay_result_fields(F)      F(u32, number, 4) VERDICT(F) F(text, relay, 400) F(flag, relayed, 1)
 #define relay_done_fields(F)        F(u8, health, 1) F(text, reason, MOST_REASON) /* enum health of the next hop */
+
+/* --- notices: mail that a program wants an administrator or a user to read (id 0) ---
+ * recipient: empty for postmaster. body: UTF-8 text; its lines are ended as they come. */
+#define notice_fields(F)            F(text, recipient, MOST_ADDRESS) F(text, subject, 200) F(octets, body, 32768)
 
 #define resolver_ask_fields(F)      F(u8, kind, 1)                         /* enum resolver_file */
 #define resolver_file_fields(F)     F(u8, kind, 1)                         /* fd: the file, to read */
@@ -392,7 +396,8 @@
 	M(relay_job,         265, BY_QUEUE,                BY_RELAY,              HOUR_NONE,                     1) \
 	M(relay_recipient,   266, BY_QUEUE,                BY_RELAY,              HOUR_OPEN,                     0) \
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
-	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0)
+	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0)
 
 #define MOST_DESCRIPTORS 2
 
@@ -446,7 +451,7 @@ enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE
 enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };
 
 /* How relay finds the servers of a next hop. */
-enum way {
+enum relay_way {
 	WAY_MX = 1,            /* a domain: its MX records, or its address (RFC 5321 5.1) */
 	WAY_HOST = 2,          /* HOST, HOST:PORT, [ADDRESS]:PORT: that server itself */
 	WAY_LMTP = 3,          /* the same, speaking LMTP (RFC 2033) */

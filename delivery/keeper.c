@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#define NETWORK_SECONDS 60             /* in which what waits is tried after a change of addresses */
 #define NOTE_SECONDS 2                  /* between two looks at what has become of relayed mail */
 
 uint64_t
@@ -138,6 +139,21 @@ keeper_peer_came(struct queue *q, struct channel *peer)
 	if (channel_peer(peer) == PROGRAM_RELAY)
 		relaying_peer_came(q, peer);
 	dns_peer_came(&q->daemon, peer);
+}
+
+/* What waits for its next try may have waited for the network: all of it soon, not all at once. */
+void
+keeper_network_changed(struct queue *q)
+{
+	size_t place = 0;
+	struct queued *m;
+	uint32_t n = 0, now = queue_now();
+
+	relaying_revive(q);
+	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL)
+		if (m->place != 0 && m->tries > 0 && m->due > now + NETWORK_SECONDS)
+			schedule_at(&q->schedule, m, now + n++ % NETWORK_SECONDS);
+	attempts_run(q);
 }
 
 void

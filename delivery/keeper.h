@@ -10,5 +10,6 @@ bool keeper_init(struct queue *q);
 void keeper_peer_came(struct queue *q, struct channel *peer);
 /* What waits for another configuration may go now. */
 void keeper_settings_changed(struct queue *q);
+void keeper_network_changed(struct queue *q);
 
 #endif

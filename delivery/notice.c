@@ -5,6 +5,8 @@
 #include "common/id.h"
 #include "common/log.h"
 
+#include "report.h"
+
 #include <event2/event.h>
 #include <nettle/sha2.h>
 #include <stdlib.h>
@@ -241,4 +243,74 @@ notice_hour(const struct conversation *c)
 	const struct notice *n = (const struct notice *)(const void *)c;
 
 	return n->step == LENDING ? HOUR_WAITING : n->step == SPOOLING ? HOUR_PLACING : HOUR_NONE;
+}
+
+/* --- what other programs want told --- */
+
+static void
+nobody_asks(struct queue *q, void *me, bool good)
+{
+	(void)q;
+	(void)me;
+	if (!good)
+		log_warning(0, "notice-lost", KEY_STR("reason", "it did not get into the spool"));
+}
+
+/* RFC 2047: as it is, where that is ASCII; else base64 in pieces that are whole characters. */
+static void
+add_subject(struct text *to, struct span subject)
+{
+	struct text clean = TEXT_UP_TO(400);
+	struct span rest;
+	bool ascii = true;
+
+	report_clean(&clean, subject, 200);
+	rest = text_span(&clean);
+	for (size_t i = 0; i < rest.len; i++)
+		ascii &= rest.at[i] < 0x80;
+	if (ascii) {
+		text_add(to, rest);
+		text_clear(&clean);
+		return;
+	}
+	for (size_t len; rest.len > 0; rest = span_part(rest, len, rest.len)) {
+		len = rest.len < 42 ? rest.len : 42;
+		while (len > 1 && len < rest.len && (rest.at[len] & 0xc0) == 0x80)
+			len--;
+		text_add_str(to, "=?utf-8?B?");
+		text_add_base64(to, span_part(rest, 0, len));
+		text_add_str(to, len < rest.len ? "?=\r\n " : "?=");
+	}
+	text_clear(&clean);
+}
+
+void
+notice_hear(struct queue *q, const struct msg_notice *m)
+{
+	struct text content = TEXT_UP_TO(MOST_REPORT), to = TEXT_UP_TO(MOST_ADDRESS + 1);
+	struct span host = q->daemon.settings->hostname, body = m->body, line;
+	uint64_t now = (uint64_t)time(NULL);
+
+	text_add(&to, m->recipient.len > 0 ? m->recipient : SPAN("postmaster"));
+	text_add_str(&content, "Date: ");
+	report_date(&content, now);
+	text_printf(&content, "\r\nFrom: Valija <MAILER-DAEMON@%.*s>\r\nTo: ", SPAN_ARG(host));
+	report_clean(&content, text_span(&to), MOST_ADDRESS);
+	text_add_str(&content, "\r\nSubject: ");
+	add_subject(&content, m->subject);
+	text_printf(&content, "\r\nMessage-ID: <%s@%.*s>\r\nAuto-Submitted: auto-generated\r\n"
+		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+		"Content-Transfer-Encoding: 8bit\r\n\r\n",
+		id_name(id_new()).str, SPAN_ARG(host));
+	while (body.len > 0) {
+		line = body;
+		if (!span_take_until(&body, '\n', &line))
+			body = SPAN_NONE;
+		if (line.len > 0 && line.at[line.len - 1] == '\r')
+			line.len--;
+		report_clean(&content, line, 990);
+		text_add_str(&content, "\r\n");
+	}
+	notice_post(q, text_span(&to), &content, true, false, nobody_asks, NULL);
+	text_clear(&to);
 }

@@ -15,6 +15,9 @@
 void notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
 	void (*done)(struct queue *q, void *me, bool good), void *me);
 
+/* Mail of the form that other programs want sent; who cannot be told is not told. */
+void notice_hear(struct queue *q, const struct msg_notice *m);
+
 /* What its worker says. */
 void notice_lent(struct queue *q, struct conversation *c, int fd);
 void notice_refused(struct queue *q, struct conversation *c);

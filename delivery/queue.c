@@ -12,6 +12,7 @@
 #include "keeper.h"
 
 #include "common/dns-ask.h"
+#include "notice.h"
 #include "relaying.h"
 
 #include <seccomp.h>
@@ -76,6 +77,25 @@ load(void *me, uint32_t *connections, uint64_t *served)
 
 static const struct hearing queue_hears_names; /* of system users: nothing is asked yet */
 
+static void
+on_notice(void *me, struct channel *from, uint64_t id, const struct msg_notice *m, const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	notice_hear(me, m);
+}
+
+static const struct hearing queue_hears_master = { .on_notice = on_notice };
+
+/* A change of our addresses: servers that could not be reached are tried anew. */
+static void
+address_changed(void *me, const struct msg_address_changed *m)
+{
+	if (m->came.len > 0 || m->route)
+		keeper_network_changed(me);
+}
+
 static const struct peer_kind peers[] = {
 	{ PROGRAM_AUTH_PAM, &queue_hears_names },
 	{ PROGRAM_SMTPD, &queue_hears_smtpd },
@@ -96,6 +116,8 @@ static const struct daemon_kind queue_kind = {
 	.settings_changed = settings_changed,
 	.leave = leave,
 	.load = load,
+	.control = &queue_hears_master,
+	.address_changed = address_changed,
 };
 
 int

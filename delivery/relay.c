@@ -109,7 +109,7 @@ on_relay_job(
 	j->top = must_alloc(m->top.len + 1);
 	memcpy(j->top, m->top.at, m->top.len);
 	j->top_len = m->top.len;
-	j->way = (enum way)m->way;
+	j->way = (enum relay_way)m->way;
 	j->wanted = m->recipients;
 	j->recipient = must_alloc(j->wanted * sizeof(*j->recipient));
 	j->fd = fd[0];

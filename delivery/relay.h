@@ -76,7 +76,7 @@ struct job {
 	uint64_t size, deliver_by;
 	unsigned char *top;
 	size_t top_len;
-	enum way way;
+	enum relay_way way;
 	uint16_t port;
 	int fd;                             /* the message */
 	int converted;                      /* for servers without 8BITMIME, or -1 */

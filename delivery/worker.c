@@ -323,7 +323,17 @@ on_spool_held(void *me, struct channel *from, uint64_t id, const struct msg_spoo
 		control_finished(me, c, m->outcome);
 }
 
+static void
+on_notice(void *me, struct channel *from, uint64_t id, const struct msg_notice *m, const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	notice_hear(me, m);
+}
+
 const struct hearing queue_hears_local = {
+	.on_notice = on_notice,
 	.hour = hour,
 	.gone = worker_gone,
 	.on_lent = on_lent,
