@@ -1,5 +1,6 @@
 /* control - what an administrator orders for one message: hold, release, delete, bounce, retry. */
 #include "queue.h"
+#include "relaying.h"
 
 #include "common/id.h"
 #include "common/log.h"
@@ -70,6 +71,8 @@ control_begin(struct queue *q, struct listing *l, struct queued *m, const struct
 	if (order->action == QUEUE_RETRY || order->action == QUEUE_BOUNCE) {
 		if (order->action == QUEUE_BOUNCE)
 			m->bounce = true;
+		else
+			relaying_revive(q);   /* an administrator knows better */
 		if (e->held && order->action == QUEUE_RETRY) {
 			listing_told(l, m->id, NEVER, SPAN("it is held: release it first"));
 			return true;
