@@ -2,6 +2,7 @@
 #include "relay.h"
 
 #include "common/id.h"
+#include "common/kernel-tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -76,8 +77,11 @@ dialogue_free(struct dialogue *d)
 {
 	int fd = socket_take(d);
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		if (d->tls)
+			stream_bye(fd);
 		close(fd);
+	}
 	if (d->job != NULL)
 		d->job->dialogue = NULL;
 	TAILQ_REMOVE(&d->relay->dialogues, d, all);
@@ -174,7 +178,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct dialogue *d = arg;
 	unsigned char buffer[8192];
-	ssize_t len = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+	ssize_t len = stream_recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
 
 	(void)what;
 	if (len > 0)

@@ -1,0 +1,135 @@
+/* Reports: fields and parts as RFC 3464 has them, and nothing from outside adds a line (I7); logins at relayhosts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "delivery/relayhost.h"
+#include "delivery/report.h"
+
+static const char message[] = "Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\n.\r\n";
+
+static bool
+has(struct text *t, const char *s)
+{
+	return strstr(text_str(t), s) != NULL;
+}
+
+/* A report of one recipient that failed with `reason`. */
+static void
+write_one(struct text *to, struct span address, struct span envid, struct span orcpt, struct span reason,
+	uint8_t ret)
+{
+	struct envelope_recipient who = { .address = address, .orcpt = orcpt };
+	struct envelope e = { .id = 7, .size = sizeof(message) - 1, .arrived = 1700000000,
+		.wishes = { .envid = envid, .ret = ret } };
+	struct reported one = { &who, REPORT_FAILED, { NEVER, 550, SPAN("5.1.1"), reason } };
+	struct report r = { .hostname = SPAN("mail.example.org"), .envelope = &e, .to = SPAN("ana@example.org"),
+		.at = &one, .count = 1, .now = 1700000100, .message = memfd_create("m", 0) };
+	bool eight_bit, utf8;
+
+	assert_int_equal(write(r.message, message, sizeof(message) - 1), sizeof(message) - 1);
+	assert_true(report_write(&r, to, &eight_bit, &utf8));
+	close(r.message);
+}
+
+static void
+fields_of_a_failure(void **state)
+{
+	struct text t = TEXT_UP_TO(MOST_REPORT);
+
+	(void)state;
+	write_one(&t, SPAN("bob@far.example"), SPAN("order 7"), SPAN("rfc822;Bob@far.example"),
+		SPAN("mx.far.example[192.0.2.1]:25 said: 550 5.1.1 who? (in reply to RCPT)"), 0);
+	assert_true(has(&t, "From: Mail Delivery System <MAILER-DAEMON@mail.example.org>\r\nTo: <ana@example.org>\r\n"));
+	assert_true(has(&t, "Content-Type: multipart/report; report-type=delivery-status;"));
+	assert_true(has(&t, "In-Reply-To: <a@b>\r\n") && has(&t, "Auto-Submitted: auto-replied\r\n"));
+	assert_true(has(&t, "Reporting-MTA: dns; mail.example.org\r\nOriginal-Envelope-Id: order 7\r\n"));
+	assert_true(has(&t, "Arrival-Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"));
+	assert_true(has(&t, "\r\n\r\nFinal-Recipient: rfc822; bob@far.example\r\nOriginal-Recipient: rfc822; Bob@far.example\r\n"
+		"Action: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; mx.far.example\r\n"
+		"Diagnostic-Code: smtp; 550 5.1.1 who? (in reply to RCPT)\r\n"));
+	/* The message comes back whole, with CRLF; with RET=HDRS its header only. */
+	assert_true(has(&t, "Content-Type: message/rfc822\r\n") && has(&t, "body\r\n.\r\n"));
+	text_reset(&t);
+	write_one(&t, SPAN("bob@far.example"), SPAN(""), SPAN(""), SPAN("no"), 2);
+	assert_true(has(&t, "Content-Type: text/rfc822-headers\r\n") && !has(&t, "body"));
+	assert_true(has(&t, "Diagnostic-Code: X-Valija; no\r\n"));
+	text_clear(&t);
+}
+
+static void
+i7_no_line_from_outside(void **state)
+{
+	struct text t = TEXT_UP_TO(MOST_REPORT);
+	struct span evil = SPAN("x\r\nBcc: v@example.org\r\n\r\nhi\0\x1b[2J");
+
+	(void)state;
+	write_one(&t, evil, evil, evil, evil, 2);
+	assert_false(has(&t, "\nBcc:"));
+	for (size_t i = 0; i < t.len; i++)
+		assert_true(t.at[i] >= 0x20 || t.at[i] == '\r' || t.at[i] == '\n' || t.at[i] == '\t');
+	text_clear(&t);
+}
+
+static void
+who_is_told(void **state)
+{
+	(void)state;
+	assert_true(report_is_wanted(0, REPORT_FAILED) && report_is_wanted(0, REPORT_DELAYED));
+	assert_false(report_is_wanted(0, REPORT_DELIVERED) || report_is_wanted(0, REPORT_RELAYED));
+	assert_false(report_is_wanted(NOTIFY_NEVER, REPORT_FAILED) || report_is_wanted(NOTIFY_SUCCESS, REPORT_FAILED));
+	assert_true(report_is_wanted(NOTIFY_SUCCESS, REPORT_RELAYED) && report_is_wanted(NOTIFY_DELAY, REPORT_DELAYED));
+	assert_false(report_is_wanted(NOTIFY_FAILURE, REPORT_DELAYED));
+}
+
+static void
+relayhosts(void **state)
+{
+	struct span rules[] = { SPAN("@example.org a.example:587"), SPAN("Bob@example.org b.example"), SPAN("bad") };
+	struct settings s = { .relayhost = SPAN("default.example"), .sender_relayhosts = { rules, 3 } };
+
+	(void)state;
+	assert_true(span_equal(relayhost_of(&s, SPAN("ana@EXAMPLE.org")), SPAN("a.example:587")));
+	assert_true(span_equal(relayhost_of(&s, SPAN("bob@example.org")), SPAN("b.example")));
+	assert_true(span_equal(relayhost_of(&s, SPAN("x@other.example")), SPAN("default.example")));
+	assert_true(span_equal(relayhost_of(&s, SPAN("")), SPAN("default.example")));
+}
+
+static void
+credentials(void **state)
+{
+	struct span file = SPAN("# comment\n\nbroken\na.example:587 for=@example.org  us  with  spaces \r\n"
+		"a.example:587 other secret\nb.example tok oauth:t0ken\nc.example nosecret\n");
+	struct credentials c;
+
+	(void)state;
+	assert_true(credentials_find(file, SPAN("A.example"), 587, SPAN("ana@example.org"), &c));
+	assert_string_equal(c.login, "us");
+	assert_string_equal(c.secret, "with  spaces");
+	assert_true(credentials_find(file, SPAN("a.example"), 587, SPAN("ana@else.example"), &c));
+	assert_string_equal(c.login, "other");
+	assert_false(credentials_find(file, SPAN("a.example"), 25, SPAN("ana@example.org"), &c));
+	assert_true(credentials_find(file, SPAN("b.example"), 25, SPAN(""), &c));
+	assert_true(c.token);
+	assert_string_equal(c.secret, "t0ken");
+	assert_false(credentials_find(file, SPAN("c.example"), 25, SPAN(""), &c));
+	assert_false(credentials_find(file, SPAN("#"), 25, SPAN(""), &c));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fields_of_a_failure), cmocka_unit_test(i7_no_line_from_outside),
+		cmocka_unit_test(who_is_told), cmocka_unit_test(relayhosts), cmocka_unit_test(credentials),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
