@@ -90,6 +90,8 @@
 	O(text,   relayhost,               "",                  0, 270,        "The server that takes all mail to others, HOST or HOST:PORT: a provider's, where this machine has no fixed address. Port 465 means TLS from the first byte. Default: mail goes to the servers of each domain.") \
 	O(list,   sender_relayhosts,       "",                  0, 1000,       "Other relayhosts for some senders, one string each: ADDRESS HOST:PORT, or @DOMAIN HOST:PORT.") \
 	O(text,   relay_credentials,       "",                  0, 1024,       "File with logins at relayhosts, readable by root alone; each line HOST:PORT LOGIN PASSWORD. Whoever is logged in to must have a certificate for its name, unless tls_policy says otherwise.") \
+	O(flag,   srs,                     0,                   0, 1,          "Mail from others that aliases send on to other servers gets a sender of ours (SRS), so that SPF lets it through; reports to that sender go on to the true one.") \
+	O(text,   srs_domain,              "",                  0, 255,        "The domain of such senders; it must be one of domains. Default: the first of domains.") \
 	O(number, relay_processes,         2,                   1, 64,         "Processes that send mail to other servers.") \
 	O(number, relay_concurrency,       20,                  1, 1000,       "Connections to one next hop at a time. Fewer at first, and where a server wants fewer.") \
 	O(number, relay_port,              25,                  1, 65535,      "The port at which other servers are spoken to.") \

@@ -17,6 +17,7 @@
 #include "relayhost.h"
 #include "relaying.h"
 #include "report.h"
+#include "srs.h"
 
 #include "common/beneath.h"
 #include "common/log.h"
@@ -64,6 +65,7 @@ struct attempt {
 	uint32_t told;                       /* how many of them were answered */
 	bool failed;                         /* one of them with a failure */
 	TAILQ_ENTRY(attempt) relaying_next;
+	char *srs;                           /* the rewritten sender, or NULL */
 	uint32_t reports;                    /* that are not in the spool yet */
 	bool unreported;                     /* one of them did not get there */
 	bool late;                           /* a warning is due */
@@ -191,6 +193,7 @@ attempt_free(struct queue *q, struct attempt *a)
 		free(a->result[i].own);
 	}
 	free(a->place);
+	free(a->srs);
 	free(a->destination);
 	free(a->result);
 	free(a->mailbox);
@@ -662,6 +665,24 @@ attempts_are_noting(const struct queue *q)
 	return false;
 }
 
+/* The sender of forwarded mail: ours, behind which the true one stands (srs.h). */
+static struct span
+forwarded_sender(struct queue *q, struct attempt *a, const struct envelope_recipient *r, struct span sender)
+{
+	const struct settings *s = q->daemon.settings;
+	struct text text = TEXT_UP_TO(MOST_ADDRESS);
+	size_t at = span_rindex(sender, '@');
+
+	if (a->srs != NULL || r->given.len == 0 || r->sender.len > 0 || !q->resolver.srs_known ||
+		at >= sender.len || settings_is_local_domain(s, span_part(sender, at + 1, sender.len)))
+		return a->srs != NULL && r->given.len > 0 && r->sender.len == 0 ? span_str(a->srs) : sender;
+	if (srs_encode(sender, resolver_srs_domain(s), span_of(q->resolver.srs_key, SRS_KEY_SIZE),
+		    (uint64_t)time(NULL) / 86400, &text))
+		a->srs = must_copy(text_span(&text));
+	text_clear(&text);
+	return a->srs != NULL ? span_str(a->srs) : sender;
+}
+
 /* What is left goes to other servers, if anything does. Meanwhile this attempt is none of those that
  * keep local workers busy, and has no file open. */
 static void
@@ -677,6 +698,8 @@ attempt_relay(struct queue *q, struct attempt *a)
 		if (a->place[i].leads != LEADS_ELSEWHERE || a->result[i].known)
 			continue;
 		struct span sender = r->sender.len > 0 ? r->sender : e->sender;
+		sender = forwarded_sender(q, a, r, sender);
+
 		struct span hop = span_str(a->place[i].next_hop), host = SPAN_NONE;
 		size_t at = span_rindex(r->address, '@');
 

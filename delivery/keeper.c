@@ -5,6 +5,7 @@
 #include "common/dns-ask.h"
 #include "relaying.h"
 #include "common/log.h"
+#include "common/secret.h"
 #include "common/users.h"
 
 #include <event2/event.h>
@@ -12,8 +13,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NETWORK_SECONDS 60             /* in which what waits is tried after a change of addresses */
+#define SRS_KEY_FILE "srs-key"
 #define NOTE_SECONDS 2                  /* between two looks at what has become of relayed mail */
 
 uint64_t
@@ -91,6 +94,28 @@ on_note_timer(evutil_socket_t fd, short what, void *arg)
 		daemon_exit(&q->daemon);
 }
 
+/* The key of rewritten senders: made once, and kept in the spool. */
+static void
+read_srs_key(struct queue *q)
+{
+	int fd = open_in(q->spool, SRS_KEY_FILE, O_RDONLY, 0);
+	struct resolver *r = &q->resolver;
+
+	if (fd < 0 && errno == ENOENT) {
+		secret_random(r->srs_key, sizeof(r->srs_key));
+		fd = open_in(q->spool, SRS_KEY_FILE, O_RDWR | O_CREAT | O_EXCL, 0600);
+		if (fd >= 0 && (write_all(fd, r->srs_key, sizeof(r->srs_key)) < 0 || fsync(fd) < 0))
+			log_error(0, "srs-key", KEY_ERRNO);
+	}
+	r->srs_known = fd >= 0 &&
+		read_at(fd, r->srs_key, sizeof(r->srs_key), 0) == (ssize_t)sizeof(r->srs_key);
+	if (fd >= 0)
+		close(fd);
+	if (!r->srs_known)
+		log_error(0, "srs-key", KEY_STR("file", SRS_KEY_FILE), KEY_ERRNO,
+			KEY_STR("effect", "no sender is rewritten"));
+}
+
 bool
 keeper_init(struct queue *q)
 {
@@ -115,6 +140,7 @@ keeper_init(struct queue *q)
 	idmap_init(&q->conversations);
 	schedule_init(&q->schedule);
 	relaying_init(q);
+	read_srs_key(q);
 	TAILQ_INIT(&q->relayings);
 	q->note_timer = event_new(q->daemon.base, -1, EV_PERSIST, on_note_timer, q);
 	if (q->note_timer != NULL)

@@ -1,5 +1,6 @@
 /* resolve - see resolve.h. This file: the rules for one address; expand.c: what aliases add. */
 #include "resolve_inside.h"
+#include "srs.h"
 
 #include "common/log.h"
 #include "common/users.h"
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void
 resolver_init(struct resolver *r, struct table *users)
@@ -637,6 +639,22 @@ end(struct expansion *x)
 		to->verdict = V_UNKNOWN_USER;
 }
 
+struct span
+resolver_srs_domain(const struct settings *s)
+{
+	if (!s->srs)
+		return SPAN_NONE;
+	return s->srs_domain.len > 0 ? s->srs_domain : s->domains.count > 0 ? s->domains.at[0] : SPAN_NONE;
+}
+
+/* Who stands behind a sender that we have rewritten. */
+static bool
+is_rewritten_sender(struct resolver *r, const struct settings *settings, struct span address, struct text *to)
+{
+	return r->srs_known && srs_decode(address, resolver_srs_domain(settings),
+		span_of(r->srs_key, sizeof(r->srs_key)), (uint64_t)time(NULL) / 86400, to);
+}
+
 void
 resolve(struct resolver *r, const struct settings *settings, struct span address, bool utf8,
 	bool may_relay, struct resolution *to)
@@ -647,7 +665,13 @@ resolve(struct resolver *r, const struct settings *settings, struct span address
 	begin(&x, r, settings, to);
 	x.may_relay = may_relay;
 	x.utf8 = utf8;
-	rewrite_recipient(r, address, &rewritten);
+	if (is_rewritten_sender(r, settings, address, &rewritten)) {
+		x.may_relay = true;
+		expansion_tell(&x, "a sender that was rewritten (SRS): %.*s", SPAN_ARG(text_span(&rewritten)));
+	} else {
+		text_reset(&rewritten);
+		rewrite_recipient(r, address, &rewritten);
+	}
 	if (!span_equal(text_span(&rewritten), address))
 		expansion_tell(&x, "canonical: %.*s", SPAN_ARG(text_span(&rewritten)));
 	expand_name(&x, text_span(&rewritten));

@@ -77,6 +77,8 @@ struct resolver_asks {
 struct resolver {
 	struct table *users;         /* borrowed, as the others; those of `table` may be NULL */
 	struct table *table[TABLE_KINDS];
+	unsigned char srs_key[32];   /* of rewritten senders (srs.h) */
+	bool srs_known;
 	struct text first;           /* key of the first user that was added, as last seen */
 	const struct resolver_asks *asks; /* NULL: there are no system users */
 	/* Each step in words, for `valija check address`; NULL. */
@@ -97,6 +99,8 @@ void resolve(struct resolver *r, const struct settings *settings, struct span ad
 /* Where an address that resolve() has found leads now: no aliases, at most one place. */
 void resolve_again(struct resolver *r, const struct settings *settings, struct span address,
 	struct resolution *to);
+/* The domain of rewritten senders; empty: there are to be none. */
+struct span resolver_srs_domain(const struct settings *s);
 void resolution_init(struct resolution *r);
 void resolution_clear(struct resolution *r);
 /* Frees the strings of a place that was taken out of its resolution. */

@@ -333,6 +333,8 @@ check_relayhosts(struct conf_draft *d)
 				"\"%.*s\" in sender_relayhosts is not ADDRESS HOST:PORT or @DOMAIN HOST:PORT",
 				SPAN_ARG(conf_printable(d, rule)));
 	}
+	if (d->s.srs_domain.len > 0 && !settings_is_local_domain(&d->s, d->s.srs_domain))
+		conf_complain(d, LINE(d, srs_domain), "srs_domain is none of domains");
 	if (d->s.relay_credentials.len > 0 && d->s.relay_credentials.at[0] != '/')
 		conf_complain(d, LINE(d, relay_credentials), "relay_credentials must be an absolute name");
 }

@@ -399,3 +399,24 @@ def test_larger_than_the_server_takes(world):
     world.peer("size", extensions=("SIZE 1000",))
     told = world.outcome(world.send("x@size.example", mails.plain(world.user, "x@size.example", "big", 5000)))[0]
     assert (told["status"], told["dsn"]) == ("bounced", "5.3.4")
+
+
+def test_forwarded_mail_has_a_sender_of_ours(world):
+    """SRS: an alias leads to another server; SPF there sees our domain; a report to that sender goes on to the true one."""
+    suite, there = world.suite, peer.Peer(DOMAINS["stage"], world.port)
+    (suite.conf.parent / "aliases").write_text("away: x@fwd.stage.example\n")
+    suite.valija("map", "aliases")
+    suite.configure(srs="yes")
+    suite.valija("reload")
+    with there:
+        suite.receive("bob@wish.example", ["away@example.org"], mails.plain("bob@wish.example", "away@example.org", "forward"))
+        valija.wait_until(lambda: there.messages, 10, "the forwarded message")
+        sender = re.search(r"<(SRS0=[^>]+@example\.org)>", there.messages[0]["sender"]).group(1)
+    suite.receive("", [sender], mails.plain("mailer@far.example", sender, "a report"))
+    told = valija.wait_until(lambda: [l for l in suite.log().splitlines() if "to=bob@wish.example" in l], 10, "the report")
+    assert any(f"orig_to={sender}" in l or f"orig_to=\"{sender}\"" in l for l in told), told
+    with suite.smtp(service="smtp") as smtp:
+        smtp.ehlo()
+        smtp.mail("")
+        forged = sender.replace("SRS0=", "SRS0=x")
+        assert smtp.rcpt(forged)[0] == 550

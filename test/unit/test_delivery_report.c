@@ -12,6 +12,7 @@
 
 #include "delivery/relayhost.h"
 #include "delivery/report.h"
+#include "delivery/srs.h"
 
 static const char message[] = "Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\n.\r\n";
 
@@ -123,12 +124,61 @@ credentials(void **state)
 	assert_false(credentials_find(file, SPAN("#"), 25, SPAN(""), &c));
 }
 
+/* There and back; not for others, not after three weeks, not with a byte changed. */
+static void
+rewritten_senders(void **state)
+{
+	struct span key = SPAN("0123456789abcdef0123456789abcdef"), ours = SPAN("our.example");
+	struct text one = TEXT_UP_TO(320), back = TEXT_UP_TO(320), two = TEXT_UP_TO(320);
+
+	(void)state;
+	assert_true(srs_encode(SPAN("bob=x@far.example"), ours, key, 20000, &one));
+	assert_true(span_starts_nocase(text_span(&one), SPAN("SRS0=")) && one.len < 90);
+	assert_true(srs_decode(text_span(&one), SPAN("OUR.example"), key, 20021, &back));
+	assert_string_equal(text_str(&back), "bob=x@far.example");
+	assert_false(srs_decode(text_span(&one), ours, key, 20022, &two));
+	assert_false(srs_decode(text_span(&one), ours, key, 19999, &two));
+	assert_false(srs_decode(text_span(&one), SPAN("other.example"), key, 20000, &two));
+	assert_false(srs_decode(text_span(&one), ours, SPAN("x123456789abcdef0123456789abcdef"), 20000, &two));
+	for (size_t i = 0; i < one.len; i++) {
+		one.at[i] ^= 1;
+		text_reset(&two);
+		assert_false(srs_decode(text_span(&one), ours, key, 20000, &two));
+		one.at[i] ^= 1;
+	}
+	/* Rewritten before, by another, and by one more. */
+	text_reset(&two);
+	assert_true(srs_encode(SPAN("SRS0=HHHH=TT=far.example=bob@first.example"), ours, key, 20000, &two));
+	assert_true(span_starts_nocase(text_span(&two), SPAN("SRS1=")));
+	text_reset(&back);
+	assert_true(srs_decode(text_span(&two), ours, key, 20000, &back));
+	assert_string_equal(text_str(&back), "SRS0=HHHH=TT=far.example=bob@first.example");
+	text_reset(&one);
+	assert_true(srs_encode(SPAN("SRS1=hhhhhhhh=first.example==HHHH=TT=far.example=bob@second.example"), ours,
+		key, 20000, &one));
+	text_reset(&back);
+	assert_true(srs_decode(text_span(&one), ours, key, 20000, &back));
+	assert_string_equal(text_str(&back), "SRS0=HHHH=TT=far.example=bob@first.example");
+	/* What is none. */
+	text_reset(&back);
+	assert_false(srs_encode(SPAN(""), ours, key, 1, &back) || srs_encode(SPAN("x"), ours, key, 1, &back) ||
+		srs_encode(SPAN("\"a b\"@far.example"), ours, key, 1, &back) ||
+		srs_encode(SPAN("a-very-long-local-part-of-an-address-indeed@a-long-domain.example"), ours, key, 1, &back));
+	assert_false(srs_decode(SPAN("SRS0=@our.example"), ours, key, 1, &back) ||
+		srs_decode(SPAN("SRS1=a=b=c@our.example"), ours, key, 1, &back) ||
+		srs_decode(SPAN("bob@our.example"), ours, key, 1, &back));
+	text_clear(&one);
+	text_clear(&two);
+	text_clear(&back);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields_of_a_failure), cmocka_unit_test(i7_no_line_from_outside),
 		cmocka_unit_test(who_is_told), cmocka_unit_test(relayhosts), cmocka_unit_test(credentials),
+		cmocka_unit_test(rewritten_senders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
