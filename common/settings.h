@@ -57,7 +57,7 @@
 	O(number, smtpd_processes,         2,                   1, 64,         "smtpd processes.") \
 	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \
 	O(number, tls_processes,           2,                   1, 64,         "TLS workers.") \
-	O(number, local_processes,         4,                   1, 64,         "Local delivery processes.") \
+	O(number, local_processes,         16,                  1, 64,         "Local delivery processes: each waits for the disk for its own messages, so that many of them share one journal commit.") \
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
 	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), passwd_file, pam. Default: users, and with system_users pam too.") \
