@@ -182,7 +182,7 @@ resident_kib(void)
 /* A client that sends chunks of one octet and does not read: nothing grows, nothing is lost, and
  * when it reads at last, all goes on. */
 static void
-forty_thousand_chunks(void **state)
+s4_forty_thousand_chunks(void **state)
 {
 	static char all[CHUNKS * (sizeof(ONE_CHUNK) - 1)], heard[65536];
 	size_t unit = sizeof(ONE_CHUNK) - 1, sent = 0, got = 0,
@@ -230,7 +230,7 @@ forty_thousand_chunks(void **state)
 /* The limit is that of the message, to the octet, across chunks; what is over it is read and
  * thrown away as long as that is bounded. */
 static void
-size_is_exact(void **state)
+s4_size_is_exact(void **state)
 {
 	static char many[4096];
 	int fd;
@@ -438,8 +438,8 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		ALONE(state_after_error),
 		RIGGED(state_after_failures_of_others),
-		RIGGED(forty_thousand_chunks),
-		ALONE(size_is_exact),
+		RIGGED(s4_forty_thousand_chunks),
+		ALONE(s4_size_is_exact),
 		RIGGED(chunks_come_before_the_file),
 		RIGGED(gone_between_and_inside),
 		RIGGED(end_of_tls_in_bdat),
