@@ -45,6 +45,7 @@ struct client {
 	size_t have;
 };
 
+static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 static void
 die(const char *format, ...)
 {
@@ -110,6 +111,8 @@ expect(struct client *c, const char *code)
 	}
 }
 
+static void ask(struct client *c, const char *code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 static void
 ask(struct client *c, const char *code, const char *format, ...)
 {
