@@ -310,16 +310,25 @@ forget(struct supervisor *s, struct listener *l)
 	free(l);
 }
 
+/* Everything that a generation asks for, and that can be there now. */
+static void
+bind_all(struct round *r)
+{
+	const struct settings *set = r->g->settings;
+
+	for (size_t i = 0; i < set->listen.count; i++)
+		bind_member(r, set->listen.at[i]);
+	bind_for_proxies(r);
+	bind_unix_all(r);
+}
+
 bool
 listener_bind(struct supervisor *s, const struct generation *g, struct text *errors)
 {
 	struct round r = { .s = s, .g = g, .errors = errors };
 	size_t before = errors->len;
 
-	for (size_t i = 0; i < g->settings->listen.count; i++)
-		bind_member(&r, g->settings->listen.at[i]);
-	bind_for_proxies(&r);
-	bind_unix_all(&r);
+	bind_all(&r);
 	if (errors->len == before)
 		return true;
 	advise(errors, r.in_use, r.no_right);
@@ -342,8 +351,7 @@ listener_follow(struct supervisor *s)
 	/* Who is not asked for again belonged to an address that went. */
 	TAILQ_FOREACH(l, &s->listeners, next)
 		l->wanted = 0;
-	for (size_t i = 0; i < s->now.settings->listen.count; i++)
-		bind_member(&r, s->now.settings->listen.at[i]);
+	bind_all(&r);
 	for (left = text_span(&errors); span_take_until(&left, '\n', &line);)
 		log_error(0, "cannot-listen", KEY_SPAN("error", line));
 	text_clear(&errors);

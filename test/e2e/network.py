@@ -380,6 +380,17 @@ class Network:
             self.server.start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
                               "--listen-address=127.0.0.1", "--bind-interfaces", f"--address=/#/{PEER}", "--user=root")
 
+    @staticmethod
+    def unix_greeting(path, seconds=5):
+        """The first line at a UNIX socket, or ""."""
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(seconds)
+                sock.connect(str(path))
+                return sock.recv(512).decode("latin-1")
+        except OSError:
+            return ""
+
     def valija(self, hostname="mail.example.org", **settings):
         self.any_name()
         suite = Suite(self.server, hostname, **settings)
