@@ -16,7 +16,7 @@ VARIANT ?=
 B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
-MAINS := master/master.c master/log.c master/valija.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
+MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c delivery/relay.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
@@ -109,6 +109,7 @@ all: $(PROGRAMS) $(ARCHIVES) $(if $(FUZZING),fuzz)
 LIBS_DAEMON = $(LIBS_EVENT) $(LIBS_SECCOMP) $(LIBS_CAP)
 LIBS_of_master = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_UNISTRING)
 LIBS_of_log = $(LIBS_DAEMON)
+LIBS_of_portmap = $(LIBS_DAEMON) $(LIBS_NATPMP)
 LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_CRYPT) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_UNISTRING) $(LIBS_UNBOUND)
 LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_UNISTRING)
 LIBS_of_policy = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_NETTLE)
@@ -127,7 +128,7 @@ LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 
 LIBS_ALL = $(LIBS_DAEMON) $(LIBS_ZLIB) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING) \
-	$(LIBS_UNBOUND) $(LIBS_IDN2) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_PAM) $(LIBS_JANSSON)
+	$(LIBS_UNBOUND) $(LIBS_IDN2) $(LIBS_NATPMP) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_PAM) $(LIBS_JANSSON)
 
 # What may not creep into the program that is executed for each user.
 UNLINKED_imap := gnutls gsasl confuse nettle

@@ -245,6 +245,10 @@
 #define command_end_fields(F)       F(u32, generation, 4) F(u64, since, 8)
 #define command_address_fields(F)   F(text, link, 16) F(text, address, MOST_IP) F(u8, prefix, 1) F(text, kind, 16) F(text, life, 16) \
                                     F(u32, seconds, 4) F(flag, up, 1) F(flag, usable, 1) /* seconds left, 2^32-1: for ever */
+#define portmap_told_fields(F)      F(u8, service, 1) F(u16, outside, 2) F(u16, inside, 2) F(u32, seconds, 4) F(text, address, MOST_IP) \
+                                    F(text, fault, 100)                    /* seconds 0: not mapped */
+#define command_mapping_fields(F)   F(text, service, 16) F(u16, outside, 2) F(u16, inside, 2) F(u32, seconds, 4) F(text, address, MOST_IP) \
+                                    F(text, fault, 100)
 #define command_address_change_fields(F) F(u64, when, 8) F(text, gone, MOST_IP) F(text, came, MOST_IP)
 #define command_reload_fields(F)
 #define command_stop_fields(F)
@@ -377,7 +381,9 @@
 	M(queue_entry,       111, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_entry_recipient, 112, BY_QUEUE,            BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(address_changed,   120, BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN | BY_IMAP | BY_TLS | BY_QUEUE | BY_RELAY, ANYTIME, 0) \
+	M(address_changed,   120, BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN | BY_IMAP | BY_TLS | BY_QUEUE | BY_RELAY | BY_DNS | BY_PORTMAP, ANYTIME, 0) \
+	M(portmap_told,      123, BY_PORTMAP,              BY_MASTER,             HOUR_SERVING,                  0) \
+	M(command_mapping,   124, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address,   121, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address_change, 122, BY_MASTER,          BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(tls_connect,       140, BY_RELAY,                BY_TLS,                HOUR_NONE,                     1) \

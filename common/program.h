@@ -25,6 +25,7 @@
 	P(IMAP,       "imap") \
 	P(RELAY,      "relay") \
 	P(DNS,        "dns") \
+	P(PORTMAP,    "portmap") \
 	P(COMMAND,    "command")
 
 enum program {

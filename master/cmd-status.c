@@ -39,7 +39,16 @@ struct address_row {
 	bool up, usable;
 };
 
+/* A port that the router was asked to forward. */
+struct mapping_row {
+	char service[17], address[MOST_IP + 1], fault[101];
+	uint16_t outside, inside;
+	uint32_t seconds;
+};
+
 struct listing {
+	struct mapping_row mappings[SERVICE_COUNT];
+	size_t mapping_count;
 	struct row *rows;
 	size_t count;
 	struct address_row addresses[MOST_ADDRESSES_TOLD];
@@ -93,6 +102,27 @@ on_command_address(void *me, struct channel *from, uint64_t id, const struct msg
 	row->seconds = m->seconds;
 	row->up = m->up;
 	row->usable = m->usable;
+}
+
+static void
+on_command_mapping(void *me, struct channel *from, uint64_t id, const struct msg_command_mapping *m,
+	const int *fd)
+{
+	struct listing *l = ((struct client *)me)->me;
+	struct mapping_row *row;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (l->mapping_count == SERVICE_COUNT)
+		return;
+	row = &l->mappings[l->mapping_count++];
+	span_copy(m->service, row->service, sizeof row->service);
+	span_copy(m->address, row->address, sizeof row->address);
+	span_copy(m->fault, row->fault, sizeof row->fault);
+	row->outside = m->outside;
+	row->inside = m->inside;
+	row->seconds = m->seconds;
 }
 
 static void
@@ -246,6 +276,18 @@ json_addresses(struct json *j, const struct listing *l)
 		json_close(j, '}');
 	}
 	json_close(j, ']');
+	json_open(j, "port_mappings", '[');
+	for (size_t i = 0; i < l->mapping_count; i++) {
+		json_open(j, NULL, '{');
+		json_text(j, "service", span_str(l->mappings[i].service));
+		json_number(j, "outside", l->mappings[i].outside);
+		json_number(j, "inside", l->mappings[i].inside);
+		json_number(j, "seconds", l->mappings[i].seconds);
+		json_text(j, "public", span_str(l->mappings[i].address));
+		json_text(j, "fault", span_str(l->mappings[i].fault));
+		json_close(j, '}');
+	}
+	json_close(j, ']');
 	if (!l->changed)
 		return;
 	json_open(j, "address_change", '{');
@@ -307,6 +349,22 @@ table_row(const struct row *row)
 }
 
 static void
+table_mappings(const struct listing *l)
+{
+	if (l->mapping_count)
+		printf("\n%-14s %7s %7s  %s\n", "MAPPED PORT", "OUTSIDE", "INSIDE", "BY THE ROUTER");
+	for (size_t i = 0; i < l->mapping_count; i++) {
+		const struct mapping_row *row = &l->mappings[i];
+
+		printf("%-14s %7u %7u  ", row->service, row->outside, row->inside);
+		if (row->seconds)
+			printf("at %s, for %u s, renewed\n", row->address, row->seconds);
+		else
+			printf("not mapped: %s\n", row->fault);
+	}
+}
+
+static void
 table_addresses(const struct listing *l)
 {
 	char address[MOST_IP + 8];
@@ -342,6 +400,7 @@ tell_table(const struct listing *l, const struct settings *s)
 	for (size_t i = 0; i < l->count; i++)
 		table_row(&l->rows[i]);
 	table_addresses(l);
+	table_mappings(l);
 	printf("\ngeneration %u, up %lld d %02lld:%02lld:%02lld", l->generation, up / 86400,
 		up / 3600 % 24, up / 60 % 60, up % 60);
 	if (s && certificate_days(s, &days))
@@ -362,6 +421,7 @@ run(struct invocation *v)
 	h.on_command_process = on_command_process;
 	h.on_command_end = on_command_end;
 	h.on_command_address = on_command_address;
+	h.on_command_mapping = on_command_mapping;
 	h.on_command_address_change = on_command_address_change;
 	if (!client_open(&c, &v->paths, &h))
 		return client_absent(v);

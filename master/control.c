@@ -99,6 +99,25 @@ tell_address(struct visitor *v, const struct netstate_address *a)
 		NULL);
 }
 
+static bool
+maps_ports(const struct supervisor *s)
+{
+	return s->now.settings && s->now.settings->port_mapping;
+}
+
+static void
+tell_mapping(struct visitor *v, const struct watch_mapping *m)
+{
+	send_command_mapping(v->channel, 0,
+		&(struct msg_command_mapping){ .service = span_str(service_name(m->service)),
+			.outside = m->outside,
+			.inside = m->inside,
+			.seconds = m->seconds,
+			.address = span_str(m->address),
+			.fault = span_str(m->fault) },
+		NULL);
+}
+
 /* As many as a visitor's channel takes at once; `valija net` has them all. */
 static void
 tell_addresses(struct visitor *v)
@@ -109,6 +128,8 @@ tell_addresses(struct visitor *v)
 
 	for (size_t i = 0; i < n->address_count && i < MOST_ADDRESSES_TOLD; i++)
 		tell_address(v, &n->addresses[i]);
+	for (size_t i = 0; maps_ports(v->s) && watch_mapping(v->s, i); i++)
+		tell_mapping(v, watch_mapping(v->s, i));
 	if (when)
 		send_command_address_change(v->channel, 0,
 			&(struct msg_command_address_change){ .when = when,

@@ -18,6 +18,7 @@
 #include "master/process.h"
 #include "master/resolver-file.h"
 #include "master/stop.h"
+#include "master/watch.h"
 
 #define SECCOMP_FILTER 2 /* SECCOMP_MODE_FILTER of <linux/seccomp.h> */
 
@@ -221,6 +222,16 @@ on_imap_idle(
 		mailbox_idle(p->mailbox);
 }
 
+static void
+on_portmap_told(void *me, struct channel *from, uint64_t id, const struct msg_portmap_told *m,
+	const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	watch_mapped(me, m);
+}
+
 const struct hearing *
 hears_daemons(void)
 {
@@ -239,6 +250,7 @@ hears_daemons(void)
 		.on_imap_taken = on_imap_taken,
 		.on_imap_ended = on_imap_ended,
 		.on_imap_idle = on_imap_idle,
+		.on_portmap_told = on_portmap_told,
 	};
 
 	return &hearing;

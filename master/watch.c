@@ -42,6 +42,9 @@ struct watch {
 	struct sighting_list sightings;
 	unsigned int sighting_count;
 	uint64_t last_change;
+	struct watch_mapping mappings[SERVICE_COUNT];
+	size_t mapping_count;
+	char public[MOST_ADDRESS_TEXT]; /* of the router, as it says itself */
 	char last_old[MOST_ADDRESS_TEXT], last_new[MOST_ADDRESS_TEXT];
 };
 
@@ -501,4 +504,52 @@ watch_last_change(const struct supervisor *s, const char **old, const char **new
 	*old = s->watch ? s->watch->last_old : "";
 	*new = s->watch ? s->watch->last_new : "";
 	return s->watch ? s->watch->last_change : 0;
+}
+
+/* --- port mappings --- */
+
+/* The router's own address, as it tells it: it may say what it wants, but not what is no address. */
+static void
+note_public(struct supervisor *s, struct span address)
+{
+	struct watch *w = s->watch;
+	uint8_t family, at[16];
+	char old[MOST_ADDRESS_TEXT];
+
+	if (!netstate_address_take(address, &family, at) || family != 4 ||
+		netstate_kind_of(family, at) == NETSTATE_UNUSABLE ||
+		span_equal(address, span_str(w->public)))
+		return;
+	span_copy(span_str(w->public), old, sizeof old);
+	span_copy(address, w->public, sizeof w->public);
+	hook_address(s, "router", "ipv4", old, w->public);
+}
+
+void
+watch_mapped(struct supervisor *s, const struct msg_portmap_told *m)
+{
+	struct watch *w = s->watch;
+	size_t i;
+
+	if (!w || m->service >= SERVICE_COUNT)
+		return;
+	for (i = 0; i < w->mapping_count; i++)
+		if (w->mappings[i].service == m->service)
+			break;
+	if (i == w->mapping_count)
+		w->mapping_count++;
+	w->mappings[i] = (struct watch_mapping){ .service = m->service,
+		.outside = m->outside,
+		.inside = m->inside,
+		.seconds = m->seconds };
+	span_copy(m->address, w->mappings[i].address, sizeof w->mappings[i].address);
+	span_copy(m->fault, w->mappings[i].fault, sizeof w->mappings[i].fault);
+	if (m->seconds)
+		note_public(s, m->address);
+}
+
+const struct watch_mapping *
+watch_mapping(const struct supervisor *s, size_t i)
+{
+	return s->watch && i < s->watch->mapping_count ? &s->watch->mappings[i] : NULL;
 }

@@ -22,6 +22,19 @@ void watch_begin(struct supervisor *s);
 void watch_end(struct supervisor *s);
 /* The network at the latest reading. */
 const struct netstate *watch_netstate(const struct supervisor *s);
+/* What portmap says of one service's port. The public address that comes with it is the router's: when it is another
+ * one than before, the hook hears it, with "router" as the interface. */
+void watch_mapped(struct supervisor *s, const struct msg_portmap_told *m);
+
+struct watch_mapping {
+	enum service service;
+	uint16_t outside, inside;
+	uint32_t seconds; /* 0: not mapped */
+	char address[MOST_ADDRESS_TEXT], fault[101];
+};
+
+/* The i-th, or NULL after the last. */
+const struct watch_mapping *watch_mapping(const struct supervisor *s, size_t i);
 /* Seconds since that reading: what is to be taken off lifetimes. */
 uint32_t watch_age(const struct supervisor *s);
 /* Tells a new process the addresses that are there, as if each had just come. */

@@ -23,6 +23,12 @@ wants_pam(const struct settings *s)
 	return settings_wants_pam(s);
 }
 
+static bool
+wants_portmap(const struct settings *s)
+{
+	return s->port_mapping;
+}
+
 /* clang-format off: columns are the point of a table. */
 /* In the order of starting: who is needed by others comes first.
  *
@@ -47,6 +53,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_RELAY,      VALIJA_USER_RELAY,  COUNT(relay_processes),  STAGE_WORKERS,
 		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_PORTMAP,    VALIJA_USER_PORTMAP, ONE,                    STAGE_FRONT,
+		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_portmap },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,

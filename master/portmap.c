@@ -1,0 +1,446 @@
+/*
+ * portmap - asks the router to forward the ports that this server needs (NAT-PMP, RFC 6886).
+ *   started      only with port_mapping, behind a router: an administrator wants it so
+ *   inherits     channels to master and log
+ *   keeps        nothing: _portmap, an empty root, sockets of IPv4
+ *   may be lied to by    the router, and whoever in the LAN plays it. May lie to: master, about what is
+ *                forwarded, which is only shown and logged
+ *   while away   mappings stay at the router for MAPPING_SECONDS at most
+ *
+ * One request at a time: the public address, then each port; all again at half of the life that the router gave.
+ * At a stop the mappings are released. libnatpmp makes and reads the packets, and repeats what is lost.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#define ENABLE_STRNATPMPERR
+#include <natpmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/daemon.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* Asked for. RFC 6886 3.3 recommends 7200, but routers that restart forget all, and one that does not know yet that
+ * our address has changed keeps the ports for the old one until then. */
+#define MAPPING_SECONDS 600
+#define LEAST_SECONDS	60 /* between two rounds, whatever the router says */
+#define RETRY_SECONDS	60 /* after a round that failed */
+#define SETTLE_SECONDS	1    /* after an address or route changed */
+#define REPEATS		4    /* of one request: 250 ms, 500 ms, 1 s, 2 s (RFC 6886 3.1) */
+
+struct mapping {
+	enum service service;
+	uint16_t outside, inside;
+	bool wanted;
+	bool refused; /* and told so: the same again is no news */
+	uint32_t seconds; /* that the router gave; 0: not mapped */
+};
+
+/* The ports that the world may need, in the order of asking. */
+static const enum service services[] = { SERVICE_SMTP, SERVICE_SUBMISSIONS, SERVICE_SUBMISSION,
+	SERVICE_IMAPS, SERVICE_IMAP };
+
+#define MAPPINGS (sizeof services / sizeof services[0])
+
+static struct portmap {
+	struct daemon daemon;
+	char gateway[MOST_IP + 1]; /* "" : none */
+	struct mapping mappings[MAPPINGS];
+	natpmp_t natpmp;
+	bool open;
+	struct event *readable, *clock;
+	size_t at;      /* which request is under way: 0 the address, then mappings[at - 1] */
+	bool asking;    /* an answer is awaited */
+	bool giving_up; /* what is under way is a release */
+	bool leaving;   /* everything is released, then it is over */
+	unsigned int tries;
+	char public[MOST_IP + 1];
+	bool failed;   /* something in this round */
+	bool silent;   /* the router does not answer, and that was told */
+} me;
+
+static void ask(void);
+
+/* --- what master hears --- */
+
+static void
+tell(const struct mapping *m, const char *fault)
+{
+	send_portmap_told(me.daemon.master, 0,
+		&(struct msg_portmap_told){ .service = (uint8_t)m->service,
+			.outside = m->outside,
+			.inside = m->inside,
+			.seconds = m->seconds,
+			.address = span_str(me.public),
+			.fault = span_str(fault) },
+		NULL);
+}
+
+/* --- requests --- */
+
+static void
+set_clock(unsigned int seconds, unsigned int microseconds)
+{
+	struct timeval when = { seconds, (suseconds_t)microseconds };
+
+	event_add(me.clock, &when);
+}
+
+static void
+shut(void)
+{
+	if (me.readable)
+		event_free(me.readable);
+	me.readable = NULL;
+	if (me.open)
+		closenatpmp(&me.natpmp);
+	me.open = me.asking = false;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+
+static bool
+open_router(void)
+{
+	struct in_addr gateway;
+
+	shut();
+	if (inet_pton(AF_INET, me.gateway, &gateway) != 1)
+		return false;
+	if (initnatpmp(&me.natpmp, 1, gateway.s_addr) < 0) {
+		log_error(0, "port-mapping", KEY_STR("router", me.gateway), KEY_ERRNO);
+		return false;
+	}
+	me.open = true;
+	me.readable = event_new(
+		me.daemon.base, me.natpmp.s, EV_READ | EV_PERSIST, on_readable, NULL);
+	if (me.readable)
+		event_add(me.readable, NULL);
+	return me.readable != NULL;
+}
+
+/* The round is over: the next comes at half of the shortest life. */
+static void
+rest(void)
+{
+	uint32_t least = MAPPING_SECONDS;
+
+	for (size_t i = 0; i < MAPPINGS; i++)
+		if (me.mappings[i].seconds && me.mappings[i].seconds < least)
+			least = me.mappings[i].seconds;
+	shut();
+	if (me.leaving) {
+		daemon_exit(&me.daemon);
+		return;
+	}
+	least /= 2;
+	set_clock(me.failed ? RETRY_SECONDS : least < LEAST_SECONDS ? LEAST_SECONDS : least, 0);
+}
+
+static void
+next(void)
+{
+	me.asking = false;
+	me.at++;
+	ask();
+}
+
+static const char *
+name_of(const struct mapping *m)
+{
+	return m ? service_name(m->service) : "address";
+}
+
+static void
+fail(const char *why)
+{
+	struct mapping *m = me.at > 0 ? &me.mappings[me.at - 1] : NULL;
+	bool *told = m ? &m->refused : &me.silent;
+
+	if (me.giving_up) {
+		/* It ends by itself. */
+		m->seconds = 0;
+		next();
+		return;
+	}
+	if (!*told)
+		log_warning(0, "port-mapping-refused", KEY_STR("router", me.gateway),
+			KEY_STR("for", name_of(m)), KEY_STR("reason", why));
+	*told = true;
+	me.failed = true;
+	if (m) {
+		m->seconds = 0;
+		tell(m, why);
+		next();
+		return;
+	}
+	/* Who does not even tell his address maps nothing. */
+	for (size_t i = 0; i < MAPPINGS; i++) {
+		me.mappings[i].seconds = 0;
+		if (me.mappings[i].wanted)
+			tell(&me.mappings[i], why);
+	}
+	rest();
+}
+
+static void
+send_request(bool release)
+{
+	struct mapping *m = me.at > 0 ? &me.mappings[me.at - 1] : NULL;
+	int sent;
+
+	me.giving_up = release;
+	if (!m)
+		sent = sendpublicaddressrequest(&me.natpmp);
+	else
+		sent = sendnewportmappingrequest(&me.natpmp, NATPMP_PROTOCOL_TCP, m->inside,
+			release ? 0 : m->outside, release ? 0 : MAPPING_SECONDS);
+	if (sent < 0) {
+		fail(strnatpmperr(sent));
+		return;
+	}
+	me.asking = true;
+	me.tries = 0;
+	set_clock(0, 250000);
+}
+
+static void
+ask(void)
+{
+	for (; me.at <= MAPPINGS; me.at++) {
+		const struct mapping *m = me.at > 0 ? &me.mappings[me.at - 1] : NULL;
+
+		if ((!m || m->wanted) && !me.leaving) {
+			send_request(false);
+			return;
+		}
+		if (m && m->seconds) {
+			send_request(true);
+			return;
+		}
+	}
+	rest();
+}
+
+static void
+begin(void)
+{
+	me.at = 0;
+	me.failed = false;
+	if (me.gateway[0] == '\0' || !open_router()) {
+		if (me.leaving)
+			daemon_exit(&me.daemon);
+		return; /* the next route begins anew */
+	}
+	ask();
+}
+
+/* --- answers --- */
+
+static void
+on_address(const natpmpresp_t *answer)
+{
+	char now[MOST_IP + 1] = "";
+
+	inet_ntop(AF_INET, &answer->pnu.publicaddress.addr, now, sizeof now);
+	if (strcmp(now, me.public) != 0)
+		log_notice(0, "public-address", KEY_STR("router", me.gateway), KEY_STR("old", me.public),
+			KEY_STR("new", now));
+	span_copy(span_str(now), me.public, sizeof me.public);
+	me.silent = false;
+	next();
+}
+
+/* The world looks for a service at its own port, and nowhere else: the one that was given is given back. */
+static void
+refuse_other_port(struct mapping *m)
+{
+	static const char why[] = "the router gives another port; perhaps another machine, or our former address, has it";
+
+	if (!m->refused)
+		log_warning(0, "port-mapping-refused", KEY_STR("router", me.gateway),
+			KEY_STR("for", name_of(m)), KEY_STR("reason", why));
+	m->refused = me.failed = true;
+	m->seconds = 0;
+	tell(m, why);
+	send_request(true);
+}
+
+static void
+on_mapping(const natpmpresp_t *answer)
+{
+	struct mapping *m = &me.mappings[me.at - 1];
+	bool news = m->seconds == 0;
+
+	if (answer->pnu.newportmapping.privateport != m->inside)
+		return; /* of an earlier request */
+	if (me.giving_up) {
+		log_info(0, "port-released", KEY_STR("service", service_name(m->service)),
+			KEY_NUM("outside", m->outside));
+		m->seconds = 0;
+		next();
+		return;
+	}
+	if (answer->pnu.newportmapping.mappedpublicport != m->outside) {
+		refuse_other_port(m);
+		return;
+	}
+	m->seconds = answer->pnu.newportmapping.lifetime;
+	m->refused = false;
+	if (news)
+		log_notice(0, "port-mapped", KEY_STR("service", service_name(m->service)),
+			KEY_NUM("outside", m->outside), KEY_NUM("inside", m->inside),
+			KEY_NUM("seconds", m->seconds), KEY_STR("router", me.gateway));
+	tell(m, "");
+	next();
+}
+
+static void
+take_answer(bool timeout)
+{
+	natpmpresp_t answer;
+	int got = readnatpmpresponseorretry(&me.natpmp, &answer);
+
+	if (got == NATPMP_TRYAGAIN) {
+		if (timeout && ++me.tries >= REPEATS)
+			fail("no answer");
+		else if (timeout)
+			set_clock(0, 250000u << me.tries > 999999 ? 999999 : 250000u << me.tries);
+		return;
+	}
+	event_del(me.clock);
+	if (got < 0)
+		fail(strnatpmperr(got));
+	else if (me.at == 0 && answer.type == NATPMP_RESPTYPE_PUBLICADDRESS)
+		on_address(&answer);
+	else if (me.at > 0 && answer.type == NATPMP_RESPTYPE_TCPPORTMAPPING)
+		on_mapping(&answer);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (me.asking)
+		take_answer(false);
+}
+
+static void
+on_clock(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (me.asking)
+		take_answer(true);
+	else
+		begin();
+}
+
+/* --- life --- */
+
+static bool
+offers(enum service service)
+{
+	const struct settings *s = me.daemon.settings;
+
+	for (size_t i = 0; i < s->services.count; i++)
+		if (span_equal(s->services.at[i], span_str(service_name(service))))
+			return true;
+	return false;
+}
+
+/* Those that are offered; 143 only where there is no 993. What is mapped and not wanted any more is released in
+ * the next round. */
+static void
+settings_changed(void *arg, const struct settings *old)
+{
+	(void)arg;
+	(void)old;
+	for (size_t i = 0; i < MAPPINGS; i++) {
+		struct mapping *m = &me.mappings[i];
+
+		m->service = services[i];
+		m->outside = service_port(services[i]);
+		m->inside = (uint16_t)(m->outside + me.daemon.settings->port_base);
+		m->wanted = me.daemon.settings->port_mapping && offers(services[i]) &&
+			(services[i] != SERVICE_IMAP || !offers(SERVICE_IMAPS));
+	}
+	if (!me.asking && !me.leaving)
+		set_clock(SETTLE_SECONDS, 0);
+}
+
+static void
+address_changed(void *arg, const struct msg_address_changed *m)
+{
+	struct span first = span_part(m->gateways, 0, span_index(m->gateways, ','));
+
+	(void)arg;
+	if (m->family != 4)
+		return;
+	if (m->route && !span_copy(first, me.gateway, sizeof me.gateway))
+		me.gateway[0] = '\0';
+	/* Another router, or another address of ours: all is asked for anew. */
+	for (size_t i = 0; i < MAPPINGS; i++)
+		me.mappings[i].seconds = 0;
+	if (me.leaving || !me.clock)
+		return;
+	shut();
+	set_clock(SETTLE_SECONDS, 0);
+}
+
+static bool
+prepare(void *arg)
+{
+	(void)arg;
+	me.clock = evtimer_new(me.daemon.base, on_clock, NULL);
+	return me.clock != NULL;
+}
+
+static void
+leave(void *arg, unsigned int seconds)
+{
+	(void)arg;
+	(void)seconds;
+	me.leaving = true;
+	event_del(me.clock);
+	begin();
+}
+
+static void
+load(void *arg, uint32_t *connections, uint64_t *served)
+{
+	(void)arg;
+	*connections = 0;
+	*served = 0;
+	for (size_t i = 0; i < MAPPINGS; i++)
+		*connections += me.mappings[i].seconds > 0;
+}
+
+static const int syscalls[] = { -1 };
+
+static const struct room portmap_room = {
+	.name = "portmap",
+	.chrooted = true,
+	.files = false,
+	.internet = true,
+	.syscalls = syscalls,
+	.most_descriptors = 64,
+};
+static const struct peer_kind peers[] = { { 0, NULL } };
+static const struct daemon_kind kind = {
+	.program = PROGRAM_PORTMAP, .room = &portmap_room, .peers = peers, .prepare = prepare,
+	.settings_changed = settings_changed, .address_changed = address_changed, .leave = leave,
+	.load = load,
+};
+
+int
+main(void)
+{
+	return daemon_run(&me.daemon, &kind, &me);
+}
