@@ -431,6 +431,19 @@ settings_changed(void *arg, const struct settings *old)
 		context_renew();
 }
 
+/* With another address or route there may be other name servers: no need to wait for the next look. And
+ * libunbound remembers for minutes that it could not reach those that it has: that was another network. */
+static void
+address_changed(void *arg, const struct msg_address_changed *m)
+{
+	(void)arg;
+	if (me.context == NULL)
+		return;
+	files_ask();
+	if (m->came.len > 0 || m->route)
+		context_renew();
+}
+
 static void
 load(void *arg, uint32_t *connections, uint64_t *served)
 {
@@ -465,7 +478,7 @@ static const struct peer_kind peers[] = {
 };
 static const struct daemon_kind kind = {
 	.program = PROGRAM_DNS, .room = &dns_room, .peers = peers, .prepare = prepare,
-	.settings_changed = settings_changed, .load = load, .control = &from_master,
+	.settings_changed = settings_changed, .address_changed = address_changed, .load = load, .control = &from_master,
 };
 
 int
