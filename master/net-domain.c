@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/dkim-entry.h"
 #include "master/net-records.h"
+#include "tlsproxy/dkim-make.h"
 
 #define MOST_OWNER (MOST_DNS_NAME + 1)
 
@@ -40,6 +42,22 @@ mx_host(const char *answer)
 	return blank ? blank + 1 : answer;
 }
 
+static void
+ask_dkim(const struct survey *v, const char *domain)
+{
+	char name[MOST_DNS_NAME + 1];
+	int there = 0;
+
+	for (size_t i = 0; i < MOST_DKIM_KEYS && there >= 0; i++) {
+		struct text record = TEXT_UP_TO(MOST_DKIM_PEM);
+
+		there = net_dkim_record(v, domain, i, name, &record);
+		if (there >= 0)
+			lookup(v->dns, name, DNS_TXT);
+		text_clear(&record);
+	}
+}
+
 void
 net_ask_domain(struct survey *v, const char *domain)
 {
@@ -47,6 +65,7 @@ net_ask_domain(struct survey *v, const char *domain)
 
 	lookup(v->dns, domain, DNS_TXT);
 	lookup(v->dns, domain, DNS_A);
+	ask_dkim(v, domain);
 	ask(v, "_dmarc.", domain, DNS_TXT);
 	ask(v, "_mta-sts.", domain, DNS_TXT);
 	ask(v, "mta-sts.", domain, DNS_A);
@@ -246,6 +265,47 @@ judge_spf(struct survey *v, const char *domain)
 	}
 }
 
+/* One key and its record. */
+static void
+judge_dkim_key(struct survey *v, const char *name, const char *wanted)
+{
+	const struct lookup *q = lookup(v->dns, name, DNS_TXT);
+
+	if (wanted[0] == '\0') {
+		finding_add(&v->f, FINDING_WARNING, "dkim", "%s: the key cannot be read", name);
+		finding_advise(&v->f, "As root this can be compared; `valija check` tells what is wrong with dkim");
+	} else if (lookup_has(q, wanted)) {
+		finding_add(&v->f, FINDING_OK, "dkim", "%s: the record of the key that signs", name);
+	} else {
+		finding_add(&v->f, FINDING_PROBLEM, "dkim",
+			q->count ? "%s: another key than the one that signs: others take the mail for forged"
+				 : "%s: no record, and mail is signed by that key",
+			name);
+		finding_advise(&v->f, "%s. TXT \"%s\"", name, wanted);
+	}
+}
+
+static void
+judge_dkim(struct survey *v, const char *domain)
+{
+	char name[MOST_DNS_NAME + 1];
+	int there = 0;
+
+	for (size_t i = 0; i < MOST_DKIM_KEYS && there >= 0; i++) {
+		struct text record = TEXT_UP_TO(MOST_DKIM_PEM);
+
+		there = net_dkim_record(v, domain, i, name, &record);
+		if (there >= 0) {
+			judge_dkim_key(v, name, text_str(&record));
+		} else if (i == 0) {
+			finding_add(&v->f, FINDING_WARNING, "dkim", "%s: its mail is not signed", domain);
+			finding_advise(&v->f, "valija cert dkim %s makes a key and tells what to do with it",
+				domain);
+		}
+		text_clear(&record);
+	}
+}
+
 /* A record that is well-formed when it has `needs`; missing is a warning. */
 static void
 judge_text(struct survey *v, const char *check, const char *prefix, const char *domain, struct span word,
@@ -373,6 +433,7 @@ net_judge_domain(struct survey *v, const char *domain)
 	}
 	judge_mx(v, domain);
 	judge_spf(v, domain);
+	judge_dkim(v, domain);
 	judge_texts(v, domain);
 	judge_srv(v, domain);
 	judge_tlsa(v);

@@ -12,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/dkim-entry.h"
 #include "tlsproxy/certificate.h"
+#include "tlsproxy/dkim-make.h"
 
 #define STS_SECONDS 604800 /* a week: RFC 8461 3.2 wants weeks, and a first policy is not to be regretted */
 
@@ -73,6 +75,48 @@ net_sts_id(const struct survey *v, char id[17])
 	gnutls_hash_fast(GNUTLS_DIG_SHA256, policy.at, policy.len, digest);
 	to_hex(digest, 8, id);
 	text_clear(&policy);
+}
+
+/* The record of one key file. Root may read it, and it is wiped. */
+static bool
+record_of(const struct survey *v, const struct dkim_entry *e, struct text *record)
+{
+	struct text path = TEXT_UP_TO(4096), why = TEXT_UP_TO(512);
+	unsigned char pem[MOST_DKIM_PEM];
+	enum dkim_algorithm algorithm;
+	ssize_t n = -1;
+	bool good;
+	int fd;
+
+	text_add(&path, v->s->dkim_directory);
+	text_printf(&path, "/%.*s/%.*s.key", SPAN_ARG(e->domain), SPAN_ARG(e->selector));
+	fd = path.failed ? -1 : open(text_str(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd >= 0) {
+		n = read(fd, pem, sizeof pem);
+		close(fd);
+	}
+	good = n > 0 && dkim_record(span_of(pem, (size_t)n), &algorithm, record, &why) == 0;
+	explicit_bzero(pem, sizeof pem);
+	text_clear(&path);
+	text_clear(&why);
+	return good;
+}
+
+int
+net_dkim_record(const struct survey *v, const char *domain, size_t i, char name[MOST_DNS_NAME + 1],
+	struct text *record)
+{
+	struct dkim_entry e;
+
+	for (size_t j = 0; j < v->s->dkim.count; j++) {
+		if (!dkim_entry_parse(v->s->dkim.at[j], &e) ||
+			!span_equal_nocase(e.domain, span_str(domain)) || i-- > 0)
+			continue;
+		snprintf(name, MOST_DNS_NAME + 1, "%.*s._domainkey.%.*s", SPAN_ARG(e.selector),
+			SPAN_ARG(e.domain));
+		return record_of(v, &e, record);
+	}
+	return -1;
 }
 
 /* --- the zone --- */
@@ -138,6 +182,33 @@ put_host(const struct survey *v, struct text *to)
 	}
 }
 
+#define TXT_STRING 200 /* octets of one string of a TXT record; 255 at most (RFC 1035 3.3.14) */
+
+static void
+put_dkim(const struct survey *v, struct text *to, const char *domain)
+{
+	char name[MOST_DNS_NAME + 1];
+	int there;
+
+	for (size_t i = 0; i < MOST_DKIM_KEYS; i++) {
+		struct text record = TEXT_UP_TO(MOST_DKIM_PEM);
+		struct span left;
+
+		there = net_dkim_record(v, domain, i, name, &record);
+		if (there > 0) {
+			text_printf(to, "%s. %d IN TXT", name, ZONE_TTL);
+			for (left = text_span(&record); left.len; left = span_part(left, TXT_STRING, left.len))
+				text_printf(to, " \"%.*s\"", SPAN_ARG(span_part(left, 0, TXT_STRING)));
+			text_add_byte(to, '\n');
+		} else if (there < 0 && i == 0) {
+			text_printf(to, "; mail is not signed yet: valija cert dkim %s\n", domain);
+		}
+		text_clear(&record);
+		if (there < 0)
+			return;
+	}
+}
+
 void
 net_zone_put(const struct survey *v, const char *domain, struct text *to)
 {
@@ -150,6 +221,7 @@ net_zone_put(const struct survey *v, const char *domain, struct text *to)
 	put(to, "", domain, "TXT", "\"v=spf1 mx -all\"");
 	if (!span_equal_nocase(span_str(domain), span_str(v->hostname)))
 		put(to, "", v->hostname, "TXT", "\"v=spf1 a -all\"");
+	put_dkim(v, to, domain);
 	put(to, "_dmarc.", domain, "TXT", "\"v=DMARC1; p=quarantine; rua=mailto:postmaster@%s\"", domain);
 	text_add_str(to, "; TLS between servers: `valija net autoconfig` writes the policy for https://mta-sts...\n");
 	net_sts_id(v, id);

@@ -19,6 +19,10 @@ void net_judge_domain(struct survey *v, const char *domain);
 /* The policy of MTA-STS for a domain (RFC 8461 3.2), and its id: 16 hexadecimal digits that change with it. */
 void net_sts_policy(const struct survey *v, struct text *to);
 void net_sts_id(const struct survey *v, char id[17]);
+/* The i-th key that signs mail of this domain (option dkim): the name of its record, and what must stand there.
+ * 1; 0: it cannot be read (the record is empty then); -1: there is none. */
+int net_dkim_record(const struct survey *v, const char *domain, size_t i, char name[MOST_DNS_NAME + 1],
+	struct text *record);
 /* SHA-256 of the public key of the server's certificate (RFC 6698: 1 1), in hexadecimal. False when there is
  * none. */
 bool net_certificate_key(const struct survey *v, char hex[65]);

@@ -55,6 +55,8 @@ def home():
         net.knot(zones)
         net.sink()
         net.suite = net.valija(listen='{"eth0", "127.0.0.1"}')
+        net.suite.valija("cert", "dkim", "example.org", "--selector", "one")
+        net.suite.configure(dkim='{"example.org:one"}')
         net.fragment = net.suite.valija("net", "dns").stdout
         net.knot({**zones, "example.org": HEAD + "ns A 203.0.113.53\n" + net.fragment})
         yield net
@@ -95,7 +97,7 @@ def test_fragment_of_the_zone_is_what_check_wants(home):
     """knot serves what `valija net dns` printed, and `valija check dns` finds nothing to complain of."""
     told = Told(home.suite, "example.org", words=("check", "dns"))
     assert not [f for f in told.findings if f["verdict"] != "ok"]
-    assert {f["check"] for f in told.findings} >= {"mx", "spf", "dmarc", "mta-sts", "tls-rpt", "srv", "tlsa", "ptr"}
+    assert {f["check"] for f in told.findings} >= {"mx", "spf", "dkim", "dmarc", "mta-sts", "tls-rpt", "srv", "tlsa", "ptr"}
     assert told.code == 0
     for line in ("_imap._tcp.example.org. +3600 IN SRV +0 0 0 \\.", "_pop3s._tcp.example.org. +3600 IN SRV +0 0 0 \\.",
                  "_submissions._tcp.example.org. +3600 IN SRV +0 1 465 mail.example.org.",
@@ -115,6 +117,7 @@ def test_records_that_are_wrong(own):
     own.lan_static(SERVER)
     own.forward(SERVER)
     own.knot({"example.org": HEAD + "ns A 203.0.113.53\nmail A 192.168.77.10\nmail AAAA 2001:db8::bad\nmail A 203.0.113.99\n"
+              'one._domainkey TXT "v=DKIM1; k=rsa; p=AAAA"\n'
               "@ MX 10 alias\nalias CNAME mail\n@ MX 20 mx.example.net.\n"
               '@ TXT "v=spf1 ip4:198.51.100.0/24 -all"\n_dmarc TXT "v=DMARC1; rua=mailto:x@example.org"\n'
               '_mta-sts TXT "v=STSv1; id=1"\n_mta-sts TXT "v=STSv1; id=2"\n_smtp._tls TXT "v=TLSRPTv1;"\n'
@@ -123,6 +126,9 @@ def test_records_that_are_wrong(own):
               "example.net": HEAD + f"mx A {PEER}\n", "empty.example": HEAD,
               "113.0.203.in-addr.arpa": HEAD + "1 PTR host-1.provider.example.\n"})
     suite = own.valija(public_address=f'"{WAN}"', domains="{example.org, empty.example, gone.example}")
+    for selector in ("one", "two"):
+        suite.valija("cert", "dkim", "example.org", "--selector", selector)
+    suite.configure(dkim='{"example.org:one", "example.org:two"}')
     told = Told(suite, "example.org", words=("check", "dns"))
     assert told.code == 78
     assert told.verdict("name", "192.168.77.10, which is private") == "problem"
@@ -133,6 +139,8 @@ def test_records_that_are_wrong(own):
     assert told.verdict("mx", "alias .CNAME. of mail.example.org") == "problem"
     assert told.verdict("mx", "some of its mail goes elsewhere") == "warning"
     assert told.verdict("spf", f"does not permit {WAN}") == "problem"
+    assert told.verdict("dkim", "one._domainkey.example.org: another key") == "problem"
+    assert told.verdict("dkim", "two._domainkey.example.org: no record") == "problem"
     assert told.verdict("dmarc", "lacks p=") == "problem"
     assert told.verdict("mta-sts", "2 records") == "problem"
     assert told.verdict("tls-rpt", "lacks rua=") == "problem"
@@ -141,6 +149,7 @@ def test_records_that_are_wrong(own):
     told = Told(suite, "empty.example", words=("check", "dns"))
     assert told.verdict("mx", "no MX record") == "problem" and told.verdict("spf", "no SPF") == "problem"
     assert told.verdict("dmarc", "no record") == "warning"
+    assert told.verdict("dkim", "not signed") == "warning"
     told = Told(suite, "gone.example", words=("check", "dns"))
     assert told.verdict("mx") == "problem"
     told = Told(suite, "other.example", words=("check", "dns"))
