@@ -178,7 +178,7 @@ keeper_network_changed(struct queue *q)
 	relaying_revive(q);
 	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL)
 		if (m->place != 0 && m->tries > 0 && m->due > now + NETWORK_SECONDS)
-			schedule_at(&q->schedule, m, now + n++ % NETWORK_SECONDS);
+			schedule_at(&q->schedule, m, now + 1 + n++ % NETWORK_SECONDS);
 	attempts_run(q);
 }
 

@@ -256,7 +256,11 @@ judge_spf(struct survey *v, const char *domain)
 			which = v->publics[i].name;
 		}
 	}
-	if (least == PERMITS_NO) {
+	if (v->s->relayhost.len) {
+		finding_add(&v->f, FINDING_OK, "spf", "%s: \"%s\"; it must permit the servers of the relay host too", domain,
+			record);
+		finding_advise(&v->f, "Its provider says how: mostly include:NAME, in this record");
+	} else if (least == PERMITS_NO) {
 		finding_add(&v->f, FINDING_PROBLEM, "spf", "%s: \"%s\" does not permit %s", domain, record, which);
 		finding_advise(&v->f, "%s. TXT \"v=spf1 mx -all\"; or keep it when all mail goes by a relay host", domain);
 	} else {

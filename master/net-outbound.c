@@ -36,6 +36,29 @@ domains(const char *domain, const char *list[MOST_PROBES])
 	return MOST_PROBES;
 }
 
+/* The relay host that takes all mail, if there is one: "HOST", "HOST:PORT", perhaps in brackets. */
+static bool
+relayhost(const struct survey *v, char host[MOST_DNS_NAME + 1], unsigned int *port)
+{
+	struct span left = v->s->relayhost, name, digits;
+	uint64_t number = SMTP_PORT;
+	size_t colon;
+
+	if (span_take(&left, '[')) {
+		name = span_part(left, 0, span_index(left, ']'));
+		left = span_part(left, name.len + 1, left.len);
+		digits = span_part(left, 1, left.len);
+	} else {
+		colon = span_rindex(left, ':');
+		name = span_part(left, 0, colon);
+		digits = span_part(left, colon + 1, left.len);
+	}
+	if (digits.len)
+		span_take_number(&digits, UINT16_MAX, &number);
+	*port = (unsigned int)number;
+	return name.len && span_copy(name, host, MOST_DNS_NAME + 1);
+}
+
 /* The host of the first MX record: what stands behind the preference. */
 static const char *
 first_host(const struct lookup *mx)
@@ -49,8 +72,14 @@ void
 net_ask_outbound(struct survey *v, const char *domain)
 {
 	const char *list[MOST_PROBES], *host;
+	char relay[MOST_DNS_NAME + 1];
 	size_t n = domains(domain, list);
+	unsigned int port;
 
+	if (relayhost(v, relay, &port)) {
+		lookup(v->dns, relay, DNS_A);
+		return;
+	}
 	/* Called twice: the second time the hosts are known, and their addresses are asked for. */
 	for (size_t i = 0; i < n; i++)
 		if ((host = first_host(lookup(v->dns, list[i], DNS_MX))))
@@ -66,9 +95,9 @@ struct probe {
 };
 
 static bool
-probe_begin(struct probe *p, const char *host, const char *address)
+probe_begin(struct probe *p, const char *host, const char *address, unsigned int port)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(SMTP_PORT) };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 
 	if (inet_pton(AF_INET, address, &to.sin_addr) != 1)
 		return false;
@@ -131,8 +160,8 @@ probes_run(struct probe *probes, size_t count)
 	}
 }
 
-void
-net_judge_outbound(struct survey *v, const char *domain)
+static void
+judge_direct(struct survey *v, const char *domain)
 {
 	const char *list[MOST_PROBES], *host;
 	struct probe probes[MOST_PROBES];
@@ -146,7 +175,7 @@ net_judge_outbound(struct survey *v, const char *domain)
 		if (!(host = first_host(lookup(v->dns, list[i], DNS_MX))))
 			continue;
 		a = lookup(v->dns, host, DNS_A);
-		if (a->count && probe_begin(&probes[count], host, a->answers[0])) {
+		if (a->count && probe_begin(&probes[count], host, a->answers[0], SMTP_PORT)) {
 			text_printf(&names, "%s%s", count ? ", " : "", host);
 			count++;
 		}
@@ -168,7 +197,52 @@ net_judge_outbound(struct survey *v, const char *domain)
 			"port 25 of other servers does not answer (%s): the provider or a firewall blocks it",
 			text_str(&names));
 		finding_advise(&v->f,
-			"Ask the provider to open it; or send all mail by the provider's mail server, at port 587 with a password: relay_host in valija.conf(5)");
+			"Ask the provider to open it; or send all mail by the provider's mail server, at port 587 with a password: relayhost in valija.conf(5)");
 	}
 	text_clear(&names);
+}
+
+/* All mail goes by one server: it alone must answer. At 465 TLS comes first, and no greeting. */
+static void
+judge_relayhost(struct survey *v, const char *host, unsigned int port)
+{
+	const struct lookup *a = lookup(v->dns, host, DNS_A);
+	const char *address = a->count ? a->answers[0] : host;
+	struct pollfd fd = { .events = POLLOUT };
+	struct probe p = { .fd = -1 };
+	bool good = false;
+
+	if (probe_begin(&p, host, address, port)) {
+		int error = 0;
+		socklen_t len = sizeof error;
+
+		fd.fd = p.fd;
+		if (port != service_port(SERVICE_SUBMISSIONS))
+			probes_run(&p, 1);
+		good = p.greeted ||
+			(port == service_port(SERVICE_SUBMISSIONS) &&
+				poll(&fd, 1, PROBE_MILLISECONDS) == 1 &&
+				getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0);
+	}
+	if (p.fd >= 0)
+		close(p.fd);
+	if (good) {
+		finding_add(&v->f, FINDING_OK, "outbound", "all mail goes by %s, whose port %u answers", host, port);
+		return;
+	}
+	finding_add(&v->f, FINDING_PROBLEM, "outbound", "all mail goes by %s, and its port %u does not answer", host,
+		port);
+	finding_advise(&v->f, "Is relayhost right? Ports 587 and 465 are seldom blocked, 25 often is");
+}
+
+void
+net_judge_outbound(struct survey *v, const char *domain)
+{
+	char relay[MOST_DNS_NAME + 1];
+	unsigned int port;
+
+	if (relayhost(v, relay, &port))
+		judge_relayhost(v, relay, port);
+	else
+		judge_direct(v, domain);
 }

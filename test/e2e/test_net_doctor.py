@@ -254,7 +254,14 @@ def test_port_25_is_blocked(own):
     suite = offline(own)
     told = Told(suite, "--probe", "example.net")
     assert told.verdict("outbound", "does not answer .mx.example.net.") == "problem"
-    assert "relay_host" in told.of("outbound")[0]["advice"]
+    assert "relayhost" in told.of("outbound")[0]["advice"]
+    # And that way is open.
+    own.knot({"example.org": BARE, "example.net": PEER_ZONE + "smarthost A 203.0.113.25\n"})
+    own.sink(port=587)
+    suite.configure(relayhost='"smarthost.example.net:587"')
+    assert Told(suite).verdict("outbound", "by smarthost.example.net, whose port 587 answers") == "ok"
+    suite.configure(relayhost='"smarthost.example.net:588"')
+    assert Told(suite).verdict("outbound", "port 588 does not answer") == "problem"
 
 
 def test_no_dns(own):
