@@ -216,13 +216,20 @@ take_descriptors(struct msghdr *message, int fd[MOST_DESCRIPTORS])
 	return -1;
 }
 
-/* Receives and handles one packet: 1 done, 0 nothing there. Ends the peer where it must. */
-static int
-receive_one(struct channel *c)
+/* Packets are received into, and made in, memory from the heap, of which only what they fill is
+ * touched. On the stack each of its pages would be (-fstack-clash-protection), and stay with every
+ * process. */
+static unsigned char *
+packet_new(void)
 {
-	unsigned char packet[MOST_PACKET];
+	return must_realloc(NULL, MOST_PACKET);
+}
+
+static int
+receive_into(struct channel *c, unsigned char *packet)
+{
 	char control[CMSG_SPACE(sizeof(int) * 16)];
-	struct iovec part = { packet, sizeof(packet) };
+	struct iovec part = { packet, MOST_PACKET };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
 		.msg_controllen = sizeof(control) };
 	int fd[MOST_DESCRIPTORS] = { -1, -1 }, fds;
@@ -259,6 +266,17 @@ receive_one(struct channel *c)
 			secret_wipe(packet, (size_t)len);
 	}
 	return 1;
+}
+
+/* Receives and handles one packet: 1 done, 0 nothing there. Ends the peer where it must. */
+static int
+receive_one(struct channel *c)
+{
+	unsigned char *packet = packet_new();
+	int result = receive_into(c, packet);
+
+	free(packet);
+	return result;
 }
 
 static void
@@ -364,7 +382,7 @@ keep_waiting(struct channel *c, const unsigned char *at, size_t len, const int *
 bool
 channel_send(struct channel *c, enum message m, uint64_t id, const void *fields, const int *fd)
 {
-	unsigned char packet[MOST_PACKET];
+	unsigned char *packet = packet_new();
 	const struct message_row *row = message_row(m);
 	int fds = row->fds;
 	size_t len = 0;
@@ -388,6 +406,7 @@ channel_send(struct channel *c, enum message m, uint64_t id, const void *fields,
 out:
 	if (fd != NULL && !kept)
 		close_all(fd, fds);
+	free(packet);
 	return sent > 0 || kept;
 }
 

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,8 @@ on_housekeeping(evutil_socket_t fd, short what, void *me)
 		housekeep_in(a, BUSY_MILLISECONDS);
 	else if (later)
 		account_housekeep(a);
+	else
+		(void)malloc_trim(0);    /* nothing more to do for a while: what is free is given back */
 }
 
 static void
