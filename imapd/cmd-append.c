@@ -49,7 +49,7 @@ struct append {
 	struct mailbox *to;
 	struct arrival *first, *last;
 	unsigned int count, open;
-	struct arrival *at;          /* where append_step stands */
+	struct arrival *at, *placing;    /* where append_step stands */
 	struct change change;
 	bool holds;                  /* files of ours have no records yet: to->held */
 	bool committed;
@@ -237,13 +237,15 @@ append_step(struct command *c)
 	if (append->to->gone)
 		return command_no(c, "TRYCREATE", "The mailbox is no more.");
 	for (; append->at != NULL; append->at = append->at->next) {
-		if (session_slice_over(c->session))
+		if (append->count > 1 && session_slice_over(c->session))
 			return COMMAND_AGAIN;
 		if (!append->at->durable && make_durable(append, append->at) < 0)
 			return command_failed(c, "append");
 	}
-	for (struct arrival *a = append->first; a != NULL; a = a->next) {
-		if (place(append, a) < 0)
+	for (; append->placing != NULL; append->placing = append->placing->next) {
+		if (append->count > 1 && session_slice_over(c->session))
+			return COMMAND_AGAIN;
+		if (place(append, append->placing) < 0)
 			return command_failed(c, "append");
 	}
 	return append_finish(c);
@@ -266,7 +268,7 @@ append_line(struct command *c, struct span line)
 	}
 	append->to->held++;       /* files without records must not be taken for new mail */
 	append->holds = true;
-	append->at = append->first;
+	append->at = append->placing = append->first;
 	c->step = append_step;
 	return append_step(c);
 }

@@ -612,12 +612,11 @@ apply_vanished(struct index *ix, struct span in)
 	vanished_forget(&ix->vanished, forgotten);
 	while (wire_take_u64(&in, &modseq, 8) && wire_take_u32(&in, &from, 4) &&
 		wire_take_u32(&in, &to, 4)) {
-		if (ix->vanished.count == 0 ||
-			ix->vanished.at[ix->vanished.count - 1].modseq <= modseq)
+		if (from > 0 && from <= to)
 			vanished_add(&ix->vanished, modseq, from, to);
+		if (modseq > ix->modseq)
+			ix->modseq = modseq;
 	}
-	if (modseq > ix->modseq)
-		ix->modseq = modseq;
 	return true;
 }
 

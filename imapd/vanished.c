@@ -41,6 +41,9 @@ vanished_add(struct vanished *v, uint64_t modseq, uint32_t from, uint32_t to)
 {
 	struct vanished_range *last = v->count > 0 ? &v->at[v->count - 1] : NULL;
 
+	/* In order, whatever a file may say. */
+	if (last != NULL && modseq < last->modseq)
+		modseq = last->modseq;
 	if (last != NULL && last->modseq == modseq && last->to != UINT32_MAX &&
 		last->to + 1 == from) {
 		last->to = to;

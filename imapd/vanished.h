@@ -23,7 +23,7 @@ struct vanished {
 	uint64_t forgotten;             /* what vanished up to here is not known in full */
 };
 
-/* Notes a range; modseq is at least that of the last one. */
+/* Notes a range; modseq counts as at least that of the last one. */
 void vanished_add(struct vanished *v, uint64_t modseq, uint32_t from, uint32_t to);
 /* Forgets all up to and with `modseq`. */
 void vanished_forget(struct vanished *v, uint64_t modseq);
