@@ -6,12 +6,14 @@
 #include "common/crc32c.h"
 #include "common/wire.h"
 #include "imapd/index-record.h"
+#include "imapd/name-table.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define INDEX_DIRECTORY "30313233343536373839616263646566/"
 #define MANY 3000u
@@ -466,6 +468,82 @@ test_find_with_holes(void **state)
 	}
 }
 
+/* --- names --- */
+
+#define FLOOD 50000u
+
+/* Microseconds to find each of FLOOD names, which `make` makes. */
+static double
+time_of_names(void (*make)(unsigned int n, char name[60]))
+{
+	struct index ix = { .uidnext = FLOOD + 1, .names = TEXT_UP_TO(UINT32_MAX) };
+	struct name_table table = { NULL, 0, 0, 0 };
+	struct timespec begun, ended;
+	char name[60];
+
+	ix.records = must_alloc(FLOOD * sizeof(*ix.records));
+	for (; ix.count < FLOOD; ix.count++) {
+		make((unsigned int)ix.count, name);
+		ix.records[ix.count].uid = (uint32_t)ix.count + 1;
+		ix.records[ix.count].name = (uint32_t)ix.names.len;
+		ix.records[ix.count].name_len = (uint8_t)strlen(name);
+		text_add_str(&ix.names, name);
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+	for (size_t i = 0; i < ix.count; i++)
+		assert_int_equal(name_table_find(&table, &ix, index_name(&ix, &ix.records[i])), i);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ended);
+	name_table_clear(&table);
+	free(ix.records);
+	text_clear(&ix.names);
+	return (double)(ended.tv_sec - begun.tv_sec) * 1e6 +
+		(double)(ended.tv_nsec - begun.tv_nsec) / 1e3;
+}
+
+static void
+random_name(unsigned int n, char name[60])
+{
+	snprintf(name, 60, "%08x%08x.M%uP1.host", n * 2654435761u, (n ^ 77u) * 2246822519u, n);
+}
+
+/* Collide under djb2 (times 33, plus the byte): "bA" and "ab" are the same to it. */
+static void
+colliding_name(unsigned int n, char name[60])
+{
+	size_t at = 0;
+
+	for (unsigned int bit = 0; bit < 17; bit++) {
+		name[at++] = n >> bit & 1 ? 'b' : 'a';
+		name[at++] = n >> bit & 1 ? 'A' : 'b';
+	}
+	name[at] = '\0';
+}
+
+static uint32_t
+djb2(const char *name)
+{
+	uint32_t h = 5381;
+
+	while (*name != '\0')
+		h = h * 33 + (unsigned char)*name++;
+	return h;
+}
+
+static void
+test_f7_hash_flooding(void **state)
+{
+	char a[60], b[60];
+	double random, flood;
+
+	(void)state;
+	colliding_name(12345, a);
+	colliding_name(4711, b);
+	assert_int_equal(djb2(a), djb2(b));      /* they are what they are meant to be */
+	random = time_of_names(random_name);
+	flood = time_of_names(colliding_name);
+	assert_true(flood < 3 * random + 20000);
+}
+
 /* --- version 1 --- */
 
 static void
@@ -718,6 +796,7 @@ main(void)
 		TEST(test_what_vanished_is_remembered),
 		cmocka_unit_test(test_what_vanished_is_bounded),
 		cmocka_unit_test(test_find_with_holes),
+		cmocka_unit_test(test_f7_hash_flooding),
 		TEST(test_version_1_is_read_and_written_anew),
 		TEST(test_killed_at_each_step_of_compaction),
 		TEST(test_killed_at_each_step_of_a_change),
