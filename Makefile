@@ -20,6 +20,7 @@ MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smt
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c delivery/relay.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
+MAINS += smtpd/sendmail.c smtpd/pickup.c
 
 # ---- What configure found ------------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 archive = $(B)/lib/lib$(1).a
 ARCHIVES := $(foreach r,$(ROOMS),$(call archive,$(r)))
 
-program_of = $(if $(filter master/valija.c,$(1)),$(B)/bin/valija,$(B)/libexec/valija-$(notdir $(basename $(1))))
+program_of = $(if $(filter master/valija.c,$(1)),$(B)/bin/valija,$(if $(filter smtpd/sendmail.c,$(1)),$(B)/bin/sendmail,$(B)/libexec/valija-$(notdir $(basename $(1)))))
 PROGRAMS := $(foreach m,$(mains),$(call program_of,$(m)))
 
 UNIT_SOURCES := $(wildcard test/unit/test_*.c)
@@ -100,7 +101,10 @@ FUZZ_TARGETS := $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(FUZZ_SOURCES))
 BENCH_SOURCES := $(wildcard test/bench/bench_*.c)
 BENCHES := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH_SOURCES))
 
-all: $(PROGRAMS) $(ARCHIVES) $(if $(FUZZING),fuzz)
+# Other names of the sendmail command.
+LINKS := $(B)/bin/mailq $(B)/bin/newaliases
+
+all: $(PROGRAMS) $(LINKS) $(ARCHIVES) $(if $(FUZZING),fuzz)
 
 # ---- Which libraries a program may have ----------------------------------------------------------
 
@@ -113,6 +117,8 @@ LIBS_of_portmap = $(LIBS_DAEMON) $(LIBS_NATPMP)
 LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_CRYPT) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_UNISTRING) $(LIBS_UNBOUND)
 LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_UNISTRING)
 LIBS_of_policy = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_NETTLE)
+LIBS_of_sendmail =
+LIBS_of_pickup = $(LIBS_DAEMON)
 LIBS_of_imap-login = $(LIBS_DAEMON)
 LIBS_of_imap = $(LIBS_DAEMON) $(LIBS_ZLIB)
 LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
@@ -170,6 +176,10 @@ endef
 # tells where addresses lead (delivery).
 program_archives = $(if $(filter master/valija.c,$(1)),$(call archive,tlsproxy) $(call archive,auth) $(call archive,delivery))
 $(foreach m,$(mains),$(eval $(call program_rules,$(m))))
+
+$(LINKS): $(B)/bin/sendmail
+	$(call say,LN)
+	$(Q)ln -sf sendmail $@
 
 # A unit test test_ROOM_THING.c sees its own room first, then common, then the others.
 define unit_rules
@@ -273,8 +283,11 @@ PAM_SERVICE = $(if $(wildcard /etc/pam.d/common-auth),contrib/debian/valija.pam,
 install: all
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(docdir) \
 		$(DESTDIR)$(sysconfdir)/valija $(DESTDIR)$(sysconfdir)/init.d $(DESTDIR)$(unitdir)
-	install -m 755 $(filter %/valija,$(PROGRAMS)) $(DESTDIR)$(sbindir)/
-	install -m 755 $(filter-out %/valija,$(PROGRAMS)) $(DESTDIR)$(libexecdir)/valija/
+	install -m 755 $(filter $(B)/bin/%,$(PROGRAMS)) $(DESTDIR)$(sbindir)/
+	install -m 755 $(filter-out $(B)/bin/%,$(PROGRAMS)) $(DESTDIR)$(libexecdir)/valija/
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(prefix)/lib
+	ln -sf $(sbindir)/sendmail $(DESTDIR)$(prefix)/lib/sendmail
+	for name in $(notdir $(LINKS)); do ln -sf $(sbindir)/sendmail $(DESTDIR)$(bindir)/$$name; done
 	set -e; for page in $(MAN_PAGES); do \
 		install -d $(DESTDIR)$(mandir)/man$${page##*.}; \
 		install -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/; \
@@ -295,6 +308,7 @@ install: all
 
 # Configuration, mail, spool and state stay.
 uninstall:
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(LINKS))) $(DESTDIR)$(sbindir)/sendmail $(DESTDIR)$(prefix)/lib/sendmail
 	rm -f $(DESTDIR)$(sbindir)/valija $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(unitdir)/valija-renew.service \
 		$(DESTDIR)$(unitdir)/valija-renew.timer $(DESTDIR)$(sysconfdir)/init.d/valija
 	rm -rf $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(datadir)/valija

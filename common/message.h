@@ -271,6 +271,9 @@
 #define queue_entry_recipient_fields(F) F(u64, message, 8) F(text, address, MOST_ADDRESS) F(text, reason, MOST_REASON)
 #define queue_end_fields(F)         F(u32, messages, 4)
 
+/* --- this machine's users (id: none) --- */
+#define local_open_fields(F)        F(u32, uid, 4)   /* fd: a stream on which SMTP is spoken, in the name of this user */
+
 /*        name              no.  said by                  heard by               hours                          fds */
 #define MESSAGES(M) \
 	M(settings,          1,   BY_MASTER,               BY_DAEMONS,            ANYTIME,                       1) \
@@ -369,6 +372,7 @@
 	M(auth_file,         174, BY_MASTER,               BY_AUTH,               ANYTIME,                       1) \
 	M(token_ask,         172, BY_AUTH,                 BY_AUTH_TOKEN,         HOUR_SERVING,                  0) \
 	M(token_told,        173, BY_AUTH_TOKEN,           BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
+	M(local_open,        220, BY_PICKUP,               BY_SMTPD,              HOUR_SERVING,                  1) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
@@ -489,6 +493,7 @@ enum directory {
 	DIRECTORY_PASSWORDS = 6, /* state/passwords/: passwd.db */
 	DIRECTORY_POLICY = 7,  /* state/policy/: what policy remembers */
 	DIRECTORY_AUTH = 8,    /* state/auth/: what auth itself keeps: guard.db, learned.db */
+	DIRECTORY_DROP = 8,    /* state/drop/: what the sendmail command leaves */
 	DIRECTORY_COUNT
 };
 

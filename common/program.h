@@ -22,6 +22,7 @@
 	P(SMTPD,      "smtpd") \
 	P(POLICY,     "policy") \
 	P(IMAP_LOGIN, "imap-login") \
+	P(PICKUP,     "pickup") \
 	P(IMAP,       "imap") \
 	P(RELAY,      "relay") \
 	P(DNS,        "dns") \

@@ -57,6 +57,7 @@ extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_statu
 	cmd_check_address;
 /* cmd-cert-dkim.c */
 extern const struct command cmd_cert_dkim;
+extern const struct command cmd_mailq;
 /* cmd-net.c */
 extern const struct command cmd_net, cmd_net_rules, cmd_net_dns, cmd_check_dns, cmd_net_autoconfig;
 /* cmd-cert*.c */

@@ -104,6 +104,7 @@ open_directories(struct supervisor *s, struct text *why)
 		{ DIRECTORY_POLICY, s->paths.policy },
 		{ DIRECTORY_SPOOL, s->paths.spool },
 		{ DIRECTORY_MAIL, s->paths.mail },
+		{ DIRECTORY_DROP, s->paths.drop },
 	};
 	bool all = true;
 

@@ -41,6 +41,9 @@ static const struct directory_row {
 	{ PATH(spool),    "queue",   VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "hold",    VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "corrupt", VALIJA_USER_QUEUE, NULL,          0700 },
+	/* Everybody may put a file there, and nobody but its owner and pickup can see or remove it:
+	 * sendmail(8) tells why this is enough. Files inherit the group, which pickup has. */
+	{ PATH(drop),     NULL,      VALIJA_USER_PICKUP, VALIJA_USER_PICKUP, 03773 },
 	{ PATH(mail),     NULL,      VALIJA_USER_MAIL,  NULL,          0750 },
 	{ PATH(log),      NULL,      VALIJA_USER_LOG,   NULL,          0750 },
 	{ PATH(run),      NULL,      NULL,              NULL,          0755 },
@@ -52,7 +55,7 @@ static const struct directory_row {
 
 static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY, VALIJA_USER_TLS,
 	VALIJA_USER_AUTH, VALIJA_USER_QUEUE, VALIJA_USER_SMTPD, VALIJA_USER_IMAPD,
-	VALIJA_USER_DNS, VALIJA_USER_RELAY, VALIJA_USER_PORTMAP, VALIJA_USER_MAIL };
+	VALIJA_USER_DNS, VALIJA_USER_RELAY, VALIJA_USER_PORTMAP, VALIJA_USER_PICKUP, VALIJA_USER_MAIL };
 
 /* --- users --- */
 

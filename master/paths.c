@@ -88,6 +88,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 	p->auth = paths_join(p->state, "auth");
 	p->policy = paths_join(p->state, "policy");
 	p->tls = paths_join(p->state, "tls");
+	p->drop = paths_join(p->state, "drop");
 	p->empty = paths_join(p->run, "empty");
 	p->control = paths_join(p->run, "control");
 	p->pid_file = paths_join(p->run, "master.pid");
@@ -100,7 +101,7 @@ paths_clear(struct paths *p)
 {
 	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->auth, &p->policy, &p->tls,
 		&p->spool, &p->mail, &p->run, &p->empty, &p->log, &p->control, &p->pid_file,
-		&p->lock };
+		&p->drop, &p->lock };
 
 	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
 		free(*each[i]);

@@ -21,6 +21,7 @@ struct paths {
 	char *passwords; /* below it too, and not below tables: passwd.db */
 	char *policy;  /* state/policy: what smtpd must remember */
 	char *tls;       /* and so: certificates and keys */
+	char *drop;      /* what the sendmail command leaves */
 	char *spool;
 	char *mail;
 	char *run;     /* control, master.pid, lock */

@@ -61,6 +61,7 @@ static const struct command *const commands[] = {
 	&cmd_cert_ca,
 	&cmd_cert_dkim,
 	&cmd_queue,
+	&cmd_mailq,
 	&cmd_dns,
 	&cmd_trace,
 	&cmd_version,

@@ -67,6 +67,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  COUNT(login_processes),  STAGE_FRONT,
 		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_PICKUP,     VALIJA_USER_PICKUP, ONE,                     STAGE_FRONT,
+		.directories = DIR(DROP) },
 	{ PROGRAM_IMAP,       NULL,               ONE,                     STAGE_FRONT,
 		.directories = DIR(MAIL), .per_user = true },
 };
@@ -79,6 +81,7 @@ static const enum program wires[][2] = {
 	{ PROGRAM_SMTPD, PROGRAM_AUTH },
 	{ PROGRAM_SMTPD, PROGRAM_QUEUE },
 	{ PROGRAM_SMTPD, PROGRAM_POLICY },
+	{ PROGRAM_PICKUP, PROGRAM_SMTPD }, /* what the sendmail command left while nobody answered */
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_TLS },
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_TLS_KEY },
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_AUTH },

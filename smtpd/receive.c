@@ -292,7 +292,8 @@ header_flush(struct session *s, bool ended)
 
 	if (r->failed || (session_submits(s) && !ended))
 		return;
-	if (session_submits(s))
+	/* What this machine's programs write (cron, scripts) knows no SMTPUTF8. */
+	if (session_submits(s) && s->service != SERVICE_LOCAL)
 		judge_submitted_header(s);
 	if (r->failed)
 		return;

@@ -469,6 +469,10 @@ session_talks_early(struct session *s)
 {
 	char octet;
 
+	/* No stranger can put words into the mouth of this machine's users, and programs write a whole
+	 * dialogue into `sendmail -bs` without waiting. */
+	if (s->service == SERVICE_LOCAL)
+		return false;
 	if (s->ahead > 0)
 		return true;
 	return s->fd >= 0 && recv(s->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;

@@ -36,11 +36,30 @@ static const struct room smtpd_room = {
 	.most_descriptors = 8192,
 };
 
+/* A message that was dropped, or the notice of its failure: a session as through RUN/local, for the
+ * user who owns the file. */
+static void
+on_local_open(
+	void *me, struct channel *from, uint64_t id, const struct msg_local_open *m, const int *fd)
+{
+	struct server *server = me;
+	const struct arrival a = { .service = SERVICE_LOCAL, .ip = "local", .uid = m->uid };
+
+	(void)from;
+	(void)id;
+	door_let_in(&server->door, &a, fd[0]);
+}
+
+static const struct hearing hearing_pickup = {
+	.on_local_open = on_local_open,
+};
+
 static const struct peer_kind smtpd_peers[] = {
 	{ PROGRAM_QUEUE,   &hearing_queue },
 	{ PROGRAM_AUTH,    &hearing_auth },
 	{ PROGRAM_TLS,     &hearing_tls },
 	{ PROGRAM_TLS_KEY, &hearing_tls_key },
+	{ PROGRAM_PICKUP,  &hearing_pickup },
 	{ PROGRAM_DNS,     &dns_hearing },
 	{ PROGRAM_POLICY,  &hearing_policy },
 	{ 0, NULL },

@@ -148,7 +148,7 @@ verb_execute(struct session *s, const struct verb *v, struct span line)
 		refuse(s, 500, "5.5.1", "command not recognised");
 		return;
 	}
-	if ((v->flags & ENDS_GROUP) && s->ahead > 0) {
+	if ((v->flags & ENDS_GROUP) && s->ahead > 0 && s->service != SERVICE_LOCAL) {
 		session_refuse_early(s);
 		return;
 	}

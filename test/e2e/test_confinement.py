@@ -19,6 +19,7 @@ CAPABILITIES_OF_MASTER = {0: "CHOWN", 1: "DAC_OVERRIDE", 2: "DAC_READ_SEARCH", 5
 TABLE = {
     "log": ("_log", False), "smtpd": ("_smtpd", True), "imap-login": ("_imapd", True), "imap": ("vmail", False),
     "auth": ("_auth", False), "auth-hash": ("_auth", True), "tls-key": ("_tlskey", True), "tls": ("_tls", True),
+    "pickup": ("_pickup", False),
     "policy": ("_smtpd", False),
     "queue": ("_queue", False), "dns": ("_dns", True), "relay": ("_relay", True), "spool": ("_queue", False), "local": ("vmail", False),
 }

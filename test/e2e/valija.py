@@ -34,7 +34,7 @@ UNPRIVILEGED = "nobody"
 
 # What ARCHITECTURE's table of processes promises: system user, chroot.
 DAEMONS = ["log", "smtpd", "imap-login", "auth", "auth-hash", "tls-key", "tls", "queue", "spool", "local", "dns", "relay",
-           "policy"]
+           "policy", "pickup"]
 
 
 def wait_until(condition, seconds=10.0, what="the condition", pause=0.02):
