@@ -20,7 +20,7 @@ MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smt
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/dns.c delivery/relay.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
-MAINS += smtpd/sendmail.c smtpd/pickup.c
+MAINS += smtpd/sendmail.c smtpd/pickup.c smtpd/milter.c
 
 # ---- What configure found ------------------------------------------------------------------------
 
@@ -118,6 +118,7 @@ LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS
 LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_UNISTRING)
 LIBS_of_policy = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_NETTLE)
 LIBS_of_sendmail =
+LIBS_of_milter = $(LIBS_DAEMON) $(LIBS_NETTLE)
 LIBS_of_pickup = $(LIBS_DAEMON)
 LIBS_of_imap-login = $(LIBS_DAEMON)
 LIBS_of_imap = $(LIBS_DAEMON) $(LIBS_ZLIB)

@@ -271,6 +271,17 @@
 #define queue_entry_recipient_fields(F) F(u64, message, 8) F(text, address, MOST_ADDRESS) F(text, reason, MOST_REASON)
 #define queue_end_fields(F)         F(u32, messages, 4)
 
+/* --- filters (id: the message): who sent what to whom, then the file, which is milter's until filter_told.
+ * submitted: by one of ours. trace: octets on top that filters do not see. code, status, reason: the answer
+ * where the outcome is not DONE. discard: say yes, deliver nothing. quarantine: why it is to be held. --- */
+#define filter_begin_fields(F)      F(u64, session, 8) F(u8, service, 1) F(flag, submitted, 1) F(text, ip, MOST_IP) F(text, name, MOST_HOST) \
+                                    F(text, helo, MOST_HOST) F(text, tls_version, 16) F(text, tls_cipher, 64) F(text, login, MOST_ADDRESS) \
+                                    F(text, sender, MOST_ADDRESS)
+#define filter_recipient_fields(F)  F(text, address, MOST_ADDRESS)
+#define filter_ask_fields(F)        F(u64, size, 8) F(u32, trace, 4)       /* fd: the message, to read and write */
+#define filter_told_fields(F)       VERDICT(F) F(flag, discard, 1) F(flag, changed, 1) F(u64, size, 8) F(octets, digest, 32) \
+                                    F(text, quarantine, MOST_REASON)
+
 /* --- this machine's users (id: none) --- */
 #define local_open_fields(F)        F(u32, uid, 4)   /* fd: a stream on which SMTP is spoken, in the name of this user */
 
@@ -372,6 +383,10 @@
 	M(auth_file,         174, BY_MASTER,               BY_AUTH,               ANYTIME,                       1) \
 	M(token_ask,         172, BY_AUTH,                 BY_AUTH_TOKEN,         HOUR_SERVING,                  0) \
 	M(token_told,        173, BY_AUTH_TOKEN,           BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
+	M(filter_begin,      221, BY_SMTPD,                BY_MILTER,             HOUR_NONE,                     0) \
+	M(filter_recipient,  222, BY_SMTPD,                BY_MILTER,             HOUR_OPEN,                     0) \
+	M(filter_ask,        223, BY_SMTPD,                BY_MILTER,             HOUR_OPEN,                     1) \
+	M(filter_told,       224, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(local_open,        220, BY_PICKUP,               BY_SMTPD,              HOUR_SERVING,                  1) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \

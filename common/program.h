@@ -23,6 +23,7 @@
 	P(POLICY,     "policy") \
 	P(IMAP_LOGIN, "imap-login") \
 	P(PICKUP,     "pickup") \
+	P(MILTER,     "milter") \
 	P(IMAP,       "imap") \
 	P(RELAY,      "relay") \
 	P(DNS,        "dns") \

@@ -38,6 +38,14 @@
 	O(list,   services,                "smtp, submission, submissions, imap, imaps, local", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there); local: the sendmail command of this machine's users.") \
 	O(list,   proxy_listen,            "",                  0, 64,         "Further listeners, where each connection begins with the header of the PROXY protocol, as service@address:port: smtp@192.0.2.1:2525, imaps@[2001:db8::1]:9993. port_base is not added.") \
 	O(list,   proxy_from,              "",                  0, 1000,       "Proxies that are heard at proxy_listen: addresses or networks (192.0.2.0/24).") \
+	O(list,   smtp_milters,            "",                  0, 16,         "Filters of strangers' mail, in this order: unix:/path, inet:address:port or inet6:[address]:port. They speak Sendmail's milter protocol.") \
+	O(list,   submission_milters,      "",                  0, 16,         "Filters of what logins and this machine's users submit.") \
+	O(list,   lmtp_milters,            "",                  0, 16,         "Filters of what comes by LMTP.") \
+	O(text,   milter_down,             "tempfail",          0, 16,         "What becomes of a message whose filter cannot be reached or fails: accept, tempfail, reject.") \
+	O(number, milter_processes,        4,                   1, 64,         "Processes that talk with filters, each about one message at a time; none without filters.") \
+	O(number, milter_connect_seconds,  5,                   1, 600,        "How long a connection to a filter may take.") \
+	O(number, milter_command_seconds,  30,                  1, 600,        "How long a filter may take for each answer but the last.") \
+	O(number, milter_content_seconds,  120,                 1, 600,        "How long a filter may take for its verdict on the message.") \
 	O(text,   local_domain,            "",                  0, 255,        "The domain that is added to addresses without one in what this machine's users submit. Default: what /etc/mailname says, else the first of domains, else hostname.") \
 	O(number, port_base,               0,                   0, 64000,      "Added to every port number: 10000 makes 10025, 10587 and so on.") \
 	O(text,   log,                     "",                  0, 1024,       "Where log lines go: syslog, stderr, or the absolute name of a file. Default: syslog, or DIR/log/valija.log with --dir.") \

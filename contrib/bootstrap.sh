@@ -21,7 +21,7 @@ deb_check='clang miniupnpd libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-
 	sslscan testssl.sh softhsm2 busybox-static|busybox qemu-system-x86 linux-image-cloud-amd64|linux-image-cloud-arm64'
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer'
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt openssl gnutls-bin strace
-	libcap2-bin haproxy s-nail git-email libmailtools-perl php-cli dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
+	libcap2-bin haproxy s-nail git-email libmailtools-perl php-cli opendkim opendkim-tools python3-dkim dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils'
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
@@ -34,6 +34,7 @@ rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-py
 	mutt openssl gnutls-utils strace libcap haproxy dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
 	python3-dkim python3-pynacl dhcp-client knot knot-utils bind-utils'
 	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
+	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
 	dhcp-client knot knot-utils bind-utils'
 rpm_deb='debhelper dpkg-dev fakeroot'
 rpm_rpm='rpm-build'

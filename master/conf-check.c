@@ -22,6 +22,7 @@
 #include "common/dkim-entry.h"
 #include "common/mechanisms.h"
 #include "common/password.h"
+#include "common/milter-address.h"
 #include "common/network.h"
 #include "common/server-address.h"
 #include "master/conf-reception.h"
@@ -268,6 +269,36 @@ check_dns(struct conf_draft *d)
 		!span_equal(d->s.dnssec, SPAN("off")))
 		conf_complain(d, LINE(d, dnssec), "dnssec must be auto, required or off, not \"%.*s\"",
 			SPAN_ARG(conf_printable(d, d->s.dnssec)));
+}
+
+static void
+check_milters(struct conf_draft *d)
+{
+	const struct {
+		const char *name;
+		const struct list *list;
+		unsigned int line;
+	} lists[] = {
+		{ "smtp_milters", &d->s.smtp_milters, LINE(d, smtp_milters) },
+		{ "submission_milters", &d->s.submission_milters, LINE(d, submission_milters) },
+		{ "lmtp_milters", &d->s.lmtp_milters, LINE(d, lmtp_milters) },
+	};
+	struct sockaddr_storage to;
+	socklen_t len;
+
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		for (size_t j = 0; j < lists[i].list->count; j++)
+			if (!milter_address_parse(lists[i].list->at[j], &to, &len))
+				conf_complain(d, lists[i].line,
+					"\"%.*s\" in %s is not unix:/path, inet:address:port or inet6:[address]:port",
+					SPAN_ARG(conf_printable(d, lists[i].list->at[j])),
+					lists[i].name);
+	if (!span_equal(d->s.milter_down, SPAN("accept")) &&
+		!span_equal(d->s.milter_down, SPAN("tempfail")) &&
+		!span_equal(d->s.milter_down, SPAN("reject")))
+		conf_complain(d, LINE(d, milter_down),
+			"milter_down must be accept, tempfail or reject, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.milter_down)));
 }
 
 static void
@@ -671,6 +702,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_hook(d, files);
 	check_dns(d);
 	check_proxies(d);
+	check_milters(d);
 	check_local_domain(d, p);
 	check_relay(d);
 	check_relayhosts(d);

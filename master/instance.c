@@ -58,6 +58,20 @@ instance_lock(struct supervisor *s, struct text *why)
 
 /* --- users --- */
 
+/* Those that an administrator gave it, beside its own. */
+static void
+find_groups(const struct passwd *user, struct account *account)
+{
+	gid_t groups[MOST_OWN_GROUPS + 1];
+	int count = MOST_OWN_GROUPS + 1;
+
+	if (getgrouplist(user->pw_name, user->pw_gid, groups, &count) < 0)
+		count = MOST_OWN_GROUPS + 1; /* more than we take along */
+	for (int i = 0; i < count && account->group_count < MOST_OWN_GROUPS; i++)
+		if (groups[i] != user->pw_gid)
+			account->groups[account->group_count++] = groups[i];
+}
+
 static bool
 find_users(struct supervisor *s, struct text *why)
 {
@@ -78,7 +92,10 @@ find_users(struct supervisor *s, struct text *why)
 			all = false;
 			continue;
 		}
-		s->accounts[row->program] = (struct account){ user->pw_uid, user->pw_gid };
+		s->accounts[row->program] =
+			(struct account){ .uid = user->pw_uid, .gid = user->pw_gid };
+		if (row->own_groups)
+			find_groups(user, &s->accounts[row->program]);
 	}
 	if (!(group = getgrnam(VALIJA_GROUP))) {
 		text_printf(why, "there is no group %s; `valija init` makes it\n", VALIJA_GROUP);

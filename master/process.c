@@ -190,6 +190,8 @@ identity(const struct process *p, struct spawn *how)
 	}
 	if (p->row->group)
 		how->groups[how->group_count++] = s->shared_group;
+	for (size_t i = 0; i < s->accounts[p->row->program].group_count; i++)
+		how->groups[how->group_count++] = s->accounts[p->row->program].groups[i];
 	how->capabilities = p->row->capabilities;
 	if (p->row->chrooted)
 		how->capabilities |= UINT64_C(1) << CAP_SYS_CHROOT;

@@ -8,13 +8,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define MOST_OWN_GROUPS 15 /* supplementary groups of a program's user */
+
 struct spawn {
 	const char *name;	/* "smtpd": argv[0] is valija-smtpd */
 	int file;		/* the program, open (O_PATH) */
 	int control, log, null; /* become CONTROL_FD, LOG_FD, and 0 to 2 */
 	bool keep_stderr;	/* log, when it writes to stderr */
 	bool become;		/* take the identity below (master is root) */
-	uint32_t uid, gid, groups[1];
+	uint32_t uid, gid, groups[MOST_OWN_GROUPS + 1];
 	size_t group_count;
 	uint64_t capabilities; /* kept across exec */
 };

@@ -11,6 +11,7 @@
 #include "common/passport.h"
 #include "common/settings.h"
 #include "master/paths.h"
+#include "master/spawn.h"
 #include "master/ticket.h"
 #include "master/wiring.h"
 
@@ -46,6 +47,8 @@ struct generation {
 /* A system user that a program becomes. */
 struct account {
 	uint32_t uid, gid;
+	uint32_t groups[MOST_OWN_GROUPS]; /* where the row asks for them */
+	size_t group_count;
 };
 
 enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };

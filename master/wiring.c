@@ -29,6 +29,12 @@ wants_portmap(const struct settings *s)
 	return s->port_mapping;
 }
 
+static bool
+wants_milters(const struct settings *s)
+{
+	return s->smtp_milters.count + s->submission_milters.count + s->lmtp_milters.count > 0;
+}
+
 /* clang-format off: columns are the point of a table. */
 /* In the order of starting: who is needed by others comes first.
  *
@@ -63,6 +69,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(STATE) | DIR(SPOOL), .group = true },
 	{ PROGRAM_POLICY,     VALIJA_USER_SMTPD,  ONE,                     STAGE_AUTH,
 		.directories = DIR(POLICY) },
+	{ PROGRAM_MILTER,     VALIJA_USER_MILTER, COUNT(milter_processes), STAGE_TLS,
+		.own_groups = true, .wanted = wants_milters },
 	{ PROGRAM_SMTPD,      VALIJA_USER_SMTPD,  COUNT(smtpd_processes),  STAGE_FRONT,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_IMAP_LOGIN, VALIJA_USER_IMAPD,  COUNT(login_processes),  STAGE_FRONT,
@@ -81,6 +89,7 @@ static const enum program wires[][2] = {
 	{ PROGRAM_SMTPD, PROGRAM_AUTH },
 	{ PROGRAM_SMTPD, PROGRAM_QUEUE },
 	{ PROGRAM_SMTPD, PROGRAM_POLICY },
+	{ PROGRAM_SMTPD, PROGRAM_MILTER }, /* messages that filters look at before they are committed */
 	{ PROGRAM_PICKUP, PROGRAM_SMTPD }, /* what the sendmail command left while nobody answered */
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_TLS },
 	{ PROGRAM_IMAP_LOGIN, PROGRAM_TLS_KEY },

@@ -32,6 +32,7 @@ struct program_row {
 	enum stage stage;
 	unsigned int directories; /* bits 1 << DIRECTORY_x */
 	bool group;               /* supplementary group VALIJA_GROUP: may read users.db */
+	bool own_groups;          /* the supplementary groups that /etc/group gives its user */
 	bool chrooted;            /* gets CAP_SYS_CHROOT (as root) and DIRECTORY_EMPTY */
 	bool per_user;            /* started on demand, one for each user */
 	bool passwd_file;         /* gets passwd_file, open to read */

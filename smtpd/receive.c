@@ -18,6 +18,7 @@
 #include "smtpd/checks.h"
 #include "smtpd/data.h"
 #include "smtpd/dkim-sign.h"
+#include "smtpd/filter.h"
 #include "smtpd/header.h"
 #include "smtpd/mailbox-list.h"
 #include "smtpd/received.h"
@@ -38,6 +39,10 @@ struct receipt {
 	struct sha256_ctx hash;
 	uint64_t written;
 	struct dkim_job *dkim;    /* while it is signed */
+	size_t trace;             /* octets of our own on top of the message */
+	bool filtered;            /* filters have said yes */
+	bool changed;             /* and made another message of it, with this digest */
+	unsigned char digest[SHA256_DIGEST_SIZE];
 };
 
 static const struct refusal needs_chunks = { 503, "5.5.1", "BINARYMIME needs BDAT" };
@@ -299,6 +304,7 @@ header_flush(struct session *s, bool ended)
 		return;
 	if (!r->traced) {
 		trace_put(s, &top);
+		r->trace = top.len;
 		if (session_submits(s))
 			missing_fields_put(s, &top);
 		if (s->service == SERVICE_LOCAL)
@@ -398,6 +404,69 @@ receive_dkim_job(const struct receipt *r)
 	return r ? r->dkim : NULL;
 }
 
+static void sign_and_commit(struct session *s);
+
+/* The message will not be taken: its answer, and the end of it. */
+static void
+answer_filters(struct session *s, const struct verdict *v)
+{
+	s->stage = STAGE_COMMANDS;
+	s->verb = s->mail->chunked ? "BDAT" : "DATA";
+	receive_answer(s, v);
+	transaction_reset(s);
+	session_wake(s);
+}
+
+/* There is no milter to ask. */
+static void
+filters_away(struct session *s)
+{
+	struct span policy = s->server->daemon.settings->milter_down;
+	struct verdict v;
+
+	log_warning(s->id, "milter-away", KEY_ID("message", s->mail->id),
+		KEY_SPAN("then", policy));
+	s->mail->filter = NULL;
+	if (span_equal(policy, SPAN("accept"))) {
+		s->mail->receipt->filtered = true;
+		sign_and_commit(s);
+		return;
+	}
+	if (span_equal(policy, SPAN("reject")))
+		verdict_set(&v, 550, "5.7.1", "the filters of this server are not available");
+	else
+		verdict_set(&v, 451, "4.7.1",
+			"the filters of this server are not available, try again later");
+	answer_filters(s, &v);
+}
+
+void
+receive_filtered(struct session *s, const struct msg_filter_told *m)
+{
+	struct receipt *r = s->mail->receipt;
+	struct verdict v;
+
+	/* Whoever was asked may have written half of what it wanted: accept is no choice here. */
+	verdict_set(&v, 451, "4.3.0", "the filters of this server failed, try again later");
+	if (m)
+		verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	if (!v.good || (m->changed && m->digest.len != sizeof(r->digest))) {
+		answer_filters(s, &v);
+		return;
+	}
+	r->filtered = true;
+	r->discards = m->discard;
+	if (m->changed) {
+		r->changed = true;
+		r->written = m->size;
+		memcpy(r->digest, m->digest.at, sizeof(r->digest));
+	}
+	if (m->quarantine.len > 0 && !s->mail->hold)
+		s->mail->hold = must_copy(m->quarantine);
+	sign_and_commit(s);
+	session_wake(s);
+}
+
 /* Queue decides. `top` goes ahead of the file, when the message leaves it for elsewhere. */
 static void
 commit(struct session *s, struct span top)
@@ -414,6 +483,8 @@ commit(struct session *s, struct span top)
 		return;
 	}
 	sha256_digest(&r->hash, sizeof(digest), digest);
+	if (r->changed)
+		memcpy(digest, r->digest, sizeof(digest));
 	/* Closed before the commit: nobody can write the file any more (its lender makes sure). */
 	close(r->fd);
 	r->fd = -1;
@@ -425,12 +496,17 @@ commit(struct session *s, struct span top)
 	transaction_reset(s);
 }
 
-/* The message is whole and written. What is for mailboxes here alone is not signed: nobody would look. */
+/* The message is whole and written: first the filters, then the signature. What is for mailboxes here alone is not signed: nobody would look. */
 static void
 sign_and_commit(struct session *s)
 {
 	struct receipt *r = s->mail->receipt;
 
+	if (!r->discards && !r->filtered && filter_wanted(s)) {
+		if (!filter_ask(s, r->fd, r->written, r->trace))
+			filters_away(s);
+		return;
+	}
 	if (!r->discards && !r->last_write && dkim_sign_begin(s, r->fd, r->written, &r->dkim))
 		s->stage = STAGE_SIGNING;
 	else

@@ -44,4 +44,8 @@ struct dkim_job *receive_dkim_job(const struct receipt *r);
 /* Closes and frees; sets *r to NULL; accepts NULL inside. */
 void receipt_free(struct receipt **r);
 
+struct msg_filter_told;
+/* The filters have spoken; NULL: milter is gone. */
+void receive_filtered(struct session *s, const struct msg_filter_told *m);
+
 #endif

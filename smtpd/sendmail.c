@@ -36,6 +36,7 @@
 #define WAIT_MILLISECONDS (10 * 60 * 1000)   /* for smtpd's next word: beyond its own limits */
 #define FULL_NAME_MOST 1024
 #define LINGER_MILLISECONDS (60 * 1000)      /* -bs: for the last answers, when the input has ended */
+#define GOODBYE_MILLISECONDS 1000
 #define PIECE 65536
 #define RECIPIENTS_MOST (4 * 1024 * 1024)       /* octets of all of them */
 
@@ -507,8 +508,12 @@ hand_in(struct handin *h, int fd, int file)
 			return;
 		}
 		text_drop(&h->out, h->out.len);
-		if (h->over)
+		if (h->over) {
+			/* Its goodbye: whoever is left without hearing one logs it. */
+			if (poll(&p, 1, GOODBYE_MILLISECONDS) > 0)
+				(void)!read(fd, piece, sizeof(piece));
 			return;
+		}
 		if (h->wants_message) {
 			handin_message_sent(h);
 			/* A server that refuses early answers instead of reading: hear it. */

@@ -127,6 +127,8 @@ patience(const struct session *s)
 		return QUEUE_WAIT_SECONDS;
 	case STAGE_SIGNING:
 		return SIGN_WAIT_SECONDS;
+	case STAGE_FILTERED:
+		return FILTER_WAIT_SECONDS;
 	case STAGE_COMMITTED:
 		return COMMIT_WAIT_SECONDS;
 	case STAGE_DATA:
@@ -215,6 +217,10 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 		break;
 	case STAGE_SIGNING:
 		receive_signed(s, SPAN_NONE, false);
+		break;
+	case STAGE_FILTERED:
+		s->mail->filter = NULL;
+		receive_filtered(s, NULL);
 		break;
 	case STAGE_FILE_ASKED:
 	case STAGE_COMMITTED:
@@ -452,6 +458,7 @@ session_leave(struct session *s)
 {
 	if (s->stage == STAGE_DATA || s->stage == STAGE_FILE_ASKED || s->stage == STAGE_COMMITTED ||
 		s->stage == STAGE_SIGNING ||
+		s->stage == STAGE_FILTERED ||
 		s->stage == STAGE_CHUNK || (s->mail && s->mail->chunked))
 		return;
 	if (s->stage == STAGE_TLS)

@@ -25,6 +25,7 @@
 #define BUSY_IDLE_SECONDS 10          /* instead of smtp_idle_seconds, while three quarters of `connections` are there */
 #define TLS_SLACK_SECONDS 5           /* beyond the worker's own limit */
 #define QUEUE_WAIT_SECONDS 60         /* for an answer about sender, recipient, file */
+#define FILTER_WAIT_SECONDS 540       /* for all filters: below the client's ten minutes */
 #define COMMIT_WAIT_SECONDS 300       /* below the client's ten minutes (RFC 5321 4.5.3.2.6) */
 #define SIGN_WAIT_SECONDS 60          /* the file is read back and signed */
 #define AUTH_WAIT_SECONDS 60          /* beyond auth_delay_most_seconds */
@@ -42,6 +43,7 @@ enum stage {
 	STAGE_FILE_ASKED,        /* queue owes a file for the message */
 	STAGE_DATA,
 	STAGE_CHUNK,             /* octets of BDAT come in */
+	STAGE_FILTERED,          /* milter owes the verdict of the filters */
 	STAGE_SIGNING,           /* the message is read back, and tls-key signs it */
 	STAGE_COMMITTED,         /* queue owes the last word on the message */
 	STAGE_CLOSING,           /* what was said goes out, then it is over */

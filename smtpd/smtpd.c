@@ -19,6 +19,7 @@
 #include "smtpd/auth.h"
 #include "smtpd/dkim-sign.h"
 #include "smtpd/policy-ask.h"
+#include "smtpd/filter.h"
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"
 #include "smtpd/transaction.h"
@@ -60,6 +61,7 @@ static const struct peer_kind smtpd_peers[] = {
 	{ PROGRAM_TLS,     &hearing_tls },
 	{ PROGRAM_TLS_KEY, &hearing_tls_key },
 	{ PROGRAM_PICKUP,  &hearing_pickup },
+	{ PROGRAM_MILTER,  &hearing_milter },
 	{ PROGRAM_DNS,     &dns_hearing },
 	{ PROGRAM_POLICY,  &hearing_policy },
 	{ 0, NULL },

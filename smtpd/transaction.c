@@ -11,6 +11,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "smtpd/policy-ask.h"
+#include "smtpd/filter.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
@@ -69,6 +70,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 	if (!sender->null)
 		envelope_address_put(&address, &sender->address);
 	t->session = s;
+	t->filtered = TEXT_UP_TO(FILTERED_MOST);
 	t->id = id_new();
 	t->sender = must_copy(text_span(&address));
 	t->utf8 = sender->utf8;
@@ -146,7 +148,7 @@ static bool
 ask_file(struct session *s)
 {
 	return send_mail_data(queue(s), s->mail->id, 
-		&(struct msg_mail_data){ .by_queue = s->mail->hold != NULL }, NULL);
+		&(struct msg_mail_data){ .by_queue = s->mail->hold != NULL || filter_wanted(s) }, NULL);
 }
 
 void
@@ -200,6 +202,7 @@ transaction_reset(struct session *s)
 	free(t->sender);
 	free(t->recipient);
 	free(t->hold);
+	text_clear(&t->filtered);
 	free(t);
 }
 
@@ -279,6 +282,10 @@ on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 		t->accepted++;
 		if (!t->recipient)
 			t->recipient = must_copy(replies_address(s, m->number));
+		if (filter_wanted(s)) {
+			text_add(&t->filtered, replies_address(s, m->number));
+			text_add_byte(&t->filtered, '\0');
+		}
 	}
 	replies_settle(s, REPLY_RCPT, m->number, &v, &recipient_good);
 }

@@ -10,6 +10,8 @@
 #include "smtpd/envelope.h"
 #include "smtpd/server.h"
 
+#define FILTERED_MOST (64 * 1024 * 1024)  /* octets of all recipients: more than MOST_RECIPIENTS have */
+
 struct receipt;
 struct verdict;
 
@@ -35,6 +37,8 @@ struct transaction {
 	uint32_t discarded;      /* of the accepted ones: queue knows nothing of them */
 	bool permitted;          /* the latest recipient: no further test, by a rule */
 	char *hold;              /* why it is to be held; NULL: it is not */
+	struct text filtered;    /* accepted recipients, each with NUL behind it, where filters are asked */
+	struct channel *filter;  /* milter, which owes a verdict */
 	struct held_recipient *held;  /* wait for policy; policy-ask.h */
 	bool allowance_asked;    /* policy owes an answer before the file */
 	uint32_t told;           /* places of `lmtp` that queue has passed */

@@ -24,7 +24,7 @@ TABLE = {
     "queue": ("_queue", False), "dns": ("_dns", True), "relay": ("_relay", True), "spool": ("_queue", False), "local": ("vmail", False),
 }
 # Who may make sockets of the Internet: nobody else, and these no others.
-INTERNET = {"dns", "relay", "fetch", "portmap"}
+INTERNET = {"dns", "relay", "fetch", "portmap", "milter"}
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to look into processes")
 needs_ptrace = pytest.mark.skipif(not intrude.supported(), reason="needs root and x86-64 to act as the captured process")
 

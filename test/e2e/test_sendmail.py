@@ -316,8 +316,11 @@ def test_programs(suite, program, tmp_path):
     """Real programs with our sendmail."""
     user = suite.new_user()
     ours = wrapper(suite)
+    open_place = suite.tmp / "open"
+    open_place.mkdir(exist_ok=True)
+    open_place.chmod(0o1777)
     as_nobody = {"user": NOBODY, "group": pwd.getpwnam(NOBODY).pw_gid, "extra_groups": [], "cwd": "/", "timeout": 60,
-                 "capture_output": True, "env": {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}}
+                 "capture_output": True, "env": {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8", "TMPDIR": str(open_place)}}
     if program == "mailx":
         done = subprocess.run(["s-nail", "-:/", "-Sv15-compat", f"-Smta=file://{ours}", "-s", "Grüße", user], input=b"text\n", **as_nobody)
     elif program == "python":

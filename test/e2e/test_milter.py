@@ -1,0 +1,274 @@
+"""Filters by Sendmail's milter protocol: the real opendkim, and one played here that does whatever a
+hostile filter may do."""
+
+import pathlib
+import smtplib
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+import mails
+import valija
+
+
+class Filter:
+    """A filter at a UNIX socket. `script`: what it answers to each command: bytes of whole packets, or a
+    function (filter, connection). `heard`: each packet as (command, data)."""
+
+    def __init__(self, path, script=None, steps=0, actions=0x33):
+        self.path, self.script, self.steps, self.actions, self.heard = path, script or {}, steps, actions, []
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(path))
+        path.chmod(0o666)
+        self.socket.listen(16)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        stream = connection.makefile("rb")
+        with connection:
+            while len(head := stream.read(4)) == 4:
+                data = stream.read(struct.unpack("!I", head)[0])
+                command = data[:1].decode()
+                self.heard.append((command, data[1:]))
+                if command in "QA":
+                    return
+                answer = self.script.get(command, packet("O", struct.pack("!III", 6, self.actions, self.steps))
+                                         if command == "O" else b"" if command == "D" else packet("c"))
+                try:
+                    if callable(answer):
+                        if answer(self, connection):
+                            return
+                    elif answer:
+                        connection.sendall(answer)
+                except OSError:
+                    return
+
+    def close(self):
+        self.socket.close()
+
+
+def packet(command, data=b""):
+    return struct.pack("!I", len(data) + 1) + command.encode() + data
+
+
+def field(command, name, value, index=None):
+    return packet(command, (struct.pack("!I", index) if index is not None else b"") + name + b"\0" + value + b"\0")
+
+
+@pytest.fixture(scope="module")
+def filtered():
+    """An instance whose port 25 and submission ask a filter each."""
+    instance = valija.Instance(start=False)
+    instance.sockets = {name: instance.tmp / f"{name}.sock" for name in ("smtp", "submission")}
+    instance.configure(smtp_milters=f'{{"unix:{instance.sockets["smtp"]}"}}',
+                       submission_milters=f'{{"unix:{instance.sockets["submission"]}"}}', milter_processes=2,
+                       milter_command_seconds=1, milter_content_seconds=2)
+    instance.start()
+    yield instance
+    assert not instance.close()
+
+
+@pytest.fixture
+def play(filtered):
+    playing = []
+
+    def begin(script=None, which="smtp", **more):
+        filtered.sockets[which].unlink(missing_ok=True)
+        playing.append(Filter(filtered.sockets[which], script, **more))
+        return playing[-1]
+
+    yield begin
+    for one in playing:
+        one.close()
+
+
+def send(instance, user, message=None, sender="a@elsewhere.example"):
+    """The reply to the message, by DATA."""
+    with instance.smtp(service="smtp") as smtp:
+        smtp.ehlo("client.example")
+        smtp.mail(sender)
+        assert smtp.rcpt(user)[0] == 250
+        return smtp.data(message or mails.plain(sender, user))
+
+
+def received(instance, user):
+    valija.wait_until(lambda: instance.delivered(user), what="the mail")
+    (path,) = instance.delivered(user)
+    return path.read_bytes()
+
+
+def test_what_a_filter_hears(filtered, play):
+    """Every stage, in its order, with macros; the message as the client sent it, without our trace."""
+    one, user = play(), filtered.new_user()
+    message = b"From: <a@elsewhere.example>\r\nSubject: one\r\n two\r\n\r\n..dots\r\n.\r\nend\r\n"
+    assert send(filtered, user, message)[0] == 250
+    commands = "".join(c for c, _ in one.heard)
+    assert commands.replace("D", "") == "OCHMRTLLNBEQ"
+    heard = {c: d for c, d in one.heard if c != "D"}
+    assert heard["C"] == b"[127.0.0.1]\x004\0\x00127.0.0.1\0"
+    assert heard["M"] == b"<a@elsewhere.example>\0" and heard["R"] == f"<{user}>\0".encode()
+    assert [d for c, d in one.heard if c == "L"] == [b"From\0<a@elsewhere.example>\0", b"Subject\0one\n two\0"]
+    macros = b"".join(d for c, d in one.heard if c == "D")
+    assert b"j\0localhost\0" in macros and b"{client_addr}\x00127.0.0.1\0" in macros and b"\0i\0" in macros + b"\0i\0"
+    assert received(filtered, user).endswith(heard["B"])
+
+
+def test_changes(filtered, play):
+    """Fields added, inserted, changed and removed, and a new body: the message is what the filter made of it,
+    byte for byte, with the digest that was committed."""
+    user = filtered.new_user()
+    play({"E": field("h", b"X-Added", b"yes") + field("i", b"X-First", b"1\n 2", 0) + field("m", b"Subject", b"new", 1) +
+          field("m", b"To", b"", 1) + packet("b", b"new body\nline\r\n") + packet("b", b"last") + packet("p") + packet("c")})
+    assert send(filtered, user, b"From: <a@x.example>\r\nTo: b\r\nSubject: old\r\n\r\nold body\r\n" * 1)[0] == 250
+    mail = received(filtered, user)
+    head, _, body = mail.partition(b"\r\n\r\n")
+    assert body == b"new body\r\nline\r\nlast\r\n"
+    assert b"X-First: 1\r\n 2\r\nReceived: from" in head and head.endswith(b"From: <a@x.example>\r\nSubject: new\r\nX-Added: yes")
+
+
+def test_quarantine(filtered, play):
+    """The message is held, and the client has its 250."""
+    user = filtered.new_user()
+    play({"E": packet("q", b"looks bad\0") + packet("c")})
+    assert send(filtered, user)[0] == 250
+    assert not filtered.delivered(user)
+    listing = filtered.valija("queue", "list").stdout
+    assert user in listing and "looks bad" in listing + filtered.log()
+
+
+# Each stage in the long run; three in the quick one.
+STAGES = [s if s in "CRE" else pytest.param(s, marks=pytest.mark.long) for s in "CHMRTLNBE"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("answer, code", [(packet("r"), 550), (packet("t"), 451), (packet("y", b"554 5.7.9 not this one\0"), 554)],
+                         ids=["reject", "tempfail", "code"])
+def test_refusals(filtered, play, stage, answer, code):
+    """Whatever the stage: one answer to the message, nothing delivered."""
+    user = filtered.new_user()
+    play({stage: answer})
+    said = send(filtered, user)
+    assert said[0] == code and (code != 554 or said[1] == b"5.7.9 not this one")
+    assert not filtered.delivered(user)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_accept_and_discard(filtered, play, stage):
+    user = filtered.new_user()
+    one = play({stage: packet("a")})
+    assert send(filtered, user)[0] == 250 and received(filtered, user)
+    assert one.heard[-1][0] == "Q" or one.heard[-1][0] == stage
+    play({stage: packet("d")})
+    assert send(filtered, user)[0] == 250
+    assert len(filtered.delivered(user)) == 1
+
+
+def test_steps_that_are_not_wanted(filtered, play):
+    """What a filter does not want to hear it does not hear, and where it does not answer nobody waits."""
+    user = filtered.new_user()
+    one = play(steps=0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x200)
+    assert send(filtered, user)[0] == 250
+    assert "".join(c for c, _ in one.heard if c != "D") == "OEQ"
+    silent = {c: b"" for c in "CHMRTLNB"}
+    two = play(silent, steps=0x80 | 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x40000 | 0x80000)
+    assert send(filtered, user)[0] == 250
+    assert "".join(c for c, _ in two.heard if c != "D").startswith("OCHMRTL")
+
+
+def dribble(filter, connection):
+    connection.sendall(b"\0\0")
+    filter.socket.settimeout(None)
+    threading.Event().wait(2)
+    return True
+
+
+HOSTILE = {
+    "garbage": b"\xde\xad\xbe\xef" * 10, "length 0": b"\0\0\0\0", "4 GiB": b"\xff\xff\xff\xff" + b"c", "HTTP": b"HTTP/1.1 400 Bad\r\n\r\n",
+    "unknown answer": packet("z"), "early change": field("h", b"X", b"y"), "silence": b"", "dribble": dribble,
+    "death": lambda f, c: True, "bad code": packet("y", b"250 fine\0"), "no code": packet("y"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_filter(filtered, play, what):
+    """At some stage it says nonsense, nothing, or dies: the message is put off, no process dies, and the next
+    one goes through."""
+    user = filtered.new_user()
+    before = {p["pid"] for p in filtered.processes("milter")}
+    for stage in ("OHE" if what not in ("silence", "dribble") else "M"):
+        play({stage: HOSTILE[what]})
+        if what == "early change" and stage == "E":
+            continue
+        assert send(filtered, user)[0] == 451, stage
+    play()
+    assert send(filtered, user)[0] == 250 and received(filtered, user)
+    assert {p["pid"] for p in filtered.processes("milter")} == before
+    assert "milter-failed" in filtered.log()
+
+
+@pytest.mark.parametrize("changes", [field("h", b"Bad name", b"x"), field("i", b"X", b"y"), packet("b", b"x" * 100) * 3 + b"\xff\xff\xff\xff",
+                                     field("h", b"X", b"y" * 900_000) * 4], ids=["name", "no index", "half a body", "too much"])
+def test_malformed_changes(filtered, play, changes):
+    """Half a change is none: the message is put off."""
+    user = filtered.new_user()
+    play({"E": changes + packet("c")})
+    assert send(filtered, user)[0] == 451
+    assert not filtered.delivered(user)
+
+
+@pytest.mark.parametrize("policy, code", [("accept", 250), ("tempfail", 451), ("reject", 550)])
+def test_a_filter_that_is_down(own_suite, policy, code):
+    own_suite.configure(smtp_milters='{"unix:/nonexistent/socket"}', milter_down=policy)
+    own_suite.valija("reload")
+    user = own_suite.new_user()
+    valija.wait_until(lambda: own_suite.processes("milter"), what="milter")
+    assert send(own_suite, user)[0] == code
+    assert len(own_suite.delivered(user)) == 0 if code != 250 else received(own_suite, user)
+
+
+def test_milter_is_confined(filtered):
+    for told in filtered.processes("milter"):
+        status = valija.proc_status(told["pid"])
+        assert int(status["CapPrm"], 16) == 0 and status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1"
+        assert told["uid"] != 0
+
+
+def test_opendkim_signs_and_verifies(own_suite):
+    """Debian's opendkim: signs what is submitted here, and tells of strangers' mail what it thinks."""
+    place = own_suite.tmp / "dkim"
+    place.mkdir()
+    place.chmod(0o755)
+    subprocess.run(["opendkim-genkey", "-b", "2048", "-d", valija.DOMAIN, "-s", "test", "-D", place], check=True, stdin=subprocess.DEVNULL)
+    (place / "conf").write_text(f"Domain {valija.DOMAIN}\nSelector test\nKeyFile {place}/test.private\nSocket local:{place}/socket\n"
+                                "Mode sv\nSyslog no\nUMask 000\nRequireSafeKeys no\nAlwaysAddARHeader yes\nDNSTimeout 1\n"
+                                "Nameservers 127.0.0.1\n")
+    with subprocess.Popen(["opendkim", "-f", "-x", place / "conf"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as opendkim:
+        try:
+            valija.wait_until(lambda: (place / "socket").exists(), what="opendkim")
+            where = f'{{"unix:{place}/socket"}}'
+            own_suite.configure(smtp_milters=where, submission_milters=where)
+            own_suite.valija("reload")
+            valija.wait_until(lambda: own_suite.processes("milter"), what="milter")
+            user, other = own_suite.new_user(), own_suite.new_user()
+            with own_suite.smtp(user) as smtp:
+                smtp.sendmail(user, [other], mails.plain(user, other))
+            mail = received(own_suite, other)
+            assert f"DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d={valija.DOMAIN}; s=test;".encode() in mail
+            dkim = pytest.importorskip("dkim", reason="python3-dkim is not installed")
+            public = "".join(p for p in (place / "test.txt").read_text().split('"')[1::2])
+            signed = mail[mail.index(b"DKIM-Signature:"):]
+            assert dkim.verify(signed, dnsfunc=lambda name, timeout=5: public.encode())
+        finally:
+            opendkim.terminate()
