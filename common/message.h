@@ -32,6 +32,7 @@
 /* Ceilings, in bytes. */
 #define MOST_ADDRESS 320        /* local part 64 + @ + domain 255 (RFC 5321 4.5.3.1) */
 #define MOST_HOST 255
+#define MOST_FORWARD 16384      /* a .forward */
 #define MOST_ENVID 100          /* RFC 3461 4.4 */
 #define MOST_ORCPT 500          /* RFC 3461 4.2: type;address */
 #define MOST_LOGIN 255          /* the name of a system user */
@@ -264,6 +265,8 @@
 #define queue_detail_fields(F)      F(text, name, 32) F(text, value, 1024)    /* of one message, beside its entry */
 #define queue_message_fields(F)     F(u64, message, 8)       /* fd: the message, to be read */
 #define queue_done_fields(F)        F(u64, message, 8) F(u8, outcome, 1) F(text, reason, MOST_REASON) /* of an action, for each message */
+#define forward_ask_fields(F)       F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4)
+#define forward_told_fields(F)      F(u8, outcome, 1) F(octets, text, MOST_FORWARD) /* DONE: there is one; NEVER: none that counts; LATER */
 #define spool_hold_fields(F)        F(flag, held, 1) F(text, reason, MOST_REASON)
 #define spool_held_fields(F)        F(u8, outcome, 1)
 #define queue_entry_fields(F)       F(u64, message, 8) F(text, state, 16) F(u64, arrived, 8) F(u64, size, 8) F(text, sender, MOST_ADDRESS) \
@@ -284,6 +287,8 @@
 
 /* --- this machine's users (id: none) --- */
 #define local_open_fields(F)        F(u32, uid, 4)   /* fd: a stream on which SMTP is spoken, in the name of this user */
+
+#define BY_PLACERS (BY_LOCAL | BY_LOCAL_HOME)
 
 /*        name              no.  said by                  heard by               hours                          fds */
 #define MESSAGES(M) \
@@ -345,15 +350,15 @@
 	M(greylist_told,     201, BY_POLICY,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(allowance_ask,     202, BY_SMTPD,                BY_POLICY,             HOUR_SERVING,                  0) \
 	M(allowance_told,    203, BY_POLICY,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
-	M(lend,              70,  BY_QUEUE,                BY_LOCAL | BY_SPOOL,   HOUR_NONE,                     0) \
-	M(lent,              71,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        1) \
-	M(lend_refused,      72,  BY_LOCAL | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
-	M(lend_return,       73,  BY_QUEUE,                BY_LOCAL | BY_SPOOL,   HOUR_LENT | OR_GONE,           0) \
-	M(target,            74,  BY_QUEUE,                BY_LOCAL,              HOUR_LENT | HOUR_NONE | HOUR_OPEN, 0) \
-	M(place,             75,  BY_QUEUE,                BY_LOCAL,              HOUR_LENT,                     0) \
-	M(place_copy,        76,  BY_QUEUE,                BY_LOCAL,              HOUR_OPEN,                     1) \
-	M(placed,            77,  BY_LOCAL,                BY_QUEUE,              HOUR_PLACING,                  0) \
-	M(place_refused,     78,  BY_LOCAL,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(lend,              70,  BY_QUEUE,                BY_PLACERS | BY_SPOOL,   HOUR_NONE,                     0) \
+	M(lent,              71,  BY_PLACERS | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        1) \
+	M(lend_refused,      72,  BY_PLACERS | BY_SPOOL,     BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
+	M(lend_return,       73,  BY_QUEUE,                BY_PLACERS | BY_SPOOL,   HOUR_LENT | OR_GONE,           0) \
+	M(target,            74,  BY_QUEUE,                BY_PLACERS,              HOUR_LENT | HOUR_NONE | HOUR_OPEN, 0) \
+	M(place,             75,  BY_QUEUE,                BY_PLACERS,              HOUR_LENT,                     0) \
+	M(place_copy,        76,  BY_QUEUE,                BY_PLACERS,              HOUR_OPEN,                     1) \
+	M(placed,            77,  BY_PLACERS,                BY_QUEUE,              HOUR_PLACING,                  0) \
+	M(place_refused,     78,  BY_PLACERS,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(spool_recipient,   80,  BY_QUEUE,                BY_SPOOL,              HOUR_LENT,                     0) \
 	M(spool,             81,  BY_QUEUE,                BY_SPOOL,              HOUR_LENT,                     0) \
 	M(spooled,           82,  BY_SPOOL,                BY_QUEUE,              HOUR_PLACING,                  0) \
@@ -367,6 +372,8 @@
 	M(pam_ask,           162, BY_AUTH,                 BY_AUTH_PAM,           HOUR_SERVING,                  0) \
 	M(pam_told,          163, BY_AUTH_PAM,             BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
 	M(worker_hangs,      164, BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(forward_ask,       237, BY_QUEUE,                BY_LOCAL_HOME,         HOUR_SERVING,                  0) \
+	M(forward_told,      238, BY_LOCAL_HOME,           BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
 	M(spool_hold,        231, BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
 	M(spool_held,        232, BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
 	M(queue_select,      233, BY_COMMAND,              BY_QUEUE,              HOUR_NONE,                     0) \

@@ -19,6 +19,7 @@
 	P(QUEUE,      "queue") \
 	P(SPOOL,      "spool") \
 	P(LOCAL,      "local") \
+	P(LOCAL_HOME, "local-home") \
 	P(SMTPD,      "smtpd") \
 	P(POLICY,     "policy") \
 	P(IMAP_LOGIN, "imap-login") \

@@ -161,6 +161,15 @@ allow_some(const struct room *room, scmp_filter_ctx filter)
 	allow_if(room, filter, SCMP_SYS(prctl), 0, all, PR_GET_SECCOMP);
 	/* abort() sends its signal to the own process only. */
 	allow_if(room, filter, SCMP_SYS(tgkill), 0, all, (scmp_datum_t)getpid());
+	/* As whom files are touched: anybody but root. */
+	if (room->file_users) {
+		const struct scmp_arg_cmp other = { 0, SCMP_CMP_GE, 1, 0 };
+
+		check(room, seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(setfsuid), 1,
+			&other), "filter of arguments");
+		check(room, seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(setfsgid), 1,
+			&other), "filter of arguments");
+	}
 	/* futimens(): the times of an open file. With a name they would be those of any file of the
 	 * same owner, for Landlock does not look at times. */
 	if (room->file_times) {

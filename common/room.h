@@ -28,6 +28,7 @@ struct room {
 	bool network;                /* may connect to others, where its system calls have connect */
 	bool forgiving;              /* other system calls fail instead of killing: modules that are not ours */
 	bool internet;               /* may make sockets of IPv4 and IPv6, bind and connect them */
+	bool file_users;             /* may touch files as other users, never as root: with CAP_SETUID, CAP_SETGID */
 	bool file_times;             /* may set the times of files that it has open */
 	const int *syscalls;         /* allowed beside the common set; ends with -1. Others kill the process. */
 	uint64_t keeps;              /* capabilities kept, as bits 1 << CAP_x; only when started by root */

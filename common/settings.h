@@ -87,6 +87,7 @@
 	O(flag,   system_users,            0,                   0, 1,          "System users have mailboxes: LOGIN@D for each D in system_domains is ~/Maildir of LOGIN, under his own uid.") \
 	O(list,   system_domains,          "",                  0, MOST_LIST,  "Domains of system users. Default: hostname.") \
 	O(number, system_least_uid,        1000,                1, 4294967294, "System users with a smaller uid have no mailbox.") \
+	O(list,   system_homes,            "/home",             0, 16,         "Directories below which homes of system users lie: mail is delivered nowhere else.") \
 	O(text,   pam_service,             "valija",            1, 64,         "The PAM service that is asked: a file of this name in /etc/pam.d.") \
 	O(text,   pam_directory,           "",                  0, 1024,       "Directory of PAM services. Default: the system's.") \
 	O(number, pam_processes,           2,                   1, 64,         "Processes that ask PAM and look up system users; started when there is need.") \

@@ -573,12 +573,14 @@ copy_later(struct attempt *a, uint32_t to)
 
 /* Where those that are copied together end: as many as one worker takes, all with one return path. */
 static uint32_t
-same_sender(const struct attempt *a)
+same_way(const struct attempt *a)
 {
 	const struct envelope_recipient *r = a->file.envelope.recipient;
 	uint32_t to = a->from + 1;
 
 	while (to < a->mailboxes && to - a->from < MOST_PLACES &&
+		a->destination[a->mailbox[to]].system ==
+			a->destination[a->mailbox[a->from]].system &&
 		span_equal(r[a->mailbox[to]].sender, r[a->mailbox[a->from]].sender))
 		to++;
 	return to;
@@ -732,18 +734,19 @@ attempt_copy(struct queue *q, struct attempt *a)
 {
 	struct worker *w;
 
-	if (a->from == a->mailboxes) {
-		attempt_relay(q, a);
-		return;
+	while (a->from < a->mailboxes) {
+		a->to = same_way(a);
+		w = worker_least_busy(q, a->destination[a->mailbox[a->from]].system
+				? PROGRAM_LOCAL_HOME
+				: PROGRAM_LOCAL);
+		if (w != NULL) {
+			conversation_join(&a->c, w);
+			conversation_say(q, &a->c, feed_copy);
+			return;
+		}
+		copy_later(a, a->to);
 	}
-	if ((w = worker_least_busy(q, PROGRAM_LOCAL)) == NULL) {
-		copy_later(a, a->mailboxes);
-		attempt_relay(q, a);
-		return;
-	}
-	a->to = same_sender(a);
-	conversation_join(&a->c, w);
-	conversation_say(q, &a->c, feed_copy);
+	attempt_relay(q, a);
 }
 
 /* The worker is through with this part; whom it did not refuse has the message, durably. */
@@ -896,6 +899,7 @@ attempt_resolve(struct queue *q, struct attempt *a)
 				.folder = a->place[i].folder,
 				.uid = a->place[i].uid,
 				.gid = a->place[i].gid,
+				.system = a->place[i].system,
 				.first = i};
 	}
 	resolution_clear(&to);

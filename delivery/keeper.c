@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/secret.h"
 #include "common/users.h"
+#include "names.h"
 
 #include <event2/event.h>
 #include <fcntl.h>
@@ -136,6 +137,8 @@ keeper_init(struct queue *q)
 		return false;
 	}
 	resolver_init(&q->resolver, q->users);
+	q->resolver.asks = &names_asks;
+	q->resolver.me = q;
 	resolver_open(&q->resolver, q->daemon.directory[DIRECTORY_STATE]);
 	idmap_init(&q->conversations);
 	schedule_init(&q->schedule);
@@ -160,7 +163,8 @@ keeper_init(struct queue *q)
 void
 keeper_peer_came(struct queue *q, struct channel *peer)
 {
-	if (channel_peer(peer) == PROGRAM_LOCAL || channel_peer(peer) == PROGRAM_SPOOL)
+	if (channel_peer(peer) == PROGRAM_LOCAL || channel_peer(peer) == PROGRAM_SPOOL ||
+		channel_peer(peer) == PROGRAM_LOCAL_HOME)
 		worker_came(q, peer);
 	if (channel_peer(peer) == PROGRAM_RELAY)
 		relaying_peer_came(q, peer);

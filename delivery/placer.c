@@ -7,6 +7,7 @@
 #include "lent.h"
 #include "limits.h"
 #include "placer_inside.h"
+#include "user.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -43,7 +44,10 @@ static void
 job_free(struct placer *p, struct job *job)
 {
 	idmap_remove(&p->jobs, job->id);
-	maildir_drop(job->maildir, &job->tmp);
+	if (job->maildir >= 0 && placer_enter(p, job->uid, job->gid)) {
+		maildir_drop(job->maildir, &job->tmp);
+		user_leave();
+	}
 	if (job->fd >= 0)
 		close(job->fd);
 	if (job->maildir >= 0)
@@ -85,7 +89,8 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	struct placer *p = me;
 	struct job *job = idmap_get(&p->jobs, id);
 
-	(void)m;
+	if (m == MSG_forward_ask)
+		return HOUR_SERVING;
 	if (job != NULL && job->from != from) {
 		/* There is one queue: the other one is dead, only we have not been told yet. */
 		job_drop(p, job);
@@ -116,26 +121,136 @@ say_lend_refused(struct channel *to, uint64_t id, struct verdict v)
 	send_lend_refused(to, id, &(struct msg_lend_refused){ VERDICT_FIELDS(v) }, NULL);
 }
 
-/* "HOME/Maildir": where a user's mail lies below the mail root. */
-static int
-open_home(struct placer *p, struct span home, struct text *path)
+/* The root below which a system user's home lies, and the rest of its name; NULL when there is none. */
+static const struct home_root *
+root_of(const struct placer *p, struct span home, struct span *below)
 {
-	if (home.len == 0 || home.at[0] == '/') {
+	for (size_t i = 0; i < p->roots; i++) {
+		const struct home_root *r = &p->root[i];
+
+		if (home.len > r->path.len + 1 && home.at[r->path.len] == '/' &&
+		    span_equal(span_part(home, 0, r->path.len), r->path)) {
+			*below = span_part(home, r->path.len + 1, home.len);
+			return r;
+		}
+	}
+	return NULL;
+}
+
+bool
+placer_enter(struct placer *p, uint32_t uid, uint32_t gid)
+{
+	if (p->homes && uid >= p->least_uid)
+		return user_enter(uid, gid);
+	if (!p->homes && uid == geteuid())
+		return true;
+	errno = EPERM;
+	return false;
+}
+
+int
+placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid)
+{
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
+	const struct home_root *r = NULL;
+	struct span below = home;
+	int fd = -1;
+
+	if (p->homes ? (r = root_of(p, home, &below)) == NULL
+		     : home.len == 0 || home.at[0] == '/') {
 		errno = EINVAL;
 		return -1;
 	}
-	text_reset(path);
-	text_add(path, home);
-	text_add_str(path, "/Maildir");
-	return path->failed ? (errno = ENAMETOOLONG, -1)
-			    : maildir_open(p->mail, text_str(path), true);
+	text_add(&path, below);
+	text_add_str(&path, "/Maildir");
+	if (path.failed)
+		errno = ENAMETOOLONG;
+	else if (placer_enter(p, uid, gid)) {
+		fd = maildir_open(r == NULL ? p->mail : r->fd, text_str(&path), true);
+		user_leave();
+	}
+	text_clear(&path);
+	return fd;
+}
+
+/* Why a .forward does not count, or NULL. Its history (HARDENING F1): links to the files of others,
+ * pipes, files and homes that others can write. */
+static const char *
+forward_fault(const struct stat *home, const struct stat *file, uint32_t uid)
+{
+	if ((home->st_uid != uid && home->st_uid != 0) || (home->st_mode & (S_IWGRP | S_IWOTH)))
+		return "the home can be written by others";
+	if (!S_ISREG(file->st_mode))
+		return "it is not a file";
+	if (file->st_uid != uid && file->st_uid != 0)
+		return "it belongs to somebody else";
+	if (file->st_nlink != 1)
+		return "it has other names";
+	if (file->st_mode & (S_IWGRP | S_IWOTH))
+		return "it can be written by others";
+	return file->st_size > MOST_FORWARD ? "it is too large" : NULL;
+}
+
+/* DONE with the text, NEVER when there is none that counts, LATER when that cannot be known. */
+static uint8_t
+forward_read(const struct home_root *r, struct span below, uint32_t uid, struct text *text)
+{
+	char *name = must_copy(below), piece[MOST_FORWARD];
+	int home = open_in(r->fd, name, O_RDONLY | O_DIRECTORY, 0), file = -1;
+	struct stat home_stat, file_stat;
+	const char *fault = "it is not a file";
+	uint8_t outcome = LATER;
+	ssize_t got;
+
+	if (home < 0) {
+		outcome = errno == ENOENT || errno == EACCES ? NEVER : LATER;
+	} else if ((file = open_in(home, ".forward", O_RDONLY, 0)) < 0) {
+		outcome = errno == ENOENT || errno == ELOOP || errno == EINVAL || errno == EACCES
+			? NEVER
+			: LATER;
+		fault = errno == ENOENT ? NULL : strerror(errno);
+	} else if (fstat(home, &home_stat) == 0 && fstat(file, &file_stat) == 0) {
+		fault = forward_fault(&home_stat, &file_stat, uid);
+		outcome = NEVER;
+		if (fault == NULL && (got = read_at(file, piece, sizeof(piece), 0)) >= 0) {
+			text_add(text, span_of(piece, (size_t)got));
+			outcome = DONE;
+		}
+	}
+	if (outcome != DONE && fault != NULL && home >= 0)
+		log_warning(0, "forward-ignored", KEY_STR("home", name), KEY_STR("reason", fault));
+	if (file >= 0)
+		close(file);
+	if (home >= 0)
+		close(home);
+	free(name);
+	return outcome;
+}
+
+void
+placer_on_forward_ask(void *me, struct channel *from, uint64_t id, const struct msg_forward_ask *m,
+	const int *fd)
+{
+	struct placer *p = me;
+	struct text text = TEXT_UP_TO(MOST_FORWARD);
+	struct span below;
+	const struct home_root *r = root_of(p, m->home, &below);
+	uint8_t outcome = NEVER;
+
+	(void)fd;
+	if (r != NULL && placer_enter(p, m->uid, m->gid)) {
+		outcome = forward_read(r, below, m->uid, &text);
+		user_leave();
+	}
+	send_forward_told(from, id,
+		&(struct msg_forward_told){ .outcome = outcome, .text = text_span(&text) }, NULL);
+	text_clear(&text);
 }
 
 static void
 on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, const int *fd)
 {
 	struct placer *p = me;
-	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
 	struct maildir_name tmp = { "" };
 	int maildir = -1, file = -1, other;
 	struct job *job;
@@ -145,9 +260,12 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 		say_lend_refused(from, id, V_BUSY);
 		return;
 	}
-	if ((maildir = open_home(p, m->home, &path)) < 0 ||
-		(file = maildir_file(maildir, &tmp)) < 0 ||
-		(other = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) {
+	maildir = placer_open(p, m->home, m->uid, m->gid);
+	if (maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
+		file = maildir_file(maildir, &tmp);
+		user_leave();
+	}
+	if (file < 0 || (other = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) {
 		struct verdict v = verdict_of_errno(errno);
 
 		log_error(0, "mailbox-unusable", KEY_ID("message", id),
@@ -161,6 +279,8 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 	job = job_new(p, from, id, HOUR_LENT);
 	job->fd = file;
 	job->home = must_copy(m->home);
+	job->uid = m->uid;
+	job->gid = m->gid;
 	job->state = FILE_LENT;
 	if (tmp.str[0] != '\0') {
 		job->tmp = tmp;
@@ -171,7 +291,6 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 out:
 	if (maildir >= 0)
 		close(maildir);
-	text_clear(&path);
 }
 
 static void
@@ -306,14 +425,22 @@ source_fits(struct job *job)
 
 /* SEALED, then DURABLE: every file of the batch begins to be written before we wait for one. */
 static void
-batch_sync_bodies(struct batch *b)
+batch_sync_bodies(struct placer *p, struct batch *b)
 {
 	struct job *job;
+	bool sealed;
 
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (job->why.outcome != 0 || (job->copy && source_fits(job)) || job->copy)
 			continue;
-		if (!lent_seal(&job->fd, job->id, job->size, job->tmp.str[0] != '\0', &job->why))
+		if (!placer_enter(p, job->uid, job->gid)) {
+			job->why = V_MAILBOX_UNUSABLE;
+			continue;
+		}
+		sealed = lent_seal(
+			&job->fd, job->id, job->size, job->tmp.str[0] != '\0', &job->why);
+		user_leave();
+		if (!sealed)
 			continue;
 		job->state = FILE_SEALED;
 		sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
@@ -331,12 +458,18 @@ batch_sync_bodies(struct batch *b)
 }
 
 static void
-batch_sync_places(struct batch *b)
+batch_sync_places(struct placer *p, struct batch *b)
 {
 	for (size_t i = 0; i < b->places; i++) {
 		struct place *at = &b->place[i];
 
-		if (!at->named || maildir_sync(at->maildir, "new") == 0)
+		int synced;
+
+		if (!at->named)
+			continue;
+		synced = placer_enter(p, at->uid, at->gid) ? maildir_sync(at->maildir, "new") : -1;
+		user_leave();
+		if (synced == 0)
 			continue;
 		at->error = errno;
 		log_error(0, "sync-failed", KEY_STR("directory", at->home),
@@ -355,7 +488,7 @@ job_answer(struct placer *p, struct batch *b, struct job *job)
 			job_refuse_target(job, t, verdict_of_errno(b->place[t->place].error));
 	}
 	if (job->why.outcome != 0) {
-		batch_unname(b, job);
+		batch_unname(p, b, job);
 		if (job->copy)
 			for (size_t i = 0; i < job->targets; i++)
 				if (!job->target[i].refused)
@@ -379,11 +512,11 @@ placer_work(struct placer *p)
 
 	while (!TAILQ_EMPTY(&p->waiting)) {
 		batch_take(p, &b);
-		batch_sync_bodies(&b);
+		batch_sync_bodies(p, &b);
 		TAILQ_FOREACH(job, &b.jobs, next)
 			if (job->why.outcome == 0)
 				batch_name(p, &b, job);
-		batch_sync_places(&b);
+		batch_sync_places(p, &b);
 		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
 			TAILQ_REMOVE(&b.jobs, job, next);
 			job_answer(p, &b, job);

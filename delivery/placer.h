@@ -20,9 +20,21 @@
 struct job;
 TAILQ_HEAD(job_list, job);
 
+#define MOST_HOME_ROOTS 16
+
+/* A directory below which homes of system users lie. */
+struct home_root {
+	struct span path;            /* without a slash at its end; borrowed */
+	int fd;
+};
+
 struct placer {
 	int mail;                    /* the mail root */
 	const char *hostname;        /* for file names; borrowed */
+	bool homes;                  /* serves system users: below roots, as each of them */
+	uint32_t least_uid;          /* of a system user */
+	struct home_root root[MOST_HOME_ROOTS];
+	size_t roots;
 	struct idmap jobs;           /* struct job by message id */
 	struct job_list waiting;     /* committed, not yet durable */
 	size_t most_lent;
@@ -30,6 +42,9 @@ struct placer {
 };
 
 extern const struct hearing placer_hears_queue;   /* me: struct placer */
+/* What his home says about forwarding; for local-home. */
+void placer_on_forward_ask(void *me, struct channel *from, uint64_t id,
+	const struct msg_forward_ask *m, const int *fd);
 
 void placer_init(struct placer *p, int mail, const char *hostname);
 void placer_clear(struct placer *p);

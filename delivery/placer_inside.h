@@ -36,6 +36,7 @@ struct job {
 	int maildir;                 /* where tmp names it; -1 when it has no name */
 	struct maildir_name tmp;
 	char *home;                  /* where it was lent */
+	uint32_t uid, gid;           /* and as whom */
 	uint64_t size;
 	unsigned char *prefix;
 	size_t prefix_len;
@@ -49,6 +50,7 @@ struct job {
 struct place {
 	const char *home, *folder;   /* of the first target that led here */
 	int maildir;
+	uint32_t uid, gid;           /* whose it is */
 	dev_t device;
 	bool named;                  /* a name was given: to be synced */
 	int error;                   /* it cannot be used, or syncing failed */
@@ -66,7 +68,11 @@ struct place *batch_place(
 /* Gives the durable file its name in each target's new/; t->refused, job->why say what failed. */
 void batch_name(struct placer *p, struct batch *b, struct job *job);
 /* Takes back every name that `job` was given in this batch. */
-void batch_unname(struct batch *b, struct job *job);
+void batch_unname(struct placer *p, struct batch *b, struct job *job);
+/* A user's Maildir, made where it is missing; -1 with errno. */
+int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
+/* As user_enter(), for those whom this worker serves; user_leave() ends it. */
+bool placer_enter(struct placer *p, uint32_t uid, uint32_t gid);
 void job_refuse_target(struct job *job, struct target *t, struct verdict v);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "lent.h"
+#include "user.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@ struct source {
 	int maildir;                     /* where tmp names it, borrowed from its place */
 	struct maildir_name tmp;
 	dev_t device;
+	uint32_t uid, gid;
 };
 
 struct sources {
@@ -97,22 +99,12 @@ open_folder(int inbox, const char *detail)
 static int
 open_place(struct placer *p, const struct target *t)
 {
-	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
-	int maildir = -1, error = EINVAL;
+	int maildir = placer_open(p, span_str(t->home), t->uid, t->gid);
 
-	/* This worker is one owner. A mailbox of another (a system user) it could not make as that
-	 * owner's, and an absolute home lies outside the mail root. */
-	if (t->uid != geteuid() || t->home[0] == '\0' || t->home[0] == '/')
-		goto out;
-	text_add_str(&path, t->home);
-	text_add_str(&path, "/Maildir");
-	maildir = maildir_open(p->mail, text_str(&path), true);
-	error = errno;
-	if (maildir >= 0)
+	if (maildir >= 0 && t->folder[0] != '\0' && placer_enter(p, t->uid, t->gid)) {
 		maildir = open_folder(maildir, t->folder);
-out:
-	text_clear(&path);
-	errno = error;
+		user_leave();
+	}
 	return maildir;
 }
 
@@ -131,7 +123,8 @@ batch_place(struct placer *p, struct batch *b, const struct job *job, struct tar
 	}
 	at = &b->place[b->places];
 	t->place = (int)b->places++;
-	*at = (struct place){ .home = t->home, .folder = t->folder, .maildir = open_place(p, t) };
+	*at = (struct place){ .home = t->home, .folder = t->folder, .maildir = open_place(p, t),
+		.uid = t->uid, .gid = t->gid };
 	if (at->maildir >= 0 && fstat(at->maildir, &s) == 0) {
 		at->device = s.st_dev;
 		return at;
@@ -147,15 +140,19 @@ batch_place(struct placer *p, struct batch *b, const struct job *job, struct tar
 }
 
 static void
-source_release(struct source *s)
+source_release(struct placer *p, struct source *s)
 {
-	maildir_drop(s->maildir, &s->tmp);
+	if (s->tmp.str[0] != '\0' && placer_enter(p, s->uid, s->gid)) {
+		maildir_drop(s->maildir, &s->tmp);
+		user_leave();
+	}
 	close(s->fd);
 }
 
 /* Writes the message anew in the place's own file system, and makes it durable. */
 static struct source *
-source_copy(const struct job *job, const struct place *at, struct sources *all)
+source_copy(struct placer *p, const struct job *job, const struct place *at, const struct target *t,
+	struct sources *all)
 {
 	struct source *s = &all->at[all->count];
 	struct span prefix = span_of(job->prefix, job->prefix_len);
@@ -169,10 +166,12 @@ source_copy(const struct job *job, const struct place *at, struct sources *all)
 		return NULL;
 	s->maildir = at->maildir;
 	s->device = at->device;
+	s->uid = t->uid;
+	s->gid = t->gid;
 	if (lent_copy(prefix, job->fd, job->size, s->fd) < 0 || fdatasync(s->fd) < 0) {
 		int error = errno;
 
-		source_release(s);
+		source_release(p, s);
 		errno = error;
 		return NULL;
 	}
@@ -188,13 +187,14 @@ link_into(const struct source *s, const struct place *at, struct target *t)
 
 /* Links where a file of the same file system is there, else copies. 0 or -1 with errno. */
 static int
-name_target(const struct job *job, struct place *at, struct target *t, struct sources *all)
+name_target(struct placer *p, const struct job *job, struct place *at, struct target *t, struct sources *all)
 {
 	struct source *s;
 
 	for (size_t i = 0; i < all->count; i++) {
 		s = &all->at[i];
-		if (s->device != at->device)
+		/* A file of one owner is no other's. */
+		if (s->device != at->device || s->uid != t->uid)
 			continue;
 		if (link_into(s, at, t) == 0)
 			return 0;
@@ -203,7 +203,7 @@ name_target(const struct job *job, struct place *at, struct target *t, struct so
 		if (errno != EXDEV && errno != EMLINK && errno != EPERM)
 			return -1;
 	}
-	s = source_copy(job, at, all);
+	s = source_copy(p, job, at, t, all);
 	return s == NULL ? -1 : link_into(s, at, t);
 }
 
@@ -215,7 +215,8 @@ sources_begin(const struct job *job, struct sources *all)
 	memset(all, 0, sizeof(*all));
 	if (job->copy || fstat(job->fd, &s) < 0)
 		return;
-	all->at[0] = (struct source){ job->fd, job->maildir, job->tmp, s.st_dev };
+	all->at[0] = (struct source){ job->fd, job->maildir, job->tmp, s.st_dev, job->uid,
+		job->gid };
 	all->count = 1;
 	all->first_is_lent = true;
 }
@@ -224,6 +225,7 @@ void
 batch_name(struct placer *p, struct batch *b, struct job *job)
 {
 	struct sources all;
+	int named;
 	uint64_t size = job->size + job->prefix_len;
 
 	sources_begin(job, &all);
@@ -237,7 +239,9 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 			continue;
 		}
 		t->name = maildir_name_new(p->hostname, size, size);
-		if (name_target(job, at, t, &all) == 0) {
+		named = placer_enter(p, t->uid, t->gid) ? name_target(p, job, at, t, &all) : -1;
+		user_leave();
+		if (named == 0) {
 			at->named = true;
 			job->state = FILE_NAMED;
 			continue;
@@ -252,11 +256,11 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 	if (job->targets == 0 && job->why.outcome == 0)
 		job->why = V_IN_DOUBT;
 	for (size_t i = all.first_is_lent ? 1 : 0; i < all.count; i++)
-		source_release(&all.at[i]);
+		source_release(p, &all.at[i]);
 }
 
 void
-batch_unname(struct batch *b, struct job *job)
+batch_unname(struct placer *p, struct batch *b, struct job *job)
 {
 	for (size_t i = 0; i < job->targets; i++) {
 		struct target *t = &job->target[i];
@@ -264,10 +268,13 @@ batch_unname(struct batch *b, struct job *job)
 
 		if (t->place < 0 || b->place[t->place].maildir < 0 || t->name.str[0] == '\0')
 			continue;
-		directory = open_in(b->place[t->place].maildir, "new", O_PATH | O_DIRECTORY, 0);
-		if (directory < 0)
+		if (!placer_enter(p, t->uid, t->gid))
 			continue;
-		unlinkat(directory, t->name.str, 0);
-		close(directory);
+		directory = open_in(b->place[t->place].maildir, "new", O_PATH | O_DIRECTORY, 0);
+		if (directory >= 0) {
+			unlinkat(directory, t->name.str, 0);
+			close(directory);
+		}
+		user_leave();
 	}
 }

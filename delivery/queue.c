@@ -10,6 +10,7 @@
  * One event loop that never waits for a disk's acknowledgement: blocking is the workers' trade.
  */
 #include "keeper.h"
+#include "names.h"
 
 #include "common/dns-ask.h"
 #include "notice.h"
@@ -75,8 +76,6 @@ load(void *me, uint32_t *connections, uint64_t *served)
 	*served = q->served;
 }
 
-static const struct hearing queue_hears_names; /* of system users: nothing is asked yet */
-
 static void
 on_notice(void *me, struct channel *from, uint64_t id, const struct msg_notice *m, const int *fd)
 {
@@ -100,6 +99,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_AUTH_PAM, &queue_hears_names },
 	{ PROGRAM_SMTPD, &queue_hears_smtpd },
 	{ PROGRAM_LOCAL, &queue_hears_local },
+	{ PROGRAM_LOCAL_HOME, &queue_hears_local },
 	{ PROGRAM_SPOOL, &queue_hears_spool },
 	{ PROGRAM_COMMAND, &queue_hears_command },
 	{ PROGRAM_DNS, &dns_hearing },

@@ -4,6 +4,7 @@
  *   worker.c       the local and spool workers: who is there, who is least busy, what is unsaid
  *   transaction.c  smtpd's conversation: from mail_begin to mail_told
  *   attempt.c      a queued message's turn: resolve, deliver, record, remove
+ *   names.c        the system's users, as others know them
  *   recover.c      what lies in the spool at start
  *   listing.c      valija queue: which messages, and what is told of them
  *   select.c       whether a message fits what was asked
@@ -165,6 +166,7 @@ struct queue {
 	struct table *users;
 	struct resolver resolver;
 	struct worker local[MOST_PEERS_OF_A_KIND], spoolers[MOST_PEERS_OF_A_KIND];
+	struct worker homes[MOST_PEERS_OF_A_KIND];  /* for mailboxes of system users */
 	struct event *feed_timer;
 	struct idmap conversations;         /* transactions and attempts, by message id */
 	struct front front[MOST_PEERS_OF_A_KIND];

@@ -28,7 +28,6 @@
 
 #define MOST_ALIAS_DEPTH 50          /* aliases of aliases */
 #define MOST_EXPANSION 20000         /* places that one RCPT may lead to */
-#define MOST_FORWARD_BYTES 16384     /* of a .forward */
 #define MOST_FORWARD_MEMBERS 100
 
 enum leads_to { LEADS_NOWHERE, LEADS_HERE, LEADS_ELSEWHERE, LEADS_COMMAND, LEADS_FILE, LEADS_DISCARD };

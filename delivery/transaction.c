@@ -460,6 +460,10 @@ goes_by_queue(const struct queue *q, const struct transaction *t)
 			return true;
 	if (t->mailboxes > MOST_PLACES)
 		return true;
+	/* One worker promises for all, or none does. */
+	for (uint32_t i = 1; i < t->mailboxes; i++)
+		if (t->destination[t->mailbox[i]].system != t->destination[t->mailbox[0]].system)
+			return true;
 	for (uint32_t i = 0; t->mailboxes > 1 && i < t->mailboxes; i++)
 		if (is_troubled(q, t->destination[t->mailbox[i]].home))
 			return true;
@@ -494,7 +498,8 @@ find_mailboxes(struct transaction *t)
 			t->destination[i] = (struct destination){.home = to->home,
 				.folder = to->folder,
 				.uid = to->uid,
-				.gid = to->gid};
+				.gid = to->gid,
+				.system = to->system};
 	}
 	t->mailbox = mailboxes_of(t->destination, t->leads, &t->mailboxes);
 }
@@ -502,6 +507,7 @@ find_mailboxes(struct transaction *t)
 static void
 begin_data(struct queue *q, struct transaction *t)
 {
+	enum program program;
 	struct worker *w;
 
 	if (t->count == 0) {
@@ -510,10 +516,13 @@ begin_data(struct queue *q, struct transaction *t)
 	}
 	find_mailboxes(t);
 	t->by_queue = t->data_by_queue || goes_by_queue(q, t);
-	w = worker_least_busy(q, t->by_queue ? PROGRAM_SPOOL : PROGRAM_LOCAL);
+	program = t->by_queue			    ? PROGRAM_SPOOL
+		: t->destination[t->mailbox[0]].system ? PROGRAM_LOCAL_HOME
+						      : PROGRAM_LOCAL;
+	w = worker_least_busy(q, program);
 	if (w == NULL) {
 		log_warning(t->session, "no-worker", KEY_ID("message", t->c.id),
-			KEY_STR("program", t->by_queue ? "spool" : "local"));
+			KEY_STR("program", program_name(program)));
 		tell(q, t, V_LATER);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include "notice.h"
 
 #include "common/log.h"
+#include "names.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -15,7 +16,9 @@
 static struct worker *
 workers_of(struct queue *q, enum program program)
 {
-	return program == PROGRAM_LOCAL ? q->local : q->spoolers;
+	return program == PROGRAM_LOCAL	    ? q->local
+		: program == PROGRAM_LOCAL_HOME ? q->homes
+						: q->spoolers;
 }
 
 static struct worker *
@@ -105,6 +108,8 @@ on_feed_timer(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
 		if (q->local[i].channel != NULL)
 			worker_feed(q, &q->local[i]);
+		if (q->homes[i].channel != NULL)
+			worker_feed(q, &q->homes[i]);
 		if (q->spoolers[i].channel != NULL)
 			worker_feed(q, &q->spoolers[i]);
 	}
@@ -147,6 +152,8 @@ workers_init(struct queue *q)
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
 		TAILQ_INIT(&q->local[i].at);
 		TAILQ_INIT(&q->local[i].to_feed);
+		TAILQ_INIT(&q->homes[i].at);
+		TAILQ_INIT(&q->homes[i].to_feed);
 		TAILQ_INIT(&q->spoolers[i].at);
 		TAILQ_INIT(&q->spoolers[i].to_feed);
 	}
@@ -171,6 +178,8 @@ worker_gone(void *me, struct channel *from)
 	if (w->channel != from)
 		return;
 	w->channel = NULL;
+	if (channel_peer(from) == PROGRAM_LOCAL_HOME)
+		names_lost(q, PROGRAM_LOCAL_HOME);
 	while ((c = TAILQ_FIRST(&w->at)) != NULL) {
 		conversation_leave(c);
 		if (c->kind == TRANSACTION)
@@ -201,6 +210,8 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
 	struct conversation *c = conversation_with(me, from, id);
 
+	if (m == MSG_forward_told)
+		return HOUR_WAITING;   /* as do these */
 	if (m == MSG_spool_finished || m == MSG_spool_removed || m == MSG_spool_held)
 		return HOUR_SERVING;   /* the handler knows the late ones */
 	if (c == NULL)
@@ -340,6 +351,7 @@ const struct hearing queue_hears_local = {
 	.on_lend_refused = on_lend_refused,
 	.on_placed = on_placed,
 	.on_place_refused = on_place_refused,
+	.on_forward_told = names_on_forward_told,
 };
 
 const struct hearing queue_hears_spool = {

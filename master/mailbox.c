@@ -90,7 +90,7 @@ may_own_mail(const struct supervisor *s, const struct ticket *k)
 	if (k->uid == 0 || k->gid == 0)
 		return false;
 	for (unsigned int i = 0; i < PROGRAM_COUNT; i++)
-		if (i != PROGRAM_LOCAL && s->accounts[i].uid == k->uid)
+		if (i != PROGRAM_LOCAL && i != PROGRAM_LOCAL_HOME && s->accounts[i].uid == k->uid)
 			return false;
 	return true;
 }

@@ -17,6 +17,7 @@ limit_milliseconds(const struct process *p)
 
 	switch (p->row->program) {
 	case PROGRAM_LOCAL:
+	case PROGRAM_LOCAL_HOME:
 	case PROGRAM_SPOOL:
 	case PROGRAM_MILTER: /* waits for filters */
 	case PROGRAM_IMAP:

@@ -35,6 +35,12 @@ wants_milters(const struct settings *s)
 	return s->smtp_milters.count + s->submission_milters.count + s->lmtp_milters.count > 0;
 }
 
+static bool
+wants_system_users(const struct settings *s)
+{
+	return s->system_users;
+}
+
 /* clang-format off: columns are the point of a table. */
 /* In the order of starting: who is needed by others comes first.
  *
@@ -65,6 +71,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,
 		.directories = DIR(MAIL) },
+	{ PROGRAM_LOCAL_HOME, VALIJA_USER_MAIL,   ONE,                     STAGE_WORKERS,
+		.capabilities = CAP(SETUID) | CAP(SETGID), .wanted = wants_system_users },
 	{ PROGRAM_QUEUE,      VALIJA_USER_QUEUE,  ONE,                     STAGE_QUEUE,
 		.directories = DIR(STATE) | DIR(SPOOL), .group = true },
 	{ PROGRAM_POLICY,     VALIJA_USER_SMTPD,  ONE,                     STAGE_AUTH,
@@ -100,6 +108,7 @@ static const enum program wires[][2] = {
 	{ PROGRAM_AUTH, PROGRAM_AUTH_TOKEN },
 	{ PROGRAM_QUEUE, PROGRAM_SPOOL },
 	{ PROGRAM_QUEUE, PROGRAM_LOCAL },
+	{ PROGRAM_QUEUE, PROGRAM_LOCAL_HOME },
 	{ PROGRAM_QUEUE, PROGRAM_AUTH_PAM }, /* names of system users */
 	{ PROGRAM_SMTPD, PROGRAM_DNS }, /* questions about names */
 	{ PROGRAM_QUEUE, PROGRAM_DNS },
