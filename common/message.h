@@ -194,18 +194,19 @@
 #define allowance_told_fields(F)    F(u8, said, 1) F(u32, seconds, 4)      /* enum allowance: 0 yes, 1 messages, 2 recipients */
 
 /* --- files: queue asks its blocking workers (id: the message) --- */
-#define lend_fields(F)              F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) /* empty home: the spool */
+#define QUOTA(F)                    F(u64, quota_bytes, 8) F(u64, quota_messages, 8)   /* 0: no limit */
+#define lend_fields(F)              F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) QUOTA(F) /* empty home: the spool */
 #define lent_fields(F)                                       /* fd: unnamed file, read and write */
 #define lend_refused_fields(F)      VERDICT(F)
 #define lend_return_fields(F)
 #define target_fields(F)            F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(text, folder, 255) \
-                                    F(u32, uid, 4) F(u32, gid, 4)
+                                    F(u32, uid, 4) F(u32, gid, 4) QUOTA(F)
 #define place_fields(F)             F(u64, size, 8) F(octets, digest, 32)
 #define place_copy_fields(F)        F(u64, size, 8) F(octets, prefix, MOST_PREFIX) /* fd: a message to read; prefix: header lines to put on top */
 #define placed_fields(F)
 #define place_refused_fields(F)     F(u32, number, 4) VERDICT(F)
-/* kind: delivery/envelope.h. given: what RCPT said, where that led to `address`. sender: instead of the message's (owner-LIST). */
-#define spool_recipient_fields(F)   F(u32, number, 4) F(u8, kind, 1) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) \
+/* given: what RCPT said, where that led to `address`. sender: instead of the message's (owner-LIST). */
+#define spool_recipient_fields(F)   F(u32, number, 4) F(text, address, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) F(u32, uid, 4) F(u32, gid, 4) \
                                     F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) F(text, given, MOST_ADDRESS) F(text, sender, MOST_ADDRESS)
 #define spool_fields(F)             F(u64, size, 8) F(octets, digest, 32) F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) \
                                     F(text, login, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1) WISHES(F) F(flag, hold, 1) \

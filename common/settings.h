@@ -23,8 +23,6 @@
 	O(list,   relay_domains,           "",                  0, MOST_LIST,  "Domains whose mail is taken from everybody and relayed: to the server that the transport table names, or, as a backup MX, to a better one.") \
 	O(flag,   relay_recipients_listed, 0,                   0, 1,          "Only recipients in the table relay_recipients exist in relay_domains.") \
 	O(list,   aliases,                 "aliases",           0, 16,         "Files of aliases(5) that valija map compiles: absolute, or beside valija.conf.") \
-	O(flag,   alias_commands,          0,                   0, 1,          "Aliases and .forward files may run commands.") \
-	O(flag,   alias_mailboxes,         0,                   0, 1,          "Aliases and .forward files may append to files.") \
 	O(text,   subaddress_separators,   "+",                 0, 8,          "Characters that separate a user from a detail in user+detail; empty: none does.") \
 	O(list,   masquerade_domains,      "",                  0, MOST_LIST,  "Domains that stand for those below them in the sender of what users send.") \
 	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Where to listen: addresses, which need not be there yet; names of network interfaces, for all addresses that each has at the time; any, for every address.") \

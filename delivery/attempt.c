@@ -530,7 +530,9 @@ feed_copy(struct queue *q, struct conversation *c)
 				.home = span_str(d->home),
 				.folder = span_str(d->folder),
 				.uid = d->uid,
-				.gid = d->gid},
+				.gid = d->gid,
+				.quota_bytes = d->quota.bytes,
+				.quota_messages = d->quota.messages},
 			NULL);
 		return false;
 	}
@@ -876,7 +878,7 @@ attempt_resolve(struct queue *q, struct attempt *a)
 	resolution_init(&to);
 	for (uint32_t i = 0; i < e->count && !waits; i++) {
 		if (is_final(e->recipient[i].told.outcome) || a->place[i].leads != LEADS_NOWHERE ||
-		    a->result[i].known || e->recipient[i].kind != RECIPIENT_ADDRESS)
+		    a->result[i].known)
 			continue;
 		if (a->m->bounce) {
 			refuse_at_once(a, i, V_RETURNED);
@@ -899,6 +901,7 @@ attempt_resolve(struct queue *q, struct attempt *a)
 				.folder = a->place[i].folder,
 				.uid = a->place[i].uid,
 				.gid = a->place[i].gid,
+				.quota = a->place[i].quota,
 				.system = a->place[i].system,
 				.first = i};
 	}

@@ -93,7 +93,7 @@ envelope_encode(const struct envelope *e, struct text *to)
 		wire_add_octets(&body, r->home, MOST_PATH_FIELD);
 		wire_add_u32(&body, r->uid, 4);
 		wire_add_u32(&body, r->gid, 4);
-		wire_add_u8(&body, r->kind, 1);
+		wire_add_u8(&body, 0, 1); /* kind: an address; there are no others yet */
 		wire_add_u8(&body, r->notify, 1);
 		wire_add_octets(&body, r->orcpt, MOST_ORCPT);
 		wire_add_octets(&body, r->given, MOST_ADDRESS);
@@ -174,14 +174,14 @@ static bool
 recipient_take(struct span *in, struct envelope_recipient *r)
 {
 	struct span b;
-	uint8_t kind, version;
+	uint8_t kind, version, reserved;
 
 	return record_take(in, &kind, &version, &b) && kind == RECORD_RECIPIENT && version >= 1 &&
 	       version <= VERSION && wire_take_u32(&b, &r->number, 4) &&
 	       wire_take_octets(&b, &r->address, MOST_ADDRESS) &&
 	       wire_take_octets(&b, &r->home, MOST_PATH_FIELD) && wire_take_u32(&b, &r->uid, 4) &&
 	       wire_take_u32(&b, &r->gid, 4) &&
-	       (version == 1 || (wire_take_u8(&b, &r->kind, 1) && r->kind <= RECIPIENT_FILE &&
+	       (version == 1 || (wire_take_u8(&b, &reserved, 1) && reserved == 0 &&
 		       wire_take_u8(&b, &r->notify, 1) &&
 		       wire_take_octets(&b, &r->orcpt, MOST_ORCPT) &&
 		       wire_take_octets(&b, &r->given, MOST_ADDRESS) &&

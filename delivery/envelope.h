@@ -48,9 +48,6 @@ struct wishes {
 	.deliver_by = (w).deliver_by, .ret = (w).ret, .by_mode = (w).by_mode,                      \
 	.priority = (w).priority, .require_tls = (w).require_tls, .by_trace = (w).by_trace
 
-/* What a recipient is. */
-enum recipient_kind { RECIPIENT_ADDRESS = 0, RECIPIENT_COMMAND = 1, RECIPIENT_FILE = 2 };
-
 struct envelope_recipient {
 	uint32_t number;            /* of this recipient in this message */
 	struct span address;        /* where it goes */
@@ -58,10 +55,7 @@ struct envelope_recipient {
 	struct span orcpt;          /* RFC 3461 4.2, decoded; may be empty */
 	struct span sender;         /* instead of the message's (owner-LIST); else empty */
 	uint8_t notify;             /* enum notify */
-	uint8_t kind;               /* enum recipient_kind */
-	/* Where it led when it was accepted: a mailbox, empty for another server; or the command or
-	 * file, and then uid and gid say as whom. */
-	struct span home;
+	struct span home; /* where it led when it was accepted; empty: to another server */
 	uint32_t uid, gid;
 	/* From the last told record; outcome 0 when there is none. */
 	struct verdict told;

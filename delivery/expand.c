@@ -88,36 +88,15 @@ complete(struct expansion *x, struct span name, struct span address, struct text
 }
 
 static void
-expand_outside(struct expansion *x, const struct alias_member *m, const struct alias_head *head,
-	struct span address)
-{
-	bool command = m->kind == ALIAS_COMMAND;
-	struct resolved p = { .leads = command ? LEADS_COMMAND : LEADS_FILE, .uid = head->uid,
-		.gid = head->gid };
-
-	if (!(command ? x->settings->alias_commands : x->settings->alias_mailboxes)) {
-		log_warning(0, "alias-member-refused", KEY_SPAN("alias", address),
-			KEY_STR("reason", command ? "alias_commands is off"
-						  : "alias_mailboxes is off"));
-		expansion_refuse(x, V_NOT_ALLOWED);
-		return;
-	}
-	expansion_tell(x, "%s %.*s, as uid %u", command ? "command" : "file", SPAN_ARG(m->text), head->uid);
-	p.address = must_copy(address);
-	p.home = must_copy(m->text);
-	expansion_place(x, &p);
-	free(p.address);
-	free(p.home);
-}
-
-static void
-expand_member(struct expansion *x, const struct alias_member *m, const struct alias_head *head,
-	struct span address)
+expand_member(struct expansion *x, const struct alias_member *m, struct span address)
 {
 	struct text name = TEXT_UP_TO(MOST_ADDRESS);
 
+	/* Nothing here runs programs or writes elsewhere than into Maildirs. */
 	if (m->kind == ALIAS_COMMAND || m->kind == ALIAS_FILE) {
-		expand_outside(x, m, head, address);
+		log_warning(0, "alias-member-refused", KEY_SPAN("alias", address),
+			KEY_STR("reason", m->kind == ALIAS_COMMAND ? "a command" : "a file"));
+		expansion_refuse(x, V_NOT_ALLOWED);
 		return;
 	}
 	complete(x, m->text, address, &name);
@@ -176,8 +155,7 @@ owner_of(struct expansion *x, struct span key, struct span address)
 }
 
 static void
-expand_members(struct expansion *x, struct span key, struct span address,
-	const struct alias_head *head, struct span list)
+expand_members(struct expansion *x, struct span key, struct span address, struct span list)
 {
 	const char *sender = x->sender;
 	char *owner = owner_of(x, key, address);
@@ -188,7 +166,7 @@ expand_members(struct expansion *x, struct span key, struct span address,
 	x->to->aliased = true;
 	x->depth++;
 	while (!x->stopped && alias_decode(&list, &m))
-		expand_member(x, &m, head, address);
+		expand_member(x, &m, address);
 	x->depth--;
 	x->sender = sender;
 	free(owner);
@@ -222,7 +200,7 @@ expand_alias(struct expansion *x, struct span key, struct span address)
 		expansion_stop(x, V_ALIAS_DEEP);
 	} else {
 		mark->open = true;
-		expand_members(x, key, address, &head, text_span(&members));
+		expand_members(x, key, address, text_span(&members));
 		mark->open = false;
 	}
 	text_clear(&members);
@@ -247,7 +225,7 @@ place_system(struct expansion *x, const struct system_user *u, struct span addre
 
 /* The whole file is sound, or none of it counts. */
 static bool
-forward_is_sound(struct span text, const struct settings *s, const char **why)
+forward_is_sound(struct span text, const char **why)
 {
 	struct text member = TEXT_UP_TO(MOST_ALIAS_MEMBER);
 	struct alias_member m;
@@ -257,10 +235,8 @@ forward_is_sound(struct span text, const struct settings *s, const char **why)
 	while ((taken = alias_member_take(&text, &member, &m, why)) > 0) {
 		if (m.kind == ALIAS_INCLUDE)
 			*why = ":include: is for the administrator's aliases";
-		else if (m.kind == ALIAS_COMMAND && !s->alias_commands)
-			*why = "alias_commands is off";
-		else if (m.kind == ALIAS_FILE && !s->alias_mailboxes)
-			*why = "alias_mailboxes is off";
+		else if (m.kind == ALIAS_COMMAND || m.kind == ALIAS_FILE)
+			*why = "commands are not run, and files not written";
 		else if (++count > MOST_FORWARD_MEMBERS)
 			*why = "too many members";
 		if (*why != NULL)
@@ -276,7 +252,6 @@ static void
 expand_forward(struct expansion *x, const struct system_user *u, struct span address,
 	struct span detail, struct span text)
 {
-	struct alias_head head = { u->uid, u->gid, 0 };
 	struct text member = TEXT_UP_TO(MOST_ALIAS_MEMBER);
 	struct system_user mine = *u;
 	struct alias_member m;
@@ -284,7 +259,7 @@ expand_forward(struct expansion *x, const struct system_user *u, struct span add
 	struct seen *mark;
 	bool is_new;
 
-	if (!forward_is_sound(text, x->settings, &why)) {
+	if (!forward_is_sound(text, &why)) {
 		log_warning(0, "forward-ignored", KEY_SPAN("user", address), KEY_STR("reason", why));
 		place_system(x, u, address, detail);
 		return;
@@ -306,7 +281,7 @@ expand_forward(struct expansion *x, const struct system_user *u, struct span add
 	x->to->aliased = true;
 	x->depth++;
 	while (!x->stopped && alias_member_take(&text, &member, &m, &why) > 0)
-		expand_member(x, &m, &head, address);
+		expand_member(x, &m, address);
 	x->depth--;
 	mark->open = false;
 	free(mine.home);

@@ -120,9 +120,6 @@ show_recipient(struct listing *l, const struct envelope_recipient *r)
 	struct text t = TEXT_UP_TO(1024);
 
 	text_add(&t, r->address);
-	if (r->kind != RECIPIENT_ADDRESS)
-		text_printf(&t, " %s %.*s as uid %u", r->kind == RECIPIENT_COMMAND ? "command" : "file",
-			(int)(r->home.len < 400 ? r->home.len : 400), (const char *)r->home.at, r->uid);
 	if (r->given.len > 0)
 		text_printf(&t, " for %.*s", SPAN_ARG(r->given));
 	if (r->sender.len > 0)

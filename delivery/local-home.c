@@ -32,7 +32,8 @@ struct home {
 static const int syscalls[] = {
 	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(mkdirat), SCMP_SYS(linkat),
 	SCMP_SYS(unlinkat), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
-	SCMP_SYS(sync_file_range2), SCMP_SYS(getdents64), -1,
+	SCMP_SYS(sync_file_range2), SCMP_SYS(getdents64),
+	SCMP_SYS(renameat), SCMP_SYS(fstatfs), SCMP_SYS(fstatfs64), -1,
 };
 
 static const struct room home_room = {

@@ -2,6 +2,8 @@
 #ifndef VALIJA_MAILBOXES_H
 #define VALIJA_MAILBOXES_H
 
+#include "common/quota.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +13,7 @@ struct destination {
 	char *home;              /* NULL: not a mailbox here */
 	char *folder;            /* of it; NULL: the inbox */
 	uint32_t uid, gid;
+	struct quota quota;
 	bool system;             /* of a system user: local-home's */
 	uint32_t first; /* the recipient that stands for this mailbox: itself, or an earlier one */
 };

@@ -10,9 +10,11 @@
 #include "user.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 void
@@ -173,6 +175,26 @@ placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid)
 	return fd;
 }
 
+bool
+placer_has_room(struct placer *p, int maildir, const struct quota *q, uint64_t size,
+	struct verdict *why)
+{
+	struct quota_usage u;
+
+	(void)p;
+	if (!quota_is_set(q))
+		return true;
+	if (q->bytes != 0 && size > q->bytes) {
+		*why = V_OVER_QUOTA;
+		return false;
+	}
+	/* What cannot be counted does not keep anybody's mail away. */
+	if (quota_usage(maildir, q, &u) < 0 || !quota_is_full(q, &u))
+		return true;
+	*why = V_MAILBOX_FULL;
+	return false;
+}
+
 /* Why a .forward does not count, or NULL. Its history (HARDENING F1): links to the files of others,
  * pipes, files and homes that others can write. */
 static const char *
@@ -251,6 +273,8 @@ static void
 on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, const int *fd)
 {
 	struct placer *p = me;
+	struct quota quota = { m->quota_bytes, m->quota_messages };
+	struct verdict full = { .outcome = 0 };
 	struct maildir_name tmp = { "" };
 	int maildir = -1, file = -1, other;
 	struct job *job;
@@ -262,8 +286,13 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 	}
 	maildir = placer_open(p, m->home, m->uid, m->gid);
 	if (maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
-		file = maildir_file(maildir, &tmp);
+		if (placer_has_room(p, maildir, &quota, 0, &full))
+			file = maildir_file(maildir, &tmp);
 		user_leave();
+	}
+	if (full.outcome != 0) {
+		say_lend_refused(from, id, full);
+		goto out;
 	}
 	if (file < 0 || (other = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) {
 		struct verdict v = verdict_of_errno(errno);
@@ -331,6 +360,7 @@ on_target(void *me, struct channel *from, uint64_t id, const struct msg_target *
 	t->folder = must_copy(m->folder);
 	t->uid = m->uid;
 	t->gid = m->gid;
+	t->quota = (struct quota){ m->quota_bytes, m->quota_messages };
 	t->place = -1;
 }
 
@@ -423,7 +453,36 @@ source_fits(struct job *job)
 	return false;
 }
 
-/* SEALED, then DURABLE: every file of the batch begins to be written before we wait for one. */
+/* File systems that put inode, data order and names into one journal: there a body whose data is written
+ * may get its name before it is synced, and one commit makes both durable. A crash before leaves no name,
+ * or a whole file. */
+static bool
+journal_keeps_order(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+}
+
+/* Waits until what was written is with the disk, whether it has it durably or not. */
+static int
+written(int fd)
+{
+	return sync_file_range(fd, 0, 0,
+		SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
+static void
+job_sync(struct job *job, int (*sync)(int fd))
+{
+	if (sync(job->fd) == 0)
+		return;
+	job->why = verdict_of_errno(errno);
+	log_error(0, "sync-failed", KEY_ID("message", job->id), KEY_ERRNO);
+}
+
+/* SEALED, then WRITTEN or DURABLE: every file of the batch begins to be written before we wait for
+ * one. */
 static void
 batch_sync_bodies(struct placer *p, struct batch *b)
 {
@@ -448,13 +507,22 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (job->why.outcome != 0 || job->copy)
 			continue;
-		if (fdatasync(job->fd) < 0) {
-			job->why = verdict_of_errno(errno);
-			log_error(0, "sync-failed", KEY_ID("message", job->id), KEY_ERRNO);
-			continue;
-		}
-		job->state = FILE_DURABLE;
+		job->sync_later = journal_keeps_order(job->fd);
+		job_sync(job, job->sync_later ? written : fdatasync);
+		if (job->why.outcome == 0)
+			job->state = job->sync_later ? FILE_WRITTEN : FILE_DURABLE;
 	}
+}
+
+/* The bodies that got their names first. */
+static void
+batch_sync_written(struct batch *b)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, &b->jobs, next)
+		if (job->why.outcome == 0 && job->sync_later)
+			job_sync(job, fdatasync);
 }
 
 static void
@@ -516,6 +584,7 @@ placer_work(struct placer *p)
 		TAILQ_FOREACH(job, &b.jobs, next)
 			if (job->why.outcome == 0)
 				batch_name(p, &b, job);
+		batch_sync_written(&b);
 		batch_sync_places(p, &b);
 		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
 			TAILQ_REMOVE(&b.jobs, job, next);

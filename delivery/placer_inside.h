@@ -4,6 +4,7 @@
 
 #include "common/maildir.h"
 #include "common/message.h"
+#include "common/quota.h"
 #include "limits.h"
 #include "placer.h"
 #include "states.h"
@@ -18,6 +19,7 @@ struct target {
 	uint32_t number;
 	char *home, *folder;
 	uint32_t uid, gid;
+	struct quota quota;
 	/* While it is placed: where in the batch, or -1; under which name. */
 	int place;
 	struct maildir_name name;
@@ -31,6 +33,7 @@ struct job {
 	struct channel *from;
 	uint32_t hour;               /* LENT, OPEN (targets of a copy are being named), PLACING */
 	enum file_state state;
+	bool sync_later;             /* the body is synced when it has its names */
 	bool copy;                   /* place_copy: fd is somebody else's file to read */
 	int fd;
 	int maildir;                 /* where tmp names it; -1 when it has no name */
@@ -71,6 +74,9 @@ void batch_name(struct placer *p, struct batch *b, struct job *job);
 void batch_unname(struct placer *p, struct batch *b, struct job *job);
 /* A user's Maildir, made where it is missing; -1 with errno. */
 int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
+/* Whether a message of `size` may still come in; *why when not. Counts nothing. */
+bool placer_has_room(struct placer *p, int maildir, const struct quota *q, uint64_t size,
+	struct verdict *why);
 /* As user_enter(), for those whom this worker serves; user_leave() ends it. */
 bool placer_enter(struct placer *p, uint32_t uid, uint32_t gid);
 void job_refuse_target(struct job *job, struct target *t, struct verdict v);

@@ -221,10 +221,41 @@ sources_begin(const struct job *job, struct sources *all)
 	all->first_is_lent = true;
 }
 
+/* Names the message for one mailbox if its quota lets it in, and counts it. *why: the verdict when it
+ * does not. 0, -1 with errno, or 1: refused. */
+static int
+name_within_quota(struct placer *p, const struct job *job, struct place *at, struct target *t,
+	struct sources *all, struct verdict *why)
+{
+	uint64_t size = job->size + job->prefix_len;
+	int inbox = -1, named;
+
+	if (quota_is_set(&t->quota))
+		inbox = placer_open(p, span_str(t->home), t->uid, t->gid);
+	if (!placer_enter(p, t->uid, t->gid)) {
+		named = -1;
+	} else if (inbox >= 0 && !placer_has_room(p, inbox, &t->quota, size, why)) {
+		named = 1;
+	} else {
+		named = name_target(p, job, at, t, all);
+		if (named == 0 && inbox >= 0)
+			quota_add(inbox, &t->quota, (int64_t)size, 1);
+	}
+	user_leave();
+	if (inbox >= 0) {
+		int error = errno;
+
+		close(inbox);
+		errno = error;
+	}
+	return named;
+}
+
 void
 batch_name(struct placer *p, struct batch *b, struct job *job)
 {
 	struct sources all;
+	struct verdict full;
 	int named;
 	uint64_t size = job->size + job->prefix_len;
 
@@ -239,8 +270,12 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 			continue;
 		}
 		t->name = maildir_name_new(p->hostname, size, size);
-		named = placer_enter(p, t->uid, t->gid) ? name_target(p, job, at, t, &all) : -1;
-		user_leave();
+		named = name_within_quota(p, job, at, t, &all, &full);
+		if (named == 1) {
+			job_refuse_target(job, t, full);
+			t->place = -1;
+			continue;
+		}
 		if (named == 0) {
 			at->named = true;
 			job->state = FILE_NAMED;

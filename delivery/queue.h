@@ -82,9 +82,10 @@ struct front {                              /* one smtpd */
  * keeps only its own from being delivered. */
 #define MOST_TROUBLED 64
 #define TROUBLED_SECONDS 3600
+#define FULL_SECONDS 60              /* a full mailbox is refused at RCPT without asking again */
 struct troubled {
 	char *home;
-	uint32_t until;
+	uint32_t until, full_until;
 };
 
 void transaction_lent(struct queue *q, struct conversation *c, int fd);

@@ -133,7 +133,7 @@ compare(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
-/* What makes two places one: the mailbox and its folder, the command, or the address. */
+/* What makes two places one: the mailbox and its folder, or the address. */
 static bool
 is_new_place(struct expansion *x, const struct resolved *p)
 {
@@ -142,8 +142,7 @@ is_new_place(struct expansion *x, const struct resolved *p)
 	void **node;
 	bool is_new;
 
-	text_printf(&name, "%d %u %s", (int)p->leads, p->leads == LEADS_COMMAND ? p->uid : 0,
-		p->home != NULL ? p->home : "");
+	text_printf(&name, "%d %s", (int)p->leads, p->home != NULL ? p->home : "");
 	text_add_byte(&name, ' ');
 	if (p->leads == LEADS_HERE)
 		text_add_str(&name, p->folder != NULL ? p->folder : "");
@@ -246,7 +245,8 @@ find_account(struct expansion *x, struct span key, struct span address, struct s
 		expansion_refuse(x, V_DISABLED_USER);
 		found = FOUND;
 	} else if (result == TABLE_FOUND) {
-		struct resolved p = { .leads = LEADS_HERE, .uid = u.uid, .gid = u.gid };
+		struct resolved p = { .leads = LEADS_HERE, .uid = u.uid, .gid = u.gid,
+			.quota = { u.quota_bytes, u.quota_messages } };
 
 		expansion_tell(x, "user %.*s: mailbox %.*s%s%.*s", SPAN_ARG(key), SPAN_ARG(u.home),
 			detail.len > 0 ? ", folder " : "", SPAN_ARG(detail));

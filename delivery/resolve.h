@@ -1,6 +1,5 @@
 /*
- * resolve - where an address leads: mailboxes here, other servers, files and commands, or nowhere and
- * why.
+ * resolve - where an address leads: mailboxes here, other servers, or nowhere and why.
  *
  * Depends on nothing but the settings and the compiled tables. smtpd has parsed the address before; it
  * is parsed again, because smtpd may belong to an enemy. For an address of ours the first that fits
@@ -20,6 +19,7 @@
 #ifndef VALIJA_RESOLVE_H
 #define VALIJA_RESOLVE_H
 
+#include "common/quota.h"
 #include "common/settings.h"
 #include "common/table.h"
 #include "common/tables.h"
@@ -30,7 +30,7 @@
 #define MOST_EXPANSION 20000         /* places that one RCPT may lead to */
 #define MOST_FORWARD_MEMBERS 100
 
-enum leads_to { LEADS_NOWHERE, LEADS_HERE, LEADS_ELSEWHERE, LEADS_COMMAND, LEADS_FILE, LEADS_DISCARD };
+enum leads_to { LEADS_NOWHERE, LEADS_HERE, LEADS_ELSEWHERE, LEADS_DISCARD };
 /* How mail leaves (LEADS_ELSEWHERE). */
 enum transport {
 	TRANSPORT_RELAY = 1,         /* next_hop is a domain: by its MX */
@@ -42,11 +42,12 @@ enum transport {
 struct resolved {
 	enum leads_to leads;
 	char *address;               /* what leads here for itself, without any alias */
-	char *home;                  /* the mailbox; the command; the file */
+	char *home;                  /* HERE: the mailbox */
 	char *folder;                /* HERE: the detail of user+detail, or NULL */
 	char *next_hop;              /* ELSEWHERE */
 	char *sender;                /* to be used instead of the message's: owner-LIST */
-	uint32_t uid, gid;           /* whose the mailbox is; as whom to run or write */
+	uint32_t uid, gid;           /* whose the mailbox is */
+	struct quota quota;          /* of the mailbox */
 	enum transport transport;
 	bool system;                 /* the mailbox is a system user's */
 };

@@ -236,7 +236,6 @@ on_spool_recipient(void *me, struct channel *from, uint64_t id, const struct msg
 	}
 	e->recipient[e->count++] = (struct envelope_recipient){
 		.number = m->number,
-		.kind = m->kind,
 		.address = kept(m->address),
 		.home = kept(m->home),
 		.uid = m->uid,

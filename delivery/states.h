@@ -7,6 +7,8 @@
  *   --------- --------------------------- ---------------------------- -------------------------
  *   LENT      unnamed, others may write   open(O_TMPFILE): on_lend     nothing
  *   SEALED    unnamed, nobody can write   F_SETLEASE: lent_seal        nothing
+ *   WRITTEN   unnamed, data at the disk   sync_file_range, on ext4: the  nothing
+ *                                         body is synced after NAMED
  *   DURABLE   unnamed, body on the disk   fdatasync: *_work            nothing
  *   NAMED     Maildir: in new/            linkat: batch_name           whole messages, promised to
  *                                                                      nobody: sent again
@@ -32,6 +34,7 @@
 enum file_state {
 	FILE_LENT,
 	FILE_SEALED,
+	FILE_WRITTEN,
 	FILE_DURABLE,
 	FILE_NAMED,
 	FILE_PROMISED,

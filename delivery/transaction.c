@@ -335,6 +335,51 @@ recipient_add(struct queue *q, struct transaction *t, struct recipient r, struct
 	q->pending_recipients++;
 }
 
+static struct troubled *
+trouble_of(struct queue *q, const char *home)
+{
+	for (size_t i = 0; i < MOST_TROUBLED; i++)
+		if (q->troubled[i].home != NULL && strcmp(q->troubled[i].home, home) == 0)
+			return &q->troubled[i];
+	return NULL;
+}
+
+static bool
+is_troubled(struct queue *q, const char *home)
+{
+	const struct troubled *t = trouble_of(q, home);
+
+	return t != NULL && t->until > queue_now();
+}
+
+/* Its last message was refused because it is full, a moment ago. */
+static bool
+is_full(struct queue *q, const struct resolution *to)
+{
+	const struct troubled *t = to->count == 1 && to->at[0].leads == LEADS_HERE
+		? trouble_of(q, to->at[0].home)
+		: NULL;
+
+	return t != NULL && t->full_until > queue_now();
+}
+
+static void
+note_trouble(struct queue *q, const char *home, struct verdict v)
+{
+	struct troubled *slot = trouble_of(q, home);
+
+	if (slot == NULL) {
+		slot = &q->troubled[q->next_troubled];
+		q->next_troubled = (q->next_troubled + 1) % MOST_TROUBLED;
+		free(slot->home);
+		slot->home = must_copy(span_str(home));
+		slot->full_until = 0;
+	}
+	slot->until = queue_now() + TROUBLED_SECONDS;
+	if (span_equal(v.status, V_MAILBOX_FULL.status))
+		slot->full_until = queue_now() + FULL_SECONDS;
+}
+
 /* Answers for one recipient; its strings are taken. False: not yet known, and they are not. */
 static bool
 recipient_resolve(struct queue *q, struct transaction *t, struct recipient r)
@@ -351,7 +396,7 @@ recipient_resolve(struct queue *q, struct transaction *t, struct recipient r)
 			resolution_clear(&to);
 			return false;
 		}
-		v = to.verdict;
+		v = is_full(q, &to) ? V_MAILBOX_FULL : to.verdict;
 	}
 	if (t->smtpd != NULL)
 		send_mail_recipient_told(t->smtpd, t->c.id,
@@ -416,29 +461,6 @@ transactions_resolve(struct queue *q)
 
 /* --- a file to write --- */
 
-static bool
-is_troubled(const struct queue *q, const char *home)
-{
-	for (size_t i = 0; i < MOST_TROUBLED; i++)
-		if (q->troubled[i].home != NULL && q->troubled[i].until > queue_now() &&
-		    strcmp(q->troubled[i].home, home) == 0)
-			return true;
-	return false;
-}
-
-static void
-note_trouble(struct queue *q, const char *home)
-{
-	struct troubled *slot = &q->troubled[q->next_troubled];
-
-	if (is_troubled(q, home))
-		return;
-	q->next_troubled = (q->next_troubled + 1) % MOST_TROUBLED;
-	free(slot->home);
-	slot->home = must_copy(span_str(home));
-	slot->until = queue_now() + TROUBLED_SECONDS;
-}
-
 /* owner-LIST; never instead of the null sender, or a bounce could be bounced. */
 static const char *
 sender_of(const struct transaction *t, uint32_t i)
@@ -450,7 +472,7 @@ sender_of(const struct transaction *t, uint32_t i)
 
 /* Straight into the Maildirs only when that can promise all or nothing for everybody. */
 static bool
-goes_by_queue(const struct queue *q, const struct transaction *t)
+goes_by_queue(struct queue *q, const struct transaction *t)
 {
 	if (t->wishes.hold_until != 0 || t->mailboxes == 0 || t->rewritten)
 		return true;
@@ -482,7 +504,9 @@ feed_lend(struct queue *q, struct conversation *c)
 	send_lend(c->worker->channel, c->id,
 		&(struct msg_lend){.home = t->by_queue ? SPAN_NONE : span_str(d->home),
 			.uid = d->uid,
-			.gid = d->gid},
+			.gid = d->gid,
+			.quota_bytes = d->quota.bytes,
+			.quota_messages = d->quota.messages},
 		NULL);
 	return true;
 }
@@ -499,6 +523,7 @@ find_mailboxes(struct transaction *t)
 				.folder = to->folder,
 				.uid = to->uid,
 				.gid = to->gid,
+				.quota = to->quota,
 				.system = to->system};
 	}
 	t->mailbox = mailboxes_of(t->destination, t->leads, &t->mailboxes);
@@ -575,7 +600,9 @@ feed_place(struct queue *q, struct conversation *c)
 				.home = span_str(d->home),
 				.folder = span_str(d->folder),
 				.uid = d->uid,
-				.gid = d->gid},
+				.gid = d->gid,
+				.quota_bytes = d->quota.bytes,
+				.quota_messages = d->quota.messages},
 			NULL);
 		return false;
 	}
@@ -598,9 +625,6 @@ feed_spool(struct queue *q, struct conversation *c)
 
 		send_spool_recipient(c->worker->channel, c->id,
 			&(struct msg_spool_recipient){.number = i,
-				.kind = to->leads == LEADS_COMMAND ? RECIPIENT_COMMAND
-					: to->leads == LEADS_FILE  ? RECIPIENT_FILE
-								   : RECIPIENT_ADDRESS,
 				.address = address,
 				.home = span_str(to->home),
 				.uid = to->uid,
@@ -711,8 +735,8 @@ transaction_refused(struct queue *q, struct conversation *c, struct verdict v)
 	struct transaction *t = transaction_of(c);
 
 	/* The file was to lie in the first mailbox. */
-	if (t->state == WAITING && !t->by_queue && t->mailboxes > 1 && v.outcome == LATER)
-		note_trouble(q, t->destination[t->mailbox[0]].home);
+	if (t->state == WAITING && !t->by_queue && v.outcome == LATER)
+		note_trouble(q, t->destination[t->mailbox[0]].home, v);
 	conversation_leave(c);
 	tell(q, t, queue_refusal(v));
 }
@@ -723,9 +747,9 @@ transaction_place_refused(
 {
 	struct transaction *t = transaction_of(c);
 
-	for (uint32_t i = 0; t->mailboxes > 1 && v.outcome == LATER && i < t->mailboxes; i++)
+	for (uint32_t i = 0; v.outcome == LATER && i < t->mailboxes; i++)
 		if (t->mailbox[i] == number)
-			note_trouble(q, t->destination[t->mailbox[i]].home);
+			note_trouble(q, t->destination[t->mailbox[i]].home, v);
 	transaction_refused(q, c, v);
 }
 

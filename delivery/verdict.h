@@ -35,6 +35,7 @@ struct verdict {
 	VERDICT_IS(LATER, 451, "4.3.5", "Mail system is not configured for this address")
 #define V_STORAGE VERDICT_IS(LATER, 452, "4.3.1", "Insufficient system storage")
 #define V_MAILBOX_FULL VERDICT_IS(LATER, 452, "4.2.2", "Mailbox is full")
+#define V_OVER_QUOTA VERDICT_IS(NEVER, 552, "5.2.2", "Message is larger than the mailbox may ever be")
 #define V_MAILBOX_UNUSABLE VERDICT_IS(LATER, 451, "4.2.0", "Mailbox cannot be used at this time")
 /* RFC 5321 4.5.3.1.10: too many recipients is 452, never 552. */
 #define V_MOST_RECIPIENTS VERDICT_IS(LATER, 452, "4.5.3", "Too many recipients")

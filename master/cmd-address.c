@@ -70,12 +70,6 @@ tell_place(const struct resolved *p)
 	case LEADS_ELSEWHERE:
 		printf("-> %s by %s%s", p->address, transports[p->transport], p->next_hop);
 		break;
-	case LEADS_COMMAND:
-		printf("-> command %s as uid %u", p->home, p->uid);
-		break;
-	case LEADS_FILE:
-		printf("-> file %s as uid %u", p->home, p->uid);
-		break;
 	default:
 		printf("-> discarded");
 		break;

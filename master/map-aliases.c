@@ -82,6 +82,10 @@ list_take(struct list_work *l, struct span in, const char *path, unsigned int li
 
 	while ((taken = alias_member_take(&in, &text, &m, &why)) != 0) {
 		if (taken > 0 && (why = member_fault(l, &m)) == NULL) {
+			if (m.kind == ALIAS_COMMAND || m.kind == ALIAS_FILE)
+				text_printf(l->w->complaints,
+					"warning: %s:%u: %.*s: commands are not run, and files not written: mail for this member alone is refused\n",
+					path, line, SPAN_ARG(text_span(&text)));
 			if (m.kind == ALIAS_INCLUDE)
 				include(l, m.text, path, line);
 			else if (++l->count > MOST_ALIAS_MEMBERS)

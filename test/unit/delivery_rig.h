@@ -143,6 +143,9 @@ struct rig_user {
 	bool disabled;
 };
 
+/* Of every user that rig_users writes. */
+static __attribute__((unused)) uint64_t rig_quota_bytes;
+
 /* Writes users.db anew; ends with an address of NULL. */
 static inline void
 rig_users(struct place_rig *r, const struct rig_user *users)
@@ -157,6 +160,7 @@ rig_users(struct place_rig *r, const struct rig_user *users)
 			.uid = geteuid(),
 			.gid = getegid(),
 			.created = users->created,
+			.quota_bytes = rig_quota_bytes,
 			.disabled = users->disabled};
 
 		text_reset(&record);

@@ -49,7 +49,6 @@ random_envelope(uint32_t count)
 			.gid = (uint32_t)rand(),
 			.address = random_bytes(MOST_ADDRESS),
 			.home = random_bytes(MOST_PATH_FIELD),
-			.kind = (uint8_t)(rand() % 3),
 			.notify = (uint8_t)rand(),
 			.orcpt = random_bytes(MOST_ORCPT),
 			.given = random_bytes(MOST_ADDRESS),
@@ -99,7 +98,6 @@ same(const struct envelope *a, const struct envelope *b)
 		assert_int_equal(a->recipient[i].number, b->recipient[i].number);
 		assert_true(span_equal(a->recipient[i].address, b->recipient[i].address));
 		assert_true(span_equal(a->recipient[i].home, b->recipient[i].home));
-		assert_int_equal(a->recipient[i].kind, b->recipient[i].kind);
 		assert_int_equal(a->recipient[i].notify, b->recipient[i].notify);
 		assert_true(span_equal(a->recipient[i].orcpt, b->recipient[i].orcpt) &&
 			    span_equal(a->recipient[i].given, b->recipient[i].given) &&

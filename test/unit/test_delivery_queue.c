@@ -530,6 +530,58 @@ a_sender_belongs_to_its_login(void **state)
 }
 
 static void
+deliver_to_bob(struct world *w, uint64_t id, uint16_t code, const char *status)
+{
+	w->told = w->files = 0;
+	begin(w, id, "");
+	recipient(w, id, 0, "bob@example.org");
+	data(w, id);
+	write_and_commit(w, id);
+	expect_told(w, code, status);
+}
+
+/* RFC 3463 2.2: while there is room the next message comes in, whatever its size; then none does: at
+ * DATA the first time, from then on at RCPT; what is larger than all of it never. */
+static void
+r2_a_full_mailbox_is_told_in_the_session(void **state)
+{
+	struct world *w = *state;
+	static const struct rig_user more[] = { { "bob@example.org", "example.org/bob", 2, false },
+		{ "ana@example.org", "example.org/ana", 1, false }, { NULL, NULL, 0, false } };
+
+	rig_quota_bytes = MESSAGE_SIZE + 10;
+	rig_users(&w->rig, more);
+	deliver_to_bob(w, 1, 250, "2.0.0");
+	deliver_to_bob(w, 2, 250, "2.0.0");
+	w->told = w->files = 0;
+	begin(w, 3, "");
+	recipient(w, 3, 0, "bob@example.org");
+	assert_int_equal(w->recipient_code[0], 250);
+	data(w, 3);
+	expect_told(w, 452, "4.2.2");
+	assert_int_equal(w->files, 0);
+	begin(w, 4, "");
+	recipient(w, 4, 1, "bob@example.org");
+	assert_int_equal(w->recipient_code[1], 452);
+	/* Others are none the worse for it. */
+	recipient(w, 4, 2, "ana@example.org");
+	assert_int_equal(w->recipient_code[2], 250);
+	send_mail_abort(w->smtpd, 4, &(struct msg_mail_abort){}, NULL);
+	assert_int_equal(rig_count(w->rig.mail, "example.org/bob/Maildir/new"), 2);
+	rig_quota_bytes = 5;
+	rig_users(&w->rig, more);
+	w->told = w->files = 0;
+	begin(w, 5, "");
+	recipient(w, 5, 0, "ana@example.org");
+	data(w, 5);
+	write_and_commit(w, 5);
+	expect_told(w, 552, "5.2.2");
+	assert_int_equal(rig_count(w->rig.mail, "example.org/ana/Maildir/new"), 0);
+	rig_quota_bytes = 0;
+	rig_users(&w->rig, more);
+}
+
+static void
 ceilings_hold(void **state)
 {
 	struct world *w = *state;
@@ -858,6 +910,7 @@ main(void)
 		ROW(local_mail_is_written_once),
 		ROW(mixed_mail_is_queued_and_delivered),
 		ROW(no_recipients_no_data),
+		ROW(r2_a_full_mailbox_is_told_in_the_session),
 		ROW(ceilings_hold),
 		ROW(wishes_reach_the_envelope),
 		ROW(what_was_written_straight_is_not_held),
