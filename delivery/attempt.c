@@ -911,6 +911,33 @@ attempt_resolve(struct queue *q, struct attempt *a)
 	return !waits;
 }
 
+/* After a start with a big queue: when this message would be due had there been none. Each wait is as
+ * long as all before it, as schedule_delay() has it. */
+static bool
+is_due_later(struct queue *q, struct queued *m, const struct envelope *e, uint64_t now)
+{
+	uint64_t last = 0, wait;
+
+	if (m->looked_at || q->schedule.messages.count <= MOST_TRIED_AT_START)
+		return false;
+	m->looked_at = true;
+	for (uint32_t i = 0; i < e->count; i++)
+		if (!is_final(e->recipient[i].told.outcome) && e->recipient[i].told_at > last)
+			last = e->recipient[i].told_at;
+	if (last == 0 || last > now || last < e->arrived)
+		return false;   /* not tried yet, or the clock has jumped */
+	wait = last - e->arrived;
+	wait = wait < FIRST_RETRY_SECONDS ? FIRST_RETRY_SECONDS
+		: wait > LONGEST_RETRY_SECONDS ? LONGEST_RETRY_SECONDS
+					       : wait;
+	if (last + wait <= now)
+		return false;
+	while (m->tries < UINT8_MAX && (uint64_t)FIRST_RETRY_SECONDS << m->tries < wait)
+		m->tries++;
+	schedule_at(&q->schedule, m, queue_now() + (uint32_t)(last + wait - now));
+	return true;
+}
+
 /* Held, or not to be sent yet (RFC 4865): parked, or looked at again; the clock may have jumped. */
 static bool
 waits(struct queue *q, struct queued *m, const struct envelope *e)
@@ -920,8 +947,10 @@ waits(struct queue *q, struct queued *m, const struct envelope *e)
 	if (m->bounce)
 		return false;
 	m->held = e->held;
-	if (e->held || e->wishes.hold_until <= now)
-		return e->held;
+	if (e->held)
+		return true;
+	if (e->wishes.hold_until <= now)
+		return is_due_later(q, m, e, now);
 	left = e->wishes.hold_until - now;
 	schedule_at(&q->schedule, m,
 		queue_now() + (uint32_t)(left < LONGEST_RETRY_SECONDS ? left
@@ -1034,7 +1063,7 @@ queue_accept(struct queue *q, uint64_t id)
 
 	if (m == NULL)
 		m = schedule_add(&q->schedule, id);
-	m->has_message = m->has_envelope = true;
+	m->has_message = m->has_envelope = m->looked_at = true;
 	schedule_at(&q->schedule, m, queue_now());
 	attempts_run(q);
 }

@@ -77,6 +77,7 @@ control_begin(struct queue *q, struct listing *l, struct queued *m, const struct
 			listing_told(l, m->id, NEVER, SPAN("it is held: release it first"));
 			return true;
 		}
+		m->looked_at = true;
 		schedule_at(&q->schedule, m, queue_now());
 		listing_told(l, m->id, DONE, SPAN_NONE);
 		return true;

@@ -12,6 +12,7 @@
 
 #define FIRST_RETRY_SECONDS 60
 #define LONGEST_RETRY_SECONDS 3600
+#define MOST_TRIED_AT_START 1000     /* messages; of a bigger queue each is tried when it is due */
 
 struct queued {
 	uint64_t id;
@@ -21,6 +22,7 @@ struct queued {
 	bool has_message, has_envelope;   /* seen by the scan at start */
 	bool warned;         /* its sender knows that it is late */
 	bool active;         /* an attempt is under way */
+	bool looked_at;      /* since the start */
 	bool bounce;         /* the administrator has given it up */
 	bool held;           /* somebody must decide: every recipient is done or failed for good */
 };

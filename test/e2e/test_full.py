@@ -1,0 +1,114 @@
+"""Full file systems: nothing is taken that cannot be kept, nothing is lost, and it goes on by itself. Small ext4
+images are mounted for it."""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import smtplib
+import subprocess
+
+import pytest
+
+import mails
+import valija
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a small file system")
+
+
+@contextlib.contextmanager
+def mounted(directory, mebibytes=24):
+    """A small ext4 file system in place of an existing directory, with its owner and mode."""
+    image = pathlib.Path(f"{directory}.image")
+    stat = os.stat(directory)
+    with open(image, "wb") as file:
+        file.truncate(mebibytes << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    done = subprocess.run(["mount", "-o", "loop", str(image), str(directory)], stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a file: {done.stderr.decode()}")
+    try:
+        os.rmdir(pathlib.Path(directory) / "lost+found")
+        os.chown(directory, stat.st_uid, stat.st_gid)
+        os.chmod(directory, stat.st_mode & 0o7777)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def fill(suite, to, most=60, size=1_000_000):
+    """Sends until it is refused; returns what was acknowledged, and the refusal."""
+    acknowledged = []
+    for _ in range(most):
+        word = secrets.token_hex(6)
+        body = mails.plain(suite.user, to, word, size=size)
+        try:
+            with suite.smtp(suite.user) as smtp:
+                smtp.sendmail(suite.user, [to], body)
+            acknowledged.append(body)
+        except smtplib.SMTPResponseException as e:
+            return acknowledged, (e.smtp_code, e.smtp_error.decode())
+    raise AssertionError("it never became full")
+
+
+def test_full_mail_file_system():
+    with valija.Instance(start=False) as suite, mounted(suite.dir / "mail"):
+        suite.start()
+        suite.user = suite.user_add("ana")
+        acknowledged, (code, text) = fill(suite, suite.user)
+        assert code == 452 and text.startswith("4.3.1"), (code, text)
+        contents = [p.read_bytes() for p in suite.delivered(suite.user)]
+        assert len(contents) == len(acknowledged)
+        assert all(any(c.endswith(body) for c in contents) for body in acknowledged)
+        assert not list((suite.maildir(suite.user) / "tmp").iterdir())
+        # Room again: mail again, with nobody's help.
+        for path in suite.delivered(suite.user)[:6]:
+            path.unlink()
+        with suite.smtp(suite.user) as smtp:
+            smtp.sendmail(suite.user, [suite.user], mails.plain(suite.user, suite.user, "room", size=1_000_000))
+        assert not [p for p in suite.status() if p["restarts"]]
+        suite.stop()
+
+
+def test_full_spool():
+    with valija.Instance(start=False) as suite, mounted(suite.dir / "spool"):
+        suite.valija("init", "--hostname", "localhost", "--domain", valija.DOMAIN)   # makes what the mount hides
+        suite.start()
+        suite.user = suite.user_add("ana")
+        (suite.conf.parent / "transport").write_text("far.example smtp:[127.0.0.1]:1\n")
+        suite.valija("map", "transport")
+        acknowledged, (code, text) = fill(suite, "x@far.example")
+        assert code == 452 and text.startswith("4.3.1"), (code, text)
+        listed = json.loads(suite.valija("queue", "list", "--json").stdout)
+        assert len(listed) == len(acknowledged)
+        # Mail for users here needs no spool.
+        with suite.smtp(suite.user) as smtp:
+            smtp.sendmail(suite.user, [suite.user], mails.plain(suite.user, suite.user, "local"))
+        # A record cannot be written, perhaps; nothing that was taken is lost over a restart.
+        suite.stop()
+        suite.start()
+        valija.wait_until(lambda: len(json.loads(suite.valija("queue", "list", "--json").stdout)) == len(acknowledged),
+                          10, "all that was queued")
+        suite.valija("queue", "hold", "--all", check=False)
+        for message in listed[:8]:
+            valija.wait_until(lambda: suite.valija("queue", "delete", message["message"], check=False).returncode == 0,
+                              20, "room in the spool")
+        with suite.smtp(suite.user) as smtp:
+            smtp.sendmail(suite.user, ["x@far.example"], mails.plain(suite.user, "x", "room", size=1_000_000))
+        suite.stop()
+
+
+def test_mailboxes_on_other_file_systems():
+    """One message for mailboxes on two file systems: linked where it can be, copied where not, for all or none."""
+    with valija.Instance(start=False) as suite:
+        suite.start()
+        ana, ben = suite.user_add("ana"), suite.user_add("ben")
+        with mounted(suite.maildir(ben).parent, 8):
+            for n in range(3):
+                suite.receive("a@far.example", [ana, ben], mails.plain("a@far.example", "both", f"w{n}"))
+            assert len(suite.delivered(ana)) == len(suite.delivered(ben)) == 3
+            assert os.stat(suite.delivered(ana)[0]).st_dev != os.stat(suite.delivered(ben)[0]).st_dev
+            assert suite.delivered(ana)[0].read_bytes() == suite.delivered(ben)[0].read_bytes()
+            assert not list((suite.maildir(ben) / "tmp").iterdir())
+            suite.stop()
