@@ -4,6 +4,7 @@ each part of it while mail comes in: nothing acknowledged is lost, nothing half 
 import contextlib
 import json
 import os
+import random
 import pathlib
 import signal
 import smtplib
@@ -21,7 +22,10 @@ REMOTE = "somebody@remote.example"
 
 
 def queue(suite):
-    return json.loads(suite.valija("queue", "--json").stdout)
+    """What waits; queue may have been killed a moment ago."""
+    said = valija.wait_until(lambda: (done := suite.valija("queue", "--json", check=False)).returncode == 0 and done,
+                             10, "an answer of queue")
+    return json.loads(said.stdout)
 
 
 def queue_files(suite, directory="queue"):
@@ -299,7 +303,7 @@ class Traffic:
             assert not thread.is_alive()
 
 
-def check_traffic(suite, traffic, before):
+def check_traffic(suite, traffic, before, most_twice=10):
     """Nothing lost, nothing cut; the queue holds what goes elsewhere."""
     local = set(traffic.acknowledged)
     valija.wait_until(lambda: local <= set(by_subject(suite, traffic.user)), 15, "what was acknowledged")
@@ -313,7 +317,7 @@ def check_traffic(suite, traffic, before):
     assert not unnamed_left(suite)
     twice = sum(len(copies) > 1 for copies in arrived.values())
     print(f"{len(traffic.acknowledged)} acknowledged, {twice} there twice")
-    assert twice <= 10
+    assert twice <= most_twice
 
 
 @pytest.mark.parametrize("program", ["local", "spool", "queue"])
@@ -360,3 +364,32 @@ def test_trace_tells_the_story(suite):
     words = dict(part.split("=", 1) for part in line.split() if "=" in part)
     assert words["status"] == "sent" and words["relay"] == "local" and words["dsn"] == "2.0.0"
     assert words["message"] in suite.valija("trace", words["message"]).stdout
+
+
+@pytest.mark.long
+def test_kill_9_at_random_50_rounds(own_suite):
+    """Any process of the delivery, or all of them at once, at any moment: what was acknowledged arrives, whole."""
+    traffic = Traffic(own_suite)
+    rounds, chance = 50, random.Random(20261128)
+    try:
+        for n in range(rounds):
+            time.sleep(chance.uniform(0.05, 0.5))
+            count = len(traffic.acknowledged)
+            if chance.random() < 0.1:
+                for pid in reversed(own_suite.pids()):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                valija.wait_until(lambda: not own_suite.pids(), 10, "the end of all")
+                own_suite.start()
+            else:
+                program = chance.choice(["queue", "queue", "local", "local", "spool"])
+                victims = own_suite.processes(program)
+                for process in chance.sample(victims, k=min(len(victims), chance.randint(1, 2))):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process["pid"], signal.SIGKILL)
+            # master waits longer each time for who dies again within ten seconds.
+            valija.wait_until(lambda: len(traffic.acknowledged) > count, 60, f"mail after round {n}")
+    finally:
+        traffic.stop()
+    assert len(traffic.acknowledged) > rounds
+    check_traffic(own_suite, traffic, set(), most_twice=rounds)
