@@ -170,9 +170,6 @@ feed_spool(struct queue *q, struct conversation *c)
 
 		send_spool_recipient(c->worker->channel, c->id,
 			&(struct msg_spool_recipient){ .number = i,
-				.kind = p->leads == LEADS_COMMAND ? RECIPIENT_COMMAND
-					: p->leads == LEADS_FILE  ? RECIPIENT_FILE
-								  : RECIPIENT_ADDRESS,
 				.address = address, .home = span_str(p->home), .uid = p->uid,
 				.gid = p->gid, .notify = NOTIFY_NEVER,
 				.given = span_equal_nocase(address, to) ? SPAN_NONE : to },
