@@ -16,13 +16,9 @@ deb_check='clang miniupnpd libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt gsasl fail2ban openssl gnutls-bin strace
 	libcap2-bin haproxy dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer
-	sslscan testssl.sh softhsm2 pebble certbot busybox-static|busybox qemu-system-x86 linux-image-cloud-amd64|linux-image-cloud-arm64
+	sslscan testssl.sh softhsm2 pebble certbot busybox-static|busybox qemu-system-x86
+	linux-image-cloud-amd64|linux-image-cloud-arm64 git-email libmailtools-perl php-cli opendkim opendkim-tools
 	python3-dkim python3-nacl'
-	sslscan testssl.sh softhsm2 busybox-static|busybox qemu-system-x86 linux-image-cloud-amd64|linux-image-cloud-arm64'
-	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer'
-	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt openssl gnutls-bin strace
-	libcap2-bin haproxy s-nail git-email libmailtools-perl php-cli opendkim opendkim-tools python3-dkim dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
-	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils'
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
 
@@ -31,11 +27,9 @@ rpm_build='make gcc libnatpmp-devel glibc-devel autoconf pkgconf-pkg-config gnut
 	pam-devel libargon2-devel libpwquality-devel jansson-devel libidn2-devel libunistring-devel unbound-devel zlib-devel'
 rpm_run='curl procps-ng'
 rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-pytest curl swaks msmtp isync
-	mutt openssl gnutls-utils strace libcap haproxy dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
-	python3-dkim python3-pynacl dhcp-client knot knot-utils bind-utils'
-	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
-	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools dovecot mandoc procps-ng util-linux binutils iproute nftables dnsmasq
-	dhcp-client knot knot-utils bind-utils'
+	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools dovecot postfix
+	mandoc procps-ng util-linux binutils iproute nftables dnsmasq python3-dkim python3-pynacl dhcp-client knot
+	knot-utils bind-utils softhsm sslscan gsasl fail2ban'
 rpm_deb='debhelper dpkg-dev fakeroot'
 rpm_rpm='rpm-build'
 

@@ -477,10 +477,8 @@ begin_body(struct dialogue *d)
 	struct job *j = d->job;
 	enum outgoing_form form = j->body == BODY_BINARYMIME ? OUTGOING_RAW
 		: d->chunking ? OUTGOING_CHUNKS : OUTGOING_DATA;
-	bool converted = j->body == BODY_8BITMIME && (d->caps & CAP_8BITMIME) == 0 && j->converted >= 0;
 
-	outgoing_begin(&d->body, converted ? j->converted : j->fd,
-		converted ? j->converted_size : j->size, span_of(j->top, j->top_len), form);
+	outgoing_begin(&d->body, j->fd, j->size, span_of(j->top, j->top_len), form);
 }
 
 /* Says as much as may be said before the next reply. */

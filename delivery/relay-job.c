@@ -68,8 +68,6 @@ job_free(struct job *j)
 	free(j->credentials);
 	free(j->top);
 	close(j->fd);
-	if (j->converted >= 0)
-		close(j->converted);
 	free(j);
 }
 

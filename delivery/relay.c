@@ -113,7 +113,6 @@ on_relay_job(
 	j->wanted = m->recipients;
 	j->recipient = must_alloc(j->wanted * sizeof(*j->recipient));
 	j->fd = fd[0];
-	j->converted = -1;
 	TAILQ_INSERT_TAIL(&me.jobs, j, all);
 	me.job_count++;
 }

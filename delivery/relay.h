@@ -79,8 +79,6 @@ struct job {
 	enum relay_way way;
 	uint16_t port;
 	int fd;                             /* the message */
-	int converted;                      /* for servers without 8BITMIME, or -1 */
-	uint64_t converted_size;
 	struct job_recipient *recipient;
 	uint32_t wanted, count, left;       /* left: not OVER */
 	char key[512];                      /* of connections that fit */

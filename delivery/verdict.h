@@ -54,7 +54,6 @@ struct verdict {
 #define V_ALIAS_LARGE VERDICT_IS(NEVER, 554, "5.4.6", "Alias leads to too many addresses")
 #define V_NOT_ALLOWED VERDICT_IS(NEVER, 550, "5.7.1", "Delivery to programs and files is not allowed")
 #define V_RETURNED VERDICT_IS(NEVER, 550, "5.0.0", "Returned by the administrator")
-#define V_FORWARD_LOOP VERDICT_IS(NEVER, 554, "5.4.6", "Mail forwarding loop")
 #define V_NO_RECIPIENTS VERDICT_IS(NEVER, 554, "5.5.1", "No valid recipients")
 #define V_TOO_BIG VERDICT_IS(NEVER, 552, "5.3.4", "Message too big")
 
