@@ -230,7 +230,7 @@ bootstrap:
 check: WHAT = quick
 check-long: WHAT = long
 check check-long:
-	@sh contrib/bootstrap.sh check
+	@sh contrib/bootstrap.sh $@
 	+$(Q)$(MAKE) --no-print-directory check-built
 	$(Q)test/run $(WHAT)
 

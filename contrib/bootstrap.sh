@@ -1,5 +1,5 @@
 #!/bin/sh
-# bootstrap.sh build|run|check|deb|rpm - see to it that the packages are there that this goal needs.
+# bootstrap.sh build|run|check|check-long|deb|rpm - see to it that the packages are there that this goal needs.
 #
 # Needs nothing but sh and the distribution's package tools. Says what is missing; as root it is
 # installed, otherwise the one command to type is printed and the exit code is 1. Quick, and silent,
@@ -16,9 +16,9 @@ deb_check='clang miniupnpd libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt gsasl fail2ban openssl gnutls-bin strace
 	libcap2-bin haproxy dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer
-	sslscan testssl.sh softhsm2 pebble certbot busybox-static|busybox qemu-system-x86
-	linux-image-cloud-amd64|linux-image-cloud-arm64 git-email libmailtools-perl php-cli opendkim opendkim-tools
-	python3-dkim python3-nacl'
+	sslscan softhsm2 git-email libmailtools-perl php-cli opendkim opendkim-tools python3-dkim python3-nacl'
+deb_long='testssl.sh pebble certbot busybox-static|busybox qemu-system-x86
+	linux-image-cloud-amd64|linux-image-cloud-arm64'
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
 
@@ -30,6 +30,7 @@ rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-py
 	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools dovecot postfix
 	mandoc procps-ng util-linux binutils iproute nftables dnsmasq python3-dkim python3-pynacl dhcp-client knot
 	knot-utils bind-utils softhsm sslscan gsasl fail2ban'
+rpm_long='testssl certbot busybox qemu-system-x86-core kernel-core'
 rpm_deb='debhelper dpkg-dev fakeroot'
 rpm_rpm='rpm-build'
 
@@ -43,9 +44,10 @@ wanted() {
 	build) eval "echo \$${1}_build" ;;
 	run)   eval "echo \$${1}_build \$${1}_run" ;;
 	check) eval "echo \$${1}_build \$${1}_run \$${1}_check" ;;
+	check-long) eval "echo \$${1}_build \$${1}_run \$${1}_check \$${1}_long" ;;
 	deb)   eval "echo \$${1}_build \$${1}_deb" ;;
 	rpm)   eval "echo \$${1}_build \$${1}_rpm" ;;
-	*)     say "usage: bootstrap.sh build|run|check|deb|rpm"; exit 64 ;;
+	*)     say "usage: bootstrap.sh build|run|check|check-long|deb|rpm"; exit 64 ;;
 	esac
 }
 
