@@ -133,7 +133,7 @@ take_mode(struct call *c, const char *value)
 static int
 bad_option(char letter, const char *value)
 {
-	char text[64];
+	char text[80];
 
 	snprintf(text, sizeof(text), "-%c%.40s: not a value of this option", letter, value);
 	return fail(EX_USAGE, text, NULL);
