@@ -304,7 +304,8 @@ install: all
 	install -m 644 contrib/valija-renew.timer $(DESTDIR)$(unitdir)/
 	sed $(PLACES) contrib/valija.init.in >$(DESTDIR)$(sysconfdir)/init.d/valija
 	install -d $(DESTDIR)$(sysconfdir)/pam.d
-	install -m 644 $(PAM_SERVICE) $(DESTDIR)$(sysconfdir)/pam.d/valija
+	test -e $(DESTDIR)$(sysconfdir)/pam.d/valija || \
+		install -m 644 $(PAM_SERVICE) $(DESTDIR)$(sysconfdir)/pam.d/valija
 	chmod 644 $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(unitdir)/valija-renew.service
 	chmod 755 $(DESTDIR)$(sysconfdir)/init.d/valija
 

@@ -343,12 +343,15 @@ prepare(void *me)
 	static const struct {
 		const char *name;
 		uint32_t rights;
+		const char *below;       /* of it alone; NULL: all of it */
 	} places[] = {
-		{"/etc", ROOM_READ}, {"/usr", ROOM_READ}, {"/lib", ROOM_READ},
-		{"/lib64", ROOM_READ}, {"/run", ROOM_READ}, {"/proc", ROOM_READ},
-		{"/dev", ROOM_READ}, {"/sys/kernel", ROOM_READ}, {"/var/lib/sss", ROOM_READ},
-		{"/var/lib/extrausers", ROOM_READ},
-		{"/run/faillock", ROOM_READ | ROOM_WRITE | ROOM_MAKE},
+		{"/etc", ROOM_READ, NULL}, {"/usr", ROOM_READ, NULL}, {"/lib", ROOM_READ, NULL},
+		{"/lib64", ROOM_READ, NULL}, {"/run", ROOM_READ, NULL}, {"/proc", ROOM_READ, NULL},
+		/* Not /dev itself: uid 0 owns the disks there. */
+		{"/dev", ROOM_READ, "null"}, {"/dev", ROOM_READ, "urandom"}, {"/dev", ROOM_READ, "random"},
+		{"/sys/kernel", ROOM_READ, NULL}, {"/var/lib/sss", ROOM_READ, NULL},
+		{"/var/lib/extrausers", ROOM_READ, NULL},
+		{"/run/faillock", ROOM_READ | ROOM_WRITE | ROOM_MAKE, NULL},
 	};
 	struct auth_pam *a = me;
 	struct daemon *d = &a->daemon;
@@ -360,7 +363,8 @@ prepare(void *me)
 
 		if (fd >= 0)
 			d->paths[d->path_count++] = (struct room_path){
-				fd, ".", name == own ? ROOM_READ : places[i].rights};
+				fd, name != own && places[i].below != NULL ? places[i].below : ".",
+				name == own ? ROOM_READ : places[i].rights};
 	}
 	free(own);
 	return true;

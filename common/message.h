@@ -427,7 +427,7 @@
 	M(resolver_file,     263, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  1) \
 	M(resolver_no_file,  264, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  0) \
 	M(relay_job,         265, BY_QUEUE,                BY_RELAY,              HOUR_NONE,                     1) \
-	M(relay_recipient,   266, BY_QUEUE,                BY_RELAY,              HOUR_OPEN,                     0) \
+	M(relay_recipient,   266, BY_QUEUE,                BY_RELAY,              HOUR_OPEN | OR_GONE,           0) \
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0)

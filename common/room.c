@@ -208,6 +208,8 @@ room_become(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t group_cou
 	uint64_t capabilities)
 {
 	if (geteuid() == 0) {
+		/* Of use where /etc/shadow has mode 0 only: a container's root may lack it. */
+		capabilities &= capabilities_of(CAP_PERMITTED) | ~(UINT64_C(1) << CAP_DAC_READ_SEARCH);
 		if (bounding_limit(capabilities) < 0 ||
 			change_user(uid, gid, groups, group_count) < 0 ||
 			capabilities_set(capabilities, capabilities) < 0 ||

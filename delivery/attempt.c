@@ -45,6 +45,8 @@ struct result {
 	bool recorded;                       /* already, while others were under way */
 	struct verdict verdict;              /* status and reason in static memory, or in `own` */
 	char *own;
+	uint32_t report;                     /* in which report of this attempt; 0: none */
+	bool untold;                         /* that one did not get into the spool */
 };
 
 struct attempt {
@@ -73,6 +75,7 @@ struct attempt {
 	bool all_relayed;                    /* and nothing more will come */
 	bool unresolved;                     /* it waits for what others are asked */
 	bool away;                           /* a local worker was not there: not worth a record */
+	uint32_t posted;                     /* reports of this attempt, so far */
 };
 
 static struct attempt *
@@ -243,7 +246,8 @@ attempt_end(struct queue *q, struct attempt *a)
 		if (m->tries < UINT8_MAX)
 			m->tries++;
 		schedule_at(&q->schedule, m,
-			queue_now() + (a->away ? NO_WORKER_SECONDS : schedule_delay(m->tries)));
+			queue_now() + (a->away && !a->unreported ? NO_WORKER_SECONDS :
+				schedule_delay(m->tries)));
 	}
 	attempt_free(q, a);
 	attempts_run(q);
@@ -393,7 +397,8 @@ reports_over(struct queue *q, struct attempt *a)
 
 	/* Nobody fails of whom the sender could not be told: tried again, to tell him. */
 	for (uint32_t i = 0; a->unreported && i < e->count; i++)
-		if (a->result[i].known && a->result[i].verdict.outcome == NEVER) {
+		if (a->result[i].untold && a->result[i].known &&
+			a->result[i].verdict.outcome == NEVER) {
 			free(a->result[i].own);
 			a->result[i] = (struct result){ .known = false };
 			result_set(a, i, V_LATER);
@@ -404,11 +409,21 @@ reports_over(struct queue *q, struct attempt *a)
 	attempt_store(q, a);
 }
 
+/* One report that is on its way into the spool. */
+struct posted {
+	struct attempt *a;
+	uint32_t number;
+};
+
 static void
 on_reported(struct queue *q, void *me, bool good)
 {
-	struct attempt *a = me;
+	struct posted *p = me;
+	struct attempt *a = p->a;
 
+	for (uint32_t i = 0; !good && i < a->file.envelope.count; i++)
+		a->result[i].untold |= a->result[i].report == p->number;
+	free(p);
 	a->unreported |= !good;
 	if (--a->reports == 0)
 		reports_over(q, a);
@@ -420,6 +435,7 @@ report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t fir
 {
 	const struct envelope *e = &a->file.envelope;
 	struct reported *all = must_alloc(MOST_REPORTED * sizeof(*all));
+	struct posted *p = must_alloc(sizeof(*p));
 	struct report r = { .hostname = q->daemon.settings->hostname, .envelope = e, .to = sender, .at = all,
 		.now = (uint64_t)time(NULL), .until = tried_until(q, e),
 		.message = open_in(q->queue, spool_name(e->id, SUFFIX_MESSAGE).str, O_RDONLY, 0) };
@@ -427,6 +443,7 @@ report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t fir
 	enum report_action action, kind = REPORT_FAILED;
 	bool eight_bit, utf8;
 
+	*p = (struct posted){ a, ++a->posted };
 	for (uint32_t i = first; i < e->count && r.count < MOST_REPORTED; i++) {
 		struct span own = e->recipient[i].sender.len > 0 ? e->recipient[i].sender : e->sender;
 
@@ -435,13 +452,14 @@ report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t fir
 			continue;
 		kind = action;
 		told[i] = true;
+		a->result[i].report = p->number;
 		all[r.count++] = (struct reported){ .recipient = &e->recipient[i], .action = action,
 			.verdict = a->result[i].known ? a->result[i].verdict : e->recipient[i].told };
 	}
 	if (!report_write(&r, &content, &eight_bit, &utf8))
 		content.failed = true;
 	a->reports++;
-	notice_post(q, sender, &content, eight_bit, utf8, on_reported, a);
+	notice_post(q, sender, &content, eight_bit, utf8, on_reported, p);
 	if (r.message >= 0)
 		close(r.message);
 	free(all);
@@ -986,6 +1004,7 @@ static void
 attempt_begin(struct queue *q, struct queued *m)
 {
 	struct attempt *a;
+	int error;
 	struct queued_file file;
 
 	schedule_park(&q->schedule, m);
@@ -1018,11 +1037,18 @@ attempt_begin(struct queue *q, struct queued *m)
 	a->destination = must_alloc(file.envelope.count * sizeof(*a->destination));
 	a->result = must_alloc(file.envelope.count * sizeof(*a->result));
 	a->message = open_in(q->queue, spool_name(m->id, SUFFIX_MESSAGE).str, O_RDONLY, 0);
+	error = errno;
 	idmap_put(&q->conversations, m->id, a);
 	q->attempts++;
-	if (a->message < 0 && errno == ENOENT) {
+	if (a->message < 0) {
 		attempt_free(q, a);
-		queued_set_aside(q, m, "the message is missing");
+		if (error == ENOENT) {
+			queued_set_aside(q, m, "the message is missing");
+			return;
+		}
+		errno = error;
+		log_error(0, "spool-failed", KEY_ID("message", m->id), KEY_STR("at", "message"), KEY_ERRNO);
+		schedule_at(&q->schedule, m, queue_now() + FIRST_RETRY_SECONDS);
 		return;
 	}
 	m->active = true;

@@ -81,6 +81,7 @@ settings_changed(void *me, const struct settings *old)
 	struct home *h = me;
 
 	(void)old;
+	h->placer.journal = h->daemon.settings->mail_journal;
 	h->placer.least_uid = (uint32_t)h->daemon.settings->system_least_uid;
 	if (!span_copy(h->daemon.settings->hostname, h->hostname, sizeof(h->hostname)))
 		h->hostname[0] = '\0';

@@ -51,6 +51,7 @@ settings_changed(void *me, const struct settings *old)
 	struct local *l = me;
 
 	(void)old;
+	l->placer.journal = l->daemon.settings->mail_journal;
 	if (!span_copy(l->daemon.settings->hostname, l->hostname, sizeof(l->hostname)))
 		l->hostname[0] = '\0';
 }

@@ -457,11 +457,11 @@ source_fits(struct job *job)
  * may get its name before it is synced, and one commit makes both durable. A crash before leaves no name,
  * or a whole file. */
 static bool
-journal_keeps_order(int fd)
+journal_keeps_order(bool journal, int fd)
 {
 	struct statfs fs;
 
-	return fstatfs(fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+	return journal && fstatfs(fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
 }
 
 /* Waits until what was written is with the disk, whether it has it durably or not. */
@@ -507,7 +507,7 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (job->why.outcome != 0 || job->copy)
 			continue;
-		job->sync_later = journal_keeps_order(job->fd);
+		job->sync_later = journal_keeps_order(p->journal, job->fd);
 		job_sync(job, job->sync_later ? written : fdatasync);
 		if (job->why.outcome == 0)
 			job->state = job->sync_later ? FILE_WRITTEN : FILE_DURABLE;

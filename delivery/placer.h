@@ -31,6 +31,7 @@ struct home_root {
 struct placer {
 	int mail;                    /* the mail root */
 	const char *hostname;        /* for file names; borrowed */
+	bool journal;                /* mail_journal: a journal keeps the order of data and names */
 	bool homes;                  /* serves system users: below roots, as each of them */
 	uint32_t least_uid;          /* of a system user */
 	struct home_root root[MOST_HOME_ROOTS];

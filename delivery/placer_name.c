@@ -154,13 +154,16 @@ static struct source *
 source_copy(struct placer *p, const struct job *job, const struct place *at, const struct target *t,
 	struct sources *all)
 {
-	struct source *s = &all->at[all->count];
 	struct span prefix = span_of(job->prefix, job->prefix_len);
+	struct source *s;
 
+	/* The last one has its names already: another takes its room. */
 	if (all->count == MOST_COPIES) {
-		errno = EXDEV;
-		return NULL;
+		source_release(p, &all->at[--all->count]);
+		if (!placer_enter(p, t->uid, t->gid))
+			return NULL;
 	}
+	s = &all->at[all->count];
 	memset(s, 0, sizeof(*s));
 	if ((s->fd = maildir_file(at->maildir, &s->tmp)) < 0)
 		return NULL;

@@ -704,6 +704,11 @@ on_data(struct dialogue *d)
 		dialogue_flush(d);
 		return true;
 	}
+	if (d->reply.code / 100 == 2) {
+		dialogue_failed(d, VERDICT_IS(LATER, 451, "4.5.0",
+			"the server accepted what it had not been sent"));
+		return false;
+	}
 	if (d->accepted > 0 && !d->mail_refused)
 		tell_all(d, ACCEPTED, "DATA");
 	return transaction_over(d, true);
@@ -827,6 +832,11 @@ commands_reply(struct dialogue *d)
 	case STEP_BODY:
 		if (d->chunking)
 			return on_envelope(d);
+		if (d->reply.code / 100 == 2) {
+			dialogue_failed(d, VERDICT_IS(LATER, 451, "4.5.0",
+				"the server accepted what it had not been sent"));
+			return false;
+		}
 		/* A verdict in the middle of the message: what follows will not be read. */
 		tell_all(d, ACCEPTED, "the message");
 		dialogue_done(d);

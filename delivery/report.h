@@ -12,7 +12,7 @@
 #define MOST_REPORT (256 * 1024)        /* bytes of one report */
 #define MOST_RETURNED 50000             /* bytes of a message that is given back whole */
 #define MOST_RETURNED_HEADERS 32768     /* of its header else */
-#define MOST_REPORTED 1000              /* recipients told of in one report */
+#define MOST_REPORTED 128               /* recipients told of in one report: all fit in MOST_REPORT */
 
 enum report_action { REPORT_FAILED, REPORT_DELAYED, REPORT_DELIVERED, REPORT_RELAYED };
 

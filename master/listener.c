@@ -226,7 +226,7 @@ bind_unix_all(struct round *r)
 	enum service service;
 
 	/* For programs of the instance's owner. */
-	bind_unix(r, SERVICE_LMTP, "lmtp", 0666);
+	bind_unix(r, SERVICE_LMTP, "lmtp", 0600);
 	/* For everybody on this machine; smtpd asks the kernel who it is. */
 	for (size_t i = 0; i < set->services.count; i++)
 		if (conf_service(set->services.at[i], &service) && service == SERVICE_LOCAL)

@@ -4,7 +4,7 @@
  *   inherits     channels to master and log
  *   keeps        nothing: _portmap, an empty root, sockets of IPv4
  *   may be lied to by    the router, and whoever in the LAN plays it. May lie to: master, about what is
- *                forwarded, which is only shown and logged
+ *                forwarded, which is shown and logged, and about the public address, which goes to address_hook
  *   while away   mappings stay at the router for MAPPING_SECONDS at most
  *
  * One request at a time: the public address, then each port; all again at half of the life that the router gave.
@@ -298,11 +298,27 @@ on_mapping(const natpmpresp_t *answer)
 	next();
 }
 
+/* The answer to what was asked last; not one to an earlier request, which was repeated. */
+static bool
+is_awaited(const natpmpresp_t *answer)
+{
+	if (me.at == 0)
+		return answer->type == NATPMP_RESPTYPE_PUBLICADDRESS;
+	return answer->type == NATPMP_RESPTYPE_TCPPORTMAPPING &&
+		answer->pnu.newportmapping.privateport == me.mappings[me.at - 1].inside;
+}
+
 static void
 take_answer(bool timeout)
 {
 	natpmpresp_t answer;
 	int got = readnatpmpresponseorretry(&me.natpmp, &answer);
+
+	if (got >= 0 && got != NATPMP_TRYAGAIN && !is_awaited(&answer)) {
+		/* The library takes any answer for the one that it waits for. */
+		me.natpmp.has_pending_request = 1;
+		got = NATPMP_TRYAGAIN;
+	}
 
 	if (got == NATPMP_TRYAGAIN) {
 		if (timeout && ++me.tries >= REPEATS)

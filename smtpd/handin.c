@@ -62,11 +62,24 @@ note(struct handin *h, size_t recipient, unsigned int code, struct span words)
 	r->reason[len] = '\0';
 }
 
+/* What a former transaction committed is never sent again: only the rest has failed. */
+static void
+rest_failed(struct handin *h, unsigned int code, struct span words)
+{
+	for (size_t i = h->committed; i < h->envelope->count; i++)
+		note(h, i, code, words);
+	end(h, NEVER);
+}
+
 void
 handin_lost(struct handin *h, const char *why)
 {
 	if (h->over)
 		return;
+	if (h->committed > 0) {
+		rest_failed(h, 0, span_str(why));
+		return;
+	}
 	note(h, SIZE_MAX, 0, span_str(why));
 	end(h, LATER);
 }
@@ -169,6 +182,10 @@ handin_message_sent(struct handin *h)
 static void
 refused(struct handin *h, const struct reply *r)
 {
+	if (h->committed > 0) {
+		rest_failed(h, r->code, r->last);
+		return;
+	}
 	note(h, SIZE_MAX, r->code, r->last);
 	end(h, r->code >= 500 && r->code < 600 ? NEVER : LATER);
 }
@@ -245,6 +262,7 @@ on_bdat(struct handin *h, const struct reply *r)
 		refused(h, r);
 		return;
 	}
+	h->committed = h->group_end;
 	if (h->next < h->envelope->count) {
 		say_mail(h);
 		return;

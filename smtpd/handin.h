@@ -42,6 +42,7 @@ struct handin {
 	enum handin_mode mode;
 	int stage;
 	struct text in;
+	size_t committed;                   /* recipients before it have the message */
 	size_t next, group_end, accepted;   /* recipients: asked next, end of this transaction's */
 	bool has_dsn;
 };

@@ -414,6 +414,7 @@ change(struct talk *t, const struct milter_reply *r, bool *body_begins)
 
 	if (!(t->actions & needs))
 		return fail(t, "it changes what it did not announce");
+	t->o->touched = true;
 	if (r->command == 'b') {
 		good = milter_edit_body(t->edit, r->data, *body_begins);
 		*body_begins = false;

@@ -25,6 +25,7 @@ struct milter_outcome {
 	char status[10], words[401];
 	char quarantine[401];              /* why the message is to be held, or "" */
 	const char *fault;                 /* MILTER_FAILS: static */
+	bool touched;                      /* it has changed something */
 };
 
 /* command_seconds: for each answer; content_seconds: for the verdict at the end. Changes go into `e`. */

@@ -249,10 +249,10 @@ ask_one(const struct job *j, struct span filter, const struct milter_facts *fact
 	struct milter_edit *e, struct milter_outcome *o)
 {
 	const struct settings *s = milter.daemon.settings;
-	bool changed = milter_edit_changed(e);
 	enum milter_verdict v = MILTER_FAILS;
 	int fd = -1;
 
+	o->touched = false;
 	o->fault = "it was not reachable a moment ago";
 	if (!is_down(filter) && (fd = connect_to(filter)) < 0) {
 		o->fault = strerror(errno);
@@ -268,7 +268,7 @@ ask_one(const struct job *j, struct span filter, const struct milter_facts *fact
 		KEY_SPAN("milter", filter), KEY_STR("reason", o->fault),
 		KEY_SPAN("then", s->milter_down));
 	/* Half of what it wanted is done: the message is neither the one nor the other. */
-	if (!changed && milter_edit_changed(e)) {
+	if (o->touched) {
 		o->code = 451;
 		span_copy(SPAN("4.7.1"), o->status, sizeof(o->status));
 		span_copy(SPAN("a filter of this server failed, try again later"), o->words,

@@ -69,6 +69,8 @@ static struct pickup {
 	struct handin handin;
 	struct drop_notice notice;    /* or the notice of its failure */
 	bool is_notice;
+	bool is_sent;                /* some have the message: it is never handed in again */
+	bool taking;                 /* take_next() is at work further up */
 	int fd;
 	struct event *readable, *writable, *limit;
 	uint64_t sent;
@@ -136,7 +138,11 @@ settle(struct pickup *p)
 	enum outcome outcome = p->handin.outcome;
 	bool tells = !p->is_notice && p->handin.refusals > 0 && outcome != LATER;
 
-	if (outcome == LATER) {
+	if (outcome == LATER && p->is_notice && p->is_sent) {
+		/* Some have the message: it is not handed in again for the sake of a notice. */
+		log_refusals(p, "drop-lost");
+		outcome = NEVER;
+	} else if (outcome == LATER) {
 		log_refusals(p, "drop-deferred");
 	} else if (tells) {
 		log_refusals(p, "drop-refused");
@@ -155,6 +161,7 @@ settle(struct pickup *p)
 	session_end(p);
 	if (tells && p->notice.text.len > 0) {
 		p->is_notice = true;
+		p->is_sent = outcome == DONE;
 		session_begin(p, &p->notice.envelope, p->notice.text.len, HANDIN_ALL);
 		return;
 	}
@@ -315,6 +322,9 @@ take_next(struct pickup *p)
 	struct name *n;
 	const char *why;
 
+	if (p->taking)
+		return;          /* the loop further up goes on: no deeper with each file */
+	p->taking = true;
 	while (p->file.fd < 0 && (n = STAILQ_FIRST(&p->names)) != NULL) {
 		STAILQ_REMOVE_HEAD(&p->names, next);
 		p->waiting--;
@@ -325,7 +335,7 @@ take_next(struct pickup *p)
 		case DROP_FILE_GOOD:
 			p->is_notice = false;
 			session_begin(p, &p->file.envelope, p->file.size, HANDIN_SOME);
-			return;
+			break;
 		case DROP_FILE_BAD:
 			refuse_file(p, why);
 			break;
@@ -333,6 +343,7 @@ take_next(struct pickup *p)
 			break;
 		}
 	}
+	p->taking = false;
 }
 
 static bool

@@ -358,10 +358,12 @@ void
 receive_answer(struct session *s, const struct verdict *v)
 {
 	const struct transaction *t = s->mail;
+	bool lmtp = t && t->lmtp;
 
-	for (uint32_t i = 0; t && t->lmtp && i < t->accepted; i++)
+	/* An answer that finds no room ends the session, and the transaction. */
+	for (uint32_t i = 0; lmtp && s->mail == t && i < t->accepted; i++)
 		answer_lmtp(s, &t->lmtp[i], v);
-	if (t && t->lmtp)
+	if (lmtp)
 		return;
 	if (v->good)
 		answer(s, v->code, v->status, v->reason);
@@ -682,7 +684,9 @@ receive_told(struct session *s, const struct verdict *v)
 	s->stage = STAGE_COMMANDS;
 	if (stage == STAGE_COMMITTED && v->good)
 		accepted(s);
-	else if (stage == STAGE_COMMITTED)
+	else if (stage == STAGE_FILTERED && v->good)
+		answer_queue_away(s);
+	else if (stage == STAGE_COMMITTED || stage == STAGE_FILTERED)
 		receive_answer(s, v);
 	else if (v->good)
 		refuse_for(s, &queue_away, SPAN_NONE); /* yes to what was not yet asked */

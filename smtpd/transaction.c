@@ -179,6 +179,8 @@ transaction_commit(struct session *s, uint64_t size, struct span digest, struct 
 void
 transaction_abort(struct transaction *t)
 {
+	/* Whatever policy still says, no file is asked for any more. */
+	t->allowance_asked = false;
 	if (t->known)
 		send_mail_abort(queue(t->session), t->id, &(struct msg_mail_abort){}, NULL);
 	t->known = false;
@@ -243,11 +245,13 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	(void)from;
 	(void)fd;
 	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	/* queue has forgotten it. Before the answer: that may end the session, and `t` with it. */
+	if (!v.good)
+		t->known = false;
 	replies_settle(s, REPLY_MAIL, 0, &v, t->lowered ? &sender_lowered : &sender_good);
 	if (v.good)
 		return;
-	/* queue has forgotten it, and will not answer the RCPTs that came along. */
-	t->known = false;
+	/* It will not answer the RCPTs that came along either. */
 	verdict_set(&no_sender, 503, "5.5.1", "MAIL first");
 	replies_settle_all(s, &no_sender);
 	transaction_reset(s);
