@@ -507,16 +507,16 @@ enum resolver_file {
 };
 
 /* Directories that master opens and hands over; no daemon opens one by its full path. */
-enum directory {
+enum directory {           /* numbered by their order: no two are alike */
 	DIRECTORY_EMPTY = 1,   /* the root of the chrooted */
-	DIRECTORY_STATE = 2,   /* state/users/: users.db; no key and no password is below it */
-	DIRECTORY_SPOOL = 3,
-	DIRECTORY_MAIL = 4,    /* DOMAIN/USER/Maildir below */
-	DIRECTORY_LOG = 5,
-	DIRECTORY_PASSWORDS = 6, /* state/passwords/: passwd.db */
-	DIRECTORY_POLICY = 7,  /* state/policy/: what policy remembers */
-	DIRECTORY_AUTH = 8,    /* state/auth/: what auth itself keeps: guard.db, learned.db */
-	DIRECTORY_DROP = 8,    /* state/drop/: what the sendmail command leaves */
+	DIRECTORY_STATE,   /* state/users/: users.db; no key and no password is below it */
+	DIRECTORY_SPOOL,
+	DIRECTORY_MAIL,    /* DOMAIN/USER/Maildir below */
+	DIRECTORY_LOG,
+	DIRECTORY_PASSWORDS, /* state/passwords/: passwd.db */
+	DIRECTORY_POLICY,  /* state/policy/: what policy remembers */
+	DIRECTORY_AUTH,    /* state/auth/: what auth itself keeps: guard.db, learned.db */
+	DIRECTORY_DROP,    /* state/drop/: what the sendmail command leaves */
 	DIRECTORY_COUNT
 };
 
