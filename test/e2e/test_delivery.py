@@ -306,7 +306,7 @@ class Traffic:
 def check_traffic(suite, traffic, before, most_twice=10):
     """Nothing lost, nothing cut; the queue holds what goes elsewhere."""
     local = set(traffic.acknowledged)
-    valija.wait_until(lambda: local <= set(by_subject(suite, traffic.user)), 15, "what was acknowledged")
+    valija.wait_until(lambda: local <= set(by_subject(suite, traffic.user)), 120, "what was acknowledged")
     arrived = by_subject(suite, traffic.user)
     assert set(arrived) <= set(traffic.sent)
     for word, copies in arrived.items():
