@@ -14,6 +14,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* What client_reach waits for. */
+struct reach {
+	int fd; /* the channel that master made, or -1 */
+};
+
 static uint32_t
 hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
@@ -74,6 +79,56 @@ void
 client_close(struct client *c)
 {
 	channel_free(&c->channel);
+}
+
+static void
+on_command_connected(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_connected *m, const int *fd)
+{
+	struct client *c = me;
+	struct reach *reach = c->me;
+
+	(void)from;
+	(void)id;
+	(void)m;
+	reach->fd = fd[0];
+	c->over = true;
+}
+
+static void
+on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
+	const int *fd)
+{
+	struct client *c = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	cmd_complain(m->reason);
+	c->over = true;
+}
+
+int
+client_reach(struct client *c, const struct invocation *v, enum program program,
+	const struct hearing *h)
+{
+	struct hearing master = client_hearing();
+	struct reach reach = { .fd = -1 };
+	struct client asking = { .me = &reach };
+
+	master.on_command_connected = on_command_connected;
+	master.on_command_told = on_command_told;
+	if (!client_open(&asking, &v->paths, &master))
+		return client_absent(v);
+	send_command_connect(asking.channel, 0,
+		&(struct msg_command_connect){ .program = (uint8_t)program }, NULL);
+	client_wait(&asking, ANSWER_MILLISECONDS);
+	client_close(&asking);
+	if (reach.fd < 0)
+		return EX_TEMPFAIL;
+	c->over = false;
+	c->channel = channel_new(NULL, reach.fd, PROGRAM_COMMAND, program, 0, h, c);
+	return EX_OK;
 }
 
 int

@@ -24,6 +24,10 @@ bool client_open(struct client *c, const struct paths *p, const struct hearing *
 /* Waits until c->over, or the end of the other side (then false), or the time is up (false). */
 bool client_wait(struct client *c, int milliseconds);
 void client_close(struct client *c);
+/* Has master make a channel to `program`, for a conversation with that program: c->channel; `h` and
+ * c->me as for client_open. 0, or an exit code after saying why there is none. */
+int client_reach(struct client *c, const struct invocation *v, enum program program,
+	const struct hearing *h);
 /* Says that no master runs and returns EX_UNAVAILABLE. */
 int client_absent(const struct invocation *v);
 /* The pid of the running master, or 0. */

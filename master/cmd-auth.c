@@ -20,36 +20,7 @@ struct guarding {
 	struct json json;
 	bool as_json, complete, more;
 	uint32_t entries;
-	int fd;
-	int status;
 };
-
-static void
-on_command_connected(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_connected *m, const int *fd)
-{
-	struct client *c = me;
-	struct guarding *g = c->me;
-
-	(void)from;
-	(void)id;
-	(void)m;
-	g->fd = fd[0];
-	c->over = true;
-}
-
-static void
-on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
-{
-	struct client *c = me;
-
-	(void)from;
-	(void)id;
-	(void)fd;
-	cmd_complain(m->reason);
-	c->over = true;
-}
 
 static void
 date(uint64_t seconds, char to[32])
@@ -114,36 +85,17 @@ on_auth_end(
 }
 
 static int
-connect_auth(const struct invocation *v, struct guarding *g)
-{
-	struct hearing h = client_hearing();
-	struct client c = { .me = g };
-
-	h.on_command_connected = on_command_connected;
-	h.on_command_told = on_command_told;
-	g->status = EX_TEMPFAIL;
-	if (!client_open(&c, &v->paths, &h)) {
-		g->status = client_absent(v);
-		return -1;
-	}
-	send_command_connect(
-		c.channel, 0, &(struct msg_command_connect){ .program = PROGRAM_AUTH }, NULL);
-	client_wait(&c, ANSWER_MILLISECONDS);
-	client_close(&c);
-	return g->fd;
-}
-
-static int
 ask(const struct invocation *v, struct guarding *g, const char *forgive)
 {
 	struct hearing h = client_hearing();
 	struct client c = { .me = g };
+	int status;
 
-	if (connect_auth(v, g) < 0)
-		return g->status;
 	h.on_auth_entry = on_auth_entry;
 	h.on_auth_end = on_auth_end;
-	c.channel = channel_new(NULL, g->fd, PROGRAM_COMMAND, PROGRAM_AUTH, 0, &h, &c);
+	status = client_reach(&c, v, PROGRAM_AUTH, &h);
+	if (status != EX_OK)
+		return status;
 	if (forgive)
 		send_auth_forgive(c.channel, id_new(),
 			&(struct msg_auth_forgive){ .what = span_str(forgive) }, NULL);
@@ -157,9 +109,7 @@ ask(const struct invocation *v, struct guarding *g, const char *forgive)
 static int
 run_list(struct invocation *v)
 {
-	struct guarding g = {
-		.json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL, .fd = -1
-	};
+	struct guarding g = { .json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL };
 	int status;
 
 	if (g.as_json)
@@ -177,7 +127,7 @@ run_list(struct invocation *v)
 static int
 run_forgive(struct invocation *v)
 {
-	struct guarding g = { .json = { .to = stdout }, .fd = -1 };
+	struct guarding g = { .json = { .to = stdout } };
 	int status = ask(v, &g, v->arguments[0]);
 
 	if (status == EX_OK)

@@ -33,38 +33,8 @@ static const struct {
 struct lookup {
 	bool as_json;
 	enum dns_type type;
-	int fd; /* the channel to dns that master made, or -1 */
 	int status;
 };
-
-/* --- what master says --- */
-
-static void
-on_command_connected(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_connected *m, const int *fd)
-{
-	struct client *c = me;
-	struct lookup *l = c->me;
-
-	(void)from;
-	(void)id;
-	(void)m;
-	l->fd = fd[0];
-	c->over = true;
-}
-
-static void
-on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
-{
-	struct client *c = me;
-
-	(void)from;
-	(void)id;
-	(void)fd;
-	cmd_complain(m->reason);
-	c->over = true;
-}
 
 /* --- what dns says --- */
 
@@ -155,50 +125,33 @@ on_dns_told(void *me, struct channel *from, uint64_t id, const struct msg_dns_to
 
 /* --- */
 
-/* A channel to dns, or -1 after saying why not. */
 static int
-connect_dns(const struct invocation *v, struct lookup *l)
+ask(const struct invocation *v, struct lookup *l, bool hosts_first)
 {
 	struct hearing h = client_hearing();
 	struct client c = { .me = l };
-
-	h.on_command_connected = on_command_connected;
-	h.on_command_told = on_command_told;
-	l->status = EX_TEMPFAIL;
-	if (!client_open(&c, &v->paths, &h)) {
-		l->status = client_absent(v);
-		return -1;
-	}
-	send_command_connect(
-		c.channel, 0, &(struct msg_command_connect){ .program = PROGRAM_DNS }, NULL);
-	client_wait(&c, ANSWER_MILLISECONDS);
-	client_close(&c);
-	return l->fd;
-}
-
-static void
-ask(struct lookup *l, const char *name, bool hosts_first)
-{
-	struct hearing h = client_hearing();
-	struct client c = { .me = l };
+	int status;
 
 	h.on_dns_told = on_dns_told;
-	c.channel = channel_new(NULL, l->fd, PROGRAM_COMMAND, PROGRAM_DNS, 0, &h, &c);
+	status = client_reach(&c, v, PROGRAM_DNS, &h);
+	if (status != EX_OK)
+		return status;
 	send_dns_ask(c.channel, id_new(),
 		&(struct msg_dns_ask){ .type = (uint16_t)l->type,
-			.name = span_str(name),
+			.name = span_str(v->arguments[0]),
 			.hosts_first = hosts_first },
 		NULL);
 	if (!client_wait(&c, ANSWER_MILLISECONDS))
 		l->status = cmd_fail(EX_TEMPFAIL, "dns did not answer");
 	client_close(&c);
+	return l->status;
 }
 
 static int
 run(struct invocation *v)
 {
 	const char *type = v->argument_count > 1 ? v->arguments[1] : "mx";
-	struct lookup l = { .as_json = cmd_option(v, "--json") != NULL, .fd = -1 };
+	struct lookup l = { .as_json = cmd_option(v, "--json") != NULL };
 
 	for (size_t i = 0; i < TYPE_COUNT; i++)
 		if (strcasecmp(type, types[i].name) == 0)
@@ -208,9 +161,7 @@ run(struct invocation *v)
 			type);
 	if (span_str(v->arguments[0]).len > MOST_DNS_NAME)
 		return cmd_fail(EX_USAGE, "dns: the name is too long");
-	if (connect_dns(v, &l) >= 0)
-		ask(&l, v->arguments[0], cmd_option(v, "--hosts") != NULL);
-	return l.status;
+	return ask(v, &l, cmd_option(v, "--hosts") != NULL);
 }
 
 const struct command cmd_dns = {

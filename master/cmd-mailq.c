@@ -14,7 +14,6 @@ struct mailq {
 	uint64_t bytes;
 	uint32_t messages;
 	bool complete;
-	int fd; /* the channel to queue that master made, or -1 */
 };
 
 /* Foreign text on a terminal: printable, or '?'. */
@@ -29,32 +28,6 @@ show(struct span s)
 
 		putchar(c < 0x20 || c == 0x7f || c1 || (c >= 0x80 && !utf8) ? '?' : c);
 	}
-}
-
-static void
-on_command_connected(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_connected *m, const int *fd)
-{
-	struct client *c = me;
-
-	(void)from;
-	(void)id;
-	(void)m;
-	((struct mailq *)c->me)->fd = fd[0];
-	c->over = true;
-}
-
-static void
-on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
-{
-	struct client *c = me;
-
-	(void)from;
-	(void)id;
-	(void)fd;
-	cmd_complain(m->reason);
-	c->over = true;
 }
 
 static void
@@ -116,38 +89,20 @@ on_queue_end(
 	((struct mailq *)c->me)->complete = c->over = true;
 }
 
-/* A channel to queue in q->fd. 0, or an exit code after saying why not. */
-static int
-connect_queue(const struct invocation *v, struct mailq *q)
-{
-	struct hearing h = client_hearing();
-	struct client c = { .me = q };
-
-	h.on_command_connected = on_command_connected;
-	h.on_command_told = on_command_told;
-	if (!client_open(&c, &v->paths, &h))
-		return client_absent(v);
-	send_command_connect(
-		c.channel, 0, &(struct msg_command_connect){ .program = PROGRAM_QUEUE }, NULL);
-	client_wait(&c, ANSWER_MILLISECONDS);
-	client_close(&c);
-	return q->fd >= 0 ? 0 : EX_TEMPFAIL;
-}
-
 static int
 run(struct invocation *v)
 {
-	struct mailq q = { .fd = -1 };
+	struct mailq q = { 0 };
 	struct hearing h = client_hearing();
 	struct client c = { .me = &q };
-	int status = connect_queue(v, &q);
+	int status;
 
-	if (status != 0)
-		return status;
 	h.on_queue_entry = on_queue_entry;
 	h.on_queue_entry_recipient = on_queue_entry_recipient;
 	h.on_queue_end = on_queue_end;
-	c.channel = channel_new(NULL, q.fd, PROGRAM_COMMAND, PROGRAM_QUEUE, 0, &h, &c);
+	status = client_reach(&c, v, PROGRAM_QUEUE, &h);
+	if (status != EX_OK)
+		return status;
 	send_queue_list(c.channel, id_new(), &(struct msg_queue_list){}, NULL);
 	client_wait(&c, ANSWER_MILLISECONDS);
 	client_close(&c);

@@ -57,38 +57,8 @@ struct talk {
 	struct msg_queue_entry entry; /* the last; its texts are gone */
 	void *sums;                  /* top: tree of struct sum */
 	size_t sum_count;
-	int fd;                      /* the channel to queue that master made, or -1 */
 	int status;
 };
-
-/* --- what master says --- */
-
-static void
-on_command_connected(void *me, struct channel *from, uint64_t id,
-	const struct msg_command_connected *m, const int *fd)
-{
-	struct client *c = me;
-	struct talk *t = c->me;
-
-	(void)from;
-	(void)id;
-	(void)m;
-	t->fd = fd[0];
-	c->over = true;
-}
-
-static void
-on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_command_told *m,
-	const int *fd)
-{
-	struct client *c = me;
-
-	(void)from;
-	(void)id;
-	(void)fd;
-	cmd_complain(m->reason);
-	c->over = true;
-}
 
 /* --- top: who and what fills the queue --- */
 
@@ -377,27 +347,6 @@ on_queue_end(
 
 /* --- */
 
-/* A channel to queue, or -1 after saying why not. */
-static int
-connect_queue(const struct invocation *v, struct talk *t)
-{
-	struct hearing h = client_hearing();
-	struct client c = { .me = t };
-
-	h.on_command_connected = on_command_connected;
-	h.on_command_told = on_command_told;
-	t->status = EX_TEMPFAIL;
-	if (!client_open(&c, &v->paths, &h)) {
-		t->status = client_absent(v);
-		return -1;
-	}
-	send_command_connect(
-		c.channel, 0, &(struct msg_command_connect){ .program = PROGRAM_QUEUE }, NULL);
-	client_wait(&c, ANSWER_MILLISECONDS);
-	client_close(&c);
-	return t->fd;
-}
-
 /* Seconds in "90s", "30m", "12h", "3d"; a bare number is seconds. False: none of these. */
 static bool
 age_read(const char *word, uint64_t *seconds)
@@ -449,12 +398,14 @@ selection(const struct invocation *v, struct msg_queue_select *s)
 	return false;
 }
 
-static void
-ask(struct talk *t, const struct msg_queue_select *s)
+/* False: there is no queue to ask. */
+static bool
+ask(const struct invocation *v, struct talk *t, const struct msg_queue_select *s)
 {
 	struct hearing h = client_hearing();
 	struct client c = { .me = t };
 	uint32_t before;
+	int reached;
 
 	h.on_queue_entry = on_queue_entry;
 	h.on_queue_entry_recipient = on_queue_entry_recipient;
@@ -463,8 +414,11 @@ ask(struct talk *t, const struct msg_queue_select *s)
 	h.on_queue_done = on_queue_done;
 	h.on_queue_end = on_queue_end;
 	t->complete = false;
-	c.channel = channel_new(NULL, t->fd, PROGRAM_COMMAND, PROGRAM_QUEUE, 0, &h, &c);
-	t->fd = -1;
+	reached = client_reach(&c, v, PROGRAM_QUEUE, &h);
+	if (reached != EX_OK) {
+		t->status = reached;
+		return false;
+	}
 	send_queue_select(c.channel, id_new(), s, NULL);
 	/* As long as it goes on telling. */
 	do
@@ -473,6 +427,7 @@ ask(struct talk *t, const struct msg_queue_select *s)
 	client_close(&c);
 	if (!t->complete)
 		t->status = cmd_fail(EX_TEMPFAIL, "queue did not answer to the end");
+	return true;
 }
 
 static const struct action_row *
@@ -505,10 +460,8 @@ ask_all(const struct invocation *v, struct talk *t, struct msg_queue_select *s)
 				v->arguments[i]);
 			continue;
 		}
-		if (t->fd < 0 && connect_queue(v, t) < 0)
+		if (!ask(v, t, s))
 			return;
-		t->status = t->status == EX_TEMPFAIL ? EX_OK : t->status;
-		ask(t, s);
 	}
 }
 
@@ -516,7 +469,7 @@ static int
 run(struct invocation *v)
 {
 	struct talk t = { .json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL,
-		.want_message = cmd_option(v, "--message") != NULL, .fd = -1 };
+		.want_message = cmd_option(v, "--message") != NULL };
 	struct msg_queue_select s = { .action = QUEUE_LIST };
 
 	t.row = find_action(v->argument_count ? v->arguments[0] : "list");
@@ -537,8 +490,6 @@ run(struct invocation *v)
 			return cmd_fail(EX_USAGE,
 				"--by takes destination, sender, recipient or reason");
 	}
-	if (connect_queue(v, &t) < 0)
-		return t.status;
 	if (t.as_json)
 		json_open(&t.json, NULL, '[');
 	ask_all(v, &t, &s);
