@@ -137,6 +137,16 @@ door_logged_in(struct door *door, struct guest **guest, const char *ip, struct s
 	return true;
 }
 
+bool
+door_is_of(struct door *door, struct guest **guest, const char *ip)
+{
+	struct guest_key key;
+
+	if (*guest && guest_key_of(ip, &key))
+		return guest_move(&door->guests, guest, &key, most_of_address(door, ip));
+	return true;
+}
+
 /* In, or turned away. `fd` is taken. */
 static bool
 let_in(struct door *door, const struct arrival *a, const struct guest_key *key, int fd)

@@ -82,6 +82,9 @@ bool door_is_shared(const struct door *door, const char *ip);
 /* Somebody has logged in: from now on the connection *guest counts for the user at that address, not for
  * the address. False when he has connections_per_user already; then nothing changes. A NULL *guest is only noted. */
 bool door_logged_in(struct door *door, struct guest **guest, const char *ip, struct span user);
+/* A trusted proxy says who the client is: from now on the connection *guest counts for the address `ip`, or for none
+ * where that is no address. False when that one has as many as it may; then nothing changes. */
+bool door_is_of(struct door *door, struct guest **guest, const char *ip);
 /* A connection has ended. Sets *guest to NULL; ends a process that is leaving with its last one. */
 void door_left(struct door *door, struct guest **guest);
 

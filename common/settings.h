@@ -36,6 +36,8 @@
 	O(list,   services,                "smtp, submission, submissions, imap, imaps, local", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there); local: the sendmail command of this machine's users.") \
 	O(list,   proxy_listen,            "",                  0, 64,         "Further listeners, where each connection begins with the header of the PROXY protocol, as service@address:port: smtp@192.0.2.1:2525, imaps@[2001:db8::1]:9993. port_base is not added.") \
 	O(list,   proxy_from,              "",                  0, 1000,       "Proxies that are heard at proxy_listen: addresses or networks (192.0.2.0/24).") \
+	O(list,   xclient_from,            "",                  0, 1000,       "Hosts that may say, by XCLIENT, whom they stand for: addresses or networks. They are believed what they say, but for LOGIN, which is logged alone.") \
+	O(list,   xforward_from,           "",                  0, 1000,       "Hosts that may say, by XFORWARD, where a message came from, for the log: addresses or networks.") \
 	O(list,   smtp_milters,            "",                  0, 16,         "Filters of strangers' mail, in this order: unix:/path, inet:address:port or inet6:[address]:port. They speak Sendmail's milter protocol.") \
 	O(list,   submission_milters,      "",                  0, 16,         "Filters of what logins and this machine's users submit.") \
 	O(list,   lmtp_milters,            "",                  0, 16,         "Filters of what comes by LMTP.") \

@@ -162,6 +162,8 @@ check_lists(struct conf_draft *d)
 	}, networks[] = {
 		{ "lmtp_clients", &d->s.lmtp_clients, LINE(d, lmtp_clients) },
 		{ "proxy_from", &d->s.proxy_from, LINE(d, proxy_from) },
+		{ "xclient_from", &d->s.xclient_from, LINE(d, xclient_from) },
+		{ "xforward_from", &d->s.xforward_from, LINE(d, xforward_from) },
 		{ "policy_exempt", &d->s.policy_exempt, LINE(d, policy_exempt) },
 		{ "auth_allow", &d->s.auth_allow, LINE(d, auth_allow) },
 	};

@@ -15,6 +15,7 @@
 #include "common/network.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
+#include "smtpd/told.h"
 #include "smtpd/transaction.h"
 
 #define MOST_ZONE_NAME (DNS_REVERSE_ROOM + MOST_HOST)
@@ -366,20 +367,37 @@ wants(const struct session *s, const char *helo_check)
 
 /* --- begin and end --- */
 
+/* A trusted proxy knows better than DNS. */
+static void
+take_told_name(struct checks *c, const struct told *told)
+{
+	const char *name = told_value(told, TOLD_NAME);
+
+	c->name_is_known = told->of[TOLD_NAME].how != TOLD_TEMPUNAVAIL;
+	c->named = name != NULL;
+	if (name)
+		c->candidates[c->candidate_count++] = must_copy(span_str(name));
+}
+
 void
-checks_begin(struct session *s)
+checks_begin(struct session *s, const struct told *told)
 {
 	const struct settings *settings = s->server->daemon.settings;
+	bool named = told && told->of[TOLD_NAME].how != TOLD_NOT;
 	struct checks *c;
 
-	if (!checks_apply(s))
+	if (!named && !checks_apply(s))
 		return;
 	c = must_alloc(sizeof(*c));
 	c->session = s;
 	s->checks = c;
 	event_assign(&c->late, s->server->daemon.base, -1, 0, on_late, c);
-	if (settings->reverse_dns)
+	if (named)
+		take_told_name(c, told);
+	else if (settings->reverse_dns)
 		ask_name(c);
+	if (!checks_apply(s))
+		return;
 	ask_zones(c, &settings->dns_block_lists, false);
 	ask_zones(c, &settings->dns_allow_lists, true);
 }
@@ -391,7 +409,7 @@ checks_sender(struct session *s, const struct envelope_sender *sender)
 	struct checks *c = s->checks;
 	struct span helo = span_str(s->helo);
 
-	if (!c || s->login)
+	if (!c || !checks_apply(s))
 		return;
 	if (settings->sender_domain_check && !sender->null && !sender->address.literal &&
 		!settings_is_local_domain(settings, sender->address.domain))

@@ -18,6 +18,7 @@
 
 struct session;
 struct checks;
+struct told;
 struct verdict;
 struct envelope_sender;
 struct envelope_recipient;
@@ -31,8 +32,9 @@ bool checks_spare(const struct session *s, const struct address *to);
 /* Is the client greylisted where it writes to this recipient? */
 bool checks_greylists(const struct session *s, const struct address *to);
 
-/* A client has come, a sender was named: begins to look up what there is to know. */
-void checks_begin(struct session *s);
+/* A client has come, a sender was named: begins to look up what there is to know. `told`: what XCLIENT said of
+ * the client, whose name is not looked up then; or NULL. */
+void checks_begin(struct session *s, const struct told *told);
 void checks_sender(struct session *s, const struct envelope_sender *sender);
 /* Is something being looked up that RCPT must wait for? */
 bool checks_wait(const struct session *s);

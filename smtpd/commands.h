@@ -25,6 +25,11 @@ void do_expn(struct session *s, struct span arguments);
 void do_help(struct session *s, struct span arguments);      /* help.c */
 void do_starttls(struct session *s, struct span arguments);  /* starttls.c */
 void do_auth(struct session *s, struct span arguments);      /* auth.c */
+void do_xclient(struct session *s, struct span arguments);   /* xclient.c */
+void do_xforward(struct session *s, struct span arguments);
+/* What XFORWARD told of the message that was accepted, into the log; and the end of it, with the transaction. */
+void xforward_log(const struct session *s, uint64_t message);
+void xforward_forget(struct session *s);
 /* DATA: receive.h; BDAT: bdat.h */
 
 #endif

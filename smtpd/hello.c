@@ -5,42 +5,21 @@
 #include <time.h>
 
 #include "common/mechanisms.h"
-#include "common/address.h"
 #include "common/tls-ask.h"
 #include "smtpd/commands.h"
 #include "smtpd/instant.h"
+#include "smtpd/parameters.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
+#include "smtpd/told.h"
 #include "smtpd/transaction.h"
-
-/* A host name by the rules, or an address literal; or what many machines of Windows and of home
- * networks say, with underscores. Nothing that would mean anything in a header. */
-static bool
-is_acceptable(struct span name)
-{
-	struct span left = name, domain;
-	bool literal;
-
-	if (name.len == 0 || name.len > MOST_HOST)
-		return false;
-	if (address_take_domain(&left, false, &domain, &literal) && left.len == 0)
-		return true;
-	for (size_t i = 0; i < name.len; i++) {
-		unsigned char c = name.at[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-		    c != '.' && c != '-' && c != '_')
-			return false;
-	}
-	return true;
-}
 
 static bool
 greet(struct session *s, struct span arguments, bool extended)
 {
 	struct span name = span_trim(arguments);
 
-	if (!is_acceptable(name)) {
+	if (!esmtp_helo_fits(name)) {
 		refuse(s, 501, "5.5.4", "this needs your host name or address literal");
 		return false;
 	}
@@ -106,6 +85,16 @@ greet_extended(struct session *s, struct span arguments)
 	if (!s->tls && s->service != SERVICE_LMTP && s->service != SERVICE_LOCAL &&
 		tls_is_offered(&s->server->daemon))
 		text_add_str(&lines, "250-STARTTLS\r\n");
+	if (s->may_xclient && !s->login) {
+		text_add_str(&lines, "250-XCLIENT");
+		told_offer(false, &lines);
+		text_add_str(&lines, "\r\n");
+	}
+	if (s->may_xforward) {
+		text_add_str(&lines, "250-XFORWARD");
+		told_offer(true, &lines);
+		text_add_str(&lines, "\r\n");
+	}
 	/* A password never travels in clear, so nobody is invited to (RFC 4954 section 4). */
 	if (s->tls && !s->login) {
 		text_add_str(&lines, "250-AUTH");

@@ -3,6 +3,9 @@
  */
 #include "smtpd/parameters.h"
 
+#include "common/address.h"
+#include "common/message.h"
+
 static bool
 is_letter_or_digit(unsigned char c)
 {
@@ -140,4 +143,24 @@ esmtp_orcpt_decode(struct span value, bool utf8, char *to, size_t room)
 		return false;
 	to[type.len] = ';';
 	return decode(address, beyond, to + type.len + 1, room - type.len - 1);
+}
+
+bool
+esmtp_helo_fits(struct span name)
+{
+	struct span left = name, domain;
+	bool literal;
+
+	if (name.len == 0 || name.len > MOST_HOST)
+		return false;
+	if (address_take_domain(&left, false, &domain, &literal) && left.len == 0)
+		return true;
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = name.at[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    c != '.' && c != '-' && c != '_')
+			return false;
+	}
+	return true;
 }

@@ -14,6 +14,9 @@ struct esmtp_parameter {
 /* Takes blanks and one parameter, `name` or `name=value`, from the front of *in. False, and nothing
  * taken, when there is none in proper form. */
 bool esmtp_parameter_take(struct span *in, struct esmtp_parameter *p);
+/* May this stand behind EHLO and HELO? A host name by the rules, or an address literal; or what many machines of
+ * Windows and of home networks say, with underscores. Nothing that would mean anything in a header. */
+bool esmtp_helo_fits(struct span name);
 /* Decodes xtext (RFC 3461 section 4) into `to` of `room` bytes, with NUL. Only what stands for
  * printable ASCII alone: a line break or a NUL in disguise would come alive in a header. False when
  * it is malformed or does not fit; then `to` means nothing. */

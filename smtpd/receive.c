@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "smtpd/bdat.h"
 #include "smtpd/checks.h"
+#include "smtpd/commands.h"
 #include "smtpd/data.h"
 #include "smtpd/dkim-sign.h"
 #include "smtpd/filter.h"
@@ -392,6 +393,7 @@ accepted(struct session *s)
 		KEY_STR("service", service_name(s->service)), KEY_NUM("size", r->written),
 		KEY_NUM("nrcpt", t->accepted), KEY_STR("tls", s->tls ? s->tls->version : NULL),
 		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", t->sender));
+	xforward_log(s, t->id);
 	snprintf(words, sizeof(words), "accepted as %s", id_name(t->id).str);
 	s->messages++;
 	s->since = time(NULL);

@@ -288,8 +288,8 @@ session_count(struct session *s, enum rate_kind kind, uint32_t more)
 }
 
 /* Over one of the limits of a minute. */
-static bool
-comes_too_often(struct session *s)
+bool
+session_comes_too_often(struct session *s)
 {
 	const struct settings *settings = s->server->daemon.settings;
 	uint64_t connections = settings->client_connections_per_minute;
@@ -297,6 +297,13 @@ comes_too_often(struct session *s)
 
 	return (session_count(s, RATE_CONNECTIONS, 1) > connections && connections > 0) ||
 		(errors > 0 && session_count(s, RATE_ERRORS, 0) >= errors);
+}
+
+void
+session_refuse_often(struct session *s)
+{
+	session_close(s, 421, "4.7.0",
+		"too many connections or errors from your address, try again later");
 }
 
 /* What comes by LMTP was checked by whoever hands it over. */
@@ -320,6 +327,8 @@ session_begin(struct server *server, const struct arrival *a, int fd, struct gue
 	s->uid = a->uid;
 	s->guest = guest;
 	span_copy(span_str(a->ip), s->ip, sizeof(s->ip));
+	s->may_xclient = networks_name(&server->daemon.settings->xclient_from, s->ip);
+	s->may_xforward = networks_name(&server->daemon.settings->xforward_from, s->ip);
 	s->input = TEXT_UP_TO(READ_MOST);
 	/* LMTP answers a message once for each recipient (RFC 2033 section 4.2). */
 	s->output = TEXT_UP_TO(OUTPUT_MOST + (s->service == SERVICE_LMTP
@@ -337,12 +346,12 @@ session_begin(struct server *server, const struct arrival *a, int fd, struct gue
 	session_attach(s, fd);
 	if (!may_connect(s)) {
 		session_close(s, 550, "5.7.1", "LMTP is not for you");
-	} else if (comes_too_often(s)) {
-		session_close(s, 421, "4.7.0", "too many connections or errors from your address, try again later");
+	} else if (session_comes_too_often(s)) {
+		session_refuse_often(s);
 	} else if (service_is_tls(s->service)) {
 		s->stage = STAGE_TLS_OFFERED;
 	} else if (s->service == SERVICE_SMTP) {
-		checks_begin(s);
+		checks_begin(s, NULL);
 		s->stage = STAGE_PAUSE;
 	} else {
 		s->stage = STAGE_COMMANDS;
@@ -397,6 +406,7 @@ session_free(struct session *s)
 	if (s->tls)
 		text_clear(&s->tls->passport);
 	free(s->tls);
+	free(s->forwarded);
 	free(s->login);
 	free(s->helo);
 	LIST_REMOVE(s, in_all);

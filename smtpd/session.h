@@ -51,6 +51,7 @@ enum stage {
 
 struct replies;
 struct chunk;
+struct told;
 
 /* What the TLS worker saw; its words were checked to be printable. */
 struct tls_facts {
@@ -68,6 +69,8 @@ struct session {
 	char ip[MOST_IP];
 	uint32_t uid;                  /* of who speaks through SERVICE_LOCAL; else NO_UID */
 	struct guest *guest;
+	bool may_xclient, may_xforward; /* by where the connection really comes from */
+	struct told *forwarded;        /* of XFORWARD, until the next transaction has ended; or NULL */
 	struct event readable, writable, clock, turn;
 	struct text input;             /* arrived, not yet worked on */
 	struct text output;            /* said, not yet sent */
@@ -131,6 +134,9 @@ uint32_t session_count(struct session *s, enum rate_kind kind, uint32_t more);
 unsigned int session_offers(const struct session *s);
 /* Is the service of this session one of those that `services` names? */
 bool session_is_one_of(const struct session *s, const struct list *services);
+/* Is the client's address over one of the limits of a minute? Counts a connection. Then its answer. */
+bool session_comes_too_often(struct session *s);
+void session_refuse_often(struct session *s);
 /* smtpd is leaving: close now if nothing is in flight, else after it. */
 void session_leave(struct session *s);
 

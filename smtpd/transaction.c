@@ -10,6 +10,7 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "smtpd/commands.h"
 #include "smtpd/policy-ask.h"
 #include "smtpd/filter.h"
 #include "smtpd/receive.h"
@@ -194,6 +195,7 @@ transaction_reset(struct session *s)
 	if (!t)
 		return;
 	s->mail = NULL;
+	xforward_forget(s);
 	receipt_free(&t->receipt);
 	held_recipients_clear(&t->held);
 	transaction_abort(t);

@@ -55,6 +55,8 @@ static const struct verb verbs[] = {
 	{ "HELP",     do_help,        IDLE,                                   COMMAND_LINE_MOST },
 	{ "STARTTLS", do_starttls,    NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
 	{ "AUTH",     do_auth,        NEEDS_HELLO | ENDS_GROUP,               AUTH_LINE_MOST },
+	{ "XCLIENT",  do_xclient,     ENDS_GROUP,                             ENVELOPE_LINE_MOST },
+	{ "XFORWARD", do_xforward,    NEEDS_HELLO,                            ENVELOPE_LINE_MOST },
 	{ "ETRN",     do_not_offered, IDLE,                                   COMMAND_LINE_MOST },
 	{ "TURN",     do_not_offered, IDLE,                                   COMMAND_LINE_MOST },
 	{ "GET",      do_foreign,     0,                                      ENVELOPE_LINE_MOST },

@@ -5,6 +5,7 @@ import codecs
 import pathlib
 import re
 import smtplib
+import socket
 import time
 
 import pytest
@@ -19,7 +20,7 @@ class Dialogue:
     """One case: its name, its listener, and its steps as (line number, what, text)."""
 
     def __init__(self, name):
-        self.name, self.service, self.steps = name, "smtp", []
+        self.name, self.service, self.source, self.steps = name, "smtp", None, []
 
 
 def read(path):
@@ -31,7 +32,7 @@ def read(path):
         if line.startswith("=="):
             found.append(Dialogue(f"{path.stem}: {line[2:].strip()}"))
         elif line.startswith("@"):
-            found[-1].service = line[1:].strip()
+            found[-1].service, found[-1].source = (line[1:].split() + [None])[:2]
         else:
             # A reply may stand on the line of its command.
             both = re.match(r"(C:.*?)\s+(S: (?:\d{3}|\(closed\)).*)$", line)
@@ -51,7 +52,8 @@ class Client:
 
     def __init__(self, suite, dialogue, names):
         self.suite, self.names = suite, names
-        self.socket = suite.connect(dialogue.service)
+        self.socket = socket.create_connection((suite.host, suite.port(dialogue.service)), timeout=20,
+                                               source_address=(dialogue.source, 0) if dialogue.source else None)
         self.replies = self.unsaid = b""
         self.reply = []
         if dialogue.service == "submissions":
@@ -164,6 +166,9 @@ def server():
     """An instance where failures cost no time, with two users."""
     with valija.Instance(settings={"auth_delay_seconds": 0, "auth_delay_most_seconds": 0,
                                    "services": '{"smtp", "submission", "submissions", "lmtp"}',
+                                   "policy_exempt": '{"127.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"}',
+                                   "access_client": '{"192.0.2.66 reject not this one"}',
+                                   "xclient_from": '{"127.0.0.7"}', "xforward_from": '{"127.0.0.7"}',
                                    "normalise_newlines": '{"lmtp"}'}) as suite:
         user, other = suite.user_add("ana"), suite.user_add("ben")
         password = suite.passwords[user]

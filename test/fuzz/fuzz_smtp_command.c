@@ -11,6 +11,7 @@
 #include "smtpd/parameters.h"
 #include "smtpd/received.h"
 #include "smtpd/reply.h"
+#include "smtpd/told.h"
 #include "smtpd/verbs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -49,6 +50,21 @@ check_decoded(const char *text, bool utf8)
 	for (; *text; text++)
 		if ((unsigned char)*text < 0x20 || *text == 0x7f)
 			abort();
+}
+
+/* What a proxy tells goes into the log and the Received field. */
+static void
+check_told(struct span arguments, bool forward)
+{
+	struct told t = { 0 };
+
+	if (told_parse(arguments, forward, &t))
+		return;
+	for (size_t i = 0; i < TOLD_COUNT; i++) {
+		check_decoded(t.of[i].value, false);
+		if ((t.of[i].how == TOLD_VALUE) != (t.of[i].value[0] != '\0'))
+			abort();
+	}
 }
 
 static void
@@ -100,6 +116,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (esmtp_parameter_take(&rest, &p))
 		if (esmtp_xtext_decode(p.value, decoded, sizeof(decoded)))
 			check_decoded(decoded, false);
+	check_told(span_part(in, span_index(in, ' '), in.len), flag);
 	check_verdict(in, data[0] >> 1 & 3);
 	return 0;
 }
