@@ -120,6 +120,11 @@
 #define tls_trust_fields(F)         F(u32, generation, 4) F(u8, kind, 1)   /* fd: PEM; enum tls_trust_kind */
 #define certificate_status_fields(F) F(u32, generation, 4) F(u16, number, 2) /* fd: an OCSP response (DER) for it */
 
+/* tls-key to master: a certificate that is in service now, the first of them with number 0; its first name, SHA-256
+ * of the certificate, and the times between which its whole chain is valid. */
+#define certificate_told_fields(F)  F(u16, number, 2) F(text, name, MOST_HOST) F(octets, fingerprint, 32) F(u64, not_before, 8) F(u64, not_after, 8)
+#define command_certificate_fields(F) F(u16, number, 2) F(text, name, MOST_HOST) F(text, file, MOST_PATH_FIELD) F(u64, not_before, 8) F(u64, not_after, 8)
+
 /* --- authentication (id: the session) --- */
 #define auth_ask_fields(F)          F(u8, service, 1) F(text, mechanism, 20) F(flag, has_initial, 1) F(secret, initial, MOST_SASL) \
                                     F(octets, passport, MOST_PASSPORT) F(text, ip, MOST_IP)
@@ -417,6 +422,8 @@
 	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
 	M(certificate_status, 143, BY_MASTER,              BY_TLS,                ANYTIME,                       1) \
+	M(certificate_told,  144, BY_TLS_KEY,              BY_MASTER,             ANYTIME,                       0) \
+	M(command_certificate, 145, BY_MASTER,             BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(dkim_key,          150, BY_MASTER,               BY_TLS_KEY,            ANYTIME,                       1) \
 	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \

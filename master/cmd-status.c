@@ -18,6 +18,8 @@
 
 #define MOST_ROWS	     100000
 #define MOST_CAPABILITY_TEXT 2048
+#define MOST_CERTIFICATES_TOLD 64
+#define SECONDS_A_DAY 86400
 
 static const struct option_row options[] = {
 	{ "--json", NULL, "as JSON", false },
@@ -46,7 +48,15 @@ struct mapping_row {
 	uint32_t seconds;
 };
 
+/* A certificate in service, as tls-key reads it. */
+struct certificate_row {
+	char name[MOST_HOST + 1], file[MOST_PATH_FIELD + 1];
+	int64_t not_after;
+};
+
 struct listing {
+	struct certificate_row certificates[MOST_CERTIFICATES_TOLD];
+	size_t certificate_count;
 	struct mapping_row mappings[SERVICE_COUNT];
 	size_t mapping_count;
 	struct row *rows;
@@ -140,6 +150,24 @@ on_command_address_change(void *me, struct channel *from, uint64_t id,
 }
 
 static void
+on_command_certificate(void *me, struct channel *from, uint64_t id,
+	const struct msg_command_certificate *m, const int *fd)
+{
+	struct listing *l = ((struct client *)me)->me;
+	struct certificate_row *row;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (l->certificate_count == MOST_CERTIFICATES_TOLD)
+		return;
+	row = &l->certificates[l->certificate_count++];
+	span_copy(m->name, row->name, sizeof row->name);
+	span_copy(m->file, row->file, sizeof row->file);
+	row->not_after = (int64_t)m->not_after;
+}
+
+static void
 on_command_end(
 	void *me, struct channel *from, uint64_t id, const struct msg_command_end *m, const int *fd)
 {
@@ -166,29 +194,23 @@ is_chrooted(const struct row *row)
 	return row->there && row->kernel.root_known && strcmp(row->kernel.root, "/") != 0;
 }
 
-/* Days until the first of the certificates ends. False when none can be read. */
-static bool
-certificate_days(const struct settings *s, int *days)
+/* Whole days until it ends; negative when it has. */
+static int
+days_left(const struct certificate_row *row)
 {
-	bool known = false;
+	int64_t left = row->not_after - (int64_t)time(NULL);
 
-	for (size_t i = 0; i < s->tls_certificate.count; i++) {
-		struct certificate_facts facts;
-		struct text why = TEXT_UP_TO(1024);
-		char *name = must_copy(s->tls_certificate.at[i]);
-		int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return left < 0 ? -1 : (int)(left / SECONDS_A_DAY);
+}
 
-		if (fd >= 0 && certificate_check(fd, -1, NULL, &facts, &why) == 0 &&
-			(!known || facts.days_left < *days)) {
-			*days = facts.days_left;
-			known = true;
-		}
-		if (fd >= 0)
-			close(fd);
-		text_clear(&why);
-		free(name);
-	}
-	return known;
+/* Days until the first of the certificates in service ends. False when tls-key has told of none. */
+static bool
+certificate_days(const struct listing *l, int *days)
+{
+	for (size_t i = 0; i < l->certificate_count; i++)
+		if (i == 0 || days_left(&l->certificates[i]) < *days)
+			*days = days_left(&l->certificates[i]);
+	return l->certificate_count != 0;
 }
 
 /* Who makes the records of TLS; the workers hand them to the kernel where it has the module. */
@@ -298,6 +320,24 @@ json_addresses(struct json *j, const struct listing *l)
 }
 
 static void
+json_certificates(struct json *j, const struct listing *l)
+{
+	json_open(j, "certificates", '[');
+	for (size_t i = 0; i < l->certificate_count; i++) {
+		const struct certificate_row *row = &l->certificates[i];
+
+		json_open(j, NULL, '{');
+		json_text(j, "name", span_str(row->name));
+		json_text(j, "file", span_str(row->file));
+		json_number(j, "not_after", row->not_after);
+		json_number(j, "days_left", days_left(row));
+		json_flag(j, "ends_soon", days_left(row) < WARN_DAYS);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void
 tell_json(const struct listing *l, const struct settings *s)
 {
 	struct json j = { .to = stdout };
@@ -307,7 +347,7 @@ tell_json(const struct listing *l, const struct settings *s)
 	json_number(&j, "generation", l->generation);
 	json_number(&j, "since", (int64_t)l->since);
 	json_number(&j, "uptime_seconds", (int64_t)time(NULL) - (int64_t)l->since);
-	if (s && certificate_days(s, &days))
+	if (certificate_days(l, &days))
 		json_number(&j, "certificate_days", days);
 	else
 		json_null(&j, "certificate_days");
@@ -316,6 +356,7 @@ tell_json(const struct listing *l, const struct settings *s)
 	for (size_t i = 0; i < l->count; i++)
 		json_row(&j, &l->rows[i]);
 	json_close(&j, ']');
+	json_certificates(&j, l);
 	json_addresses(&j, l);
 	json_close(&j, '}');
 	putchar('\n');
@@ -390,6 +431,25 @@ table_addresses(const struct listing *l)
 }
 
 static void
+table_certificates(const struct listing *l)
+{
+	if (l->certificate_count)
+		printf("\n%-30s %-17s %9s\n", "CERTIFICATE", "ENDS (UTC)", "DAYS LEFT");
+	for (size_t i = 0; i < l->certificate_count; i++) {
+		const struct certificate_row *row = &l->certificates[i];
+		time_t when = (time_t)row->not_after;
+		char date[32] = "?";
+		struct tm at;
+		int days = days_left(row);
+
+		if (gmtime_r(&when, &at))
+			strftime(date, sizeof date, "%Y-%m-%d %H:%M", &at);
+		printf("%-30s %-17s %9d%s\n", row->name, date, days,
+			days < 0 ? "  EXPIRED" : days < WARN_DAYS ? "  WARNING: it ends soon" : "");
+	}
+}
+
+static void
 tell_table(const struct listing *l, const struct settings *s)
 {
 	long long up = (long long)time(NULL) - (long long)l->since;
@@ -401,9 +461,10 @@ tell_table(const struct listing *l, const struct settings *s)
 		table_row(&l->rows[i]);
 	table_addresses(l);
 	table_mappings(l);
+	table_certificates(l);
 	printf("\ngeneration %u, up %lld d %02lld:%02lld:%02lld", l->generation, up / 86400,
 		up / 3600 % 24, up / 60 % 60, up % 60);
-	if (s && certificate_days(s, &days))
+	if (certificate_days(l, &days))
 		printf(", certificate ends in %d days", days);
 	printf(", TLS records by %s", records_by(s));
 	printf("\nNNP: no_new_privs. LL: version of Landlock in force. RST: restarts. "
@@ -422,6 +483,7 @@ run(struct invocation *v)
 	h.on_command_end = on_command_end;
 	h.on_command_address = on_command_address;
 	h.on_command_mapping = on_command_mapping;
+	h.on_command_certificate = on_command_certificate;
 	h.on_command_address_change = on_command_address_change;
 	if (!client_open(&c, &v->paths, &h))
 		return client_absent(v);

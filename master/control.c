@@ -17,6 +17,7 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "master/expiry.h"
 #include "master/mailbox.h"
 #include "master/offer.h"
 #include "master/process.h"
@@ -139,6 +140,24 @@ tell_addresses(struct visitor *v)
 }
 
 static void
+tell_certificates(struct visitor *v)
+{
+	const struct settings *settings = v->s->now.settings;
+	const struct expiry_entry *c;
+
+	for (size_t i = 0; (c = expiry_entry(v->s, i)) != NULL; i++)
+		send_command_certificate(v->channel, 0,
+			&(struct msg_command_certificate){ .number = c->number,
+				.name = span_str(c->name),
+				.file = c->number < settings->tls_certificate.count
+					? span_part(settings->tls_certificate.at[c->number], 0, MOST_PATH_FIELD)
+					: SPAN_NONE,
+				.not_before = (uint64_t)c->not_before,
+				.not_after = (uint64_t)c->not_after },
+			NULL);
+}
+
+static void
 tell_status(struct visitor *v)
 {
 	struct supervisor *s = v->s;
@@ -152,6 +171,7 @@ tell_status(struct visitor *v)
 	TAILQ_FOREACH(p, &s->processes, next)
 		tell_process(v, p);
 	tell_addresses(v);
+	tell_certificates(v);
 	send_command_end(v->channel, 0,
 		&(struct msg_command_end){ .generation = s->now.number, .since = s->since }, NULL);
 	set_timer(v, VISITOR_SECONDS * 1000);

@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "master/control.h"
+#include "master/expiry.h"
 #include "master/mailbox.h"
 #include "master/offer.h"
 #include "master/process.h"
@@ -232,6 +233,16 @@ on_portmap_told(void *me, struct channel *from, uint64_t id, const struct msg_po
 	watch_mapped(me, m);
 }
 
+static void
+on_certificate_told(void *me, struct channel *from, uint64_t id, const struct msg_certificate_told *m,
+	const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	expiry_hear(me, m);
+}
+
 const struct hearing *
 hears_daemons(void)
 {
@@ -251,6 +262,7 @@ hears_daemons(void)
 		.on_imap_ended = on_imap_ended,
 		.on_imap_idle = on_imap_idle,
 		.on_portmap_told = on_portmap_told,
+		.on_certificate_told = on_certificate_told,
 	};
 
 	return &hearing;

@@ -31,6 +31,7 @@
 #include "common/secret.h"
 #include "master/conf.h"
 #include "master/control.h"
+#include "master/expiry.h"
 #include "master/hook.h"
 #include "master/instance.h"
 #include "master/listener.h"
@@ -219,6 +220,7 @@ run(struct supervisor *s)
 	process_all(s);
 	watchdog_begin(s);
 	renewal_begin(s);
+	expiry_begin(s);
 	/* From here on nothing that a child does may end us. */
 	event_base_dispatch(s->base);
 }
@@ -226,6 +228,7 @@ run(struct supervisor *s)
 static void
 finish(struct supervisor *s)
 {
+	expiry_end(s);
 	renewal_end(s);
 	watchdog_end(s);
 	watch_end(s);

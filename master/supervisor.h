@@ -23,6 +23,7 @@ struct listener;
 struct visitor;
 struct watch;
 struct hook;
+struct expiry;
 
 /* Of one certificate; copies in sealed memory, or -1. */
 struct certificate_files {
@@ -88,6 +89,7 @@ struct supervisor {
 	size_t mailbox_count, waiting_count;
 	struct ticket_table tickets;
 	struct watch *watch; /* addresses; watch.c */
+	struct expiry *expiry; /* ends of certificates; expiry.c */
 	struct hook *hook;   /* address_hook; NULL until it is needed */
 	bool listeners_stale; /* addresses changed while a reload was under way */
 

@@ -185,6 +185,22 @@ on_ends(evutil_socket_t fd, short what, void *arg)
 	warn_of_ends(arg);
 }
 
+/* master shows their ends, and tells postmaster. */
+static void
+tell_certificates(struct tls_key *me)
+{
+	for (unsigned int i = 0; i < me->now.count; i++) {
+		const struct held_key *held = &me->now.held[i];
+		struct span name = span_str(held->name);
+
+		send_certificate_told(me->daemon.master, 0, &(struct msg_certificate_told){
+			.number = (uint16_t)i, .name = span_part(name, 0, MOST_HOST),
+			.fingerprint = span_of(held->fingerprint, sizeof(held->fingerprint)),
+			.not_before = (uint64_t)held->not_before,
+			.not_after = (uint64_t)held->not_after }, NULL);
+	}
+}
+
 static void
 forget_before(evutil_socket_t fd, short what, void *arg)
 {
@@ -219,6 +235,7 @@ settings_changed(void *arg, const struct settings *old)
 		event_add(me->forget_before, &(struct timeval){ .tv_sec = OLD_KEYS_SECONDS });
 	log_info(0, "keys-in-force", KEY_NUM("generation", me->now.generation),
 		KEY_NUM("keys", me->now.count));
+	tell_certificates(me);
 	warn_of_ends(me);
 }
 

@@ -6,11 +6,12 @@ import pathlib
 import re
 import ssl
 import subprocess
+import time
 
 import pytest
 
 import valija
-from test_tls import ask, make_certificate, openssl, tls
+from test_tls import ask, make_certificate, openssl, put, tls
 
 HOOK = pathlib.Path(__file__).resolve().parents[2] / "contrib/acme/valija-deploy-hook"
 
@@ -190,3 +191,51 @@ def test_acme_deploy_hook(certs, tmp_path, client):
     subprocess.run(argv, env=env, check=True, capture_output=True)
     certs.valija("reload")  # or some seconds later by itself: test_tls
     assert fingerprint(certs) == der(crt)
+
+
+def in_days(days):
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400))
+
+
+def subjects(suite, user):
+    found = []
+    for path in suite.delivered(user):
+        text = path.read_text()
+        assert "Auto-Submitted: auto-generated" in text and "server.crt" in text and "valija cert" in text
+        found.append(re.search(r"^Subject: (.*)$", text, re.M)[1])
+    return sorted(found)
+
+
+def test_postmaster_is_told_of_ends_and_renewals_once():
+    """In the log, in status, and by mail; not again after a restart, but at the next step."""
+    with valija.Instance(start=False) as suite:
+        crt = suite.dir / "state/tls/server.crt"
+        postmaster = suite.user_add("postmaster")
+
+        def put_one(days):
+            put(crt, make_certificate(suite, begin=in_days(-300), end=in_days(days)), crt)
+
+        put_one(20.5)
+        suite.start()
+        mails = ["The certificate of localhost ends in 20 days"]
+        valija.wait_until(lambda: subjects(suite, postmaster) == mails, 15, "the first mail")
+        assert re.search(r"certificate-ends .*name=localhost.* days=20", suite.log())
+        told = json.loads(suite.valija("status", "--json").stdout)
+        assert [(c["name"], c["days_left"], c["ends_soon"]) for c in told["certificates"]] == [("localhost", 20, True)]
+        assert told["certificate_days"] == 20
+        assert re.search(r"^localhost +\S+ \S+ +20  WARNING", suite.valija("status").stdout, re.M)
+        # The same again after a restart, and nothing is said.
+        suite.stop()
+        suite.start()
+        valija.wait_until(lambda: suite.log().count("certificate-ends") == 2, 15, "the second start's line")
+        # A tool renews it, badly: that it is new is told, and that it ends soon.
+        put_one(2.5)
+        mails += ["A new certificate of localhost is in service", "The certificate of localhost ends in 2 days"]
+        valija.wait_until(lambda: subjects(suite, postmaster) == sorted(mails), 20, "two more mails")
+        assert suite.log().count("postmaster-told") == 2
+        # By our own authority, as the timer does it: it is due.
+        suite.valija("cert", "renew", "--if-due")
+        mails += ["A new certificate of localhost is in service"]
+        valija.wait_until(lambda: subjects(suite, postmaster) == sorted(mails), 20, "the mail of the renewal")
+        assert len(re.findall("certificate-in-service .*until=", suite.log())) == 3
+        assert json.loads(suite.valija("status", "--json").stdout)["certificates"][0]["days_left"] > 800

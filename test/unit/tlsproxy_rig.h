@@ -161,7 +161,18 @@ rig_on_lost(
 	(void)me, (void)from, (void)id, (void)m, (void)fd;
 }
 
+static void
+rig_on_certificate(void *me, struct channel *from, uint64_t id, const struct msg_certificate_told *m, const int *fd)
+{
+	(void)me;
+	(void)from;
+	(void)id;
+	(void)m;
+	(void)fd;
+}
+
 static const struct hearing rig_master = {
+	.on_certificate_told = rig_on_certificate,
 	.hour = rig_hour,
 	.gone = rig_gone,
 	.on_confined = rig_on_confined,
