@@ -1,283 +1,186 @@
 /*
- * cmd-append - APPEND (RFC 3501 6.3.11; APPENDUID of RFC 4315), of several messages too
- * (MULTIAPPEND, RFC 3502).
+ * cmd-append - the arguments of APPEND (RFC 3501 6.3.11; RFC 4466 2.2) and of REPLACE and UID REPLACE (RFC 8508):
+ * several messages (MULTIAPPEND, RFC 3502), binary ones (RFC 3516), such in UTF-8 (RFC 6855), and such that are
+ * put together of pieces (CATENATE, RFC 4469). What comes of them: append.h.
  *
- * Each message goes from the socket straight into a file without a name in Maildir/tmp, byte for
- * byte. When the last byte of the last one is there and the command ends as it should, the files are
- * made durable, get their names in the folder's cur/, and their records, in one piece, in the index;
- * then they exist: all, or none. Of more than MOST_OPEN_FILES the files get names in Maildir/tmp
- * meanwhile.
+ * The command comes as lines that literals join. Each line is read when it is there; struct append knows where it
+ * ended: behind a message, within CATENATE (...), or within UTF8 (...).
  */
-#include "imapd/command.h"
+#include "imapd/append.h"
 
-#include "common/beneath.h"
-#include "common/log.h"
 #include "imapd/date.h"
 #include "imapd/folder.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#define MOST_APPENDED 10000u      /* messages of one command */
-#define MOST_OPEN_FILES 100u
+#define MESSAGE_EXPECTED "[flags] [date-time] and a message as a literal, or CATENATE (...)"
+#define PIECE_EXPECTED "TEXT and a literal, or URL and a string, in CATENATE (...)"
 
-/* One message. A file that is there has a descriptor, or a name in tmp/, or both. */
-struct arrival {
-	struct arrival *next;
-	struct flag_list flags;
-	int64_t date;
-	int fd;
-	struct maildir_name tmp;
-	struct maildir_name base;
-	char name[MAILDIR_MOST_NAME + 1];
-	bool placed;                 /* it has its name in cur/ */
-	bool durable;
-	uint64_t size, bare;         /* bytes; LFs without CR */
-	unsigned char last;
-	bool has_nul;
-	int error;                   /* errno of the first write that failed */
+/* What stands at the end of a line: a literal that is yet to come. */
+struct announced {
+	bool there;
+	uint64_t size;
 };
 
-struct append {
-	struct mailbox *to;
-	struct arrival *first, *last;
-	unsigned int count, open;
-	struct arrival *at, *placing;    /* where append_step stands */
-	struct change change;
-	bool holds;                  /* files of ours have no records yet: to->held */
-	bool committed;
-};
+static bool append_another(struct command *c, struct span line, uint64_t size);
+static enum progress append_line(struct command *c, struct span line);
+
+/* --- literals --- */
 
 static void
-close_arrival(struct append *append, struct arrival *a)
+on_message(struct command *c, struct span bytes)
 {
-	if (a->fd < 0)
-		return;
-	close(a->fd);
-	a->fd = -1;
-	append->open--;
+	append_octets(c->state, bytes);
 }
 
 static void
-append_release(struct command *c)
+on_url(struct command *c, struct span bytes)
 {
 	struct append *append = c->state;
 
-	for (struct arrival *a = append->first; a != NULL; a = a->next) {
-		close_arrival(append, a);
-		if (a->tmp.str[0] != '\0')
-			(void)unlinkat(append->to->store->tmp, a->tmp.str, 0);
-		if (a->placed && !append->committed)
-			(void)unlinkat(append->to->cur, a->name, 0);
-	}
-	change_clear(&append->change);
-	append->to->held -= append->holds;
-	mailbox_release(&append->to);
+	text_add(&append->url, bytes);
 }
 
-static void
-append_literal(struct command *c, struct span bytes)
+/* A literal of octets comes, of `size` or (literal8) of any kind. False: answered. */
+static bool
+octets_come(struct command *c, struct append *append, uint64_t size, bool eight)
 {
-	struct append *append = c->state;
 	struct arrival *a = append->last;
-	const unsigned char *at = bytes.at, *end = bytes.at + bytes.len;
+	uint64_t most = c->session->account->daemon.settings->message_size_bytes;
 
-	a->size += bytes.len;
-	if (a->error != 0 || bytes.len == 0)
-		return;
-	a->has_nul |= memchr(bytes.at, '\0', bytes.len) != NULL;
-	while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-		a->bare += (at == bytes.at ? a->last : at[-1]) != '\r';
-		if (++at == end)
-			break;
-	}
-	a->last = bytes.at[bytes.len - 1];
-	if (write_all(a->fd, bytes.at, bytes.len) < 0)
-		a->error = errno;
-}
-
-/* The keywords as numbers of the target. */
-static bool
-append_keywords(struct append *append, const struct arrival *a, struct keyword_bits *bits)
-{
-	memset(bits, 0, sizeof(*bits));
-	for (size_t i = 0; i < a->flags.keyword_count; i++) {
-		int number = index_keyword(&append->to->index, a->flags.keywords[i], true);
-
-		if (number == NO_KEYWORD)
-			return false;
-		bits->word[number / 64] |= (uint64_t)1 << (number % 64);
-	}
+	if (size > most || a->size > most - size)
+		return command_no(c, "TOOBIG", "The message is larger than this server takes."),
+			false;
+	a->eight |= eight;
+	append->behind = true;
+	c->wants = WANTS_LITERAL;
+	c->on_literal = on_message;
 	return true;
 }
 
-/* --- while they come --- */
-
-/* The disk may begin to write what came: when it has to be durable most of it is. */
-static void
-begin_writing(const struct arrival *a)
-{
-	(void)sync_file_range(a->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
-/* A name in tmp/ instead of a descriptor. */
-static void
-park(struct append *append, struct arrival *a)
-{
-	struct store *store = append->to->store;
-	struct maildir_name name = maildir_name_new(store->host, a->size, a->size);
-
-	if (a->tmp.str[0] == '\0') {
-		if (maildir_link(a->fd, store->maildir, &a->tmp, store->maildir, "tmp",
-			name.str) < 0) {
-			a->error = errno;
-			return;
-		}
-		a->tmp = name;
-	}
-	close_arrival(append, a);
-}
-
+/* Takes "{n}" or, where it may be a literal8, "~{n}" at the end of the line. */
 static bool
-reopen(struct append *append, struct arrival *a)
+take_octets(struct span *in, const struct announced *announced, bool *eight)
 {
-	if (a->fd >= 0)
-		return true;
-	a->fd = open_in(append->to->store->tmp, a->tmp.str, O_RDONLY, 0);
-	if (a->fd < 0)
+	struct span rest = *in;
+	uint64_t size;
+
+	*eight = span_take(&rest, '~');
+	if (!announced->there || !imap_take_announcement(&rest, &size))
 		return false;
-	append->open++;
+	*in = rest;
 	return true;
 }
 
-/* --- when all are there --- */
+/* --- CATENATE --- */
 
-static int
-make_durable(struct append *append, struct arrival *a)
+/* False: answered. */
+static struct piece *
+piece_new(struct command *c, struct append *append)
 {
-	struct timespec times[2] = { { a->date, 0 }, { a->date, 0 } };
+	struct arrival *a = append->last;
+	struct piece *piece;
 
-	if (!reopen(append, a))
-		return -1;
-	/* The file's time is INTERNALDATE to every Maildir program. */
-	if (futimens(a->fd, times) < 0 || fsync(a->fd) < 0)
-		return -1;
-	a->durable = true;
-	if (append->count > MOST_OPEN_FILES)
-		park(append, a);
-	return a->error == 0 ? 0 : -1;
-}
-
-/* Of a durable file: its name in cur/, and its record among the changes. */
-static int
-place(struct append *append, struct arrival *a)
-{
-	struct store *store = append->to->store;
-	struct index_record r = { .size = a->size, .vsize = a->size + a->bare,
-		.date = a->date, .saved = time(NULL), .flags = a->flags.system,
-		.letters = letters_of_flags(a->flags.system) };
-	struct keyword_bits keywords;
-
-	a->base = maildir_name_new(store->host, r.size, r.vsize);
-	errno = EDQUOT;
-	if (!append_keywords(append, a, &keywords))
-		return -1;
-	errno = ENAMETOOLONG;
-	if (!mail_name_join(span_str(a->base.str), r.letters, 0, a->name, sizeof(a->name)))
-		return -1;
-	if (a->fd < 0) {
-		if (renameat2(store->tmp, a->tmp.str, append->to->cur, a->name,
-			RENAME_NOREPLACE) < 0)
-			return -1;
-		a->tmp.str[0] = '\0';
-	} else if (maildir_link(a->fd, store->maildir, &a->tmp, append->to->directory, "cur",
-		a->name) < 0) {
-		return -1;      /* a name in tmp/, where it needs one, goes with append_release */
+	if (++append->pieces > MOST_PIECES) {
+		(void)command_no(c, "LIMIT", "Fewer pieces, please.");
+		return NULL;
 	}
-	a->placed = true;
-	close_arrival(append, a);
-	change_add(&append->change, &r, span_str(a->base.str), &keywords);
-	return 0;
+	piece = arena_alloc(&c->arena, sizeof(*piece));
+	*(a->last_piece == NULL ? &a->pieces : &a->last_piece->next) = piece;
+	a->last_piece = piece;
+	return piece;
 }
 
-static enum progress
-append_finish(struct command *c)
+/* RFC 4469 5: url-resp-text has no "]", "\" or control character. */
+static void
+refuse_url(struct command *c, struct span url)
 {
-	struct append *append = c->state;
-	uint32_t count = append->change.adds;
-	char code[64];
+	struct text code = TEXT_UP_TO(MOST_IMAP_URL + 10);
+	bool tellable = url.len > 0 && span_is_printable(url) && !span_has(url, ']') &&
+		!span_has(url, '\\');
 
-	append->to->cur_unsynced = true;
-	if (mailbox_commit(append->to, &append->change) < 0)
-		return command_failed(c, "append");
-	append->committed = true;
-	if (count == 1)
-		snprintf(code, sizeof(code), "APPENDUID %" PRIu32 " %" PRIu32,
-			append->to->index.uidvalidity, append->change.first_uid);
-	else
-		snprintf(code, sizeof(code), "APPENDUID %" PRIu32 " %" PRIu32 ":%" PRIu32,
-			append->to->index.uidvalidity, append->change.first_uid,
-			append->change.first_uid + count - 1);
-	return command_ok(c, code, "APPEND completed.");
+	text_add(&code, SPAN("BADURL "));
+	text_add(&code, tellable ? url : SPAN("?"));
+	(void)command_no(c, code.failed ? "BADURL ?" : text_str(&code),
+		"That is no URL of a message or of a part of one (RFC 5092).");
+	text_clear(&code);
 }
 
-/* First all are made durable, then all get their names. */
-static enum progress
-append_step(struct command *c)
+/* False: answered. */
+static bool
+add_url(struct command *c, struct append *append, struct span url)
 {
-	struct append *append = c->state;
+	struct piece *piece = piece_new(c, append);
 
-	if (append->to->gone)
-		return command_no(c, "TRYCREATE", "The mailbox is no more.");
-	for (; append->at != NULL; append->at = append->at->next) {
-		if (append->count > 1 && session_slice_over(c->session))
-			return COMMAND_AGAIN;
-		if (!append->at->durable && make_durable(append, append->at) < 0)
-			return command_failed(c, "append");
-	}
-	for (; append->placing != NULL; append->placing = append->placing->next) {
-		if (append->count > 1 && session_slice_over(c->session))
-			return COMMAND_AGAIN;
-		if (place(append, append->placing) < 0)
-			return command_failed(c, "append");
-	}
-	return append_finish(c);
+	if (piece == NULL)
+		return false;
+	piece->is_url = true;
+	if (!imap_url_parse(url, &c->arena, &piece->url) || span_has(url, ']'))
+		return refuse_url(c, url), false;
+	append->last->any_url = true;
+	append->behind = true;
+	return true;
 }
 
-static enum progress
-append_line(struct command *c, struct span line)
+/* SP astring behind URL, or the announcement of one. False: answered; else c->wants may be set. */
+static bool
+take_url(struct command *c, struct append *append, struct span *in,
+	const struct announced *announced)
 {
-	struct append *append = c->state;
+	struct span url;
+	uint64_t size;
 
-	if (line.len != 0)
-		return command_bad(c, "nothing behind the message, or another one");
-	for (struct arrival *a = append->first; a != NULL; a = a->next) {
-		if (a->has_nul)     /* CHAR8 is 1 to 255 (RFC 3501 section 9) */
-			return command_no(c, "CANNOT", "A message with NUL cannot be appended.");
-		if (a->error != 0) {
-			errno = a->error;
-			return command_failed(c, "append");
-		}
-	}
-	append->to->held++;       /* files without records must not be taken for new mail */
-	append->holds = true;
-	append->at = append->placing = append->first;
-	c->step = append_step;
-	return append_step(c);
+	if (imap_take_astring(in, &c->arena, &url))
+		return add_url(c, append, url);
+	if (!announced->there || !imap_take_announcement(in, &size))
+		return command_bad(c, PIECE_EXPECTED), false;
+	if (size > MOST_IMAP_URL)
+		return refuse_url(c, SPAN_NONE), false;
+	append->url = TEXT_UP_TO(MOST_IMAP_URL);
+	append->wants_url = true;
+	c->wants = WANTS_LITERAL;
+	c->on_literal = on_url;
+	return true;
 }
 
-/* --- arguments --- */
+/* A cat-part, or the end of the list. False: answered. */
+static bool
+take_piece(struct command *c, struct append *append, struct span *in,
+	const struct announced *announced)
+{
+	bool utf8 = false, eight;
+	struct piece *piece;
+
+	if (append->behind && span_take(in, ')')) {
+		append->in_catenate = false;
+		append_end(append);
+		return true;
+	}
+	if (append->behind && !imap_take_space(in))
+		return command_bad(c, "a space or a closing parenthesis behind a piece"), false;
+	append->behind = false;
+	if (span_take_word(in, SPAN("URL ")))
+		return take_url(c, append, in, announced);
+	if (c->session->utf8 && span_take_word(in, SPAN("UTF8 (")))     /* RFC 6855 section 4 */
+		utf8 = append->in_utf8 = true;
+	else if (!span_take_word(in, SPAN("TEXT ")))
+		return command_bad(c, PIECE_EXPECTED), false;
+	if (!take_octets(in, announced, &eight) || utf8 != eight)
+		return command_bad(c, PIECE_EXPECTED), false;
+	piece = piece_new(c, append);
+	if (piece == NULL)
+		return false;
+	piece->octets = announced->size;
+	return octets_come(c, append, announced->size, eight);
+}
+
+/* --- messages --- */
 
 /* [flags SP] [date-time SP]. False: answered. */
 static bool
-take_message(struct command *c, struct span *in, struct arrival *a)
+take_message_options(struct command *c, struct span *in, struct arrival *a)
 {
 	struct date date;
 	const char *wrong;
@@ -300,114 +203,213 @@ take_message(struct command *c, struct span *in, struct arrival *a)
 	return true;
 }
 
-/* A file for a message of `size` bytes. False: answered. */
+/* SP append-message, up to its literal or into its pieces. False: answered. */
 static bool
-begin_message(struct command *c, struct append *append, struct arrival *a, uint64_t size)
+take_message(struct command *c, struct append *append, struct span *in,
+	const struct announced *announced)
 {
-	struct store *store = append->to->store;
+	struct arrival *a = arena_alloc(&c->arena, sizeof(*a));
+	bool catenate, utf8 = false, eight = false;
 
-	if (size == 0)
+	a->fd = -1;
+	append->behind = false;
+	if (append->count >= (append->replaced != 0 ? 1 : MOST_APPENDED)) {
+		if (append->replaced != 0)       /* RFC 8508 4.7 */
+			return command_bad(c, "one message to replace another"), false;
+		return command_no(c, "LIMIT", "Fewer messages at a time, please."), false;
+	}
+	if (!imap_take_space(in))
+		return command_bad(c, append->count == 0 ? MESSAGE_EXPECTED :
+			"nothing behind the message, or a space and another one"), false;
+	if (!take_message_options(c, in, a))
+		return false;
+	catenate = span_take_word(in, SPAN("CATENATE ("));
+	if (!catenate && c->session->utf8)
+		utf8 = span_take_word(in, SPAN("UTF8 ("));
+	if (!catenate && (!take_octets(in, announced, &eight) || (utf8 && !eight)))
+		return command_bad(c, MESSAGE_EXPECTED), false;
+	if (!catenate && announced->size == 0)
 		return command_no(c, "CANNOT", "A message has at least one byte."), false;
-	if (size > c->session->account->daemon.settings->message_size_bytes)
-		return command_no(c, "TOOBIG", "The message is larger than this server takes."),
-			false;
-	a->fd = maildir_file(store->maildir, &a->tmp);
-	if (a->fd < 0)
+	if (append_begin(append, a) < 0)
 		return command_failed(c, "append"), false;
-	append->open++;
-	append->count++;
-	*(append->last == NULL ? &append->first : &append->last->next) = a;
-	append->last = a;
-	c->wants = WANTS_LITERAL;
+	append->in_catenate = catenate;
+	append->in_utf8 = utf8;
+	return catenate || octets_come(c, append, announced->size, eight);
+}
+
+/* The literal that came is behind us. False: answered. */
+static bool
+take_behind(struct command *c, struct append *append, struct span *in)
+{
+	struct text url = append->url;
+	bool good = true;
+
+	if (append->in_utf8) {
+		append->in_utf8 = false;
+		if (!span_take(in, ')'))
+			return command_bad(c, "a closing parenthesis behind UTF8 (...)"), false;
+	}
+	if (append->wants_url) {
+		append->wants_url = false;
+		append->url = (struct text){ NULL, 0, 0, 0, false };
+		good = add_url(c, append, arena_copy(&c->arena, text_span(&url)));
+		text_clear(&url);
+	} else if (!append->in_catenate) {
+		append_end(append);
+	}
+	return good;
+}
+
+/* A line, or what stands in it behind the name of the mailbox. True: a literal comes (c->wants), or it was the end of
+ * the command; false: answered. */
+static bool
+take_line(struct command *c, struct append *append, struct span line,
+	const struct announced *announced)
+{
+	struct span in = arena_copy(&c->arena, line);      /* flags and URLs point into it */
+
+	append->text += line.len;
+	if (append->text > MOST_APPEND_TEXT)
+		return command_no(c, "LIMIT", "Fewer messages at a time, please."), false;
+	c->wants = WANTS_NOTHING;
+	if (append->count > 0 && !take_behind(c, append, &in))
+		return false;
+	while (c->wants == WANTS_NOTHING && (append->in_catenate || in.len > 0 ||
+		append->count == 0)) {
+		if (!(append->in_catenate ? take_piece : take_message)(c, append, &in, announced))
+			return false;
+	}
+	if (c->wants == WANTS_NOTHING && announced->there)
+		return command_bad(c, MESSAGE_EXPECTED), false;
 	return true;
 }
 
-static struct arrival *
-arrival_new(struct command *c)
+static enum progress
+append_line(struct command *c, struct span line)
 {
-	struct arrival *a = arena_alloc(&c->arena, sizeof(*a));
+	struct announced none = { false, 0 };
 
-	a->fd = -1;
-	return a;
+	if (!take_line(c, c->state, line, &none))
+		return COMMAND_DONE;
+	return append_all(c);
 }
 
-/* SP [flags SP] [date-time SP] literal, behind a message. False: answered. */
 static bool
 append_another(struct command *c, struct span line, uint64_t size)
 {
-	struct append *append = c->state;
-	unsigned char *copy = arena_alloc(&c->arena, line.len + 1);
-	struct span in = span_of(copy, line.len);
-	struct arrival *a = arrival_new(c);
-	uint64_t announced;
+	struct announced announced = { true, size };
 
-	memcpy(copy, line.at, line.len);
-	begin_writing(append->last);
-	if (append->open >= MOST_OPEN_FILES)
-		park(append, append->last);
-	if (append->count >= MOST_APPENDED)
-		return command_no(c, "LIMIT", "Fewer messages at a time, please."), false;
-	if (!imap_take_space(&in))
-		return command_bad(c, "a space between messages"), false;
-	if (!take_message(c, &in, a))
+	return take_line(c, c->state, line, &announced);
+}
+
+/* --- the beginning --- */
+
+/* SP seq-number, or the UID: of a message that is there. False: answered. */
+static bool
+take_replaced(struct command *c, uint32_t *uid)
+{
+	const struct view *v = c->session->view;
+	struct message_set set;
+	bool saved = c->args.len > 1 && c->args.at[1] == '$';     /* a set, for all that is in it */
+	size_t number;
+
+	if (!command_take_messages(c, &set))
 		return false;
-	if (!imap_take_announcement(&in, &announced))
-		return command_bad(c, "[flags] [date-time] and a message as a literal"), false;
-	return begin_message(c, append, a, size);
+	number = messages_next(&set, v);
+	if (saved || set.set.count != 1 || set.set.at[0].from != set.set.at[0].to)
+		return command_bad(c, "the number of one message"), false;
+	if (number == 0)
+		return command_no(c, "NONEXISTENT", "There is no such message."), false;
+	if (v->read_only)
+		return command_no(c, "READ-ONLY", "The mailbox is selected read-only."), false;
+	*uid = view_uid(v, number);
+	return true;
+}
+
+/* The mailbox that the message comes into. False: answered. */
+static bool
+open_target(struct command *c, struct append *append)
+{
+	char folder[MOST_FOLDER_NAME + 1];
+
+	if (!command_take_folder(c, folder))
+		return false;
+	append->to = mailbox_open(&c->session->account->store, folder);
+	if (append->to == NULL && errno == ENOENT)
+		return command_no(c, "TRYCREATE", "There is no such mailbox."), false;
+	if (append->to == NULL)
+		return command_failed(c, "append"), false;
+	change_init(&append->change);
+	c->state = append;
+	c->release = append_release;
+	c->on_line = append_line;
+	c->on_announcement = append_another;
+	return true;
+}
+
+/* [SP number] SP mailbox, and what of the command is there behind them. False: answered. */
+static bool
+begin(struct command *c, const struct announced *announced, bool replaces)
+{
+	struct append *append = arena_alloc(&c->arena, sizeof(*append));
+
+	return (!replaces || take_replaced(c, &append->replaced)) && open_target(c, append) &&
+		take_line(c, append, c->args, announced);
 }
 
 /* Is the announced literal the name of the mailbox? Then nothing but the announcement stands behind
- * the verb. */
+ * the verb (and the number). */
 static bool
-announces_name(struct span args)
+announces_name(struct span args, bool replaces)
 {
+	struct span number;
 	uint64_t size;
 
-	return imap_take_space(&args) && imap_take_announcement(&args, &size);
+	if (replaces && (!imap_take_space(&args) || !span_take_until(&args, ' ', &number)))
+		return false;
+	return (replaces || imap_take_space(&args)) && imap_take_announcement(&args, &size);
+}
+
+static bool
+literal(struct command *c, uint64_t size, bool replaces)
+{
+	struct announced announced = { true, size };
+
+	if (announces_name(c->args, replaces))
+		return false;
+	(void)begin(c, &announced, replaces);
+	return true;
+}
+
+static enum progress
+whole(struct command *c, bool replaces)
+{
+	struct announced none = { false, 0 };
+
+	return begin(c, &none, replaces) ? append_all(c) : COMMAND_DONE;
 }
 
 bool
 cmd_append_literal(struct command *c, uint64_t size)
 {
-	struct store *store = &c->session->account->store;
-	char folder[MOST_FOLDER_NAME + 1];
-	struct append *append;
-	struct arrival *a;
-	uint64_t announced;
-
-	if (announces_name(c->args))
-		return false;
-	append = arena_alloc(&c->arena, sizeof(*append));
-	a = arrival_new(c);
-	if (!command_take_folder(c, folder) || !command_take_space(c) ||
-		!take_message(c, &c->args, a))
-		return true;
-	if (!imap_take_announcement(&c->args, &announced))
-		return command_bad(c, "[flags] [date-time] and the message as a literal"), true;
-	append->to = mailbox_open(store, folder);
-	if (append->to == NULL && errno == ENOENT)
-		return command_no(c, "TRYCREATE", "There is no such mailbox."), true;
-	if (append->to == NULL)
-		return command_failed(c, "append"), true;
-	change_init(&append->change);
-	c->state = append;
-	c->release = append_release;
-	c->on_literal = append_literal;
-	c->on_line = append_line;
-	c->on_announcement = append_another;
-	(void)begin_message(c, append, a, size);
-	return true;
+	return literal(c, size, false);
 }
 
-/* Reached only when no message followed: with one, cmd_append_literal took over. */
+bool
+cmd_replace_literal(struct command *c, uint64_t size)
+{
+	return literal(c, size, true);
+}
+
+/* Reached when no literal followed: all pieces are URLs, or there is no message. */
 enum progress
 cmd_append(struct command *c)
 {
-	struct arrival a = { .fd = -1 };
-	char folder[MOST_FOLDER_NAME + 1];
+	return whole(c, false);
+}
 
-	if (!command_take_folder(c, folder) || !command_take_space(c) ||
-		!take_message(c, &c->args, &a))
-		return COMMAND_DONE;
-	return command_bad(c, "[flags] [date-time] and the message as a literal");
+enum progress
+cmd_replace(struct command *c)
+{
+	return whole(c, true);
 }

@@ -98,8 +98,9 @@ VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) V
 VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
-VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
+VERB(replace) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
 #undef VERB
 bool cmd_append_literal(struct command *c, uint64_t size);
+bool cmd_replace_literal(struct command *c, uint64_t size);
 
 #endif

@@ -45,6 +45,8 @@ static const struct verb verbs[] = {
 	{ "UID STORE",    cmd_store,        WHEN_SELECTED | KEEPS_NUMBERS | BY_UID,          NULL },
 	{ "UID COPY",     cmd_copy,         WHEN_SELECTED | BY_UID,               NULL },
 	{ "UID MOVE",     cmd_move,         WHEN_SELECTED | BY_UID,               NULL },
+	{ "REPLACE",      cmd_replace,      WHEN_SELECTED,                        cmd_replace_literal },
+	{ "UID REPLACE",  cmd_replace,      WHEN_SELECTED | BY_UID,               cmd_replace_literal },
 	{ "STARTTLS",     cmd_starttls,     ALWAYS,                               NULL },
 	{ "LOGIN",        cmd_login,        ALWAYS,                               NULL },
 	{ "AUTHENTICATE", cmd_login,        ALWAYS,                               NULL },

@@ -48,8 +48,13 @@ def unescape(text):
 def pattern(text):
     """What the server should say, as a regular expression over bytes."""
     out = b""
-    for part in re.split(r"(\{\*\}|\{n\})", text):
-        out += {"{*}": b".*", "{n}": b"[0-9]+"}.get(part) or re.escape(unescape(part))
+    for part in re.split(r"(\{\*\}|\{n\}|\{[A-Z]+=[n*]\})", text):
+        named = re.fullmatch(r"\{([A-Z]+)=([n*])\}", part)
+        what = {"{*}": b".*", "{n}": b"[0-9]+"}
+        if named:
+            out += b"(?P<%s>%s)" % (named[1].encode(), what["{%s}" % named[2]])
+        else:
+            out += what.get(part) or re.escape(unescape(part))
     return re.compile(out + b"\\Z", re.DOTALL)
 
 
@@ -142,7 +147,12 @@ def fill(text, names):
     return text
 
 
-def expect(client, what, text):
+def with_literals(octets):
+    """<<text>> is a literal that does not wait for the server's "+"."""
+    return re.sub(rb"<<(.*?)>>", lambda m: b"{%d+}\r\n%s" % (len(m[1]), m[1]), octets, flags=re.DOTALL)
+
+
+def expect(client, what, text, names):
     if what == "S-":
         wrong = pattern(text)
         assert not any(wrong.match(line) for line in client.lines), f"said {client.lines}"
@@ -155,7 +165,9 @@ def expect(client, what, text):
     while True:
         got = client.line()
         assert got is not None, f"closed; before that {client.lines}"
-        if wanted.match(got):
+        match = wanted.match(got)
+        if match:
+            names.update({name: value.decode() for name, value in match.groupdict().items()})
             return
         assert what == "S>", f"said {got!r}, not {text!r}"
 
@@ -188,10 +200,10 @@ def test_dialogue(suite, user_factory, dialogue):
             try:
                 if kind == "C":
                     whole = not text.endswith("\\c")
-                    said = unescape(fill(text if whole else text[:-2], names))
+                    said = with_literals(unescape(fill(text if whole else text[:-2], names)))
                     client.say(said + (b"\r\n" if whole else b""))
                 elif kind == "S":
-                    expect(client, kind + mode, fill(text, names))
+                    expect(client, kind + mode, fill(text, names), names)
                 elif kind == "F":
                     client.flush()
                     put(suite, user, text)

@@ -1,0 +1,321 @@
+/* append - see append.h. */
+#include "imapd/append.h"
+
+#include "common/beneath.h"
+#include "imapd/flags.h"
+#include "imapd/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static void
+close_arrival(struct append *append, struct arrival *a)
+{
+	if (a->fd < 0)
+		return;
+	close(a->fd);
+	a->fd = -1;
+	append->open--;
+}
+
+void
+append_release(struct command *c)
+{
+	struct append *append = c->state;
+
+	catenate_clear(append);
+	text_clear(&append->url);
+	for (struct arrival *a = append->first; a != NULL; a = a->next) {
+		close_arrival(append, a);
+		if (a->tmp.str[0] != '\0')
+			(void)unlinkat(append->to->store->tmp, a->tmp.str, 0);
+		if (a->placed && !append->committed)
+			(void)unlinkat(append->to->cur, a->name, 0);
+	}
+	change_clear(&append->change);
+	append->to->held -= append->holds;
+	mailbox_release(&append->to);
+}
+
+/* --- while they come --- */
+
+/* A name in tmp/ instead of a descriptor. */
+static void
+park(struct append *append, struct arrival *a)
+{
+	struct store *store = append->to->store;
+	struct maildir_name name = maildir_name_new(store->host, a->size, a->size);
+
+	if (a->fd < 0)
+		return;
+	if (a->tmp.str[0] == '\0') {
+		if (maildir_link(a->fd, store->maildir, &a->tmp, store->maildir, "tmp",
+			name.str) < 0) {
+			a->error = errno;
+			return;
+		}
+		a->tmp = name;
+	}
+	close_arrival(append, a);
+}
+
+int
+append_begin(struct append *append, struct arrival *a)
+{
+	a->fd = maildir_file(append->to->store->maildir, &a->tmp);
+	if (a->fd < 0)
+		return -1;
+	append->open++;
+	append->count++;
+	*(append->last == NULL ? &append->first : &append->last->next) = a;
+	append->last = a;
+	return 0;
+}
+
+void
+arrival_write(struct arrival *a, struct span bytes)
+{
+	const unsigned char *at = bytes.at, *end = bytes.at + bytes.len;
+
+	a->size += bytes.len;
+	if (a->error != 0 || bytes.len == 0)
+		return;
+	a->has_nul |= memchr(bytes.at, '\0', bytes.len) != NULL;
+	while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+		a->bare += (at == bytes.at ? a->last : at[-1]) != '\r';
+		if (++at == end)
+			break;
+	}
+	a->last = bytes.at[bytes.len - 1];
+	if (write_all(a->fd, bytes.at, bytes.len) < 0)
+		a->error = errno;
+}
+
+void
+append_octets(struct append *append, struct span bytes)
+{
+	arrival_write(append->last, bytes);
+}
+
+void
+append_end(struct append *append)
+{
+	struct arrival *a = append->last;
+
+	if (a == NULL || a->fd < 0)
+		return;
+	/* The disk may begin to write what came: when it has to be durable most of it is. */
+	if (!a->any_url && !a->eight)
+		(void)sync_file_range(a->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (append->open >= MOST_OPEN_FILES)
+		park(append, a);
+}
+
+bool
+append_reopen(struct append *append, struct arrival *a)
+{
+	if (a->fd >= 0)
+		return true;
+	a->fd = open_in(append->to->store->tmp, a->tmp.str, O_RDONLY, 0);
+	if (a->fd < 0)
+		return false;
+	append->open++;
+	return true;
+}
+
+/* --- when all are there --- */
+
+static int
+make_durable(struct append *append, struct arrival *a)
+{
+	struct timespec times[2] = { { a->date, 0 }, { a->date, 0 } };
+
+	if (!append_reopen(append, a))
+		return -1;
+	/* The file's time is INTERNALDATE to every Maildir program. */
+	if (futimens(a->fd, times) < 0 || fsync(a->fd) < 0)
+		return -1;
+	a->durable = true;
+	if (append->count > MOST_OPEN_FILES)
+		park(append, a);
+	return a->error == 0 ? 0 : -1;
+}
+
+/* The keywords as numbers of the target. */
+static bool
+append_keywords(struct append *append, const struct arrival *a, struct keyword_bits *bits)
+{
+	memset(bits, 0, sizeof(*bits));
+	for (size_t i = 0; i < a->flags.keyword_count; i++) {
+		int number = index_keyword(&append->to->index, a->flags.keywords[i], true);
+
+		if (number == NO_KEYWORD)
+			return false;
+		bits->word[number / 64] |= (uint64_t)1 << (number % 64);
+	}
+	return true;
+}
+
+/* Of a durable file: its name in cur/, and its record among the changes. */
+static int
+place(struct append *append, struct arrival *a)
+{
+	struct store *store = append->to->store;
+	struct index_record r = { .size = a->size, .vsize = a->size + a->bare,
+		.date = a->date, .saved = time(NULL), .flags = a->flags.system,
+		.letters = letters_of_flags(a->flags.system) };
+	struct keyword_bits keywords;
+
+	a->base = maildir_name_new(store->host, r.size, r.vsize);
+	errno = EDQUOT;
+	if (!append_keywords(append, a, &keywords))
+		return -1;
+	errno = ENAMETOOLONG;
+	if (!mail_name_join(span_str(a->base.str), r.letters, 0, a->name, sizeof(a->name)))
+		return -1;
+	if (a->fd < 0) {
+		if (renameat2(store->tmp, a->tmp.str, append->to->cur, a->name,
+			RENAME_NOREPLACE) < 0)
+			return -1;
+		a->tmp.str[0] = '\0';
+	} else if (maildir_link(a->fd, store->maildir, &a->tmp, append->to->directory, "cur",
+		a->name) < 0) {
+		return -1;      /* a name in tmp/, where it needs one, goes with append_release */
+	}
+	a->placed = true;
+	close_arrival(append, a);
+	change_add(&append->change, &r, span_str(a->base.str), &keywords);
+	return 0;
+}
+
+static void
+write_uids(const struct append *append, uint32_t count, struct text *out)
+{
+	text_printf(out, "APPENDUID %" PRIu32 " %" PRIu32, append->to->index.uidvalidity,
+		append->change.first_uid);
+	if (count > 1)
+		text_printf(out, ":%" PRIu32, append->change.first_uid + count - 1);
+}
+
+/* The replaced message goes; when it cannot, the one that came goes again. */
+static enum progress
+replace(struct command *c, struct append *append)
+{
+	struct view *v = c->session->view;
+	struct number_ranges old = { NULL, 0, 0 }, came = { NULL, 0, 0 };
+	int result, error;
+
+	number_ranges_add(&old, append->replaced);
+	number_ranges_add(&came, append->change.first_uid);
+	result = mailbox_durable(append->to);      /* a crash doubles, never loses */
+	if (result == 0)
+		result = mailbox_expunge(v->mailbox, &old);
+	error = errno;
+	if (result < 0)
+		(void)mailbox_expunge(append->to, &came);
+	number_ranges_clear(&old);
+	number_ranges_clear(&came);
+	errno = error;
+	if (result < 0)
+		return command_failed(c, "replace");
+	/* RFC 8508 4.3: before the EXPUNGE; 4.5: as UID EXPUNGE */
+	text_add(command_out(c), SPAN("* OK ["));
+	write_uids(append, 1, command_out(c));
+	text_add(command_out(c), SPAN("] Replacement message ready.\r\n"));
+	c->tells_highest = v->vanishes;
+	return command_ok(c, NULL, "REPLACE completed.");
+}
+
+static enum progress
+append_finish(struct command *c)
+{
+	struct append *append = c->state;
+	uint32_t count = append->change.adds;
+	struct text code = TEXT_UP_TO(100);
+
+	if (append->replaced != 0 && index_find(&c->session->view->mailbox->index,
+		append->replaced) == NO_RECORD)
+		return command_no(c, "EXPUNGEISSUED", "The message to be replaced is no more.");
+	append->to->cur_unsynced = true;
+	if (mailbox_commit(append->to, &append->change) < 0)
+		return command_failed(c, "append");
+	append->committed = true;
+	if (append->replaced != 0)
+		return replace(c, append);
+	write_uids(append, count, &code);
+	(void)command_ok(c, text_str(&code), "APPEND completed.");
+	text_clear(&code);
+	return COMMAND_DONE;
+}
+
+/* Makes one file of what came, durable. COMMAND_WAITS: it is. */
+static enum progress
+complete(struct command *c, struct append *append, struct arrival *a)
+{
+	if (a->any_url) {
+		enum progress joined = catenate_some(c, append, a);
+
+		if (joined != COMMAND_WAITS)
+			return joined;
+	}
+	if (a->eight && !a->mended && (a->has_nul || a->bare > 0) && a->error == 0 &&
+		arrival_mend_binary(append, a) < 0)
+		return command_failed(c, "append");
+	if (a->has_nul)     /* CHAR8 is 1 to 255 (RFC 3501 section 9); RFC 3516 4.4 */
+		return command_no(c, a->eight ? "UNKNOWN-CTE" : "CANNOT", a->eight ?
+			"NUL outside of a part with Content-Transfer-Encoding: binary." :
+			"A message with NUL cannot be appended.");
+	if (a->size == 0)
+		return command_no(c, "CANNOT", "A message has at least one byte.");
+	if (a->error != 0) {
+		errno = a->error;
+		return command_failed(c, "append");
+	}
+	if (!a->durable && make_durable(append, a) < 0)
+		return command_failed(c, "append");
+	return COMMAND_WAITS;
+}
+
+/* First all are made durable, then all get their names. */
+static enum progress
+append_step(struct command *c)
+{
+	struct append *append = c->state;
+
+	if (append->to->gone)
+		return command_no(c, "TRYCREATE", "The mailbox is no more.");
+	for (; append->at != NULL; append->at = append->at->next) {
+		enum progress p;
+
+		if (append->count > 1 && session_slice_over(c->session))
+			return COMMAND_AGAIN;
+		p = complete(c, append, append->at);
+		if (p != COMMAND_WAITS)
+			return p;
+	}
+	for (; append->placing != NULL; append->placing = append->placing->next) {
+		if (append->count > 1 && session_slice_over(c->session))
+			return COMMAND_AGAIN;
+		if (place(append, append->placing) < 0)
+			return command_failed(c, "append");
+	}
+	return append_finish(c);
+}
+
+enum progress
+append_all(struct command *c)
+{
+	struct append *append = c->state;
+
+	append->to->held++;       /* files without records must not be taken for new mail */
+	append->holds = true;
+	append->at = append->placing = append->first;
+	c->step = append_step;
+	return append_step(c);
+}
