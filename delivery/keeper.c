@@ -84,6 +84,14 @@ on_retry_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+on_unplaced_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	attempts_place(arg);
+}
+
+static void
 on_note_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *q = arg;
@@ -91,6 +99,7 @@ on_note_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	attempts_note(q);
+	relaying_look(q);
 	if (q->daemon.leaving && q->transactions == 0 && !attempts_are_noting(q))
 		daemon_exit(&q->daemon);
 }
@@ -121,7 +130,7 @@ bool
 keeper_init(struct queue *q)
 {
 	static const struct timeval note = { .tv_sec = NOTE_SECONDS };
-	static const char *const names[] = { SPOOL_QUEUE, SPOOL_HOLD, SPOOL_CORRUPT };
+	static const char *const names[] = { SPOOL_QUEUE, SPOOL_CORRUPT };
 
 	q->spool = q->daemon.directory[DIRECTORY_SPOOL];
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -153,10 +162,12 @@ keeper_init(struct queue *q)
 		TAILQ_INIT(&q->front[i].transactions);
 	TAILQ_INIT(&q->stranded);
 	TAILQ_INIT(&q->unresolved);
+	TAILQ_INIT(&q->unplaced);
 	TAILQ_INIT(&q->pending);
 	TAILQ_INIT(&q->listings);
 	q->due_timer = evtimer_new(q->daemon.base, on_due_timer, q);
 	q->retry_timer = evtimer_new(q->daemon.base, on_retry_timer, q);
+	q->unplaced_timer = evtimer_new(q->daemon.base, on_unplaced_timer, q);
 	return recover_begin(q);
 }
 

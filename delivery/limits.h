@@ -8,12 +8,12 @@
 #define MOST_TRANSACTIONS 20000      /* of all smtpd together; of each: settings */
 #define MOST_PENDING_RECIPIENTS 200000 /* in all open transactions together */
 #define MOST_ATTEMPTS 64             /* queued messages being delivered at a time */
+#define WORKER_COMES_SECONDS 5       /* for a worker, after the death of the last of its kind; then go on without */
 #define MOST_FED_PACKETS 512         /* wait for one worker before we say more to it */
 
 /* Names below DIRECTORY_SPOOL. */
 #define SPOOL_QUEUE "queue"
 #define SPOOL_CORRUPT "corrupt"
-#define SPOOL_HOLD "hold"
 #define SUFFIX_MESSAGE ".msg"
 #define SUFFIX_ENVELOPE ".env"
 #define SUFFIX_UNNAMED ".new"        /* only where the file system has no O_TMPFILE */

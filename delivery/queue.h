@@ -3,7 +3,8 @@
  *
  *   worker.c       the local and spool workers: who is there, who is least busy, what is unsaid
  *   transaction.c  smtpd's conversation: from mail_begin to mail_told
- *   attempt.c      a queued message's turn: resolve, deliver, record, remove
+ *   queued.c       a queued message's files
+ *   attempt*.c     its turn: resolve, deliver, record, remove (attempt_inside.h)
  *   names.c        the system's users, as others know them
  *   recover.c      what lies in the spool at start
  *   listing.c      valija queue: which messages, and what is told of them
@@ -53,6 +54,8 @@ struct conversation {
 
 /* The worker of a kind with the fewest conversations, or NULL while all are away. */
 struct worker *worker_least_busy(struct queue *q, enum program program);
+/* None is there, but one was a moment ago: its successor may be expected. */
+bool worker_is_coming(const struct queue *q, enum program program);
 /* The same spool worker for one message each time, while it is there: its records stay in order. */
 struct worker *worker_for(struct queue *q, enum program program, uint64_t id);
 void conversation_join(struct conversation *c, struct worker *w);
@@ -120,6 +123,8 @@ void attempts_resolve(struct queue *q);
 uint32_t attempt_hour(const struct conversation *c);
 /* A spool worker is there again: go on with what waits for one. */
 void attempts_resume(struct queue *q);
+/* A local worker is there again, or none came in time: go on with what waits for one. */
+void attempts_place(struct queue *q);
 /* Records what has become known of messages that are still being relayed. Are any being recorded so? */
 void attempts_note(struct queue *q);
 bool attempts_are_noting(const struct queue *q);
@@ -168,6 +173,7 @@ struct queue {
 	struct resolver resolver;
 	struct worker local[MOST_PEERS_OF_A_KIND], spoolers[MOST_PEERS_OF_A_KIND];
 	struct worker homes[MOST_PEERS_OF_A_KIND];  /* for mailboxes of system users */
+	uint32_t local_seen, homes_seen, relay_seen;  /* when one of that kind was there last */
 	struct event *feed_timer;
 	struct idmap conversations;         /* transactions and attempts, by message id */
 	struct front front[MOST_PEERS_OF_A_KIND];
@@ -184,6 +190,8 @@ struct queue {
 	struct event *note_timer;
 	struct attempt_list stranded;       /* have something to record, no spool worker does it */
 	struct attempt_list unresolved;     /* wait for what others are asked */
+	struct attempt_list unplaced;       /* wait for a local worker */
+	struct event *unplaced_timer;
 	struct listing_list listings;
 	uint64_t served;
 };

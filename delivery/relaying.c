@@ -38,6 +38,7 @@ struct relay_job {
 	uint64_t id;
 	uint32_t from, count;              /* of of->to */
 	bool *told, running;
+	uint8_t losses;                    /* relays that died while they had it */
 	unsigned int relay;                /* which process has it */
 };
 
@@ -164,6 +165,13 @@ job_over(struct relay_job *j)
 	relayed_all(me);
 }
 
+/* None is there, but one was a moment ago: its successor may be expected. */
+static bool
+relay_is_coming(const struct queue *q)
+{
+	return queue_now() - q->relay_seen < WORKER_COMES_SECONDS;
+}
+
 /* The relay for this hop: the same each time, so that connections are used again, unless it has much
  * more to do than another. */
 static struct channel *
@@ -187,18 +195,19 @@ choose_relay(struct queue *q, const struct hop *h)
 	return best;
 }
 
-/* Gives the job to a relay. False: none is there, or the message cannot be opened. */
+/* Gives what is left of the job to a relay. False: the message cannot be opened. */
 static bool
-job_run(struct queue *q, struct relay_job *j)
+job_run(struct queue *q, struct relay_job *j, struct channel *relay)
 {
 	const struct envelope *e = j->of->envelope;
 	const struct relayed *first = &j->of->to[j->from];
-	struct channel *relay = choose_relay(q, j->hop);
-	int fd = relay == NULL ? -1
-		: open_in(q->queue, spool_name(e->id, SUFFIX_MESSAGE).str, O_RDONLY, 0);
+	int fd = open_in(q->queue, spool_name(e->id, SUFFIX_MESSAGE).str, O_RDONLY, 0);
+	uint32_t left = 0;
 
 	if (fd < 0)
 		return false;
+	for (uint32_t n = 0; n < j->count; n++)
+		left += !j->told[n];
 	j->relay = channel_peer_index(relay);
 	state.load[j->relay]++;
 	j->hop->running++;
@@ -207,11 +216,13 @@ job_run(struct queue *q, struct relay_job *j)
 		&(struct msg_relay_job){ .message = e->id, .session = e->session,
 			.sender = first->sender, .body = e->body, .utf8 = e->utf8, .size = e->size,
 			.top = e->top, WISHES_FIELDS(e->wishes), .way = first->transport,
-			.next_hop = first->next_hop, .recipients = j->count },
+			.next_hop = first->next_hop, .recipients = left },
 		&fd);
 	for (uint32_t n = 0; n < j->count; n++) {
 		const struct relayed *r = &j->of->to[j->from + n];
 
+		if (j->told[n])
+			continue;
 		send_relay_recipient(relay, j->id,
 			&(struct msg_relay_recipient){ .number = n, .address = r->address,
 				.notify = r->notify, .orcpt = r->orcpt },
@@ -225,10 +236,12 @@ static void
 hop_run(struct queue *q, struct hop *h)
 {
 	struct relay_job *j;
+	struct channel *relay;
 	uint32_t most = (uint32_t)q->daemon.settings->relay_concurrency;
 
 	while ((j = TAILQ_FIRST(&h->waiting)) != NULL && (is_dead(h) || h->running < h->limit)) {
-		if (!is_dead(h) && h->running >= most)
+		relay = choose_relay(q, h);
+		if (!is_dead(h) && (h->running >= most || (relay == NULL && relay_is_coming(q))))
 			break;
 		TAILQ_REMOVE(&h->waiting, j, waiting);
 		h->waits--;
@@ -236,7 +249,7 @@ hop_run(struct queue *q, struct hop *h)
 			tell_all(j, (struct verdict){ LATER, 451, SPAN("4.4.1"),
 				span_str(h->reason) }, false);
 			job_over(j);
-		} else if (!job_run(q, j)) {
+		} else if (relay == NULL || !job_run(q, j, relay)) {
 			tell_all(j, V_NO_RELAY_THERE, true);
 			job_over(j);
 		}
@@ -401,6 +414,25 @@ job_left(struct queue *q, struct relay_job *j, enum health health, struct span r
 	hop_run(q, h);
 }
 
+/* Its relay has died, which is nobody's failure: another gets what is left of it, unless it is this job
+ * that relays die of. What was sent but not told of may be sent twice. */
+static void
+job_lost(struct queue *q, struct relay_job *j)
+{
+	struct hop *h = j->hop;
+
+	if (++j->losses >= MOST_JOB_LOSSES) {
+		tell_all(j, V_RELAY_DIED, true);
+		job_left(q, j, HEALTH_GOOD, SPAN_NONE);
+		return;
+	}
+	j->running = false;
+	h->running--;
+	TAILQ_INSERT_HEAD(&h->waiting, j, waiting);
+	h->waits++;
+	hop_run(q, h);
+}
+
 static void
 relay_gone(void *me, struct channel *from)
 {
@@ -412,10 +444,10 @@ relay_gone(void *me, struct channel *from)
 	while ((j = idmap_next(&state.jobs, &place)) != NULL)
 		if (j->running && j->relay == channel_peer_index(from))
 			lost[count++] = j;
-	for (size_t i = 0; i < count; i++) {
-		tell_all(lost[i], V_RELAY_DIED, true);
-		job_left(q, lost[i], HEALTH_GOOD, SPAN_NONE);
-	}
+	state.load[channel_peer_index(from)] = 0;
+	q->relay_seen = queue_now();
+	for (size_t i = 0; i < count; i++)
+		job_lost(q, lost[i]);
 	free(lost);
 }
 
@@ -451,16 +483,34 @@ on_relay_done(void *me, struct channel *from, uint64_t id, const struct msg_rela
 void
 relaying_init(struct queue *q)
 {
-	(void)q;
 	idmap_init(&state.jobs);
 	TAILQ_INIT(&state.used);
+	q->relay_seen = queue_now();
+}
+
+/* Every hop with something to do. What it does may make hops, and forget none that is still to come. */
+static void
+run_all(struct queue *q)
+{
+	struct hop *h;
+
+	TAILQ_FOREACH(h, &state.used, used)
+		hop_run(q, h);
+}
+
+void
+relaying_look(struct queue *q)
+{
+	if (daemon_any_peer(&q->daemon, PROGRAM_RELAY) == NULL && !relay_is_coming(q))
+		run_all(q);
 }
 
 void
 relaying_peer_came(struct queue *q, struct channel *relay)
 {
-	(void)q;
 	state.load[channel_peer_index(relay)] = 0;
+	q->relay_seen = queue_now();
+	run_all(q);
 }
 
 void

@@ -16,6 +16,7 @@
 #define MOST_HOPS 20000              /* remembered */
 #define JOB_RECIPIENTS 100           /* in one job (RFC 5321 4.5.3.1.8) */
 #define FIRST_HOP_JOBS 5
+#define MOST_JOB_LOSSES 3            /* relays that may die over one job; then it is tried again later */
 #define FIRST_DEAD_SECONDS 60
 #define LONGEST_DEAD_SECONDS 1800
 
@@ -39,6 +40,8 @@ void relayed_all(void *me);
 
 void relaying_init(struct queue *q);
 void relaying_peer_came(struct queue *q, struct channel *relay);
+/* Now and then: what waits for a relay that does not come has to be told so. */
+void relaying_look(struct queue *q);
 /* The network has changed: no hop is held to be dead any more. */
 void relaying_revive(struct queue *q);
 extern const struct hearing queue_hears_relay;

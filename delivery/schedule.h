@@ -12,6 +12,7 @@
 
 #define FIRST_RETRY_SECONDS 60
 #define LONGEST_RETRY_SECONDS 3600
+#define MOST_QUEUED_LOSSES 7         /* queued.losses counts no further */
 #define MOST_TRIED_AT_START 1000     /* messages; of a bigger queue each is tried when it is due */
 
 struct queued {
@@ -19,12 +20,13 @@ struct queued {
 	uint32_t due;        /* seconds of the monotonic clock */
 	uint32_t place;      /* in the heap, from 1; 0: parked */
 	uint8_t tries;
-	bool has_message, has_envelope;   /* seen by the scan at start */
-	bool warned;         /* its sender knows that it is late */
-	bool active;         /* an attempt is under way */
-	bool looked_at;      /* since the start */
-	bool bounce;         /* the administrator has given it up */
-	bool held;           /* somebody must decide: every recipient is done or failed for good */
+	uint8_t losses : 3;  /* tries in a row that ended for want of our own workers */
+	bool has_message : 1, has_envelope : 1;   /* seen by the scan at start */
+	bool warned : 1;     /* its sender knows that it is late */
+	bool active : 1;     /* an attempt is under way */
+	bool looked_at : 1;  /* since the start */
+	bool bounce : 1;     /* the administrator has given it up */
+	bool held : 1;       /* somebody must decide: every recipient is done or failed for good */
 };
 
 struct schedule {

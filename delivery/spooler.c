@@ -16,7 +16,7 @@
 bool
 spooler_init(struct spooler *s, int spool)
 {
-	static const char *const names[] = { SPOOL_QUEUE, SPOOL_HOLD, SPOOL_CORRUPT };
+	static const char *const names[] = { SPOOL_QUEUE, SPOOL_CORRUPT };
 
 	memset(s, 0, sizeof(*s));
 	s->spool = spool;

@@ -38,6 +38,23 @@ worker_least_busy(struct queue *q, enum program program)
 	return best;
 }
 
+bool
+worker_is_coming(const struct queue *q, enum program program)
+{
+	uint32_t seen = program == PROGRAM_LOCAL_HOME ? q->homes_seen : q->local_seen;
+
+	return queue_now() - seen < WORKER_COMES_SECONDS;
+}
+
+static void
+worker_seen(struct queue *q, enum program program)
+{
+	if (program == PROGRAM_LOCAL)
+		q->local_seen = queue_now();
+	else if (program == PROGRAM_LOCAL_HOME)
+		q->homes_seen = queue_now();
+}
+
 struct worker *
 worker_for(struct queue *q, enum program program, uint64_t id)
 {
@@ -157,6 +174,7 @@ workers_init(struct queue *q)
 		TAILQ_INIT(&q->spoolers[i].at);
 		TAILQ_INIT(&q->spoolers[i].to_feed);
 	}
+	q->local_seen = q->homes_seen = queue_now();
 	q->feed_timer = evtimer_new(q->daemon.base, on_feed_timer, q);
 }
 
@@ -164,8 +182,11 @@ void
 worker_came(struct queue *q, struct channel *channel)
 {
 	worker_of(q, channel)->channel = channel;
+	worker_seen(q, channel_peer(channel));
 	if (channel_peer(channel) == PROGRAM_SPOOL)
 		attempts_resume(q);
+	else
+		attempts_place(q);
 }
 
 static void
@@ -178,6 +199,7 @@ worker_gone(void *me, struct channel *from)
 	if (w->channel != from)
 		return;
 	w->channel = NULL;
+	worker_seen(q, channel_peer(from));
 	if (channel_peer(from) == PROGRAM_LOCAL_HOME)
 		names_lost(q, PROGRAM_LOCAL_HOME);
 	while ((c = TAILQ_FIRST(&w->at)) != NULL) {

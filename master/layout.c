@@ -39,7 +39,6 @@ static const struct directory_row {
 	{ PATH(tls),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(spool),    NULL,      VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "queue",   VALIJA_USER_QUEUE, NULL,          0700 },
-	{ PATH(spool),    "hold",    VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "corrupt", VALIJA_USER_QUEUE, NULL,          0700 },
 	/* Everybody may put a file there, and nobody but its owner and pickup can see or remove it:
 	 * sendmail(8) tells why this is enough. Files inherit the group, which pickup has. */

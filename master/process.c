@@ -248,13 +248,14 @@ fail:
 static unsigned int
 pause_before_start(const struct process *p)
 {
-	unsigned int pause = RETRY_FIRST_MILLISECONDS;
+	unsigned int pause = RETRY_FIRST_MILLISECONDS,
+		     most = p->was_killed ? RETRY_KILLED_MILLISECONDS : RETRY_MOST_MILLISECONDS;
 
 	if (p->deaths_in_a_row <= 1)
 		return 0;
-	for (unsigned int i = 2; i < p->deaths_in_a_row && pause < RETRY_MOST_MILLISECONDS; i++)
+	for (unsigned int i = 2; i < p->deaths_in_a_row && pause < most; i++)
 		pause *= 2;
-	return pause < RETRY_MOST_MILLISECONDS ? pause : RETRY_MOST_MILLISECONDS;
+	return pause < most ? pause : most;
 }
 
 static void
@@ -276,6 +277,7 @@ start_or_later(struct process *p)
 void
 process_kill(struct process *p)
 {
+	p->killed_by_us = p->pid > 0;
 	if (p->pid > 0 && kill(p->pid, SIGKILL) < 0)
 		log_error(0, "not-killed", KEY_NUM("pid", p->pid), KEY_ERRNO);
 }
@@ -387,6 +389,8 @@ died(struct process *p, int status)
 	pid_t pid = p->pid;
 	bool never_served = p->state == PROCESS_STARTING;
 
+	p->was_killed = !p->killed_by_us && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	p->killed_by_us = false;
 	/* What it said last still counts; then its end of everything is gone. */
 	if (p->control && channel_drain(p->control))
 		channel_free(&p->control);

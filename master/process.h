@@ -13,6 +13,8 @@
 #define RETRY_FIRST_MILLISECONDS                                                                   \
 	100 /* after the second death in a row; the first starts again at once */
 #define RETRY_MOST_MILLISECONDS 10000
+/* At most, when it was killed from outside: it has not shown to be broken, and others wait for it. */
+#define RETRY_KILLED_MILLISECONDS 500
 #define LONG_LIFE_SECONDS	10 /* who lived that long did not die in a row */
 #define START_SECONDS		30 /* from its start until it serves; then it is killed */
 #define MOST_FAILED_STARTS	3  /* while master itself starts: then it gives up */
@@ -32,6 +34,7 @@ struct process {
 	struct mailbox *mailbox; /* imap: whose; NULL once forgotten */
 	bool retired;		 /* not to be started again */
 	unsigned int restarts, deaths_in_a_row;
+	bool killed_by_us, was_killed; /* was_killed: from outside, when it died last */
 	uint64_t since;	  /* seconds since 1970 */
 	uint64_t started; /* milliseconds, monotonic */
 	uint8_t landlock;

@@ -6,6 +6,7 @@
 #include "delivery/envelope.h"
 #include "delivery/keeper.h"
 #include "delivery/placer.h"
+#include "delivery/relaying.h"
 #include "delivery/spool_name.h"
 #include "delivery/spooler.h"
 
@@ -208,6 +209,13 @@ local_comes(struct world *w)
 	w->local = wire(w, PROGRAM_LOCAL, &queue_hears_local, &placer_hears_queue, &w->placer);
 }
 
+/* Nobody who is away is expected any more. */
+static void
+nobody_comes(struct world *w)
+{
+	w->q.local_seen = w->q.homes_seen = w->q.relay_seen = queue_now() - 2 * WORKER_COMES_SECONDS;
+}
+
 static void
 local_dies(struct world *w)
 {
@@ -407,6 +415,7 @@ mixed_mail_is_queued_and_delivered(void **state)
 	struct rig_expected e = { .text = "Return-Path: <s@far.example>\r\n"
 					  "Delivered-To: bob@example.org\r\n" MESSAGE };
 
+	nobody_comes(w);
 	begin(w, 1, "ana@example.org");
 	recipient(w, 1, 0, "bob@example.org");
 	recipient(w, 1, 1, "x@far.example");
@@ -793,6 +802,7 @@ a_removed_user_fails_and_the_sender_is_told(void **state)
 		{ NULL, NULL, 0, false } };
 
 	local_dies(w);
+	nobody_comes(w);
 	begin(w, 1, "ana@example.org");
 	recipient(w, 1, 0, "x@far.example");
 	recipient(w, 1, 1, "bob@example.org");
@@ -812,12 +822,76 @@ a_removed_user_fails_and_the_sender_is_told(void **state)
 	assert_int_equal(w->recipients, 3);
 }
 
+/* Mail for bob and for somebody elsewhere is in the queue, and its turn has begun. */
+static void
+queue_for_bob(struct world *w)
+{
+	begin(w, 1, "ana@example.org");
+	recipient(w, 1, 0, "x@far.example");
+	recipient(w, 1, 1, "bob@example.org");
+	data(w, 1);
+	write_and_commit(w, 1);
+	expect_told(w, 250, "2.0.0");
+	turns(w, 5);
+}
+
+/* The death of a worker is no failure of anybody: the next has what it left, at once, and not after
+ * whatever relay does with the others. */
+static void
+a_worker_that_died_is_waited_for(void **state)
+{
+	struct world *w = *state;
+
+	local_dies(w);
+	queue_for_bob(w);
+	assert_int_equal(inbox(w, "bob"), 0);
+	assert_int_equal(w->q.attempts, 1);
+	local_comes(w);
+	turns(w, 20);
+	assert_int_equal(inbox(w, "bob"), 1);
+	assert_int_equal(w->q.relaying, 1);
+	/* No relay comes in time: the rest is put off. */
+	nobody_comes(w);
+	relaying_look(&w->q);
+	turns(w, 20);
+	assert_true(w->q.relaying == 0 && w->q.attempts == 0);
+}
+
+/* Unless it is this message that they die of: then the next try is later, but never much later. */
+static void
+a_message_that_kills_workers_is_put_off(void **state)
+{
+	struct world *w = *state;
+	struct queued *m;
+
+	local_dies(w);
+	w->q.relay_seen = queue_now() - 2 * WORKER_COMES_SECONDS;
+	queue_for_bob(w);
+	for (unsigned int i = 0; i < 3; i++) {
+		w->workers_rest = true;
+		local_comes(w);
+		turns(w, 3);
+		assert_int_equal(w->q.attempts, 1);
+		local_dies(w);
+	}
+	w->workers_rest = false;
+	turns(w, 20);
+	assert_int_equal(w->q.attempts, 0);
+	m = schedule_find(&w->q.schedule, 1);
+	assert_true(m->due >= queue_now() && m->due <= queue_now() + 2);
+	local_comes(w);
+	for (int i = 0; i < 400 && inbox(w, "bob") == 0; i++)
+		turns(w, 10);
+	assert_int_equal(inbox(w, "bob"), 1);
+}
+
 /* What was delivered but could not be recorded is not delivered again. */
 static void
 recording_waits_for_a_spool_worker(void **state)
 {
 	struct world *w = *state;
 
+	nobody_comes(w);
 	begin(w, 1, "ana@example.org");
 	recipient(w, 1, 0, "x@far.example");
 	recipient(w, 1, 1, "bob@example.org");
@@ -922,6 +996,8 @@ main(void)
 		ROW(worker_dies_at_every_hour),
 		ROW(trouble_of_one_does_not_stop_the_other),
 		ROW(a_removed_user_fails_and_the_sender_is_told),
+		ROW(a_worker_that_died_is_waited_for),
+		ROW(a_message_that_kills_workers_is_put_off),
 		ROW(recording_waits_for_a_spool_worker),
 		ROW(start_recovers_every_state),
 	};

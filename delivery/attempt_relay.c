@@ -1,0 +1,154 @@
+/* attempt_relay - what an attempt gives to relay, and what is noted of it meanwhile; see
+ * attempt_inside.h. */
+#include "attempt_inside.h"
+
+#include "relayhost.h"
+#include "relaying.h"
+#include "srs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void
+relayed_one(void *me, uint32_t i, struct verdict v, struct span relay, bool relayed, bool away)
+{
+	struct attempt *a = me;
+	const struct envelope *e = &a->file.envelope;
+	uint64_t now = (uint64_t)time(NULL);
+
+	a->away |= away;
+	result_set(a, i, v);
+	a->result[i].untried = away;
+	a->result[i].relayed = relayed;
+	if (!away)
+		queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given,
+			relay.len > 0 ? relay : SPAN("none"), now > e->arrived ? (now - e->arrived) * 1000 : 0, v);
+}
+
+void
+relayed_all(void *me)
+{
+	struct attempt *a = me;
+	struct queue *q = a->queue;
+
+	a->all_relayed = true;
+	if (a->noting)
+		return;
+	TAILQ_REMOVE(&q->relayings, a, relaying_next);
+	q->relaying--;
+	q->attempts++;
+	attempt_conclude(q, a);
+}
+
+/* Records what is known, while the rest is still under way: a crash now would send it again. */
+static void
+attempt_note(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+
+	if (a->noting || a->all_relayed)
+		return;
+	free(a->record);
+	a->record = must_alloc((e->count + 1) * sizeof(*a->record));
+	a->records = 0;
+	for (uint32_t i = 0; i < e->count; i++)
+		if (a->result[i].known && a->result[i].verdict.outcome == DONE && is_news(a, i))
+			a->record[a->records++] = i;
+	a->noting = a->records > 0;
+	if (a->noting)
+		attempt_record(q, a);
+}
+
+void
+note_over(struct attempt *a, bool done)
+{
+	a->noting = false;
+	for (uint32_t n = 0; done && n < a->records; n++)
+		a->result[a->record[n]].recorded = true;
+	if (a->all_relayed)
+		relayed_all(a);
+}
+
+void
+attempts_note(struct queue *q)
+{
+	struct attempt *a;
+
+	TAILQ_FOREACH(a, &q->relayings, relaying_next)
+		attempt_note(q, a);
+}
+
+bool
+attempts_are_noting(const struct queue *q)
+{
+	const struct attempt *a;
+
+	TAILQ_FOREACH(a, &q->relayings, relaying_next)
+		if (a->noting)
+			return true;
+	return false;
+}
+
+/* The sender of forwarded mail: ours, behind which the true one stands (srs.h). */
+static struct span
+forwarded_sender(struct queue *q, struct attempt *a, const struct envelope_recipient *r, struct span sender)
+{
+	const struct settings *s = q->daemon.settings;
+	struct text text = TEXT_UP_TO(MOST_ADDRESS);
+	size_t at = span_rindex(sender, '@');
+
+	if (a->srs != NULL || r->given.len == 0 || r->sender.len > 0 || !q->resolver.srs_known ||
+		at >= sender.len || settings_is_local_domain(s, span_part(sender, at + 1, sender.len)))
+		return a->srs != NULL && r->given.len > 0 && r->sender.len == 0 ? span_str(a->srs) : sender;
+	if (srs_encode(sender, resolver_srs_domain(s), span_of(q->resolver.srs_key, SRS_KEY_SIZE),
+		    (uint64_t)time(NULL) / 86400, &text))
+		a->srs = must_copy(text_span(&text));
+	text_clear(&text);
+	return a->srs != NULL ? span_str(a->srs) : sender;
+}
+
+/* What is left goes to other servers, if anything does. Meanwhile this attempt is none of those that
+ * keep local workers busy, and has no file open. */
+void
+attempt_relay(struct queue *q, struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	struct relayed *to = must_alloc((e->count + 1) * sizeof(*to));
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < e->count; i++) {
+		const struct envelope_recipient *r = &e->recipient[i];
+
+		if (a->place[i].leads != LEADS_ELSEWHERE || a->result[i].known)
+			continue;
+		struct span sender = r->sender.len > 0 ? r->sender : e->sender;
+		sender = forwarded_sender(q, a, r, sender);
+
+		struct span hop = span_str(a->place[i].next_hop), host = SPAN_NONE;
+		size_t at = span_rindex(r->address, '@');
+
+		/* Mail to the domain itself: a relayhost takes it. What tables say goes as they say. */
+		if (a->place[i].transport == TRANSPORT_RELAY && at < r->address.len &&
+			span_equal_nocase(hop, span_part(r->address, at + 1, r->address.len)))
+			host = relayhost_of(q->daemon.settings, sender);
+		to[count++] = (struct relayed){ .index = i, .address = r->address, .orcpt = r->orcpt,
+			.sender = sender, .notify = r->notify,
+			.next_hop = host.len > 0 ? host : hop,
+			.transport = (uint8_t)(host.len > 0 ? TRANSPORT_SMTP : a->place[i].transport) };
+	}
+	if (count == 0) {
+		attempt_conclude(q, a);
+	} else {
+		a->step = RELAYING;
+		close(a->message);
+		a->message = -1;
+		q->attempts--;
+		q->relaying++;
+		TAILQ_INSERT_TAIL(&q->relayings, a, relaying_next);
+		relaying_begin(q, e, to, count, a);
+		attempt_note(q, a);   /* what was delivered here */
+	}
+	free(to);
+}
