@@ -1,6 +1,6 @@
 /*
  * auth - decides who somebody is.
- *   inherits    channels to master, smtpd, imap-login, auth-hash and auth-pam; the directories of the
+ *   inherits    channels to master, smtpd, imap-login, queue, auth-hash and auth-pam; the directories of the
  *               user tables (to read); the passport key
  *   keeps       nothing: _auth, Landlock to the user tables and a directory of its own, the system
  *               calls below
@@ -8,6 +8,7 @@
  *               word of theirs about TLS or addresses counts that a TLS worker did not seal, and
  *               none makes one session speak for another
  *   tells       master, whom a ticket is for, and which worker hangs; the front ends, a verdict;
+ *               queue, who has logged in to send;
  *               auth-hash, one hash and one password at a time; auth-pam, a name and a password;
  *               auth-token, a token
  */
@@ -221,6 +222,18 @@ static const struct hearing command_hearing = {
 	.on_auth_forgive = on_auth_forgive,
 };
 
+/* It says nothing. */
+static void
+queue_gone(void *me, struct channel *from)
+{
+	struct auth *a = me;
+
+	(void)from;
+	a->queue = NULL;
+}
+
+static const struct hearing queue_hearing = {.gone = queue_gone};
+
 /*      who                  what it tells us      while it is away: a case, not an accident */
 static const struct peer_kind peers[] = {
 	{PROGRAM_SMTPD, &front_end_hearing},	  /* its conversations end */
@@ -228,6 +241,7 @@ static const struct peer_kind peers[] = {
 	{PROGRAM_AUTH_HASH, &hash_hearing},	  /* its question goes to another, or waits */
 	{PROGRAM_AUTH_PAM, &pam_hearing},	  /* the same */
 	{PROGRAM_AUTH_TOKEN, &token_hearing},	  /* the same */
+	{PROGRAM_QUEUE, &queue_hearing},	  /* no login to send mail: later */
 	{PROGRAM_COMMAND, &command_hearing},
 	{PROGRAM_MASTER, NULL},
 };
@@ -356,6 +370,8 @@ peer_came(void *me, struct channel *peer)
 	if (channel_peer(peer) == PROGRAM_AUTH_HASH || channel_peer(peer) == PROGRAM_AUTH_PAM ||
 		channel_peer(peer) == PROGRAM_AUTH_TOKEN)
 		pool_came(pool_of(a, peer), peer);
+	else if (channel_peer(peer) == PROGRAM_QUEUE)
+		a->queue = peer;
 }
 
 /* What is being verified gets its verdict; what is delayed gets it now. */

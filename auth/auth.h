@@ -20,6 +20,7 @@ struct auth {
 	Gsasl *sasl;
 	struct table *users, *passwords;
 	struct pool *hash, *pam, *token;
+	struct channel *queue; /* NULL: it is away */
 	struct digest_key nobody; /* of salts of those who do not exist */
 	struct text nobody_hash;  /* verified instead of theirs; as costly as those that are made now */
 	struct passwd_file *file, *file_offered; /* or NULL */

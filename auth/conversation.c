@@ -289,6 +289,17 @@ make_ticket(struct conversation *c, unsigned char ticket[TICKET_SIZE])
 		NULL);
 }
 
+/* In whose name the session may send: queue believes that from us alone. */
+static bool
+tell_queue(struct conversation *c)
+{
+	return send_mail_login(c->auth->queue, c->session,
+		&(struct msg_mail_login){.index = (uint16_t)channel_peer_index(c->from),
+			.service = (uint8_t)c->service,
+			.login = text_span(&c->login.key)},
+		NULL);
+}
+
 /* He is who he says, and his mailbox is known. */
 static void
 let_in(struct conversation *c)
@@ -298,13 +309,15 @@ let_in(struct conversation *c)
 		.user = text_span(&c->login.key),
 		.data = text_span(&c->last)};
 
-	/* Mailboxes are opened for a ticket; sending mail needs none. */
 	if (service_program(c->service) == PROGRAM_IMAP_LOGIN) {
 		if (!make_ticket(c, ticket)) {
 			later(c, "no ticket");
 			return;
 		}
 		told.ticket = span_of(ticket, sizeof(ticket));
+	} else if (!tell_queue(c)) {
+		later(c, "queue is away");
+		return;
 	}
 	if (c->acts_as.len > 0)
 		log_notice(c->session, "auth-acts-as", KEY_STR("ip", c->ip),

@@ -177,9 +177,12 @@
  * 6710; 10 is normal), AUTH= (RFC 4954). Times: seconds since 1970, 0 for none. Values are decoded. */
 #define WISHES(F)                   F(text, envid, MOST_ENVID) F(u8, ret, 1) F(flag, require_tls, 1) F(u64, hold_until, 8) F(u64, deliver_by, 8) \
                                     F(u8, by_mode, 1) F(flag, by_trace, 1) F(u8, priority, 1) F(text, auth_param, MOST_ADDRESS)
-/* check_owner: the sender must belong to the login. */
+/* A session has logged in for submission: auth tells queue itself (id: the session), before it tells smtpd, which says
+ * when the session ends. mail_begin names a login that queue knows so, or none. */
+#define mail_login_fields(F)        F(u16, index, 2) F(u8, service, 1) F(text, login, MOST_ADDRESS) /* index: which smtpd */
+#define mail_login_end_fields(F)
 #define mail_begin_fields(F)        F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) F(text, login, MOST_ADDRESS) \
-                                    F(flag, check_owner, 1) F(u8, body, 1) F(flag, utf8, 1) F(u64, size, 8) F(text, ip, MOST_IP) F(text, helo, MOST_HOST) WISHES(F)
+                                    F(u8, body, 1) F(flag, utf8, 1) F(u64, size, 8) F(text, ip, MOST_IP) F(text, helo, MOST_HOST) WISHES(F)
 #define mail_begun_fields(F)        VERDICT(F)
 #define mail_recipient_fields(F)    F(u32, number, 4) F(text, address, MOST_ADDRESS) F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) /* enum notify */
 #define mail_recipient_told_fields(F) F(u32, number, 4) VERDICT(F)
@@ -351,6 +354,8 @@
 	M(mail_commit,       66,  BY_SMTPD,                BY_QUEUE,              HOUR_LENT | OR_GONE,           0) \
 	M(mail_told,         67,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
 	M(mail_abort,        68,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_WAITING | HOUR_LENT | HOUR_PLACING | OR_GONE, 0) \
+	M(mail_login,        175, BY_AUTH,                 BY_QUEUE,              HOUR_SERVING,                  0) \
+	M(mail_login_end,    176, BY_SMTPD,                BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
 	M(mail_recipient_result, 230, BY_QUEUE,            BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
 	M(greylist_ask,      200, BY_SMTPD,                BY_POLICY,             HOUR_SERVING,                  0) \
 	M(greylist_told,     201, BY_POLICY,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \

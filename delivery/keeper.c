@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/secret.h"
 #include "common/users.h"
+#include "logins.h"
 #include "names.h"
 
 #include <event2/event.h>
@@ -160,6 +161,7 @@ keeper_init(struct queue *q)
 	workers_init(q);
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
 		TAILQ_INIT(&q->front[i].transactions);
+	logins_init(q);
 	TAILQ_INIT(&q->stranded);
 	TAILQ_INIT(&q->unresolved);
 	TAILQ_INIT(&q->unplaced);

@@ -58,6 +58,18 @@ is_granted(struct resolver *r, struct span login, struct span sender)
 }
 
 bool
+owner_is_asked(const struct settings *s, uint8_t service)
+{
+	if (service >= SERVICE_COUNT)
+		return true;
+	for (size_t i = 0; i < s->owner_services.count; i++)
+		if (span_equal_nocase(
+			    s->owner_services.at[i], span_str(service_name((enum service)service))))
+			return true;
+	return false;
+}
+
+bool
 owner_may_use(struct resolver *r, const struct settings *s, struct span login, struct span sender)
 {
 	struct text user = TEXT_UP_TO(MOST_ALIAS_KEY), as = TEXT_UP_TO(MOST_ALIAS_KEY);

@@ -10,6 +10,7 @@
  * One event loop that never waits for a disk's acknowledgement: blocking is the workers' trade.
  */
 #include "keeper.h"
+#include "logins.h"
 #include "names.h"
 
 #include "common/dns-ask.h"
@@ -97,6 +98,7 @@ address_changed(void *me, const struct msg_address_changed *m)
 
 static const struct peer_kind peers[] = {
 	{ PROGRAM_AUTH_PAM, &queue_hears_names },
+	{ PROGRAM_AUTH, &queue_hears_auth },
 	{ PROGRAM_SMTPD, &queue_hears_smtpd },
 	{ PROGRAM_LOCAL, &queue_hears_local },
 	{ PROGRAM_LOCAL_HOME, &queue_hears_local },

@@ -5,6 +5,7 @@
  *   transaction.c  smtpd's conversation: from mail_begin to mail_told
  *   queued.c       a queued message's files
  *   attempt*.c     its turn: resolve, deliver, record, remove (attempt_inside.h)
+ *   logins.c       who has logged in to send mail
  *   names.c        the system's users, as others know them
  *   recover.c      what lies in the spool at start
  *   listing.c      valija queue: which messages, and what is told of them
@@ -76,9 +77,14 @@ struct pending;
 TAILQ_HEAD(pending_list, pending);
 TAILQ_HEAD(transaction_list, transaction);
 
+struct known_login;
+TAILQ_HEAD(known_login_list, known_login);
+
 struct front {                              /* one smtpd */
 	struct transaction_list transactions;
 	size_t count;
+	struct known_login_list logins;     /* logins.h */
+	size_t login_count;
 };
 
 /* A mailbox that refused a message lately: mail for it and others goes by the queue, so that it
@@ -177,6 +183,7 @@ struct queue {
 	struct event *feed_timer;
 	struct idmap conversations;         /* transactions and attempts, by message id */
 	struct front front[MOST_PEERS_OF_A_KIND];
+	struct idmap logins;                /* by session */
 	size_t transactions, pending_recipients, notices;
 	struct pending_list pending;        /* recipients that wait for an answer of others */
 	struct troubled troubled[MOST_TROUBLED];

@@ -3,6 +3,7 @@
 
 #include "common/address.h"
 #include "common/log.h"
+#include "logins.h"
 #include "mailboxes.h"
 #include "owner.h"
 #include "rewrite.h"
@@ -202,6 +203,7 @@ smtpd_gone(void *me, struct channel *from)
 		if (t->smtpd == from)
 			abandon(q, t);
 	}
+	logins_forget(q, channel_peer_index(from));
 }
 
 /* A sender is empty or a mailbox: it becomes the Return-Path line of a file. */
@@ -229,7 +231,14 @@ may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_
 		return V_BUSY;
 	if (!sender_is_sound(m->sender))
 		return V_BAD_SENDER;
-	if (m->check_owner && !owner_may_use(&q->resolver, s, m->login, m->sender))
+	if (m->login.len > 0 && !logins_know(q, (unsigned int)(f - q->front), m->session, m->service,
+				m->login, queue_now())) {
+		log_warning(m->session, "mail-login-unknown", KEY_NUM("front", f - q->front),
+			KEY_SPAN("login", m->login));
+		return V_LOG_IN_AGAIN;
+	}
+	if (m->login.len > 0 && owner_is_asked(s, m->service) &&
+		!owner_may_use(&q->resolver, s, m->login, m->sender))
 		return V_NOT_OWNER;
 	return m->size > s->message_size_bytes ? V_TOO_BIG : V_BEGUN;
 }
@@ -702,6 +711,15 @@ on_mail_abort(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	abandon(q, idmap_get(&q->conversations, id));
 }
 
+static void
+on_mail_login_end(void *me, struct channel *from, uint64_t session,
+	const struct msg_mail_login_end *m, const int *fd)
+{
+	(void)m;
+	(void)fd;
+	logins_end(me, channel_peer_index(from), session);
+}
+
 void
 transaction_placed(struct queue *q, struct conversation *c)
 {
@@ -775,4 +793,5 @@ const struct hearing queue_hears_smtpd = {
 	.on_mail_data = on_mail_data,
 	.on_mail_commit = on_mail_commit,
 	.on_mail_abort = on_mail_abort,
+	.on_mail_login_end = on_mail_login_end,
 };

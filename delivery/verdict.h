@@ -30,6 +30,8 @@ struct verdict {
 
 #define V_LATER VERDICT_IS(LATER, 451, "4.3.0", "Mail system not ready, try again later")
 #define V_LEAVING VERDICT_IS(LATER, 451, "4.3.2", "Mail system is going down, try again later")
+/* Of a session that auth did not name, or not to this queue. */
+#define V_LOG_IN_AGAIN VERDICT_IS(LATER, 421, "4.7.0", "The login has to be repeated, connect again")
 #define V_BUSY VERDICT_IS(LATER, 451, "4.3.2", "Too many transactions, try again later")
 #define V_MISCONFIGURED                                                                            \
 	VERDICT_IS(LATER, 451, "4.3.5", "Mail system is not configured for this address")

@@ -126,10 +126,12 @@ do_auth(struct session *s, struct span arguments)
 	if (send_auth_ask(auth(s), s->id, &(struct msg_auth_ask){
 		.service = (uint8_t)s->service, .mechanism = text_span(&name),
 		.has_initial = has_initial, .initial = text_span(&decoded),
-		.passport = text_span(&s->tls->passport), .ip = span_str(s->ip) }, NULL))
+		.passport = text_span(&s->tls->passport), .ip = span_str(s->ip) }, NULL)) {
 		s->stage = STAGE_AUTH_ASKED;
-	else
+		s->auth_asked = true;
+	} else {
 		refuse_for(s, &auth_away, SPAN_NONE);
+	}
 out:
 	text_wipe(&decoded);
 	text_clear(&name);
@@ -140,6 +142,16 @@ auth_give_up(struct session *s)
 {
 	if (s->stage == STAGE_AUTH_ASKED || s->stage == STAGE_AUTH_CHALLENGED)
 		send_auth_cancel(auth(s), s->id, &(struct msg_auth_cancel){}, NULL);
+}
+
+void
+auth_forget(struct session *s)
+{
+	if (s->auth_asked)
+		send_mail_login_end(daemon_any_peer(&s->server->daemon, PROGRAM_QUEUE), s->id,
+			&(struct msg_mail_login_end){}, NULL);
+	free(s->login);
+	s->login = NULL;
 }
 
 void
@@ -154,8 +166,7 @@ void
 auth_line_too_long(struct session *s)
 {
 	auth_give_up(s);
-	free(s->login);
-	s->login = NULL;
+	auth_forget(s);
 	fail(s, &line_too_long);
 }
 
@@ -179,8 +190,7 @@ last_line(struct session *s, struct span line)
 		accepted(s);
 		return;
 	}
-	free(s->login);
-	s->login = NULL;
+	auth_forget(s);
 	fail(s, span_equal(line, SPAN("*")) ? &cancelled : &malformed);
 }
 

@@ -17,6 +17,8 @@ void auth_line(struct session *s, struct span line);
 void auth_line_too_long(struct session *s);
 /* The session ends in the middle. */
 void auth_give_up(struct session *s);
+/* The session has no login (any more); queue hears so too. */
+void auth_forget(struct session *s);
 /* auth takes too long. */
 void auth_timeout(struct session *s);
 

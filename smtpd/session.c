@@ -407,7 +407,7 @@ session_free(struct session *s)
 		text_clear(&s->tls->passport);
 	free(s->tls);
 	free(s->forwarded);
-	free(s->login);
+	auth_forget(s);
 	free(s->helo);
 	LIST_REMOVE(s, in_all);
 	LIST_REMOVE(s, in_bucket);

@@ -86,6 +86,7 @@ struct session {
 	struct tls_facts *tls;         /* NULL in clear */
 	struct channel *tls_worker;    /* while STAGE_TLS */
 	char *login;                   /* the address key that auth told; NULL: a stranger */
+	bool auth_asked;		/* ever: queue may know a login of ours */
 	struct replies *replies;       /* NULL while no answer is awaited */
 	struct transaction *mail;      /* NULL outside a transaction */
 	struct checks *checks;         /* of a stranger; checks.h */

@@ -66,7 +66,6 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 {
 	struct transaction *t = must_alloc(sizeof(*t));
 	struct text address = TEXT_UP_TO(MOST_ADDRESS);
-	const struct settings *settings = s->server->daemon.settings;
 
 	if (!sender->null)
 		envelope_address_put(&address, &sender->address);
@@ -84,7 +83,6 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 		.sender = text_span(&address), .login = span_str(s->login),
 		.body = (uint8_t)sender->body, .utf8 = sender->utf8, .size = sender->size,
 		.ip = span_str(s->ip), .helo = span_str(s->helo),
-		.check_owner = s->login && session_is_one_of(s, &settings->owner_services),
 		.envid = span_str(sender->envid), .ret = (uint8_t)sender->ret,
 		.require_tls = sender->require_tls, .hold_until = sender->hold_until,
 		.deliver_by = deliver_by(sender), .by_mode = (uint8_t)sender->by_mode,
@@ -250,6 +248,11 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	/* queue has forgotten it. Before the answer: that may end the session, and `t` with it. */
 	if (!v.good)
 		t->known = false;
+	/* It does not know the login: nothing can be sent in this session any more. */
+	if (!v.good && v.code == 421) {
+		session_close(s, v.code, v.status, v.reason);
+		return;
+	}
 	replies_settle(s, REPLY_MAIL, 0, &v, t->lowered ? &sender_lowered : &sender_good);
 	if (v.good)
 		return;

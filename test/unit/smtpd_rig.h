@@ -166,7 +166,7 @@ rig_on_mail_begin(
 	if (span_starts_nocase(m->sender, SPAN("later@"))) {
 		mail->refused = true;
 		send_mail_begun(from, id, &(struct msg_mail_begun){ RIG_LATER }, NULL);
-	} else if (m->check_owner && m->sender.len > 0 &&
+	} else if (m->login.len > 0 && m->sender.len > 0 &&
 		   !span_equal_nocase(m->sender, m->login)) {
 		mail->refused = true;
 		send_mail_begun(from, id, &(struct msg_mail_begun){ RIG_NO(553, "5.7.1") }, NULL);

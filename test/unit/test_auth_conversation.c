@@ -50,12 +50,16 @@ struct world {
 	struct auth auth;
 	struct settings settings;
 	struct span domains[1], sources[1], mechanisms[6];
-	struct channel *master_side, *worker_auth_side[2], *worker_side[2];
+	struct channel *master_side, *queue_side, *worker_auth_side[2], *worker_side[2];
 	struct front *smtpd, *login, *broken;
 	uint64_t ticket_session;
 	unsigned char ticket[16];
 	char ticket_user[400], ticket_home[400];
 	unsigned int tickets, ticket_program, ticket_index;
+	/* what queue heard */
+	uint64_t mail_session;
+	char mail_login[400];
+	unsigned int mail_logins, mail_index, mail_service;
 	/* the workers */
 	unsigned int asked[2];
 	bool silent[2]; /* does not answer */
@@ -102,6 +106,9 @@ on_told(void *me, struct channel *from, uint64_t id, const struct msg_auth_told 
 		channel_drain(f->world->master_side);
 		t->ticket_known = f->world->ticket_session == id &&
 				  memcmp(f->world->ticket, t->ticket, 16) == 0;
+	} else if (m->verdict == AUTH_RIGHT) {
+		channel_drain(f->world->queue_side);
+		t->ticket_known = f->world->mail_session == id;
 	}
 }
 
@@ -151,6 +158,31 @@ on_ticket(
 	w->ticket_index = m->index;
 }
 
+static void
+on_mail_login(
+	void *me, struct channel *from, uint64_t id, const struct msg_mail_login *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)fd;
+	w->mail_logins++;
+	w->mail_session = id;
+	w->mail_index = m->index;
+	w->mail_service = m->service;
+	span_copy(m->login, w->mail_login, sizeof(w->mail_login));
+}
+
+static void
+on_queue_end(void *me, struct channel *from)
+{
+	struct world *w = me;
+
+	(void)from;
+	w->queue_side = NULL;
+}
+
+static const struct hearing queue_side = {.gone = on_queue_end, .on_mail_login = on_mail_login};
 static const struct hearing master_side = {.on_ticket_made = on_ticket};
 
 /* A hash of "X" is "hash of X" here: what crypt(3) makes is tested elsewhere. */
@@ -332,6 +364,11 @@ enter(void **state)
 		w->base, ends[0], PROGRAM_AUTH, PROGRAM_MASTER, 0, &no_hearing, &w->auth);
 	w->master_side =
 		channel_new(w->base, ends[1], PROGRAM_MASTER, PROGRAM_AUTH, 0, &master_side, w);
+	pair(ends);
+	w->auth.queue = channel_new(
+		w->base, ends[0], PROGRAM_AUTH, PROGRAM_QUEUE, 0, &no_hearing, &w->auth);
+	w->queue_side =
+		channel_new(w->base, ends[1], PROGRAM_QUEUE, PROGRAM_AUTH, 0, &queue_side, w);
 	worker_new(w, 0);
 	w->smtpd = front_new(w, PROGRAM_SMTPD, 3, false);
 	w->login = front_new(w, PROGRAM_IMAP_LOGIN, 5, false);
@@ -371,6 +408,7 @@ leave_world(void **state)
 	for (int i = 0; i < 2; i++)
 		channel_free(&w->worker_side[i]);
 	channel_free(&w->master_side);
+	channel_free(&w->queue_side);
 	turn(w);
 	pool_free(&w->auth.hash);
 	guard_free(&w->auth.guard);
@@ -478,6 +516,12 @@ right_passwords(void **state)
 	assert_int_equal(t->ticket_len, 0);
 	turn(w);
 	assert_int_equal(w->tickets, 0);
+	/* Sending needs no ticket: queue knew already, of this session at this front end. */
+	assert_true(t->ticket_known);
+	assert_int_equal(w->mail_logins, 1);
+	assert_string_equal(w->mail_login, "ana@example.org");
+	assert_int_equal(w->mail_index, 3);
+	assert_int_equal(w->mail_service, SERVICE_SUBMISSION);
 	/* Without a domain: the first one. */
 	assert_int_equal(
 		verdict_of(w->smtpd, 12, SERVICE_SUBMISSION, "PLAIN", SPAN("\0ana\0secret")),
@@ -493,6 +537,11 @@ right_passwords(void **state)
 	answer(w->smtpd, 13, SPAN("secret"));
 	assert_int_equal(hear(w->smtpd)->verdict, AUTH_RIGHT);
 	assert_int_equal(w->auth.conversations.count, 0);
+	/* While queue is away nobody can be told. */
+	channel_free(&w->auth.queue);
+	assert_int_equal(verdict_of(w->smtpd, 14, SERVICE_SUBMISSION, "PLAIN",
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_LATER);
 }
 
 /* Master knows of the ticket before the front end does, for that session and front

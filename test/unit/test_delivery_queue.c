@@ -5,6 +5,7 @@
 
 #include "delivery/envelope.h"
 #include "delivery/keeper.h"
+#include "delivery/logins.h"
 #include "delivery/placer.h"
 #include "delivery/relaying.h"
 #include "delivery/spool_name.h"
@@ -24,7 +25,7 @@ struct world {
 	struct queue q;
 	struct placer placer;
 	struct spooler spooler;
-	struct channel *local, *spool, *smtpd, *command;   /* the other ends */
+	struct channel *local, *spool, *smtpd, *command, *auth;   /* the other ends */
 	bool workers_rest;                                 /* they hear, but do not work */
 	int begun, told, file_fd, files, entries, recipients, ends, gone;
 	bool last_write;
@@ -160,6 +161,8 @@ static const struct hearing command_hears = { .hour = any_hour, .gone = on_gone,
 	.on_queue_entry = on_queue_entry, .on_queue_entry_recipient = on_queue_entry_recipient,
 	.on_queue_end = on_queue_end };
 
+static const struct hearing auth_hears = { .hour = any_hour, .gone = on_gone };
+
 /* A channel between the queue and somebody; returns the other's end. */
 static struct channel *
 wire(struct world *w, enum program program, const struct hearing *queue_hears,
@@ -273,6 +276,7 @@ world_make(void **state)
 	local_comes(w);
 	spool_comes(w);
 	smtpd_comes(w);
+	w->auth = wire(w, PROGRAM_AUTH, &queue_hears_auth, &auth_hears, w);
 	w->command = wire(w, PROGRAM_COMMAND, &queue_hears_command, &command_hears, w);
 	*state = w;
 	return 0;
@@ -292,6 +296,21 @@ world_remove(void **state)
 	return 0;
 }
 
+/* --- what auth says --- */
+
+static void
+log_in(struct world *w, unsigned int front, uint64_t session, const char *login)
+{
+	size_t before = w->q.logins.count;
+
+	send_mail_login(w->auth, session,
+		&(struct msg_mail_login){ .index = (uint16_t)front, .service = SERVICE_SUBMISSION,
+			.login = span_str(login) },
+		NULL);
+	for (int i = 0; i < 1000 && w->q.logins.count == before; i++)
+		turns(w, 1);
+}
+
 /* --- what smtpd says --- */
 
 static void
@@ -299,8 +318,11 @@ begin(struct world *w, uint64_t id, const char *login)
 {
 	int before = w->begun;
 
+	if (login[0] != '\0')
+		log_in(w, 0, 99, login);
 	send_mail_begin(w->smtpd, id,
 		&(struct msg_mail_begin){.session = 99,
+			.service = SERVICE_SUBMISSION,
 			.sender = SPAN("s@far.example"),
 			.login = span_str(login),
 			.body = BODY_8BITMIME},
@@ -510,6 +532,75 @@ what_was_written_straight_is_not_held(void **state)
 	assert_int_equal(rig_count(w->rig.mail, "example.org/ana/Maildir/new"), 0);
 }
 
+static uint16_t
+begins(struct world *w, uint64_t session, uint8_t service, const char *login)
+{
+	static uint64_t id = 1000;
+	int before = w->begun;
+
+	send_mail_begin(w->smtpd, ++id, &(struct msg_mail_begin){ .session = session,
+		.service = service, .login = span_str(login) }, NULL);
+	wait_for(w, &w->begun, before + 1);
+	if (w->begun_code == 250)
+		send_mail_abort(w->smtpd, id, &(struct msg_mail_abort){ }, NULL);
+	return w->begun_code;
+}
+
+/* What a captured smtpd may say of logins that auth did not give to it, or not any more. */
+static void
+a_login_is_believed_from_auth_alone(void **state)
+{
+	struct world *w = *state;
+	const char *ana = "ana@example.org", *bob = "bob@example.org";
+	uint32_t now;
+
+	assert_int_equal(begins(w, 50, SERVICE_SUBMISSION, ana), 421);  /* forged */
+	assert_int_equal(begins(w, 0, SERVICE_SUBMISSION, ana), 421);
+	log_in(w, 0, 50, ana);
+	log_in(w, 1, 51, bob);
+	assert_int_equal(begins(w, 50, SERVICE_SUBMISSION, ana), 250);
+	assert_int_equal(begins(w, 50, SERVICE_SUBMISSION, bob), 421);  /* of another user */
+	assert_int_equal(begins(w, 50, SERVICE_LOCAL, ana), 421);       /* of another service */
+	assert_int_equal(begins(w, 51, SERVICE_SUBMISSION, bob), 421);  /* stolen: another front end's */
+	log_in(w, 0, 51, ana);                                          /* and it cannot be taken over */
+	assert_int_equal(begins(w, 51, SERVICE_SUBMISSION, ana), 421);
+	send_mail_login_end(w->smtpd, 51, &(struct msg_mail_login_end){ }, NULL);
+	send_mail_login_end(w->smtpd, 50, &(struct msg_mail_login_end){ }, NULL);
+	assert_int_equal(begins(w, 50, SERVICE_SUBMISSION, ana), 421);  /* reused */
+	assert_int_equal(w->q.logins.count, 1);                         /* another's is not ended */
+	log_in(w, 0, 52, ana);
+	now = queue_now();
+	assert_true(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + LOGIN_REST_SECONDS - 1));
+	assert_true(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + 2 * LOGIN_REST_SECONDS - 2));
+	assert_false(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + 3 * LOGIN_REST_SECONDS - 2));
+	assert_int_equal(w->q.logins.count, 1);                         /* expired, and forgotten */
+	log_in(w, 0, 53, ana);
+	channel_free(&w->smtpd);
+	turns(w, 5);
+	assert_int_equal(w->q.logins.count, 1);                         /* with its front end */
+	smtpd_comes(w);
+	assert_int_equal(begins(w, 53, SERVICE_SUBMISSION, ana), 421);
+}
+
+/* One front end's share: the oldest makes room, another's stays. */
+static void
+logins_are_bounded(void **state)
+{
+	struct world *w = *state;
+
+	log_in(w, 1, 1, "bob@example.org");
+	for (uint64_t i = 2; i < MOST_LOGINS + 12; i++) {
+		send_mail_login(w->auth, i, &(struct msg_mail_login){ .service = SERVICE_SUBMISSION,
+			.login = SPAN("ana@example.org") }, NULL);
+		if (i % 100 == 0)
+			event_base_loop(w->base, EVLOOP_NONBLOCK);
+	}
+	turns(w, 5);
+	assert_int_equal(w->q.logins.count, MOST_LOGINS + 1);
+	assert_int_equal(begins(w, 2, SERVICE_SUBMISSION, "ana@example.org"), 421);
+	assert_int_equal(begins(w, MOST_LOGINS + 11, SERVICE_SUBMISSION, "ana@example.org"), 250);
+}
+
 static void
 a_sender_belongs_to_its_login(void **state)
 {
@@ -523,14 +614,17 @@ a_sender_belongs_to_its_login(void **state)
 		{ "ana@example.org", "", true, 250 },
 		{ "ana@example.org", "bob@example.org", true, 553 },
 		{ "ana@example.org", "bob@example.org", false, 250 },
-		{ "", "bob@example.org", true, 553 },
+		{ "", "bob@example.org", true, 250 }, /* a stranger: may relay nowhere */
 	};
+	struct span service = SPAN("submission");
 	struct world *w = *state;
 
+	log_in(w, 0, 99, "ana@example.org");
 	for (uint64_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		send_mail_begin(w->smtpd, i + 1, &(struct msg_mail_begin){
-			.sender = span_str(cases[i].sender), .login = span_str(cases[i].login),
-			.check_owner = cases[i].check }, NULL);
+		w->settings.owner_services = (struct list){ &service, cases[i].check ? 1 : 0 };
+		send_mail_begin(w->smtpd, i + 1, &(struct msg_mail_begin){ .session = 99,
+			.service = SERVICE_SUBMISSION, .sender = span_str(cases[i].sender),
+			.login = span_str(cases[i].login) }, NULL);
 		wait_for(w, &w->begun, (int)i + 1);
 		assert_int_equal(w->begun_code, cases[i].code);
 		if (cases[i].code == 250)
@@ -988,7 +1082,7 @@ main(void)
 		ROW(ceilings_hold),
 		ROW(wishes_reach_the_envelope),
 		ROW(what_was_written_straight_is_not_held),
-		ROW(a_sender_belongs_to_its_login),
+		ROW(a_sender_belongs_to_its_login), ROW(a_login_is_believed_from_auth_alone), ROW(logins_are_bounded),
 		ROW(size_limit_is_the_clients),
 		ROW(words_out_of_hour_end_the_peer),
 		ROW(abort_at_every_hour),
