@@ -1,12 +1,12 @@
 #include "credentials.h"
 
 #include <gnutls/crypto.h>
-#include <gnutls/ocsp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "authorities.h"
+#include "status.h"
 
 #define MOST_END_POINT 64   /* SHA-512 */
 
@@ -15,7 +15,10 @@ struct signer {
 	const struct credentials *owner;
 	struct chain chain;
 	struct text names;            /* of the certificate, lower case, a comma behind each */
-	gnutls_datum_t status;        /* OCSP response, or empty */
+	struct text status;           /* OCSP response (DER), or empty */
+	int64_t status_until;         /* from then on it is not shown any more */
+	bool owed;                    /* clients refuse the certificate without one */
+	unsigned char fingerprint[KEY_ID_SIZE];   /* SHA-256 of der */
 	gnutls_datum_t der;           /* the certificate itself */
 	unsigned char end_point[MOST_END_POINT];
 	size_t end_point_len;
@@ -145,15 +148,36 @@ hand_to_gnutls(gnutls_certificate_credentials_t set, struct signer *s)
 	return error;
 }
 
+static bool
+has_status(const struct signer *s)
+{
+	return s->status.len != 0 && s->status_until > (int64_t)time(NULL);
+}
+
+/* A gnutls_status_request_ocsp_func: the response to staple, which GnuTLS frees. */
+static int
+give_status(gnutls_session_t tls, void *arg, gnutls_datum_t *response)
+{
+	const struct signer *s = arg;
+
+	(void)tls;
+	if (!has_status(s))
+		return GNUTLS_E_NO_CERTIFICATE_STATUS;
+	if ((response->data = gnutls_malloc(s->status.len)) == NULL)
+		return GNUTLS_E_MEMORY_ERROR;
+	memcpy(response->data, s->status.at, s->status.len);
+	response->size = (unsigned int)s->status.len;
+	return 0;
+}
+
 static int
 add_to_set(gnutls_certificate_credentials_t set, struct signer *s)
 {
 	int index = hand_to_gnutls(set, s);
 
-	if (index < 0 || s->status.size == 0)
-		return index;
-	return gnutls_certificate_set_ocsp_status_request_mem(
-		set, &s->status, (unsigned int)index, GNUTLS_X509_FMT_DER);
+	/* Asked in each handshake: responses come and go while the set lives. */
+	return index < 0 ? index
+		: gnutls_certificate_set_ocsp_status_request_function2(set, (unsigned int)index, give_status, s);
 }
 
 static int
@@ -260,6 +284,19 @@ members_for(const struct credentials *c, struct span name)
 	return exact | wild;
 }
 
+/* RFC 7633: a certificate that must come with a response is useless without. Left out, unless there is no
+ * other: then it is for the client to mind. */
+static uint64_t
+without_useless(const struct credentials *c, uint64_t members)
+{
+	uint64_t useful = members;
+
+	for (unsigned int i = 0; i < c->count; i++)
+		if (c->signer[i]->owed && !has_status(c->signer[i]))
+			useful &= ~((uint64_t)1 << i);
+	return useful != 0 ? useful : members;
+}
+
 gnutls_certificate_credentials_t
 credentials_choose(struct credentials *c, struct span name, struct span otherwise)
 {
@@ -277,7 +314,7 @@ credentials_choose(struct credentials *c, struct span name, struct span otherwis
 	for (unsigned int i = 0; i < c->count && !has_kind(c, members, GNUTLS_PK_RSA); i++)
 		if (c->signer[i]->chain.kind == GNUTLS_PK_RSA)
 			members |= (uint64_t)1 << i;
-	return set_find(c, members);
+	return set_find(c, without_useless(c, members));
 }
 
 static void
@@ -322,6 +359,8 @@ learn_end_point(struct signer *s)
 		: gnutls_sign_get_hash_algorithm((gnutls_sign_algorithm_t)algorithm);
 	int error = gnutls_x509_crt_export2(s->chain.at[0], GNUTLS_X509_FMT_DER, &s->der);
 
+	if (error >= 0)
+		error = gnutls_hash_fast(GNUTLS_DIG_SHA256, s->der.data, s->der.size, s->fingerprint);
 	if (digest == GNUTLS_DIG_MD5 || digest == GNUTLS_DIG_SHA1)
 		digest = GNUTLS_DIG_SHA256;
 	if (error < 0 || digest == GNUTLS_DIG_UNKNOWN || digest == GNUTLS_DIG_NULL ||
@@ -362,6 +401,7 @@ credentials_add(struct credentials *c, int chain_fd, struct text *why)
 		return -1;
 	}
 	collect_names(s->chain.at[0], &s->names);
+	s->owed = status_is_owed(&s->chain);
 	c->signer[c->count++] = s;
 	/* Once alone, so that what GnuTLS minds is heard of now. */
 	error = learn_end_point(s);
@@ -378,59 +418,47 @@ credentials_add(struct credentials *c, int chain_fd, struct text *why)
 	return -1;
 }
 
-/* Is this a good response, for this certificate, now? */
+/* Takes a response for one certificate, if it is good now. */
 static int
-judge_status(const gnutls_datum_t *der, const struct chain *chain, struct text *why)
+take_status(struct signer *s, struct span der, struct text *why)
 {
-	gnutls_ocsp_resp_t response;
-	time_t next = -1;
-	unsigned int status = 0;
-	int result = -1;
+	struct status_facts facts;
 
-	if (gnutls_ocsp_resp_init(&response) < 0)
+	if (status_judge(der, &s->chain, time(NULL), &facts, why) < 0)
 		return -1;
-	if (gnutls_ocsp_resp_import2(response, der, GNUTLS_X509_FMT_DER) < 0)
-		text_printf(why, "the OCSP response cannot be read");
-	else if (gnutls_ocsp_resp_check_crt(response, 0, chain->at[0]) < 0)
-		text_printf(why, "the OCSP response is not of this certificate");
-	else if (gnutls_ocsp_resp_get_single(response, 0, NULL, NULL, NULL, NULL, &status, NULL, &next,
-			 NULL, NULL) < 0 || status != GNUTLS_OCSP_CERT_GOOD)
-		text_printf(why, "the OCSP response does not say that the certificate is good");
-	else if (next != -1 && next < time(NULL))
-		text_printf(why, "the OCSP response is out of date");
-	else if (chain->count > 1 && (gnutls_ocsp_resp_verify_direct(response, chain->at[1], &status,
-			 0) < 0 || status != 0))
-		text_printf(why, "the OCSP response is not signed by the certificate's authority");
-	else
-		result = 0;
-	gnutls_ocsp_resp_deinit(response);
-	return result;
+	text_clear(&s->status);
+	if (facts.word != STATUS_GOOD) {
+		text_printf(why, "the certificate is revoked");
+		return -1;
+	}
+	s->status = TEXT_UP_TO(MOST_STATUS_RESPONSE);
+	text_add(&s->status, der);
+	s->status_until = facts.until;
+	return 0;
 }
 
 int
 credentials_add_status(struct credentials *c, unsigned int number, int fd, struct text *why)
 {
 	struct text der = TEXT_UP_TO(0);
-	gnutls_datum_t datum;
 	int result = -1;
 
-	if (number >= c->count) {
+	if (number >= c->count)
 		text_printf(why, "there is no such certificate");
-		return -1;
-	}
-	if (chain_read_file(fd, "OCSP response", MOST_STATUS_FILE, &der, why) == 0) {
-		datum = (gnutls_datum_t){ der.at, (unsigned int)der.len };
-		if (judge_status(&datum, &c->signer[number]->chain, why) == 0) {
-			gnutls_free(c->signer[number]->status.data);
-			c->signer[number]->status = (gnutls_datum_t){ gnutls_malloc(der.len),
-				(unsigned int)der.len };
-			if (c->signer[number]->status.data == NULL)
-				abort();
-			memcpy(c->signer[number]->status.data, der.at, der.len);
-			result = 0;
-		}
-	}
+	else if (chain_read_file(fd, "OCSP response", MOST_STATUS_RESPONSE, &der, why) == 0)
+		result = take_status(c->signer[number], text_span(&der), why);
 	text_clear(&der);
+	return result;
+}
+
+int
+credentials_staple(struct credentials *c, struct span fingerprint, struct span der, struct text *why)
+{
+	int result = 0;
+
+	for (unsigned int i = 0; i < c->count; i++)
+		if (span_equal(fingerprint, span_of(c->signer[i]->fingerprint, sizeof(c->signer[i]->fingerprint))))
+			result |= take_status(c->signer[i], der, why);
 	return result;
 }
 
@@ -468,7 +496,7 @@ credentials_drop(struct credentials **held)
 	for (unsigned int i = 0; i < c->count; i++) {
 		chain_clear(&c->signer[i]->chain);
 		text_clear(&c->signer[i]->names);
-		gnutls_free(c->signer[i]->status.data);
+		text_clear(&c->signer[i]->status);
 		gnutls_free(c->signer[i]->der.data);
 		free(c->signer[i]);
 	}

@@ -9,7 +9,8 @@
  * name, or an unknown one: those of the service's default name, or the first certificate with the
  * others that share its first name. Where none of these has an RSA key, the first that has one is added,
  * for old clients. Among the ones that are left GnuTLS takes the first that the client
- * can verify: ECDSA, Ed25519, RSA.
+ * can verify: ECDSA, Ed25519, RSA. One that must come with an OCSP response (RFC 7633) and has none is left
+ * out where there is another.
  */
 #ifndef VALIJA_CREDENTIALS_H
 #define VALIJA_CREDENTIALS_H
@@ -20,7 +21,6 @@
 
 #define MOST_CERTIFICATES 64
 #define MOST_SETS 256            /* choices of certificates that were made; each costs some KiB */
-#define MOST_STATUS_FILE 65536   /* bytes of an OCSP response */
 
 struct credentials;
 
@@ -35,8 +35,10 @@ struct credentials *credentials_new(uint32_t generation, credentials_sign *sign,
 int credentials_add(struct credentials *c, int chain_fd, struct text *why);
 /* Reads an OCSP response (DER) for certificate `number`, to be stapled (RFC 6066 section 8). Added
  * before the first credentials_choose. 0, or -1: it is none, or not of this certificate, or out of
- * date. */
+ * date. It is shown as long as it is good. */
 int credentials_add_status(struct credentials *c, unsigned int number, int fd, struct text *why);
+/* The same, at any time, for the certificate of this SHA-256; 0 also when there is none of these. */
+int credentials_staple(struct credentials *c, struct span fingerprint, struct span der, struct text *why);
 /* Authorities (`revoked` false) or revocation lists of clients' certificates. */
 int credentials_add_clients(struct credentials *c, bool revoked, int fd, struct text *why);
 struct credentials *credentials_hold(struct credentials *c);

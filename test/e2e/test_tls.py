@@ -431,35 +431,6 @@ def test_a_certificate_that_changes_on_disk_is_taken_by_itself(own_suite):
     valija.wait_until(lambda: shows("7A22"), 30, "the new pair")
 
 
-def test_an_ocsp_response_is_stapled(own_suite):
-    """FILE.ocsp beside a certificate; one that is of another certificate is left out, with a warning."""
-    suite = own_suite
-    where = suite.dir / "state/tls"
-    config = suite.tmp / "index"
-    crt = where / "server.crt"
-    new_certificate(suite, serial="0x7a31")
-
-    def response(serial):
-        config.write_text(f"V\t480101000000Z\t\t{serial}\tunknown\t/CN=localhost\n")
-        openssl("ocsp", "-index", config, "-CA", where / "ca.crt", "-rsigner", where / "ca.crt", "-rkey", where / "ca.key",
-                "-issuer", where / "ca.crt", "-serial", f"0x{serial}", "-ndays", "3", "-respout", suite.tmp / "response")
-        return (suite.tmp / "response").read_bytes()
-
-    def stapled():
-        done = subprocess.run(["openssl", "s_client", "-status", "-CAfile", where / "ca.crt", "-connect",
-                               f"127.0.0.1:{suite.port('imaps')}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
-        return "Cert Status: good" in done.stdout.decode(errors="replace")
-
-    (where / "server.crt.ocsp").write_bytes(response("7A31"))
-    suite.valija("reload")
-    assert stapled()
-    (where / "server.crt.ocsp").write_bytes(response("7A32"))
-    suite.valija("reload")
-    assert not stapled()
-    assert "not of this certificate" in suite.log()
-    tls(suite, "imaps").close()
-
-
 def test_tls_key_dies(own_suite):
     suite = own_suite
     user = suite.new_user("killed")

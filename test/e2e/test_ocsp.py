@@ -1,0 +1,135 @@
+"""OCSP: what is stapled, whose word counts, and certificates that must come with a response."""
+
+import subprocess
+
+import pytest
+
+import valija
+from test_tls import ask, openssl, put, tls
+
+
+class Authority:
+    """The instance's own authority as an OCSP service, that lets others sign, or not."""
+
+    def __init__(self, suite):
+        self.suite, self.where = suite, suite.dir / "state/tls"
+        self.tmp = suite.tmp
+        # (name, extended key usage): whom the authority lets sign, and whom not.
+        for name, usage in [("delegate", "extendedKeyUsage=OCSPSigning"), ("clerk", "extendedKeyUsage=serverAuth")]:
+            self.certify(name, usage, serial=f"0x5{len(name)}")
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                self.tmp / "stranger.key", "-out", self.tmp / "stranger.crt", "-subj", "/CN=stranger", "-days", "9",
+                "-addext", "extendedKeyUsage=OCSPSigning")
+
+    def certify(self, name, extensions, serial, key=None):
+        key = key or self.key(name)
+        (self.tmp / "extensions").write_text(f"[x]\nkeyUsage=digitalSignature\n{extensions}\n")
+        request = openssl("req", "-new", "-key", key, "-subj", f"/CN={name}")
+        made = openssl("x509", "-req", "-CA", self.where / "ca.crt", "-CAkey", self.where / "ca.key", "-days", "50",
+                       "-set_serial", serial, "-extfile", self.tmp / "extensions", "-extensions", "x", stdin=request)
+        (self.tmp / f"{name}.crt").write_bytes(made)
+        return made
+
+    def key(self, name):
+        path = self.tmp / f"{name}.key"
+        path.write_bytes(openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
+        path.chmod(0o400)
+        return path
+
+    def server(self, serial, *extensions, name="localhost"):
+        """A certificate, with its chain, for the key in service."""
+        rows = "\n".join([f"subjectAltName=DNS:{name}", *extensions])
+        return self.certify("server", rows, f"0x{serial}", self.where / "server.key") + (self.where / "ca.crt").read_bytes()
+
+    def index(self, serial, revoked=False):
+        state = "R\t480101000000Z\t250101000000Z" if revoked else "V\t480101000000Z\t"
+        (self.tmp / "index").write_text(f"{state}\t{serial}\tunknown\t/CN=localhost\n")
+        return self.tmp / "index"
+
+    def signer(self, who):
+        if who == "ca":
+            return self.where / "ca.crt", self.where / "ca.key"
+        return self.tmp / f"{who}.crt", self.tmp / f"{who}.key"
+
+    def response(self, serial, *more, signer="ca", revoked=False):
+        crt, key = self.signer(signer)
+        openssl("ocsp", "-index", self.index(serial, revoked), "-CA", self.where / "ca.crt", "-rsigner", crt, "-rkey", key,
+                "-issuer", self.where / "ca.crt", "-serial", f"0x{serial}", *(more or ["-ndays", "3"]), "-respout",
+                self.tmp / "response")
+        return (self.tmp / "response").read_bytes()
+
+
+def shown(suite, *more):
+    """Is a good response stapled?"""
+    done = subprocess.run(["openssl", "s_client", "-status", "-CAfile", suite.dir / "state/tls/ca.crt", *more, "-connect",
+                           f"127.0.0.1:{suite.port('imaps')}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    return "Cert Status: good" in done.stdout.decode(errors="replace")
+
+
+def test_only_the_authority_is_believed(own_suite):
+    """FILE.ocsp beside a certificate: stapled when its authority signed it, or who may sign for it, for this
+    certificate, now; anything else is left out, with a reason."""
+    suite = own_suite
+    authority = Authority(suite)
+    crt = suite.dir / "state/tls/server.crt"
+    put(crt, authority.server("7A31"), crt)
+    rows = [(authority.response("7A31"), None),
+            (authority.response("7A32"), "not of this certificate"),
+            (authority.response("7A31", signer="delegate"), None),
+            (authority.response("7A31", signer="clerk"), "not signed by the certificate's authority"),
+            (authority.response("7A31", signer="stranger"), "not signed by the certificate's authority"),
+            (authority.response("7A31", revoked=True), "the certificate is revoked"),
+            (authority.response("7A31")[:-40], "cannot be read"),
+            (b"nonsense", "cannot be read")]
+    for number, (response, reason) in enumerate(rows):
+        before = len(suite.log())
+        (suite.dir / "state/tls/server.crt.ocsp").write_bytes(response)
+        suite.valija("reload")
+        assert shown(suite, "-tls1_2" if number % 2 else "-tls1_3") == (reason is None), (number, reason)
+        said = [line for line in suite.log()[before:].splitlines() if "ocsp-response-unused" in line]
+        assert bool(said) == bool(reason), (number, said)
+        assert all(reason in line for line in said), (number, reason, said)
+    sock = tls(suite, "imaps")
+    assert ask(sock, b"NOOP").startswith(b"t OK")
+    sock.close()
+
+
+@pytest.mark.long
+def test_a_response_is_not_shown_beyond_its_end(own_suite):
+    suite = own_suite
+    authority = Authority(suite)
+    crt = suite.dir / "state/tls/server.crt"
+    put(crt, authority.server("7A33"), crt)
+    response = authority.response("7A33", "-nmin", "1")   # the shortest that openssl makes
+    (suite.dir / "state/tls/server.crt.ocsp").write_bytes(response)
+    suite.valija("reload")
+    assert shown(suite)
+    valija.wait_until(lambda: not shown(suite), 80, "the end of the response", pause=1)
+
+
+def test_one_that_needs_a_response_gives_way(own_suite):
+    """Must-staple (RFC 7633): with a response it serves; without, another certificate for the name does."""
+    suite = own_suite
+    authority = Authority(suite)
+    where = suite.dir / "state/tls"
+    owed, other = suite.tmp / "owed.crt", suite.tmp / "other.crt"
+    owed.write_bytes(authority.server("7A34", "tlsfeature=status_request"))
+    key = authority.key("other")
+    other.write_bytes(authority.certify("other", "subjectAltName=DNS:localhost", "0x7A35", key)
+                      + (where / "ca.crt").read_bytes())
+    suite.configure(tls_certificate=f'{{"{owed}", "{other}"}}', tls_key=f'{{"{where}/server.key", "{key}"}}')
+
+    def serial():
+        with tls(suite, "imaps") as sock:
+            return sock.getpeercert()["serialNumber"]
+
+    suite.valija("reload")
+    assert serial() == "7A35"
+    (suite.tmp / "owed.crt.ocsp").write_bytes(authority.response("7A34"))
+    suite.valija("reload")
+    assert serial() == "7A34" and shown(suite)
+    # Alone, it is better than nothing.
+    (suite.tmp / "owed.crt.ocsp").unlink()
+    suite.configure(tls_certificate=f'"{owed}"', tls_key=f'"{where}/server.key"')
+    suite.valija("reload")
+    assert serial() == "7A34"
