@@ -3,6 +3,7 @@
 
 #include "log.h"
 #include "network.h"
+#include "ourselves.h"
 #include "secret.h"
 #include "text.h"
 
@@ -410,8 +411,21 @@ on_address_changed(void *me, struct channel *from, uint64_t id, const struct msg
 	(void)fd;
 	if (m->route)
 		network_gateways(m->family, m->gateways);
+	ourselves_gone(m->gone);
+	ourselves_came(m->came);
 	if (life.d->kind->address_changed != NULL)
 		life.d->kind->address_changed(me, m);
+}
+
+static void
+on_public_address(void *me, struct channel *from, uint64_t id, const struct msg_public_address *m,
+	const int *fd)
+{
+	(void)me;
+	(void)from;
+	(void)id;
+	(void)fd;
+	ourselves_public(m->addresses);
 }
 
 static void
@@ -462,6 +476,7 @@ build_hearings(void)
 	h->on_leave = on_leave;
 	h->on_load_ask = on_load_ask;
 	h->on_address_changed = on_address_changed;
+	h->on_public_address = on_public_address;
 	for (const struct peer_kind *k = kind->peers; k != NULL && k->hearing != NULL; k++) {
 		life.hearing[k->program] = *k->hearing;
 		life.hearing[k->program].gone = on_peer_gone;

@@ -37,6 +37,8 @@
 #define MOST_ORCPT 500          /* RFC 3461 4.2: type;address */
 #define MOST_LOGIN 255          /* the name of a system user */
 #define MOST_IP 64              /* "[2001:db8::1]:65535" and scope */
+#define MOST_PUBLIC 16          /* addresses at which the world reaches us */
+#define MOST_PUBLIC_TEXT 768    /* as one text, commas between */
 #define MOST_REASON 400
 #define MOST_STATUS 9           /* "5.123.123" */
 #define MOST_PATH_FIELD 1024
@@ -89,6 +91,11 @@
  * one than before. --- */
 #define address_changed_fields(F)   F(text, gone, MOST_IP) F(text, came, MOST_IP) F(u8, family, 1) F(flag, route, 1) /* 4 or 6 */ \
                                     F(text, gateways, MOST_HOST) /* with route: of all default routes, commas between */
+
+/* public_told: what dns found for our own name. public_address: at which addresses the world reaches us, the best of
+ * each family first; all of them each time. Addresses as text, commas between. */
+#define public_told_fields(F)       F(text, addresses, MOST_PUBLIC_TEXT)
+#define public_address_fields(F)    F(text, addresses, MOST_PUBLIC_TEXT)
 
 /* --- log --- */
 #define log_line_fields(F)          F(u8, level, 1) F(text, line, 2048)
@@ -260,6 +267,7 @@
 #define command_mapping_fields(F)   F(text, service, 16) F(u16, outside, 2) F(u16, inside, 2) F(u32, seconds, 4) F(text, address, MOST_IP) \
                                     F(text, fault, 100)
 #define command_address_change_fields(F) F(u64, when, 8) F(text, gone, MOST_IP) F(text, came, MOST_IP)
+#define command_public_fields(F)    F(text, address, MOST_IP) F(text, source, 32)
 #define command_reload_fields(F)
 #define command_stop_fields(F)
 #define command_told_fields(F)      F(u8, outcome, 1) F(text, reason, 4096)
@@ -420,6 +428,9 @@
 	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(address_changed,   120, BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN | BY_IMAP | BY_TLS | BY_QUEUE | BY_RELAY | BY_DNS | BY_PORTMAP, ANYTIME, 0) \
 	M(portmap_told,      123, BY_PORTMAP,              BY_MASTER,             HOUR_SERVING,                  0) \
+	M(public_told,       125, BY_DNS,                  BY_MASTER,             HOUR_SERVING,                  0) \
+	M(public_address,    126, BY_MASTER,               BY_SMTPD | BY_QUEUE | BY_RELAY, ANYTIME,              0) \
+	M(command_public,    127, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_mapping,   124, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address,   121, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address_change, 122, BY_MASTER,          BY_COMMAND,            HOUR_WAITING,                  0) \

@@ -7,6 +7,7 @@
 
 #include "common/beneath.h"
 #include "common/log.h"
+#include "common/ourselves.h"
 #include "spool_name.h"
 
 #include <fcntl.h>
@@ -129,13 +130,16 @@ report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t fir
 	const struct envelope *e = &a->file.envelope;
 	struct reported *all = must_alloc(MOST_REPORTED * sizeof(*all));
 	struct posted *p = must_alloc(sizeof(*p));
-	struct report r = { .hostname = q->daemon.settings->hostname, .envelope = e, .to = sender, .at = all,
+	struct text name = TEXT_UP_TO(MOST_HOST);
+	struct report r = { .envelope = e, .to = sender, .at = all,
 		.now = (uint64_t)time(NULL), .until = tried_until(q, e),
 		.message = open_in(q->queue, spool_name(e->id, SUFFIX_MESSAGE).str, O_RDONLY, 0) };
 	struct text content = TEXT_UP_TO(2 * MOST_REPORT);
 	enum report_action action, kind = REPORT_FAILED;
 	bool eight_bit, utf8;
 
+	ourselves_name(q->daemon.settings->hostname, 0, &name);
+	r.hostname = text_span(&name);
 	*p = (struct posted){ a, ++a->posted };
 	for (uint32_t i = first; i < e->count && r.count < MOST_REPORTED; i++) {
 		struct span own = e->recipient[i].sender.len > 0 ? e->recipient[i].sender : e->sender;
@@ -155,6 +159,7 @@ report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t fir
 	notice_post(q, sender, &content, eight_bit, utf8, on_reported, p);
 	if (r.message >= 0)
 		close(r.message);
+	text_clear(&name);
 	free(all);
 }
 

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "delivery/dns-context.h"
 #include "delivery/dns-packet.h"
+#include "delivery/own-name.h"
 
 #include "common/beneath.h"
 
@@ -51,6 +52,7 @@ struct seen {
 static struct dns {
 	struct daemon daemon;
 	struct dns_context *context;
+	struct own_name *own_name;
 	struct dns_packet packet;
 	struct seen file[RESOLVER_FILE_COUNT];
 	struct hosts *hosts;
@@ -144,6 +146,7 @@ context_changed(void *arg)
 		else
 			question_put(q);
 	}
+	own_name_look(me.own_name);
 }
 
 /* --- questions --- */
@@ -405,8 +408,9 @@ prepare(void *arg)
 	for (unsigned int kind = 0; kind < RESOLVER_FILE_COUNT; kind++)
 		me.file[kind].text = TEXT_UP_TO(MOST_DNS_FILE);
 	me.context = dns_context_new(me.daemon.base, context_changed, NULL);
+	me.own_name = own_name_new(&me.daemon, me.context);
 	me.files_timer = evtimer_new(me.daemon.base, on_files_timer, NULL);
-	return me.files_timer != NULL;
+	return me.files_timer != NULL && me.own_name != NULL;
 }
 
 static bool
@@ -429,6 +433,8 @@ settings_changed(void *arg, const struct settings *old)
 	if (old != NULL && (!same_list(&old->dns_servers, &now->dns_servers) ||
 	    !span_equal(old->dnssec, now->dnssec)))
 		context_renew();
+	else if (old != NULL && !span_equal_nocase(old->hostname, now->hostname))
+		own_name_look(me.own_name);
 }
 
 /* With another address or route there may be other name servers: no need to wait for the next look. And

@@ -1,6 +1,7 @@
 /* relay-commands - see relay.h. */
 #include "relay.h"
 
+#include "common/ourselves.h"
 #include "common/secret.h"
 
 #include <event2/event.h>
@@ -138,6 +139,12 @@ commands_begin(struct dialogue *d)
 	dialogue_set_timer(d, reply_seconds(d));
 }
 
+static void
+add_own_name(const struct dialogue *d, struct text *to)
+{
+	ourselves_name(d->relay->daemon.settings->hostname, span_has(span_str(d->ip), ':') ? 6 : 4, to);
+}
+
 void
 commands_hello(struct dialogue *d)
 {
@@ -154,7 +161,7 @@ commands_hello(struct dialogue *d)
 	}
 	d->step = STEP_EHLO;
 	text_add_str(&command, d->lmtp ? "LHLO " : "EHLO ");
-	text_add(&command, d->relay->daemon.settings->hostname);
+	add_own_name(d, &command);
 	say(d, text_str(&command));
 	text_clear(&command);
 }
@@ -166,7 +173,7 @@ hello_without_extensions(struct dialogue *d)
 
 	d->step = STEP_HELO;
 	text_add_str(&command, "HELO ");
-	text_add(&command, d->relay->daemon.settings->hostname);
+	add_own_name(d, &command);
 	say(d, text_str(&command));
 	text_clear(&command);
 }

@@ -1,6 +1,7 @@
 /* relay-route - see relay.h. */
 #include "relay.h"
 
+#include "common/ourselves.h"
 #include "common/secret.h"
 #include "common/server-address.h"
 
@@ -120,17 +121,14 @@ is_of_this_machine(const struct sockaddr_storage *a)
 	return same;
 }
 
+/* Also where the world reaches us by a router, whose address this machine does not have. */
 static bool
-is_public_address(const struct relay *r, const struct sockaddr_storage *a)
+is_ourselves(const struct sockaddr_storage *a)
 {
-	const struct list *own = &r->daemon.settings->public_address;
 	char text[INET6_ADDRSTRLEN];
 
 	address_text(a, text, sizeof(text));
-	for (size_t i = 0; i < own->count; i++)
-		if (span_equal_nocase(own->at[i], span_str(text)))
-			return true;
-	return false;
+	return is_loopback(a) || is_of_this_machine(a) || ourselves_have(span_str(text));
 }
 
 const char *
@@ -143,7 +141,7 @@ route_address_refused(const struct relay *r, const struct sockaddr_storage *a, u
 	if (s->relay_loopback && port != service_port(SERVICE_SMTP) + s->port_base &&
 		(is_loopback(a) || is_of_this_machine(a)))
 		return NULL;
-	if (is_loopback(a) || is_of_this_machine(a) || is_public_address(r, a))
+	if (is_ourselves(a))
 		return "is this server's own";
 	return NULL;
 }

@@ -23,7 +23,7 @@ struct reported {
 };
 
 struct report {
-	struct span hostname;
+	struct span hostname;           /* how this server calls itself: a name, or "[192.0.2.1]" */
 	const struct envelope *envelope;
 	struct span to;                 /* the sender who hears of it */
 	const struct reported *at;

@@ -3,6 +3,7 @@
 #include "srs.h"
 
 #include "common/log.h"
+#include "common/ourselves.h"
 #include "common/users.h"
 #include "rewrite.h"
 #include "transport.h"
@@ -569,6 +570,26 @@ resolve_ours(struct expansion *x, const struct address *a, struct span key, bool
 	expansion_refuse(x, V_UNKNOWN_USER);
 }
 
+static bool
+is_literal_of_ours(const struct address *a)
+{
+	return a->literal && ourselves_have_literal(a->domain);
+}
+
+/* user@[address of ours] is the same as user at the first of our domains. False: we have none. */
+static bool
+go_home(const struct expansion *x, struct address *a)
+{
+	const struct settings *s = x->settings;
+	const struct list *homes = s->domains.count > 0 ? &s->domains : &s->system_domains;
+
+	if (homes->count == 0 && !s->system_users)
+		return false;
+	a->domain = homes->count > 0 ? homes->at[0] : s->hostname;
+	a->literal = false;
+	return true;
+}
+
 static void
 resolve_mailbox(struct expansion *x, struct span address)
 {
@@ -578,7 +599,7 @@ resolve_mailbox(struct expansion *x, struct span address)
 	bool users, ours;
 
 	if (address_take_mailbox(&rest, x->utf8 || x->depth > 0, &a) != ADDRESS_OK ||
-	    rest.len != 0 || !address_key(&a, &key)) {
+	    rest.len != 0 || (is_literal_of_ours(&a) && !go_home(x, &a)) || !address_key(&a, &key)) {
 		expansion_refuse(x, V_BAD_RECIPIENT);
 		text_clear(&key);
 		return;

@@ -54,9 +54,16 @@ struct certificate_row {
 	int64_t not_after;
 };
 
+/* An address at which the world reaches us, and how that is known. */
+struct public_row {
+	char address[MOST_IP + 1], source[33];
+};
+
 struct listing {
 	struct certificate_row certificates[MOST_CERTIFICATES_TOLD];
 	size_t certificate_count;
+	struct public_row publics[MOST_PUBLIC];
+	size_t public_count;
 	struct mapping_row mappings[SERVICE_COUNT];
 	size_t mapping_count;
 	struct row *rows;
@@ -133,6 +140,23 @@ on_command_mapping(void *me, struct channel *from, uint64_t id, const struct msg
 	row->outside = m->outside;
 	row->inside = m->inside;
 	row->seconds = m->seconds;
+}
+
+static void
+on_command_public(void *me, struct channel *from, uint64_t id, const struct msg_command_public *m,
+	const int *fd)
+{
+	struct listing *l = ((struct client *)me)->me;
+	struct public_row *row;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (l->public_count == MOST_PUBLIC)
+		return;
+	row = &l->publics[l->public_count++];
+	span_copy(m->address, row->address, sizeof row->address);
+	span_copy(m->source, row->source, sizeof row->source);
 }
 
 static void
@@ -298,6 +322,14 @@ json_addresses(struct json *j, const struct listing *l)
 		json_close(j, '}');
 	}
 	json_close(j, ']');
+	json_open(j, "public_addresses", '[');
+	for (size_t i = 0; i < l->public_count; i++) {
+		json_open(j, NULL, '{');
+		json_text(j, "address", span_str(l->publics[i].address));
+		json_text(j, "source", span_str(l->publics[i].source));
+		json_close(j, '}');
+	}
+	json_close(j, ']');
 	json_open(j, "port_mappings", '[');
 	for (size_t i = 0; i < l->mapping_count; i++) {
 		json_open(j, NULL, '{');
@@ -424,6 +456,13 @@ table_addresses(const struct listing *l)
 		printf("%s%s\n", row->up ? "" : ", interface is down",
 			row->usable ? "" : ", not usable yet");
 	}
+	for (size_t i = 0; i < l->public_count; i++)
+		printf("%s%s (%s)", i ? ", " : "the world reaches this server at ", l->publics[i].address,
+			strcmp(l->publics[i].source, "dns") == 0	? "by the DNS"
+				: strcmp(l->publics[i].source, "router") == 0 ? "as the router says"
+									     : l->publics[i].source);
+	if (l->public_count)
+		putchar('\n');
 	if (l->changed && localtime_r(&when, &at) &&
 		strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &at))
 		printf("last change %s: %s -> %s\n", date, l->old[0] ? l->old : "none",
@@ -484,6 +523,7 @@ run(struct invocation *v)
 	h.on_command_address = on_command_address;
 	h.on_command_mapping = on_command_mapping;
 	h.on_command_certificate = on_command_certificate;
+	h.on_command_public = on_command_public;
 	h.on_command_address_change = on_command_address_change;
 	if (!client_open(&c, &v->paths, &h))
 		return client_absent(v);

@@ -21,6 +21,7 @@
 #include "master/mailbox.h"
 #include "master/offer.h"
 #include "master/process.h"
+#include "master/public.h"
 #include "master/stop.h"
 #include "master/watch.h"
 
@@ -124,11 +125,15 @@ static void
 tell_addresses(struct visitor *v)
 {
 	const struct netstate *n = watch_netstate(v->s);
-	const char *old, *new;
+	const char *old, *new, *address, *source;
 	uint64_t when = watch_last_change(v->s, &old, &new);
 
 	for (size_t i = 0; i < n->address_count && i < MOST_ADDRESSES_TOLD; i++)
 		tell_address(v, &n->addresses[i]);
+	for (size_t i = 0; public_at(v->s, i, &address, &source); i++)
+		send_command_public(v->channel, 0,
+			&(struct msg_command_public){ .address = span_str(address), .source = span_str(source) },
+			NULL);
 	for (size_t i = 0; maps_ports(v->s) && watch_mapping(v->s, i); i++)
 		tell_mapping(v, watch_mapping(v->s, i));
 	if (when)

@@ -17,6 +17,7 @@
 #include "master/mailbox.h"
 #include "master/offer.h"
 #include "master/process.h"
+#include "master/public.h"
 #include "master/resolver-file.h"
 #include "master/stop.h"
 #include "master/watch.h"
@@ -243,6 +244,16 @@ on_certificate_told(void *me, struct channel *from, uint64_t id, const struct ms
 	expiry_hear(me, m);
 }
 
+static void
+on_public_told(void *me, struct channel *from, uint64_t id, const struct msg_public_told *m,
+	const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	public_told(me, m->addresses);
+}
+
 const struct hearing *
 hears_daemons(void)
 {
@@ -263,6 +274,7 @@ hears_daemons(void)
 		.on_imap_idle = on_imap_idle,
 		.on_portmap_told = on_portmap_told,
 		.on_certificate_told = on_certificate_told,
+		.on_public_told = on_public_told,
 	};
 
 	return &hearing;

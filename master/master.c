@@ -40,6 +40,7 @@
 #include "master/generation.h"
 #include "master/offer.h"
 #include "master/process.h"
+#include "master/public.h"
 #include "master/renewal.h"
 #include "master/stop.h"
 #include "master/watch.h"
@@ -217,6 +218,7 @@ run(struct supervisor *s)
 	secret_random(s->passport_key, sizeof s->passport_key);
 	limit_itself(s);
 	listener_swap(s);
+	public_follow(s);
 	process_all(s);
 	watchdog_begin(s);
 	renewal_begin(s);
@@ -232,6 +234,7 @@ finish(struct supervisor *s)
 	renewal_end(s);
 	watchdog_end(s);
 	watch_end(s);
+	public_end(s);
 	hook_close(s);
 	control_close(s);
 	instance_close(s);

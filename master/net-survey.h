@@ -12,7 +12,6 @@
 #include "master/findings.h"
 #include "master/netstate.h"
 
-#define MOST_PUBLIC   16
 #define MOST_FORWARDS 16
 #define MOST_RULES    16384
 

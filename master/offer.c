@@ -18,6 +18,7 @@
 #include "master/generation.h"
 #include "master/listener.h"
 #include "master/log-setting.h"
+#include "master/public.h"
 #include "master/notify.h"
 #include "master/watchdog.h"
 
@@ -176,6 +177,7 @@ swap(struct supervisor *s)
 			send_settings_swap(p->control, 0,
 				&(struct msg_settings_swap){ .generation = s->now.number }, NULL);
 	listener_swap(s);
+	public_follow(s);
 	log_threshold((enum log_level)log_setting_level(s->now.settings->log_level));
 	if (log && log_moved(old.settings, s->now.settings)) {
 		offer_log_directory(s);

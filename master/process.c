@@ -2,6 +2,7 @@
  * process - the life of one daemon, as master sees it.
  */
 #include "master/process.h"
+#include "master/public.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -157,6 +158,7 @@ tell_all(struct process *p, int log_end)
 	if (p->mailbox)
 		mailbox_tell(p->mailbox, p);
 	watch_tell_all(p);
+	public_tell(p);
 	listener_tell_all(p);
 	join_peers(p);
 	send_go(p->control, 0, &(struct msg_go){ .index = (uint16_t)p->index }, NULL);

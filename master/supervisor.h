@@ -24,6 +24,7 @@ struct visitor;
 struct watch;
 struct hook;
 struct expiry;
+struct public;
 
 /* Of one certificate; copies in sealed memory, or -1. */
 struct certificate_files {
@@ -91,6 +92,7 @@ struct supervisor {
 	struct watch *watch; /* addresses; watch.c */
 	struct expiry *expiry; /* ends of certificates; expiry.c */
 	struct hook *hook;   /* address_hook; NULL until it is needed */
+	struct public *public; /* addresses at which the world reaches us; public.c */
 	bool listeners_stale; /* addresses changed while a reload was under way */
 
 	int lock, ready;	      /* the lock file; the pipe to `valija start`, or -1 */

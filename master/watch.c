@@ -18,6 +18,7 @@
 #include "master/hook.h"
 #include "master/listener.h"
 #include "master/process.h"
+#include "master/public.h"
 
 #define DATAGRAM	32768
 #define DATAGRAMS_AT_ONCE 64
@@ -385,6 +386,7 @@ on_soon(evutil_socket_t fd, short what, void *arg)
 	/* Sockets first: whoever hears of the address may be asked for it. */
 	listener_follow(s);
 	compare(s, &old, &new);
+	public_follow(s);
 	netstate_clear(&old);
 }
 
@@ -508,6 +510,12 @@ watch_last_change(const struct supervisor *s, const char **old, const char **new
 
 /* --- port mappings --- */
 
+const char *
+watch_router(const struct supervisor *s)
+{
+	return s->watch ? s->watch->public : "";
+}
+
 /* The router's own address, as it tells it: it may say what it wants, but not what is no address. */
 static void
 note_public(struct supervisor *s, struct span address)
@@ -522,6 +530,7 @@ note_public(struct supervisor *s, struct span address)
 		return;
 	span_copy(span_str(w->public), old, sizeof old);
 	span_copy(address, w->public, sizeof w->public);
+	public_follow(s);
 	hook_address(s, "router", "ipv4", old, w->public);
 }
 

@@ -26,6 +26,9 @@ const struct netstate *watch_netstate(const struct supervisor *s);
  * one than before, the hook hears it, with "router" as the interface. */
 void watch_mapped(struct supervisor *s, const struct msg_portmap_told *m);
 
+/* The router's public address, as it says itself; "" as long as it did not. */
+const char *watch_router(const struct supervisor *s);
+
 struct watch_mapping {
 	enum service service;
 	uint16_t outside, inside;

@@ -13,6 +13,7 @@
 #include "common/dns-ask.h"
 #include "common/log.h"
 #include "common/network.h"
+#include "common/ourselves.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
 #include "smtpd/told.h"
@@ -461,7 +462,8 @@ claims_to_be_us(const struct session *s, struct span helo)
 {
 	const struct settings *settings = s->server->daemon.settings;
 
-	return span_equal_nocase(helo, settings->hostname) || settings_is_local_domain(settings, helo);
+	return span_equal_nocase(helo, settings->hostname) || settings_is_local_domain(settings, helo) ||
+		(ourselves_have_literal(helo) && !ourselves_have(span_str(s->ip)));
 }
 
 static const struct refusal *

@@ -14,6 +14,7 @@
 #include "common/beneath.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "common/ourselves.h"
 #include "smtpd/bdat.h"
 #include "smtpd/checks.h"
 #include "smtpd/commands.h"
@@ -203,6 +204,15 @@ put(struct session *s, struct span piece)
 	r->written += piece.len;
 }
 
+/* Where the world has reached us, as far as we know; never an address of the inside. */
+static struct span
+own_address(const struct session *s)
+{
+	if (s->service == SERVICE_LMTP || s->service == SERVICE_LOCAL)
+		return SPAN_NONE;
+	return ourselves_reached_at(span_has(span_str(s->ip), ':') ? 6 : 4);
+}
+
 static void
 trace_put(struct session *s, struct text *to)
 {
@@ -213,6 +223,7 @@ trace_put(struct session *s, struct text *to)
 		.helo = span_str(s->helo),
 		.ip = span_str(s->ip),
 		.hostname = s->server->daemon.settings->hostname,
+		.own = own_address(s),
 		.name = span_str(name),
 		.looked_up = looked_up,
 		.hidden = s->login && s->server->daemon.settings->hide_client_address,

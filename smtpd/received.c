@@ -94,6 +94,12 @@ put_origin(struct text *to, const struct received *r)
 	}
 	text_add_str(to, ")\r\n\tby ");
 	put_safely(to, r->hostname);
+	/* RFC 5321 4.4: Extended-Domain. */
+	if (r->own.len > 0) {
+		text_add_str(to, " (");
+		put_literal(to, r->own);
+		text_add_byte(to, ')');
+	}
 	text_add_str(to, " with ");
 	text_add_str(to, received_protocol(r));
 }

@@ -12,7 +12,7 @@
 struct received {
 	struct span helo;            /* only what hello.c let through */
 	struct span ip;              /* as common/guest.h writes it */
-	struct span hostname;        /* ours */
+	struct span hostname, own;   /* ours, and the address at which the world reaches us, or empty */
 	struct span tls_version, tls_cipher;
 	struct span name;            /* of the client's address, confirmed; else empty */
 	bool looked_up;              /* there was an attempt to find it */

@@ -219,14 +219,15 @@ class Sink:
                 file.write(line + b"\r\n")
                 file.flush()
             say(b"220 peer.example.net ESMTP sink")
-            mail = None
+            mail = helo = None
             for line in file:
                 word = line[:4].upper()
                 if word in (b"EHLO", b"HELO"):
+                    helo = line[5:].strip().decode("latin-1")
                     say(b"250-peer.example.net")
                     say(b"250 8BITMIME")
                 elif word == b"MAIL":
-                    mail = {"helo": None, "from": line, "to": [], "data": b""}
+                    mail = {"helo": helo, "from": line, "to": [], "data": b""}
                     say(b"250 2.1.0 ok")
                 elif word == b"RCPT":
                     mail["to"].append(line)

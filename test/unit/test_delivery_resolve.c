@@ -2,6 +2,7 @@
 #include "delivery_rig.h"
 #include "expect.h"
 
+#include "common/ourselves.h"
 #include "common/alias.h"
 #include "delivery/resolve.h"
 #include "delivery/rewrite.h"
@@ -124,6 +125,36 @@ every_address_leads_where_it_should(void **state)
 	for (size_t i = 0; i < ROWS_OF(rows); i++)
 		check(&r, &rows[i]);
 	resolver_clear(&r);
+}
+
+/* user@[address] is local where the address is this server's, its own or its router's (RFC 5321 4.1.3); for strangers
+ * too, and it makes nobody a relay. */
+static void
+literals_of_ours_lead_home(void **state)
+{
+	static const struct row ours[] = {
+		{ "ana@[192.168.1.2]", false, LEADS_HERE, 250, "2.1.5", "example.org/ana" },
+		{ "ana@[203.0.113.1]", false, LEADS_HERE, 250, "2.1.5", "example.org/ana" },
+		{ "ana@[IPv6:2001:db8::2]", true, LEADS_HERE, 250, "2.1.5", "example.org/ana" },
+		{ "postmaster@[203.0.113.1]", false, LEADS_HERE, 250, "2.1.5", "example.org/zoe" },
+		{ "nobody@[203.0.113.1]", false, LEADS_NOWHERE, 550, "5.1.1", NOT_HERE },
+		{ "ana@[203.0.113.2]", false, LEADS_NOWHERE, 550, "5.7.1", NOT_HERE },
+		{ "ana@[203.0.113.2]", true, LEADS_ELSEWHERE, 250, "2.1.5", NOT_HERE },
+		{ "ana@203.0.113.1", false, LEADS_NOWHERE, 550, "5.7.1", NOT_HERE },
+	};
+	struct resolver r;
+
+	(void)state;
+	ourselves_came(SPAN("192.168.1.2"));
+	ourselves_came(SPAN("2001:db8::2"));
+	ourselves_public(SPAN("203.0.113.1"));
+	resolver_init(&r, users);
+	for (size_t i = 0; i < ROWS_OF(ours); i++)
+		check(&r, &ours[i]);
+	resolver_clear(&r);
+	ourselves_gone(SPAN("192.168.1.2"));
+	ourselves_gone(SPAN("2001:db8::2"));
+	ourselves_public(SPAN_NONE);
 }
 
 static void
@@ -465,6 +496,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_address_leads_where_it_should),
+		cmocka_unit_test(literals_of_ours_lead_home),
 		cmocka_unit_test(postmaster_is_who_the_settings_say),
 		cmocka_unit_test(the_first_user_may_go),
 		cmocka_unit_test(the_first_rule_that_fits_decides),

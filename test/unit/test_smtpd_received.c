@@ -59,6 +59,25 @@ whole(void **state)
 	text_clear(&expected);
 }
 
+/* Extended-Domain (RFC 5321 4.4): the address at which the world reached us. */
+static void
+by_our_address(void **state)
+{
+	struct text t = TEXT_UP_TO(MOST_TRACE);
+	struct received r = { .helo = SPAN("client.example"), .ip = SPAN("192.0.2.1"), .extended = true,
+		.hostname = SPAN("mx.example.org"), .own = SPAN("203.0.113.1"), .when = 1700000000 };
+
+	(void)state;
+	received_put(&t, &r);
+	assert_true(span_find(text_span(&t), SPAN("\r\n\tby mx.example.org ([203.0.113.1]) with ESMTP\r\n")) < t.len);
+	text_clear(&t);
+	r.own = SPAN("2001:db8::1");
+	t = TEXT_UP_TO(MOST_TRACE);
+	received_put(&t, &r);
+	assert_true(span_find(text_span(&t), SPAN("\r\n\tby mx.example.org ([IPv6:2001:db8::1]) with ESMTP\r\n")) < t.len);
+	text_clear(&t);
+}
+
 /* i7: even if a check before had failed. */
 static void
 i7_no_new_line(void **state)
@@ -100,7 +119,7 @@ zones(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(protocols), cmocka_unit_test(whole),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(protocols), cmocka_unit_test(whole), cmocka_unit_test(by_our_address),
 		cmocka_unit_test(i7_no_new_line), cmocka_unit_test(zones) };
 
 	setenv("TZ", "UTC", 1);
