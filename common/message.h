@@ -263,9 +263,9 @@
 #define command_address_fields(F)   F(text, link, 16) F(text, address, MOST_IP) F(u8, prefix, 1) F(text, kind, 16) F(text, life, 16) \
                                     F(u32, seconds, 4) F(flag, up, 1) F(flag, usable, 1) /* seconds left, 2^32-1: for ever */
 #define portmap_told_fields(F)      F(u8, service, 1) F(u16, outside, 2) F(u16, inside, 2) F(u32, seconds, 4) F(text, address, MOST_IP) \
-                                    F(text, fault, 100)                    /* seconds 0: not mapped */
+                                    F(text, protocol, 8) F(text, fault, 100) /* seconds 0: not mapped */
 #define command_mapping_fields(F)   F(text, service, 16) F(u16, outside, 2) F(u16, inside, 2) F(u32, seconds, 4) F(text, address, MOST_IP) \
-                                    F(text, fault, 100)
+                                    F(text, protocol, 8) F(text, fault, 100)
 #define command_address_change_fields(F) F(u64, when, 8) F(text, gone, MOST_IP) F(text, came, MOST_IP)
 #define command_public_fields(F)    F(text, address, MOST_IP) F(text, source, 32)
 #define command_reload_fields(F)

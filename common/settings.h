@@ -29,8 +29,8 @@
 	O(text,   address_hook,            "",                  0, 1024,       "A program that is run when an address of this machine has changed: its absolute name.") \
 	O(text,   address_hook_user,       "nobody",            0, 32,         "The system user as whom address_hook runs, when Valija was started by root.") \
 	O(number, address_hook_seconds,    60,                  1, 3600,       "How long address_hook may take; then it is killed.") \
-	O(list,   public_address,          "",                  0, 16,         "Addresses under which the world reaches this server, where they are not its own: those of the router that forwards ports to it. Default: the global ones of this machine, else what the router or the DNS tells.") \
-	O(flag,   port_mapping,            0,                   0, 1,          "Ask the router, by NAT-PMP, to forward the ports that the world needs, and renew that. Only where the administrator of the router allows it.") \
+	O(list,   public_address,          "",                  0, 16,         "Addresses under which the world reaches this server, where they are not its own: those of the router that forwards ports to it.") \
+	O(flag,   port_mapping,            0,                   0, 1,          "Ask the router, by PCP or NAT-PMP, to forward the ports that the world needs, and renew that. Only where the administrator of the router allows it.") \
 	O(text,   relay_source_ipv4,       "",                  0, 64,         "The address from which mail is sent by IPv4. Default: the one that the route has.") \
 	O(text,   relay_source_ipv6,       "",                  0, 64,         "The address from which mail is sent by IPv6. Default: the one that the route has.") \
 	O(list,   services,                "smtp, submission, submissions, imap, imaps, local", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there); local: the sendmail command of this machine's users.") \

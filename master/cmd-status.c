@@ -43,7 +43,7 @@ struct address_row {
 
 /* A port that the router was asked to forward. */
 struct mapping_row {
-	char service[17], address[MOST_IP + 1], fault[101];
+	char service[17], address[MOST_IP + 1], protocol[9], fault[101];
 	uint16_t outside, inside;
 	uint32_t seconds;
 };
@@ -136,6 +136,7 @@ on_command_mapping(void *me, struct channel *from, uint64_t id, const struct msg
 	row = &l->mappings[l->mapping_count++];
 	span_copy(m->service, row->service, sizeof row->service);
 	span_copy(m->address, row->address, sizeof row->address);
+	span_copy(m->protocol, row->protocol, sizeof row->protocol);
 	span_copy(m->fault, row->fault, sizeof row->fault);
 	row->outside = m->outside;
 	row->inside = m->inside;
@@ -338,6 +339,7 @@ json_addresses(struct json *j, const struct listing *l)
 		json_number(j, "inside", l->mappings[i].inside);
 		json_number(j, "seconds", l->mappings[i].seconds);
 		json_text(j, "public", span_str(l->mappings[i].address));
+		json_text(j, "protocol", span_str(l->mappings[i].protocol));
 		json_text(j, "fault", span_str(l->mappings[i].fault));
 		json_close(j, '}');
 	}
@@ -431,7 +433,7 @@ table_mappings(const struct listing *l)
 
 		printf("%-14s %7u %7u  ", row->service, row->outside, row->inside);
 		if (row->seconds)
-			printf("at %s, for %u s, renewed\n", row->address, row->seconds);
+			printf("at %s, for %u s, renewed (%s)\n", row->address, row->seconds, row->protocol);
 		else
 			printf("not mapped: %s\n", row->fault);
 	}

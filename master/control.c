@@ -116,6 +116,7 @@ tell_mapping(struct visitor *v, const struct watch_mapping *m)
 			.inside = m->inside,
 			.seconds = m->seconds,
 			.address = span_str(m->address),
+			.protocol = span_str(m->protocol),
 			.fault = span_str(m->fault) },
 		NULL);
 }

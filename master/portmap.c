@@ -1,5 +1,5 @@
 /*
- * portmap - asks the router to forward the ports that this server needs (NAT-PMP, RFC 6886).
+ * portmap - asks the router to forward the ports that this server needs (PCP, RFC 6887; NAT-PMP, RFC 6886).
  *   started      only with port_mapping, behind a router: an administrator wants it so
  *   inherits     channels to master and log
  *   keeps        nothing: _portmap, an empty root, sockets of IPv4
@@ -7,10 +7,12 @@
  *                forwarded, which is shown and logged, and about the public address, which goes to address_hook
  *   while away   mappings stay at the router for MAPPING_SECONDS at most
  *
- * One request at a time: the public address, then each port; all again at half of the life that the router gave.
- * At a stop the mappings are released. libnatpmp makes and reads the packets, and repeats what is lost.
+ * One request at a time, for each port; all again at half of the life that the router gave. At a stop the mappings are
+ * released. A router that does not know PCP is asked by NAT-PMP: first for its public address, which PCP tells with
+ * each port. pcp.h makes and reads the packets of the one, libnatpmp those of the other.
  */
 #include <arpa/inet.h>
+#include <sys/socket.h>
 #include <errno.h>
 #include <event2/event.h>
 #define ENABLE_STRNATPMPERR
@@ -21,7 +23,9 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/secret.h"
 #include "common/text.h"
+#include "master/pcp.h"
 
 /* Asked for. RFC 6886 3.3 recommends 7200, but routers that restart forget all, and one that does not know yet that
  * our address has changed keeps the ports for the old one until then. */
@@ -30,6 +34,8 @@
 #define RETRY_SECONDS	60 /* after a round that failed */
 #define SETTLE_SECONDS	1    /* after an address or route changed */
 #define REPEATS		4    /* of one request: 250 ms, 500 ms, 1 s, 2 s (RFC 6886 3.1) */
+#define PCP_REPEATS	2
+#define PCP_SECONDS	3 /* RFC 6887 8.1.1 */
 
 struct mapping {
 	enum service service;
@@ -37,7 +43,11 @@ struct mapping {
 	bool wanted;
 	bool refused; /* and told so: the same again is no news */
 	uint32_t seconds; /* that the router gave; 0: not mapped */
+	unsigned char nonce[PCP_NONCE];
 };
+
+/* What the router speaks, as far as it has shown. */
+enum speech { SPEECH_UNKNOWN, SPEECH_PCP, SPEECH_NAT_PMP };
 
 /* The ports that the world may need, in the order of asking. */
 static const enum service services[] = { SERVICE_SMTP, SERVICE_SUBMISSIONS, SERVICE_SUBMISSION,
@@ -49,8 +59,13 @@ static struct portmap {
 	struct daemon daemon;
 	char gateway[MOST_IP + 1]; /* "" : none */
 	struct mapping mappings[MAPPINGS];
+	enum speech speech;
+	bool by_pcp;   /* the request that is under way; else by NAT-PMP */
 	natpmp_t natpmp;
-	bool open;
+	bool open;     /* natpmp is */
+	int pcp;       /* the socket for PCP, connected to the router; -1: none */
+	unsigned char client[4]; /* its address at our end */
+	uint32_t epoch;
 	struct event *readable, *clock;
 	size_t at;      /* which request is under way: 0 the address, then mappings[at - 1] */
 	bool asking;    /* an answer is awaited */
@@ -60,9 +75,10 @@ static struct portmap {
 	char public[MOST_IP + 1];
 	bool failed;   /* something in this round */
 	bool silent;   /* the router does not answer, and that was told */
-} me;
+} me = { .pcp = -1 };
 
 static void ask(void);
+static void begin(void);
 
 /* --- what master hears --- */
 
@@ -75,6 +91,7 @@ tell(const struct mapping *m, const char *fault)
 			.inside = m->inside,
 			.seconds = m->seconds,
 			.address = span_str(me.public),
+			.protocol = span_str(me.by_pcp ? "PCP" : "NAT-PMP"),
 			.fault = span_str(fault) },
 		NULL);
 }
@@ -97,10 +114,28 @@ shut(void)
 	me.readable = NULL;
 	if (me.open)
 		closenatpmp(&me.natpmp);
+	if (me.pcp >= 0)
+		close(me.pcp);
+	me.pcp = -1;
 	me.open = me.asking = false;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
+
+/* Connected, so that nobody but the router is heard; and the kernel knows with which address of ours. */
+static bool
+open_pcp(struct in_addr gateway)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(PCP_PORT), .sin_addr = gateway }, own;
+	socklen_t len = sizeof own;
+
+	me.pcp = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (me.pcp < 0 || connect(me.pcp, (const struct sockaddr *)&to, sizeof to) < 0 ||
+		getsockname(me.pcp, (struct sockaddr *)&own, &len) < 0)
+		return false;
+	memcpy(me.client, &own.sin_addr, sizeof me.client);
+	return true;
+}
 
 static bool
 open_router(void)
@@ -110,13 +145,15 @@ open_router(void)
 	shut();
 	if (inet_pton(AF_INET, me.gateway, &gateway) != 1)
 		return false;
-	if (initnatpmp(&me.natpmp, 1, gateway.s_addr) < 0) {
+	me.by_pcp = me.speech != SPEECH_NAT_PMP;
+	if (me.by_pcp ? !open_pcp(gateway) : initnatpmp(&me.natpmp, 1, gateway.s_addr) < 0) {
 		log_error(0, "port-mapping", KEY_STR("router", me.gateway), KEY_ERRNO);
+		shut();
 		return false;
 	}
-	me.open = true;
-	me.readable = event_new(
-		me.daemon.base, me.natpmp.s, EV_READ | EV_PERSIST, on_readable, NULL);
+	me.open = !me.by_pcp;
+	me.readable = event_new(me.daemon.base, me.by_pcp ? me.pcp : me.natpmp.s, EV_READ | EV_PERSIST,
+		on_readable, NULL);
 	if (me.readable)
 		event_add(me.readable, NULL);
 	return me.readable != NULL;
@@ -177,13 +214,45 @@ fail(const char *why)
 		next();
 		return;
 	}
-	/* Who does not even tell his address maps nothing. */
+	/* Who does not even tell his address, or is silent, maps nothing. */
 	for (size_t i = 0; i < MAPPINGS; i++) {
 		me.mappings[i].seconds = 0;
 		if (me.mappings[i].wanted)
 			tell(&me.mappings[i], why);
 	}
 	rest();
+}
+
+/* Nobody is there: the other ports would be asked for in vain. */
+static void
+unanswered(void)
+{
+	me.speech = SPEECH_UNKNOWN;
+	if (me.giving_up) {
+		me.at = MAPPINGS;
+		next();
+		return;
+	}
+	me.at = 0;
+	fail("no answer");
+}
+
+static void
+send_pcp(void)
+{
+	const struct mapping *m = &me.mappings[me.at - 1];
+	unsigned char packet[PCP_REQUEST];
+	struct pcp_request r = { .inside = m->inside, .outside = m->outside,
+		.seconds = me.giving_up ? 0 : MAPPING_SECONDS };
+	size_t len;
+
+	memcpy(r.nonce, m->nonce, sizeof r.nonce);
+	memcpy(r.client, me.client, sizeof r.client);
+	len = pcp_request_put(&r, packet);
+	/* What cannot be sent is as if it were lost: nobody listens, or the link is down. */
+	if (send(me.pcp, packet, len, 0) < 0)
+		log_debug(0, "pcp-unsent", KEY_ERRNO);
+	set_clock(PCP_SECONDS, 0);
 }
 
 static void
@@ -193,6 +262,12 @@ send_request(bool release)
 	int sent;
 
 	me.giving_up = release;
+	if (me.by_pcp) {
+		me.asking = true;
+		me.tries = 0;
+		send_pcp();
+		return;
+	}
 	if (!m)
 		sent = sendpublicaddressrequest(&me.natpmp);
 	else
@@ -213,6 +288,8 @@ ask(void)
 	for (; me.at <= MAPPINGS; me.at++) {
 		const struct mapping *m = me.at > 0 ? &me.mappings[me.at - 1] : NULL;
 
+		if (!m && me.by_pcp)
+			continue;
 		if ((!m || m->wanted) && !me.leaving) {
 			send_request(false);
 			return;
@@ -241,16 +318,22 @@ begin(void)
 /* --- answers --- */
 
 static void
-on_address(const natpmpresp_t *answer)
+note_public(const void *address)
 {
 	char now[MOST_IP + 1] = "";
 
-	inet_ntop(AF_INET, &answer->pnu.publicaddress.addr, now, sizeof now);
+	inet_ntop(AF_INET, address, now, sizeof now);
 	if (strcmp(now, me.public) != 0)
 		log_notice(0, "public-address", KEY_STR("router", me.gateway), KEY_STR("old", me.public),
 			KEY_STR("new", now));
 	span_copy(span_str(now), me.public, sizeof me.public);
 	me.silent = false;
+}
+
+static void
+on_address(const natpmpresp_t *answer)
+{
+	note_public(&answer->pnu.publicaddress.addr);
 	next();
 }
 
@@ -270,13 +353,11 @@ refuse_other_port(struct mapping *m)
 }
 
 static void
-on_mapping(const natpmpresp_t *answer)
+on_mapping(uint16_t outside, uint32_t seconds)
 {
 	struct mapping *m = &me.mappings[me.at - 1];
 	bool news = m->seconds == 0;
 
-	if (answer->pnu.newportmapping.privateport != m->inside)
-		return; /* of an earlier request */
 	if (me.giving_up) {
 		log_info(0, "port-released", KEY_STR("service", service_name(m->service)),
 			KEY_NUM("outside", m->outside));
@@ -284,16 +365,17 @@ on_mapping(const natpmpresp_t *answer)
 		next();
 		return;
 	}
-	if (answer->pnu.newportmapping.mappedpublicport != m->outside) {
+	if (outside != m->outside) {
 		refuse_other_port(m);
 		return;
 	}
-	m->seconds = answer->pnu.newportmapping.lifetime;
+	m->seconds = seconds;
 	m->refused = false;
 	if (news)
 		log_notice(0, "port-mapped", KEY_STR("service", service_name(m->service)),
 			KEY_NUM("outside", m->outside), KEY_NUM("inside", m->inside),
-			KEY_NUM("seconds", m->seconds), KEY_STR("router", me.gateway));
+			KEY_NUM("seconds", m->seconds), KEY_STR("router", me.gateway),
+			KEY_STR("by", me.by_pcp ? "PCP" : "NAT-PMP"));
 	tell(m, "");
 	next();
 }
@@ -322,7 +404,7 @@ take_answer(bool timeout)
 
 	if (got == NATPMP_TRYAGAIN) {
 		if (timeout && ++me.tries >= REPEATS)
-			fail("no answer");
+			unanswered();
 		else if (timeout)
 			set_clock(0, 250000u << me.tries > 999999 ? 999999 : 250000u << me.tries);
 		return;
@@ -333,7 +415,75 @@ take_answer(bool timeout)
 	else if (me.at == 0 && answer.type == NATPMP_RESPTYPE_PUBLICADDRESS)
 		on_address(&answer);
 	else if (me.at > 0 && answer.type == NATPMP_RESPTYPE_TCPPORTMAPPING)
-		on_mapping(&answer);
+		on_mapping(answer.pnu.newportmapping.mappedpublicport, answer.pnu.newportmapping.lifetime);
+}
+
+/* It does not know PCP; so it may know NAT-PMP. */
+static void
+go_on_by_nat_pmp(void)
+{
+	me.speech = SPEECH_NAT_PMP;
+	event_del(me.clock);
+	begin();
+}
+
+static void
+on_pcp_answer(const struct pcp_answer *a)
+{
+	struct mapping *m = &me.mappings[me.at - 1];
+	static const unsigned char none[4];
+
+	/* Of an earlier request, or of somebody who guesses. */
+	if (a->inside != m->inside || memcmp(a->nonce, m->nonce, sizeof m->nonce) != 0)
+		return;
+	event_del(me.clock);
+	me.speech = SPEECH_PCP;
+	/* It has forgotten what it had mapped, also earlier in this round (RFC 6887 8.5). */
+	if (a->epoch < me.epoch) {
+		log_notice(0, "router-restarted", KEY_STR("router", me.gateway));
+		me.failed = true;
+	}
+	me.epoch = a->epoch;
+	if (a->result) {
+		fail(pcp_result_text(a->result));
+		return;
+	}
+	if (!me.giving_up && memcmp(a->address, none, sizeof none) != 0)
+		note_public(a->address);
+	on_mapping(a->outside, a->seconds);
+}
+
+static void
+take_pcp(void)
+{
+	unsigned char packet[PCP_MOST_ANSWER + 1];
+	struct pcp_answer answer;
+	ssize_t n;
+
+	/* An error here is an ICMP message: nobody listens. The clock decides. */
+	while (me.asking && me.pcp >= 0 && (n = recv(me.pcp, packet, sizeof packet, MSG_DONTWAIT)) >= 0) {
+		switch (pcp_answer_take(span_of(packet, (size_t)n), &answer)) {
+		case PCP_ANSWER:
+			on_pcp_answer(&answer);
+			break;
+		case PCP_OTHER_VERSION:
+			go_on_by_nat_pmp();
+			break;
+		case PCP_NONSENSE:
+			break;
+		}
+	}
+}
+
+static void
+pcp_late(void)
+{
+	if (++me.tries < PCP_REPEATS)
+		send_pcp();
+	else if (me.speech == SPEECH_UNKNOWN)
+		go_on_by_nat_pmp();
+	else
+		unanswered();
 }
 
 static void
@@ -342,7 +492,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
-	if (me.asking)
+	if (me.asking && me.by_pcp)
+		take_pcp();
+	else if (me.asking)
 		take_answer(false);
 }
 
@@ -352,7 +504,9 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
-	if (me.asking)
+	if (me.asking && me.by_pcp)
+		pcp_late();
+	else if (me.asking)
 		take_answer(true);
 	else
 		begin();
@@ -399,6 +553,8 @@ address_changed(void *arg, const struct msg_address_changed *m)
 	(void)arg;
 	if (m->family != 4)
 		return;
+	if (m->route && !span_equal(first, span_str(me.gateway)))
+		me.speech = SPEECH_UNKNOWN, me.epoch = 0;
 	if (m->route && !span_copy(first, me.gateway, sizeof me.gateway))
 		me.gateway[0] = '\0';
 	/* Another router, or another address of ours: all is asked for anew. */
@@ -414,6 +570,8 @@ static bool
 prepare(void *arg)
 {
 	(void)arg;
+	for (size_t i = 0; i < MAPPINGS; i++)
+		secret_random(me.mappings[i].nonce, PCP_NONCE);
 	me.clock = evtimer_new(me.daemon.base, on_clock, NULL);
 	return me.clock != NULL;
 }

@@ -552,6 +552,7 @@ watch_mapped(struct supervisor *s, const struct msg_portmap_told *m)
 		.inside = m->inside,
 		.seconds = m->seconds };
 	span_copy(m->address, w->mappings[i].address, sizeof w->mappings[i].address);
+	span_copy(m->protocol, w->mappings[i].protocol, sizeof w->mappings[i].protocol);
 	span_copy(m->fault, w->mappings[i].fault, sizeof w->mappings[i].fault);
 	if (m->seconds)
 		note_public(s, m->address);

@@ -33,7 +33,7 @@ struct watch_mapping {
 	enum service service;
 	uint16_t outside, inside;
 	uint32_t seconds; /* 0: not mapped */
-	char address[MOST_ADDRESS_TEXT], fault[101];
+	char address[MOST_ADDRESS_TEXT], protocol[9], fault[101];
 };
 
 /* The i-th, or NULL after the last. */

@@ -375,11 +375,12 @@ class Network:
     # ---- who serves ------------------------------------------------------------------------------
 
     def any_name(self):
-        """A resolver in which every name is the peer, at once: for tests that are not about names."""
+        """A resolver in which every name but the server's is the peer, at once: for tests that are not about names."""
         if not self.server.resolv_conf.read_text():
             self.server.resolv_conf.write_text("nameserver 127.0.0.1\n")
             self.server.start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
-                              "--listen-address=127.0.0.1", "--bind-interfaces", f"--address=/#/{PEER}", "--user=root")
+                              "--listen-address=127.0.0.1", "--bind-interfaces", f"--address=/#/{PEER}",
+                              f"--address=/mail.example.org/{WAN}", "--user=root")
 
     @staticmethod
     def unix_greeting(path, seconds=5):
