@@ -165,6 +165,18 @@ make_path(int root, const char *path)
 }
 
 int
+maildir_reach(int root, const char *path)
+{
+	int error = path_error(path);
+
+	if (error != 0) {
+		errno = error;
+		return -1;
+	}
+	return open_directory(root, path);
+}
+
+int
 maildir_open(int root, const char *path, bool make)
 {
 	int fd, error = path_error(path);
@@ -299,27 +311,41 @@ link_descriptor(int fd, int directory, const char *name)
 }
 
 int
-maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir,
-	const char *subdir, const char *name)
+maildir_subdir(int maildir, const char *subdir)
 {
-	int to, tmp, result;
+	return open_directory(maildir, subdir);
+}
+
+int
+maildir_link_into(
+	int fd, int from_maildir, const struct maildir_name *tmp_name, int directory, const char *name)
+{
+	int tmp, result;
 
 	if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL) {
 		errno = EINVAL;
 		return -1;
 	}
-	to = open_directory(maildir, subdir);
-	if (to < 0)
-		return -1;
-	result = link_descriptor(fd, to, name);
+	result = link_descriptor(fd, directory, name);
 	if (result < 0 && errno != EEXIST && tmp_name->str[0] != '\0') {
 		/* No /proc here: the name in tmp/ does as well. */
 		tmp = open_directory(from_maildir, "tmp");
 		if (tmp >= 0)
-			result = linkat(tmp, tmp_name->str, to, name, 0);
+			result = linkat(tmp, tmp_name->str, directory, name, 0);
 		result = close_keeping_errno(tmp, result);
 	}
-	return close_keeping_errno(to, result);
+	return result;
+}
+
+int
+maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir,
+	const char *subdir, const char *name)
+{
+	int to = open_directory(maildir, subdir);
+
+	if (to < 0)
+		return -1;
+	return close_keeping_errno(to, maildir_link_into(fd, from_maildir, tmp_name, to, name));
 }
 
 void

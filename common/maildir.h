@@ -36,6 +36,8 @@ int maildir_open(int root, const char *path, bool make);
 /* Makes cur, new, tmp and (for a folder, name begins with '.') the maildirfolder marker in
  * directory `name` below `parent`; fine when they exist. Durable. 0 or -1. */
 int maildir_make(int parent, const char *name);
+/* As maildir_open, for one that is there: makes nothing, and looks into nothing. */
+int maildir_reach(int root, const char *path);
 /* The folders that a new user gets beside INBOX: .Drafts .Sent .Trash .Junk .Archive, subscribed
  * (unless there is a list of subscriptions, ours or Courier's), and MAILDIR_PRIVATE. */
 int maildir_make_standard(int maildir);
@@ -47,6 +49,11 @@ int maildir_file(int maildir, struct maildir_name *tmp_name);
  * Does not sync the directory: maildir_sync does, once for many. */
 int maildir_link(int fd, int from_maildir, const struct maildir_name *tmp_name, int maildir, const char *subdir,
 	const char *name);
+/* The same, into a directory that is open: maildir_subdir's. */
+int maildir_link_into(
+	int fd, int from_maildir, const struct maildir_name *tmp_name, int directory, const char *name);
+/* Opens "new" or "cur" of a Maildir, to link into and to sync. -1 with errno. */
+int maildir_subdir(int maildir, const char *subdir);
 /* Takes away the name in tmp/, where there is one: after the last link, or when the message is given up. */
 void maildir_drop(int maildir, const struct maildir_name *tmp_name);
 int maildir_sync(int maildir, const char *subdir);

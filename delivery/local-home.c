@@ -70,6 +70,7 @@ prepare(void *me)
 		}
 		d->paths[d->path_count++] = (struct room_path){ r->fd, ".",
 			ROOM_READ | ROOM_WRITE | ROOM_MAKE };
+		placer_recognise(&h->placer, r->fd);
 		h->placer.roots++;
 	}
 	return true;
@@ -81,7 +82,7 @@ settings_changed(void *me, const struct settings *old)
 	struct home *h = me;
 
 	(void)old;
-	h->placer.journal = h->daemon.settings->mail_journal;
+	placer_set_journal(&h->placer, h->daemon.settings->mail_journal);
 	h->placer.least_uid = (uint32_t)h->daemon.settings->system_least_uid;
 	if (!span_copy(h->daemon.settings->hostname, h->hostname, sizeof(h->hostname)))
 		h->hostname[0] = '\0';

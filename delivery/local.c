@@ -41,7 +41,10 @@ prepare(void *me)
 	d->paths[d->path_count++] = (struct room_path){ d->directory[DIRECTORY_MAIL], ".",
 		ROOM_READ | ROOM_WRITE | ROOM_MAKE };
 	placer_init(&l->placer, d->directory[DIRECTORY_MAIL], l->hostname);
-	return d->directory[DIRECTORY_MAIL] >= 0;
+	if (d->directory[DIRECTORY_MAIL] < 0)
+		return false;
+	placer_recognise(&l->placer, d->directory[DIRECTORY_MAIL]);
+	return true;
 }
 
 /* The placer holds a copy: settings are freed when new ones come. */
@@ -51,7 +54,7 @@ settings_changed(void *me, const struct settings *old)
 	struct local *l = me;
 
 	(void)old;
-	l->placer.journal = l->daemon.settings->mail_journal;
+	placer_set_journal(&l->placer, l->daemon.settings->mail_journal);
 	if (!span_copy(l->daemon.settings->hostname, l->hostname, sizeof(l->hostname)))
 		l->hostname[0] = '\0';
 }

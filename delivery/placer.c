@@ -4,6 +4,7 @@
 #include "common/beneath.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "journal.h"
 #include "lent.h"
 #include "limits.h"
 #include "placer_inside.h"
@@ -23,7 +24,8 @@ placer_init(struct placer *p, int mail, const char *hostname)
 	memset(p, 0, sizeof(*p));
 	p->mail = mail;
 	p->hostname = hostname;
-	p->most_lent = lent_most();
+	p->most_lent = lent_most() / 2;   /* a file and its Maildir each */
+	p->uid = geteuid();
 	idmap_init(&p->jobs);
 	TAILQ_INIT(&p->waiting);
 }
@@ -46,7 +48,7 @@ static void
 job_free(struct placer *p, struct job *job)
 {
 	idmap_remove(&p->jobs, job->id);
-	if (job->maildir >= 0 && placer_enter(p, job->uid, job->gid)) {
+	if (job->tmp.str[0] != '\0' && placer_enter(p, job->uid, job->gid)) {
 		maildir_drop(job->maildir, &job->tmp);
 		user_leave();
 	}
@@ -70,6 +72,22 @@ job_drop(struct placer *p, struct job *job)
 	if (job->hour == HOUR_PLACING)
 		TAILQ_REMOVE(&p->waiting, job, next);
 	job_free(p, job);
+}
+
+void
+placer_recognise(struct placer *p, int directory)
+{
+	dev_t device;
+
+	if (p->ordered_devices < MOST_HOME_ROOTS && journal_orders(directory, &device))
+		p->ordered[p->ordered_devices++] = device;
+}
+
+void
+placer_set_journal(struct placer *p, struct span option)
+{
+	p->ordered_everywhere = span_equal(option, SPAN("yes"));
+	p->ordered_nowhere = span_equal(option, SPAN("no"));
 }
 
 void
@@ -144,35 +162,81 @@ placer_enter(struct placer *p, uint32_t uid, uint32_t gid)
 {
 	if (p->homes && uid >= p->least_uid)
 		return user_enter(uid, gid);
-	if (!p->homes && uid == geteuid())
+	if (!p->homes && uid == p->uid)
 		return true;
 	errno = EPERM;
 	return false;
 }
 
-int
-placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid)
+/* Where the Maildir of a home lies: a directory and a path below it. -1 with errno. */
+static int
+path_of(struct placer *p, struct span home, struct text *path)
 {
-	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
 	const struct home_root *r = NULL;
 	struct span below = home;
-	int fd = -1;
 
 	if (p->homes ? (r = root_of(p, home, &below)) == NULL
 		     : home.len == 0 || home.at[0] == '/') {
 		errno = EINVAL;
 		return -1;
 	}
-	text_add(&path, below);
-	text_add_str(&path, "/Maildir");
-	if (path.failed)
+	text_add(path, below);
+	text_add_str(path, "/Maildir");
+	if (path->failed)
 		errno = ENAMETOOLONG;
-	else if (placer_enter(p, uid, gid)) {
-		fd = maildir_open(r == NULL ? p->mail : r->fd, text_str(&path), true);
+	return path->failed ? -1 : r == NULL ? p->mail : r->fd;
+}
+
+int
+placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid, bool make)
+{
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
+	int root = path_of(p, home, &path), fd = -1;
+
+	if (root >= 0 && placer_enter(p, uid, gid)) {
+		fd = make ? maildir_open(root, text_str(&path), true)
+			  : maildir_reach(root, text_str(&path));
 		user_leave();
 	}
 	text_clear(&path);
 	return fd;
+}
+
+bool
+placer_is_there(struct placer *p, const struct job *job)
+{
+	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
+	int root = path_of(p, span_str(job->home), &path);
+	struct stat s;
+	bool is;
+
+	is = root >= 0 && fstatat(root, text_str(&path), &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+		s.st_dev == job->device && s.st_ino == job->inode;
+	text_clear(&path);
+	return is;
+}
+
+/* A Maildir and a file in it: mostly all is there, otherwise what is missing is made. */
+static int
+open_to_lend(struct placer *p, const struct msg_lend *m, int *maildir, struct maildir_name *tmp,
+	struct verdict *full)
+{
+	struct quota quota = { m->quota_bytes, m->quota_messages };
+	int file = -1;
+
+	for (int make = 0; make < 2 && file < 0 && full->outcome == 0; make++) {
+		if (*maildir >= 0)
+			close(*maildir);
+		*maildir = placer_open(p, m->home, m->uid, m->gid, make);
+		if (*maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
+			if (placer_has_room(p, *maildir, &quota, 0, full))
+				file = maildir_file(*maildir, tmp);
+			user_leave();
+		}
+		if (file < 0 && errno != ENOENT)
+			break;
+	}
+	return file;
 }
 
 bool
@@ -273,23 +337,18 @@ static void
 on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, const int *fd)
 {
 	struct placer *p = me;
-	struct quota quota = { m->quota_bytes, m->quota_messages };
 	struct verdict full = { .outcome = 0 };
 	struct maildir_name tmp = { "" };
-	int maildir = -1, file = -1, other;
+	int maildir = -1, file, other;
 	struct job *job;
+	struct stat s;
 
 	(void)fd;
 	if (p->jobs.count >= p->most_lent) {
 		say_lend_refused(from, id, V_BUSY);
 		return;
 	}
-	maildir = placer_open(p, m->home, m->uid, m->gid);
-	if (maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
-		if (placer_has_room(p, maildir, &quota, 0, &full))
-			file = maildir_file(maildir, &tmp);
-		user_leave();
-	}
+	file = open_to_lend(p, m, &maildir, &tmp, &full);
 	if (full.outcome != 0) {
 		say_lend_refused(from, id, full);
 		goto out;
@@ -311,10 +370,12 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 	job->uid = m->uid;
 	job->gid = m->gid;
 	job->state = FILE_LENT;
-	if (tmp.str[0] != '\0') {
-		job->tmp = tmp;
-		job->maildir = maildir;
-		maildir = -1;
+	job->tmp = tmp;
+	job->maildir = maildir;
+	maildir = -1;
+	if (fstat(job->maildir, &s) == 0) {
+		job->device = s.st_dev;
+		job->inode = s.st_ino;
 	}
 	send_lent(from, id, &(struct msg_lent){ }, &other);
 out:
@@ -453,15 +514,20 @@ source_fits(struct job *job)
 	return false;
 }
 
-/* File systems that put inode, data order and names into one journal: there a body whose data is written
- * may get its name before it is synced, and one commit makes both durable. A crash before leaves no name,
- * or a whole file. */
+/* May the body get its name before it is synced (journal.h)? */
 static bool
-journal_keeps_order(bool journal, int fd)
+journal_keeps_order(const struct placer *p, const struct job *job)
 {
 	struct statfs fs;
 
-	return journal && fstatfs(fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+	if (p->ordered_nowhere)
+		return false;
+	if (p->ordered_everywhere && fstatfs(job->fd, &fs) == 0)
+		return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC;
+	for (size_t i = 0; i < p->ordered_devices; i++)
+		if (p->ordered[i] == job->device)
+			return true;
+	return false;
 }
 
 /* Waits until what was written is with the disk, whether it has it durably or not. */
@@ -507,7 +573,7 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (job->why.outcome != 0 || job->copy)
 			continue;
-		job->sync_later = journal_keeps_order(p->journal, job->fd);
+		job->sync_later = journal_keeps_order(p, job);
 		job_sync(job, job->sync_later ? written : fdatasync);
 		if (job->why.outcome == 0)
 			job->state = job->sync_later ? FILE_WRITTEN : FILE_DURABLE;
@@ -526,7 +592,7 @@ batch_sync_written(struct batch *b)
 }
 
 static void
-batch_sync_places(struct placer *p, struct batch *b)
+batch_sync_places(struct batch *b)
 {
 	for (size_t i = 0; i < b->places; i++) {
 		struct place *at = &b->place[i];
@@ -535,8 +601,7 @@ batch_sync_places(struct placer *p, struct batch *b)
 
 		if (!at->named)
 			continue;
-		synced = placer_enter(p, at->uid, at->gid) ? maildir_sync(at->maildir, "new") : -1;
-		user_leave();
+		synced = fsync(at->new);
 		if (synced == 0)
 			continue;
 		at->error = errno;
@@ -585,14 +650,17 @@ placer_work(struct placer *p)
 			if (job->why.outcome == 0)
 				batch_name(p, &b, job);
 		batch_sync_written(&b);
-		batch_sync_places(p, &b);
+		batch_sync_places(&b);
 		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
 			TAILQ_REMOVE(&b.jobs, job, next);
 			job_answer(p, &b, job);
 			job_free(p, job);
 		}
-		for (size_t i = 0; i < b.places; i++)
+		for (size_t i = 0; i < b.places; i++) {
+			if (b.place[i].new >= 0)
+				close(b.place[i].new);
 			if (b.place[i].maildir >= 0)
 				close(b.place[i].maildir);
+		}
 	}
 }

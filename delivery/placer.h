@@ -16,6 +16,7 @@
 #include "idmap.h"
 
 #include <sys/queue.h>
+#include <sys/types.h>
 
 struct job;
 TAILQ_HEAD(job_list, job);
@@ -31,7 +32,12 @@ struct home_root {
 struct placer {
 	int mail;                    /* the mail root */
 	const char *hostname;        /* for file names; borrowed */
-	bool journal;                /* mail_journal: a journal keeps the order of data and names */
+	/* Where a journal keeps the order of data and names (journal.h): everywhere on such file systems, as the
+	 * administrator says, or on the devices that were recognised. */
+	bool ordered_everywhere, ordered_nowhere;
+	dev_t ordered[MOST_HOME_ROOTS];
+	size_t ordered_devices;
+	uint32_t uid;                /* whom this process runs as */
 	bool homes;                  /* serves system users: below roots, as each of them */
 	uint32_t least_uid;          /* of a system user */
 	struct home_root root[MOST_HOME_ROOTS];
@@ -48,6 +54,10 @@ void placer_on_forward_ask(void *me, struct channel *from, uint64_t id,
 	const struct msg_forward_ask *m, const int *fd);
 
 void placer_init(struct placer *p, int mail, const char *hostname);
+/* Is this directory's file system one that keeps the order? Then its files are named first. Before the confinement. */
+void placer_recognise(struct placer *p, int directory);
+/* mail_journal: auto, yes, no. */
+void placer_set_journal(struct placer *p, struct span option);
 void placer_clear(struct placer *p);
 /* Does what waits; blocks for the disk. */
 void placer_work(struct placer *p);

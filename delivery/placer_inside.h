@@ -36,7 +36,9 @@ struct job {
 	bool sync_later;             /* the body is synced when it has its names */
 	bool copy;                   /* place_copy: fd is somebody else's file to read */
 	int fd;
-	int maildir;                 /* where tmp names it; -1 when it has no name */
+	int maildir;                 /* where it was lent, open; where tmp names it, or -1 */
+	dev_t device;                /* of that Maildir, */
+	ino_t inode;
 	struct maildir_name tmp;
 	char *home;                  /* where it was lent */
 	uint32_t uid, gid;           /* and as whom */
@@ -53,6 +55,7 @@ struct job {
 struct place {
 	const char *home, *folder;   /* of the first target that led here */
 	int maildir;
+	int new;                     /* its new/, once something is named there; or -1 */
 	uint32_t uid, gid;           /* whose it is */
 	dev_t device;
 	bool named;                  /* a name was given: to be synced */
@@ -67,13 +70,15 @@ struct batch {
 
 /* The place of a target, opened at its first use. NULL with errno. */
 struct place *batch_place(
-	struct placer *p, struct batch *b, const struct job *job, struct target *t);
+	struct placer *p, struct batch *b, struct job *job, struct target *t);
 /* Gives the durable file its name in each target's new/; t->refused, job->why say what failed. */
 void batch_name(struct placer *p, struct batch *b, struct job *job);
 /* Takes back every name that `job` was given in this batch. */
 void batch_unname(struct placer *p, struct batch *b, struct job *job);
-/* A user's Maildir, made where it is missing; -1 with errno. */
-int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
+/* A user's Maildir; -1 with errno. make: what is missing of it is made; otherwise it is only opened. */
+int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid, bool make);
+/* Is the Maildir of that home the one that the job has open? */
+bool placer_is_there(struct placer *p, const struct job *job);
 /* Whether a message of `size` may still come in; *why when not. Counts nothing. */
 bool placer_has_room(struct placer *p, int maildir, const struct quota *q, uint64_t size,
 	struct verdict *why);

@@ -96,10 +96,19 @@ open_folder(int inbox, const char *detail)
 	return folder;
 }
 
+/* The Maildir of a target: mostly the job has it open already. */
 static int
-open_place(struct placer *p, const struct target *t)
+open_place(struct placer *p, struct job *job, const struct target *t)
 {
-	int maildir = placer_open(p, span_str(t->home), t->uid, t->gid);
+	int maildir;
+
+	if (job->maildir >= 0 && job->tmp.str[0] == '\0' && t->folder[0] == '\0' && t->uid == job->uid &&
+		t->gid == job->gid && strcmp(t->home, job->home) == 0 && placer_is_there(p, job)) {
+		maildir = job->maildir;
+		job->maildir = -1;
+		return maildir;
+	}
+	maildir = placer_open(p, span_str(t->home), t->uid, t->gid, true);
 
 	if (maildir >= 0 && t->folder[0] != '\0' && placer_enter(p, t->uid, t->gid)) {
 		maildir = open_folder(maildir, t->folder);
@@ -109,7 +118,7 @@ open_place(struct placer *p, const struct target *t)
 }
 
 struct place *
-batch_place(struct placer *p, struct batch *b, const struct job *job, struct target *t)
+batch_place(struct placer *p, struct batch *b, struct job *job, struct target *t)
 {
 	struct place *at;
 	struct stat s;
@@ -123,7 +132,7 @@ batch_place(struct placer *p, struct batch *b, const struct job *job, struct tar
 	}
 	at = &b->place[b->places];
 	t->place = (int)b->places++;
-	*at = (struct place){ .home = t->home, .folder = t->folder, .maildir = open_place(p, t),
+	*at = (struct place){ .home = t->home, .folder = t->folder, .maildir = open_place(p, job, t), .new = -1,
 		.uid = t->uid, .gid = t->gid };
 	if (at->maildir >= 0 && fstat(at->maildir, &s) == 0) {
 		at->device = s.st_dev;
@@ -183,9 +192,12 @@ source_copy(struct placer *p, const struct job *job, const struct place *at, con
 }
 
 static int
-link_into(const struct source *s, const struct place *at, struct target *t)
+link_into(const struct source *s, struct place *at, struct target *t)
 {
-	return maildir_link(s->fd, s->maildir, &s->tmp, at->maildir, "new", t->name.str);
+	if (at->new < 0 && (at->new = maildir_subdir(at->maildir, "new")) < 0 && errno == ENOENT &&
+		maildir_make(at->maildir, ".") == 0)
+		at->new = maildir_subdir(at->maildir, "new");
+	return at->new < 0 ? -1 : maildir_link_into(s->fd, s->maildir, &s->tmp, at->new, t->name.str);
 }
 
 /* Links where a file of the same file system is there, else copies. 0 or -1 with errno. */
@@ -234,7 +246,7 @@ name_within_quota(struct placer *p, const struct job *job, struct place *at, str
 	int inbox = -1, named;
 
 	if (quota_is_set(&t->quota))
-		inbox = placer_open(p, span_str(t->home), t->uid, t->gid);
+		inbox = placer_open(p, span_str(t->home), t->uid, t->gid, true);
 	if (!placer_enter(p, t->uid, t->gid)) {
 		named = -1;
 	} else if (inbox >= 0 && !placer_has_room(p, inbox, &t->quota, size, why)) {
@@ -302,17 +314,12 @@ batch_unname(struct placer *p, struct batch *b, struct job *job)
 {
 	for (size_t i = 0; i < job->targets; i++) {
 		struct target *t = &job->target[i];
-		int directory;
 
-		if (t->place < 0 || b->place[t->place].maildir < 0 || t->name.str[0] == '\0')
+		if (t->place < 0 || b->place[t->place].new < 0 || t->name.str[0] == '\0')
 			continue;
 		if (!placer_enter(p, t->uid, t->gid))
 			continue;
-		directory = open_in(b->place[t->place].maildir, "new", O_PATH | O_DIRECTORY, 0);
-		if (directory >= 0) {
-			unlinkat(directory, t->name.str, 0);
-			close(directory);
-		}
+		unlinkat(b->place[t->place].new, t->name.str, 0);
 		user_leave();
 	}
 }

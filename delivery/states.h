@@ -7,7 +7,7 @@
  *   --------- --------------------------- ---------------------------- -------------------------
  *   LENT      unnamed, others may write   open(O_TMPFILE): on_lend     nothing
  *   SEALED    unnamed, nobody can write   F_SETLEASE: lent_seal        nothing
- *   WRITTEN   unnamed, data at the disk   mail_journal: sync_file_range nothing
+ *   WRITTEN   unnamed, data at the disk   journal.h: sync_file_range   nothing
  *                                         body is synced after NAMED
  *   DURABLE   unnamed, body on the disk   fdatasync: *_work            nothing
  *   NAMED     Maildir: in new/            linkat: batch_name           whole messages, promised to

@@ -295,6 +295,10 @@ check_milters(struct conf_draft *d)
 					"\"%.*s\" in %s is not unix:/path, inet:address:port or inet6:[address]:port",
 					SPAN_ARG(conf_printable(d, lists[i].list->at[j])),
 					lists[i].name);
+	if (!span_equal(d->s.mail_journal, SPAN("auto")) && !span_equal(d->s.mail_journal, SPAN("yes")) &&
+		!span_equal(d->s.mail_journal, SPAN("no")))
+		conf_complain(d, LINE(d, mail_journal), "mail_journal must be auto, yes or no, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.mail_journal)));
 	if (!span_equal(d->s.milter_down, SPAN("accept")) &&
 		!span_equal(d->s.milter_down, SPAN("tempfail")) &&
 		!span_equal(d->s.milter_down, SPAN("reject")))

@@ -1,0 +1,26 @@
+/*
+ * journal - file systems that keep the order of what was written and what was named afterwards.
+ *
+ * Where names and the places of data go into one journal, in the order in which they were made, a file whose data
+ * has been written may get its name before it is synced: a crash leaves no name, or a whole file, and one commit makes
+ * body and name durable instead of two. That is so on
+ *
+ *   xfs     its log is one sequence, and each of its writes flushes the disk first
+ *   ext4    (and ext3) with a journal: sync_file_range returns when data is at the disk and its extents are in the
+ *           running transaction, or an earlier one; the link joins that one or a later one; a commit flushes the disk
+ *           before its record. In data=writeback too, since the data was not left to the commit.
+ *
+ * It is not so on ext2, and ext4 without a journal, which look the same to statfs(2): there the kernel names no
+ * journal for the device in /proc/fs/jbd2. What is not recognised is synced first, as everywhere else.
+ */
+#ifndef VALIJA_JOURNAL_H
+#define VALIJA_JOURNAL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Does the file system of this directory keep the order? Its device goes to *device. Reads /sys and /proc: to be asked
+ * before the program is confined. */
+bool journal_orders(int directory, dev_t *device);
+
+#endif
