@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import secrets
+import shutil
 import smtplib
 import subprocess
 
@@ -18,13 +19,13 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a 
 
 
 @contextlib.contextmanager
-def mounted(directory, mebibytes=24):
+def mounted(directory, mebibytes=24, features="has_journal"):
     """A small ext4 file system in place of an existing directory, with its owner and mode."""
     image = pathlib.Path(f"{directory}.image")
     stat = os.stat(directory)
     with open(image, "wb") as file:
         file.truncate(mebibytes << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", features, str(image)], check=True)
     done = subprocess.run(["mount", "-o", "loop", str(image), str(directory)], stderr=subprocess.PIPE)
     if done.returncode != 0:
         pytest.skip(f"cannot mount a file: {done.stderr.decode()}")
@@ -112,3 +113,28 @@ def test_mailboxes_on_other_file_systems():
             assert suite.delivered(ana)[0].read_bytes() == suite.delivered(ben)[0].read_bytes()
             assert not list((suite.maildir(ben) / "tmp").iterdir())
             suite.stop()
+
+
+@pytest.mark.parametrize("features, option, named_first", [("has_journal", "auto", True), ("^has_journal", "auto", False),
+                                                           ("has_journal", "no", False)])
+def test_what_is_synced_first(features, option, named_first, tmp_path):
+    """Where a journal keeps the order, a body gets its name when its data is written, and is synced with it; everywhere
+    else it is synced first. In both, new/ is synced before the 250."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    trace = tmp_path / "trace"
+    with valija.Instance(start=False, settings={"local_processes": 1, "mail_journal": f'"{option}"'}) as suite, \
+            mounted(suite.dir / "mail", features=features):
+        suite.start()
+        ana = suite.user_add("ana")
+        (local,) = suite.processes("local")
+        with subprocess.Popen(["strace", "-q", "-o", trace, "-e", "trace=linkat,fsync,fdatasync,sync_file_range,sendmsg", "-p",
+                               str(local["pid"])]) as strace:
+            valija.wait_until(lambda: int(valija.proc_status(local["pid"])["TracerPid"]), what="strace")
+            with suite.smtp(service="smtp") as smtp:
+                smtp.sendmail("a@client.example", [ana], mails.plain("a@client.example", ana))
+            strace.terminate()
+        calls = [line.split("(")[0] for line in trace.read_text().splitlines()]
+        calls = calls[calls.index("sync_file_range"):calls.index("fsync") + 2]
+        assert calls == ["sync_file_range", *(["sync_file_range", "linkat", "fdatasync"] if named_first else ["fdatasync", "linkat"]),
+                         "fsync", "sendmsg"]
