@@ -165,18 +165,6 @@ make_path(int root, const char *path)
 }
 
 int
-maildir_reach(int root, const char *path)
-{
-	int error = path_error(path);
-
-	if (error != 0) {
-		errno = error;
-		return -1;
-	}
-	return open_directory(root, path);
-}
-
-int
 maildir_open(int root, const char *path, bool make)
 {
 	int fd, error = path_error(path);

@@ -36,8 +36,6 @@ int maildir_open(int root, const char *path, bool make);
 /* Makes cur, new, tmp and (for a folder, name begins with '.') the maildirfolder marker in
  * directory `name` below `parent`; fine when they exist. Durable. 0 or -1. */
 int maildir_make(int parent, const char *name);
-/* As maildir_open, for one that is there: makes nothing, and looks into nothing. */
-int maildir_reach(int root, const char *path);
 /* The folders that a new user gets beside INBOX: .Drafts .Sent .Trash .Junk .Archive, subscribed
  * (unless there is a list of subscriptions, ours or Courier's), and MAILDIR_PRIVATE. */
 int maildir_make_standard(int maildir);

@@ -188,14 +188,13 @@ path_of(struct placer *p, struct span home, struct text *path)
 }
 
 int
-placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid, bool make)
+placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid)
 {
 	struct text path = TEXT_UP_TO(MOST_PATH_FIELD + 16);
 	int root = path_of(p, home, &path), fd = -1;
 
 	if (root >= 0 && placer_enter(p, uid, gid)) {
-		fd = make ? maildir_open(root, text_str(&path), true)
-			  : maildir_reach(root, text_str(&path));
+		fd = maildir_open(root, text_str(&path), true);
 		user_leave();
 	}
 	text_clear(&path);
@@ -214,29 +213,6 @@ placer_is_there(struct placer *p, const struct job *job)
 		s.st_dev == job->device && s.st_ino == job->inode;
 	text_clear(&path);
 	return is;
-}
-
-/* A Maildir and a file in it: mostly all is there, otherwise what is missing is made. */
-static int
-open_to_lend(struct placer *p, const struct msg_lend *m, int *maildir, struct maildir_name *tmp,
-	struct verdict *full)
-{
-	struct quota quota = { m->quota_bytes, m->quota_messages };
-	int file = -1;
-
-	for (int make = 0; make < 2 && file < 0 && full->outcome == 0; make++) {
-		if (*maildir >= 0)
-			close(*maildir);
-		*maildir = placer_open(p, m->home, m->uid, m->gid, make);
-		if (*maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
-			if (placer_has_room(p, *maildir, &quota, 0, full))
-				file = maildir_file(*maildir, tmp);
-			user_leave();
-		}
-		if (file < 0 && errno != ENOENT)
-			break;
-	}
-	return file;
 }
 
 bool
@@ -337,9 +313,10 @@ static void
 on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, const int *fd)
 {
 	struct placer *p = me;
+	struct quota quota = { m->quota_bytes, m->quota_messages };
 	struct verdict full = { .outcome = 0 };
 	struct maildir_name tmp = { "" };
-	int maildir = -1, file, other;
+	int maildir, file = -1, other;
 	struct job *job;
 	struct stat s;
 
@@ -348,7 +325,12 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 		say_lend_refused(from, id, V_BUSY);
 		return;
 	}
-	file = open_to_lend(p, m, &maildir, &tmp, &full);
+	maildir = placer_open(p, m->home, m->uid, m->gid);
+	if (maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
+		if (placer_has_room(p, maildir, &quota, 0, &full))
+			file = maildir_file(maildir, &tmp);
+		user_leave();
+	}
 	if (full.outcome != 0) {
 		say_lend_refused(from, id, full);
 		goto out;

@@ -75,8 +75,8 @@ struct place *batch_place(
 void batch_name(struct placer *p, struct batch *b, struct job *job);
 /* Takes back every name that `job` was given in this batch. */
 void batch_unname(struct placer *p, struct batch *b, struct job *job);
-/* A user's Maildir; -1 with errno. make: what is missing of it is made; otherwise it is only opened. */
-int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid, bool make);
+/* A user's Maildir, made where it is missing; -1 with errno. */
+int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
 /* Is the Maildir of that home the one that the job has open? */
 bool placer_is_there(struct placer *p, const struct job *job);
 /* Whether a message of `size` may still come in; *why when not. Counts nothing. */

@@ -108,7 +108,7 @@ open_place(struct placer *p, struct job *job, const struct target *t)
 		job->maildir = -1;
 		return maildir;
 	}
-	maildir = placer_open(p, span_str(t->home), t->uid, t->gid, true);
+	maildir = placer_open(p, span_str(t->home), t->uid, t->gid);
 
 	if (maildir >= 0 && t->folder[0] != '\0' && placer_enter(p, t->uid, t->gid)) {
 		maildir = open_folder(maildir, t->folder);
@@ -246,7 +246,7 @@ name_within_quota(struct placer *p, const struct job *job, struct place *at, str
 	int inbox = -1, named;
 
 	if (quota_is_set(&t->quota))
-		inbox = placer_open(p, span_str(t->home), t->uid, t->gid, true);
+		inbox = placer_open(p, span_str(t->home), t->uid, t->gid);
 	if (!placer_enter(p, t->uid, t->gid)) {
 		named = -1;
 	} else if (inbox >= 0 && !placer_has_room(p, inbox, &t->quota, size, why)) {
