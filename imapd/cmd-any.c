@@ -77,6 +77,15 @@ enable_utf8(struct session *s)
 	s->utf8 = true;
 }
 
+/* RFC 9586. */
+static void
+enable_uid_only(struct session *s)
+{
+	s->uid_only = true;
+	if (s->view != NULL)
+		s->view->uid_only = true;
+}
+
 static const struct {
 	const char *word;
 	void (*enable)(struct session *s);
@@ -85,6 +94,7 @@ static const struct {
 	{ "QRESYNC", qresync_enable },
 	{ "IMAP4rev2", enable_rev2 },
 	{ "UTF8=ACCEPT", enable_utf8 },
+	{ "UIDONLY", enable_uid_only },
 };
 
 #define EXTENSIONS (sizeof(extensions) / sizeof(extensions[0]))

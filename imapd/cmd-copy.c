@@ -270,6 +270,19 @@ copy_finish(struct command *c)
 	return move_step(c);
 }
 
+/* How many are copied, about: the set may name messages that are not there. */
+static uint64_t
+copy_size(const struct copy *copy, const struct view *v)
+{
+	uint64_t all = 0;
+
+	if (copy->all)
+		return copy->from->index.count;
+	for (size_t i = 0; i < copy->messages.set.count; i++)
+		all += (uint64_t)(copy->messages.set.at[i].to - copy->messages.set.at[i].from) + 1;
+	return all < v->count ? all : v->count;
+}
+
 static enum progress
 copy_step(struct command *c)
 {
@@ -285,8 +298,10 @@ copy_step(struct command *c)
 					"Some of the messages are no more; none was copied.");
 			return command_failed(c, "copy");
 		}
-		if (session_slice_over(c->session))
+		if (session_slice_over(c->session)) {
+			command_progress(c, copy->change.adds, copy_size(copy, c->session->view));
 			return COMMAND_AGAIN;
+		}
 	}
 	return copy_finish(c);
 }

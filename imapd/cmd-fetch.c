@@ -12,6 +12,7 @@
 #include "imapd/cache.h"
 #include "imapd/date.h"
 #include "imapd/envelope.h"
+#include "imapd/fetch.h"
 #include "imapd/flags.h"
 #include "imapd/preview.h"
 #include "imapd/qresync.h"
@@ -21,6 +22,7 @@
 #include "imapd/transfer.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MOST_FETCH_ITEMS 100
@@ -373,7 +375,7 @@ fetch_arguments(struct command *c, struct fetch *f)
 {
 	if (!command_take_messages(c, &f->messages) || !command_take_space(c))
 		return false;
-	if (c->verb->when & BY_UID)     /* it is in every response (RFC 3501 6.4.8) */
+	if ((c->verb->when & BY_UID) && !c->session->uid_only)     /* in every response (RFC 3501 6.4.8) */
 		(void)add_item(f, ITEM_UID);
 	if (!take_items(c, f) || !take_modifiers(c, f) || !command_no_more(c))
 		return false;
@@ -390,14 +392,38 @@ fetch_arguments(struct command *c, struct fetch *f)
 }
 
 static void
-fetch_release(struct command *c)
+clear_items(struct fetch *f)
 {
-	struct fetch *f = c->state;
-
 	for (size_t i = 0; i < f->count; i++) {
 		if (f->items[i].kind >= ITEM_SECTION)
 			section_clear(&f->items[i].section);
 	}
+}
+
+bool
+fetch_take_items(struct command *c, struct span *items)
+{
+	struct fetch *f = must_alloc(sizeof(*f));
+	const unsigned char *at = c->args.at;
+	const char *wrong;
+	bool good = span_take(&c->args, '(');
+
+	do {
+		good = good && take_item(c, f, &wrong);
+	} while (good && imap_take_space(&c->args));
+	good = good && span_take(&c->args, ')');
+	*items = span_of(at, (size_t)(c->args.at - at));
+	clear_items(f);
+	free(f);
+	return good;
+}
+
+static void
+fetch_release(struct command *c)
+{
+	struct fetch *f = c->state;
+
+	clear_items(f);
 	text_clear(&f->store);
 	text_clear(&f->kept);
 	change_clear(&f->learned);
@@ -513,9 +539,7 @@ begin_message(struct command *c, struct fetch *f)
 	f->record.flags = m->index.records[at].flags;
 	f->record.keywords = m->index.records[at].keywords;
 	set_seen(c, f);
-	text_add(&s->out, SPAN("* "));
-	text_add_number(&s->out, f->number);
-	text_add(&s->out, SPAN(" FETCH ("));
+	view_fetch_begin(s->view, f->number, false, &s->out);
 	f->item = 0;
 	f->in_message = true;
 }

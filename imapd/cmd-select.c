@@ -46,7 +46,7 @@ tell_selected(struct view *v, struct text *out)
 	add_number_line(out, "* ", v->count, " EXISTS\r\n");
 	if (!v->silent_recent)
 		add_number_line(out, "* ", v->recent, " RECENT\r\n");
-	if (unseen > 0 && !v->silent_recent)
+	if (unseen > 0 && !v->silent_recent && !v->uid_only)
 		add_number_line(out, "* OK [UNSEEN ", unseen, "] First unseen.\r\n");
 	add_number_line(out, "* OK [UIDVALIDITY ", ix->uidvalidity, "] UIDs valid.\r\n");
 	add_number_line(out, "* OK [UIDNEXT ", ix->uidnext, "] Predicted next UID.\r\n");
@@ -103,6 +103,7 @@ open_selected(struct command *c, bool read_only)
 	s->view->modseqs = condstore;
 	s->view->silent_recent = s->rev2;
 	s->view->vanishes = s->qresync;
+	s->view->uid_only = s->uid_only;
 	tell_selected(s->view, command_out(c));
 	if (s->rev2)
 		tell_listed(s, folder, command_out(c));

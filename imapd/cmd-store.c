@@ -116,14 +116,7 @@ tell_stored(struct command *c, const struct store_flags *st, size_t number,
 {
 	struct text *out = command_out(c);
 
-	text_add(out, SPAN("* "));
-	text_add_number(out, number);
-	text_add(out, SPAN(" FETCH ("));
-	if (c->verb->when & BY_UID) {
-		text_add(out, SPAN("UID "));
-		text_add_number(out, r->uid);
-		text_add_byte(out, ' ');
-	}
+	view_fetch_begin(c->session->view, number, c->verb->when & BY_UID, out);
 	if (!st->silent)
 		view_flags_write(c->session->view, number, r, out);
 	if (!st->silent && c->session->condstore)

@@ -1,20 +1,16 @@
 /*
  * cmd-thread - THREAD and UID THREAD (RFC 5256 section 3; the trees: thread.h).
  */
-#include "imapd/condstore.h"
+#include "imapd/searching.h"
 
 #include "imapd/cache.h"
-#include "imapd/charset.h"
-#include "imapd/search.h"
 #include "imapd/thread.h"
 
 #include <stdlib.h>
 
 struct threads {
-	struct search search;
+	struct searching searching;
 	struct threader threader;
-	struct change learned;
-	size_t number;                   /* the next to be looked at */
 	bool finished, begun;
 	/* Where the answer stands: a root, a node, and for each open parenthesis the node that
 	 * comes behind it. */
@@ -29,46 +25,30 @@ threads_release(struct command *c)
 {
 	struct threads *t = c->state;
 
-	search_clear(&t->search);
+	searching_clear(&t->searching);
 	threader_clear(&t->threader);
-	change_clear(&t->learned);
 	free(t->behind);
 }
 
-static void
-add_message(struct command *c, struct threads *t, size_t number)
+/* What the header of one that fits says. */
+static bool
+on_found(struct command *c, size_t number)
 {
-	struct view *v = c->session->view;
+	struct threads *t = c->state;
+	struct view *v = t->searching.view;
+	struct change *learned = &t->searching.learned;
 	uint32_t uid = view_uid(v, number);
 	static const char *const fields[] = { "Date", "Subject", "Message-ID", "References",
 		"In-Reply-To" };
 	struct index_record r;
 	struct span header;
 
-	if (!mail_facts(v->mailbox, uid, FACT_DATE, &t->learned, &r) ||
-		!cache_lines(v->mailbox, uid, fields, sizeof(fields) / sizeof(fields[0]),
-		&t->learned, &header))
-		return;         /* gone, or unreadable: the log says so */
-	threader_add(&t->threader, (uint32_t)number, header, r.date);
-}
-
-/* What fits, and what its header says. False: the slice is over. */
-static bool
-gather(struct command *c, struct threads *t)
-{
-	struct view *v = c->session->view;
-	bool over = false;
-
-	for (; t->number <= v->count && !over; t->number++) {
-		if (search_fits(&t->search, v, t->number, &t->learned))
-			add_message(c, t, t->number);
-		over = session_slice_over(c->session);
-	}
-	if (t->learned.records.len > 0) {
-		t->learned.lazy = true;
-		(void)mailbox_commit(v->mailbox, &t->learned);
-	}
-	return !over;
+	/* One that is gone, or unreadable, is left out: the log says so. */
+	if (mail_facts(v->mailbox, uid, FACT_DATE, learned, &r) &&
+		cache_lines(v->mailbox, uid, fields, sizeof(fields) / sizeof(fields[0]), learned,
+		&header))
+		threader_add(&t->threader, (uint32_t)number, header, r.date);
+	return true;
 }
 
 /* --- the answer --- */
@@ -150,7 +130,7 @@ thread_step(struct command *c)
 	struct threads *t = c->state;
 
 	if (!t->finished) {
-		if (!gather(c, t))
+		if (!searching_walk(c, &t->searching, on_found))
 			return COMMAND_AGAIN;
 		threader_finish(&t->threader);
 		t->finished = true;
@@ -187,7 +167,6 @@ enum progress
 cmd_thread(struct command *c)
 {
 	struct threads *t = arena_alloc(&c->arena, sizeof(*t));
-	const char *expected;
 	enum threading kind;
 
 	if (!command_take_space(c))
@@ -196,26 +175,13 @@ cmd_thread(struct command *c)
 		return command_bad(c, "REFERENCES, REFS or ORDEREDSUBJECT");
 	if (!command_take_space(c))
 		return COMMAND_DONE;
-	change_init(&t->learned);
+	searching_init(&t->searching, c->session->view);
 	threader_init(&t->threader, kind);
-	t->number = 1;
 	t->node = NO_NODE;
 	c->state = t;
 	c->release = threads_release;
-	switch (search_take_in_charset(&t->search, &c->args, &c->arena, c->session->view,
-		&expected)) {
-	case SEARCH_SYNTAX:
-		return command_bad(c, expected);
-	case SEARCH_CHARSET:
-		return command_no(c, "BADCHARSET " CHARSET_LIST, "The charset is not known here.");
-	case SEARCH_FINE:
-	default:
-		break;
-	}
-	if (!command_no_more(c))
+	if (!searching_take_keys(c, &t->searching, true))
 		return COMMAND_DONE;
-	if (t->search.modseq)
-		condstore_enable(c->session);
 	c->step = thread_step;
 	return thread_step(c);
 }

@@ -83,6 +83,27 @@ command_bad(struct command *c, const char *expected)
 }
 
 enum progress
+command_uid_required(struct command *c)
+{
+	log_refused(c, "BAD", "UIDREQUIRED", "message numbers with UIDONLY");
+	c->session->errors++;
+	return command_answer(c, "BAD", "UIDREQUIRED", "Message numbers cannot be used with UIDONLY.");
+}
+
+void
+command_progress(struct command *c, uint64_t done, uint64_t all)
+{
+	int64_t now = session_clock();
+
+	if (now - c->progress_at < PROGRESS_MICROSECONDS)
+		return;
+	c->progress_at = now;
+	text_add(command_out(c), SPAN("* OK [INPROGRESS (\""));
+	text_add(command_out(c), c->tag);
+	text_printf(command_out(c), "\" %" PRIu64 " %" PRIu64 ")] Still at work.\r\n", done, all);
+}
+
+enum progress
 command_failed(struct command *c, const char *what)
 {
 	int error = errno;
@@ -219,6 +240,7 @@ command_new(struct session *s, struct span line)
 	c->arena.wide = s->utf8;
 	text_add(&c->text, line);
 	c->args = text_span(&c->text);
+	c->progress_at = session_clock();
 	s->commands++;
 	return c;
 }
@@ -239,6 +261,8 @@ command_begin(struct command *c)
 			false;
 	if (!(c->verb->when & state))
 		return command_bad(c, "a selected mailbox for this command"), false;
+	if ((c->verb->when & TAKES_NUMBERS) && c->session->uid_only)
+		return command_uid_required(c), false;
 	return true;
 }
 

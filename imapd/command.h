@@ -29,6 +29,8 @@ enum progress { COMMAND_DONE, COMMAND_AGAIN, COMMAND_WAITS };
 #define KEEPS_NUMBERS 4u
 #define BY_UID 8u            /* the UID form */
 #define ENDS_SESSION 16u
+#define TAKES_NUMBERS 32u    /* message numbers, which UIDONLY forbids (RFC 9586) */
+#define PROGRESS_MICROSECONDS 10000000    /* between two INPROGRESS (RFC 9585 section 4) */
 
 struct verb {
 	const char *word;
@@ -61,6 +63,7 @@ struct command {
 	bool telling;                /* done but for telling the view's news and the answer */
 	/* the view's news must not be told (the mailbox was just selected) */
 	bool told_nothing;
+	int64_t progress_at;         /* when INPROGRESS was told last, or the command began */
 	bool tells_highest;          /* OK has [HIGHESTMODSEQ n] of what was told before it (RFC 7162 3.2.7) */
 };
 
@@ -72,6 +75,11 @@ const struct verb *verb_take(struct span *in);
 enum progress command_ok(struct command *c, const char *code, const char *text);
 enum progress command_no(struct command *c, const char *code, const char *text);
 enum progress command_bad(struct command *c, const char *expected);
+/* BAD [UIDREQUIRED] (RFC 9586). */
+enum progress command_uid_required(struct command *c);
+/* For a step that says AGAIN between two responses: so much of it is done. Tells "* OK [INPROGRESS ...]" every
+ * PROGRESS_MICROSECONDS (RFC 9585). */
+void command_progress(struct command *c, uint64_t done, uint64_t all);
 /* NO for errno of an operation on `what`. */
 enum progress command_failed(struct command *c, const char *what);
 /* True at the end of the arguments; else answered with BAD. */
@@ -98,7 +106,7 @@ VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) V
 VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
-VERB(replace) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
+VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
 #undef VERB
 bool cmd_append_literal(struct command *c, uint64_t size);
 bool cmd_replace_literal(struct command *c, uint64_t size);

@@ -42,6 +42,8 @@ condstore_take_select(struct command *c, bool *wanted, struct qresync *q)
 	if (!good || !span_take(&c->args, ')'))
 		return command_bad(c, "nothing more, or (CONDSTORE), or (QRESYNC (uidvalidity "
 			"modseq [uids]))"), false;
+	if (q->match_given && c->session->uid_only)
+		return command_uid_required(c), false;
 	/* RFC 7162 3.2.5 */
 	if (q->given && !c->session->qresync)
 		return command_bad(c, "ENABLE QRESYNC before SELECT (QRESYNC ...)"), false;

@@ -37,6 +37,7 @@ qresync_take(struct span *in, struct arena *arena, struct qresync *q)
 		q->known_given = number_set_take(&rest, arena, &q->known);
 		match = !q->known_given || imap_take_space(&rest);
 		good = !match || take_match_data(&rest, arena);
+		q->match_given = match;
 	}
 	/* known-uids may not hold "*" (RFC 7162 section 7); one is dropped by resolving with 0. */
 	if (q->known_given)
@@ -116,7 +117,7 @@ qresync_tell_changed(struct session *s, struct qresync *q)
 		if (at == NO_RECORD || ix->records[at].modseq <= q->modseq ||
 			(q->known_given && !number_set_has(&q->known, uid)))
 			continue;
-		text_printf(out, "* %zu FETCH (UID %u ", q->at + 1, uid);
+		view_fetch_begin(v, q->at + 1, true, out);
 		view_flags_write(v, q->at + 1, &ix->records[at], out);
 		text_add_byte(out, ' ');
 		view_modseq_write(&ix->records[at], out);

@@ -13,6 +13,7 @@ struct qresync {
 	uint32_t uidvalidity;
 	uint64_t modseq;
 	bool known_given;
+	bool match_given;            /* message numbers were in it (RFC 9586: not with UIDONLY) */
 	struct number_set known;     /* resolved; in the command's arena */
 	size_t at;                   /* messages of the view that were looked at */
 };

@@ -1,6 +1,8 @@
 /* result - see result.h. */
 #include "imapd/result.h"
 
+#include "imapd/fetch.h"
+
 /* --- arguments --- */
 
 bool
@@ -32,6 +34,20 @@ partial_resolve(bool back, uint32_t from, uint32_t to, size_t count, size_t *fir
 	return true;
 }
 
+/* UPDATE [SP "(" items ")"] (RFC 5267 4.3, RFC 5465 section 7). */
+static bool
+take_update(struct command *c, struct result *r)
+{
+	struct span rest = c->args;
+
+	r->update = true;
+	if (imap_take_space(&rest) && rest.len > 0 && rest.at[0] == '(') {
+		c->args = rest;
+		return fetch_take_items(c, &r->items);
+	}
+	return true;
+}
+
 static bool
 take_option(struct command *c, struct result *r)
 {
@@ -39,7 +55,8 @@ take_option(struct command *c, struct result *r)
 		const char *word;
 		unsigned int what;
 	} options[] = { { "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "COUNT", RETURN_COUNT },
-		{ "ALL", RETURN_ALL }, { "SAVE", RETURN_SAVE }, { "PARTIAL", RETURN_PARTIAL } };
+		{ "ALL", RETURN_ALL }, { "SAVE", RETURN_SAVE }, { "PARTIAL", RETURN_PARTIAL },
+		{ "CONTEXT", RETURN_CONTEXT }, { "UPDATE", RETURN_UPDATE } };
 	size_t most = sizeof(options) / sizeof(options[0]), i = 0;
 	struct span word;
 
@@ -52,6 +69,8 @@ take_option(struct command *c, struct result *r)
 	if (options[i].what == RETURN_PARTIAL && ((r->returns & RETURN_PARTIAL) ||
 		!imap_take_space(&c->args) || !partial_take(&c->args, &r->partial_back,
 		&r->partial_from, &r->partial_to)))
+		return false;
+	if (options[i].what == RETURN_UPDATE && !take_update(c, r))
 		return false;
 	r->returns |= options[i].what;
 	return true;
@@ -75,6 +94,8 @@ result_take_return(struct command *c, struct result *r)
 	/* RFC 9394 3.1: one of the two */
 	if ((r->returns & RETURN_ALL) && (r->returns & RETURN_PARTIAL))
 		return false;
+	/* The two say nothing of what is told (RFC 5267 4.2, 4.3). */
+	r->returns &= ~(RETURN_CONTEXT | RETURN_UPDATE);
 	return imap_take_space(&c->args);
 }
 
@@ -97,13 +118,13 @@ result_is_settled(const struct result *r)
 }
 
 static uint32_t
-answer_number(const struct command *c, size_t number)
+answer_number(const struct result *r, size_t number)
 {
-	return c->verb->when & BY_UID ? view_uid(c->session->view, number) : (uint32_t)number;
+	return r->uid ? view_uid(r->view, number) : (uint32_t)number;
 }
 
 void
-result_add(struct command *c, struct result *r, size_t number, uint64_t modseq)
+result_add(struct result *r, size_t number, uint64_t modseq)
 {
 	if (r->count++ == 0) {
 		r->first = (uint32_t)number;
@@ -114,9 +135,9 @@ result_add(struct command *c, struct result *r, size_t number, uint64_t modseq)
 	if (modseq > r->highest)
 		r->highest = modseq;
 	if (!r->extended || (r->returns & (RETURN_ALL | RETURN_PARTIAL)))
-		number_ranges_add(&r->found, answer_number(c, number));
+		number_ranges_add(&r->found, answer_number(r, number));
 	if ((r->returns & RETURN_SAVE) && (!ends_only(r) || (r->returns & RETURN_PARTIAL)))
-		number_ranges_add(&r->saved, view_uid(c->session->view, number));
+		number_ranges_add(&r->saved, view_uid(r->view, number));
 }
 
 /* The things `first` to `last` (from 1) of what `from` holds, in its order. */
@@ -179,12 +200,18 @@ begin_extended(struct command *c, struct result *r)
 
 	text_add(out, SPAN("* ESEARCH (TAG \""));
 	text_add(out, c->tag);
-	text_add_str(out, c->verb->when & BY_UID ? "\") UID" : "\")");
+	text_add_byte(out, '"');
+	if (r->mailbox.at != NULL) {         /* RFC 7377 2.1 */
+		text_add(out, SPAN(" MAILBOX "));
+		text_add(out, r->mailbox);
+		add_item(out, " UIDVALIDITY ", r->view->mailbox->index.uidvalidity);
+	}
+	text_add_str(out, r->uid ? ") UID" : ")");
 	/* RFC 4731 3.1: without any found, MIN, MAX and ALL are not told; COUNT is. */
 	if ((r->returns & RETURN_MIN) && r->count > 0)
-		add_item(out, " MIN ", answer_number(c, r->first));
+		add_item(out, " MIN ", answer_number(r, r->first));
 	if ((r->returns & RETURN_MAX) && r->count > 0)
-		add_item(out, " MAX ", answer_number(c, r->last));
+		add_item(out, " MAX ", answer_number(r, r->last));
 	if (r->returns & RETURN_COUNT)
 		add_item(out, " COUNT ", r->count);
 	if (r->returns & RETURN_PARTIAL) {
@@ -249,9 +276,9 @@ result_write(struct command *c, struct result *r, const char *word)
 }
 
 void
-result_save(struct command *c, struct result *r)
+result_save(struct result *r)
 {
-	struct view *v = c->session->view;
+	struct view *v = r->view;
 
 	if (!(r->returns & RETURN_SAVE))
 		return;

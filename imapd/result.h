@@ -17,8 +17,15 @@
 #define RETURN_ALL 8u
 #define RETURN_SAVE 16u
 #define RETURN_PARTIAL 32u
+#define RETURN_CONTEXT 64u
+#define RETURN_UPDATE 128u
 
 struct result {
+	struct view *view;               /* what was searched */
+	bool uid;                        /* UIDs are told, not numbers */
+	bool update;                     /* UPDATE was said (context.h), with these items or none */
+	struct span items;
+	struct span mailbox;             /* ESEARCH: its name, as the session spells it; .at NULL: not told */
 	bool extended;                   /* RETURN was said: the answer is ESEARCH */
 	bool modseq;                     /* MODSEQ was among the keys: it is told (RFC 7162 3.1.5) */
 	unsigned int returns;
@@ -35,17 +42,17 @@ struct result {
 
 /* Takes [SP? "RETURN" SP "(" options ")" SP], in front of everything else (RFC 4466 2.6.1). False:
  * malformed, RETURN_EXPECTED says what was awaited. */
-#define RETURN_EXPECTED "MIN, MAX, COUNT, ALL, PARTIAL or SAVE in parentheses behind RETURN, then more"
+#define RETURN_EXPECTED "MIN, MAX, COUNT, ALL, PARTIAL, SAVE, CONTEXT or UPDATE in parentheses behind RETURN, then more"
 bool result_take_return(struct command *c, struct result *r);
 /* Is it enough to look at the first that fits? */
 bool result_is_settled(const struct result *r);
 /* Message `number` of the view was found. `modseq` counts only with r->modseq. */
-void result_add(struct command *c, struct result *r, size_t number, uint64_t modseq);
+void result_add(struct result *r, size_t number, uint64_t modseq);
 /* Appends the response, of `word` ("SEARCH", "SORT") where RETURN was not said. False: `out` is
  * full, to be called again. */
 bool result_write(struct command *c, struct result *r, const char *word);
 /* Keeps what SAVE asked for as "$". Also for a NO, with nothing added: it empties "$". */
-void result_save(struct command *c, struct result *r);
+void result_save(struct result *r);
 void result_clear(struct result *r);
 
 /* Takes "1:500" or "-1:-100" (RFC 9394 partial-range). False: nothing changed. */

@@ -169,8 +169,6 @@ fits(struct candidate *m, const struct search_key *key)
 		return recent == key->yes && !(m->record.flags & key->flags);
 	case KEY_KEYWORD:
 		return fits_keyword(m, key);
-	case KEY_NUMBERS:
-		return number_set_has(&key->set, (uint32_t)m->number);
 	case KEY_UIDS:
 		return number_set_has(&key->set, m->record.uid);
 	case KEY_MODSEQ:

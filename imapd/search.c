@@ -132,14 +132,32 @@ take_needle(struct parser *p, struct search_key *key)
 }
 
 static void
-resolve(struct parser *p, struct search_key *key)
+resolve_uids(struct parser *p, struct search_key *key)
 {
 	const struct view *v = p->view;
 
-	if (key->kind == KEY_UIDS)
-		number_set_resolve(&key->set, v->count == 0 ? 0 : v->uids[v->count - 1]);
-	else
-		number_set_resolve(&key->set, (uint32_t)v->count);
+	number_set_resolve(&key->set, v->count == 0 ? 0 : v->uids[v->count - 1]);
+}
+
+/* Message numbers are those of now (RFC 5267 4.3): they become UIDs. Those above the count are of no message. */
+static void
+resolve_numbers(struct parser *p, struct search_key *key)
+{
+	const struct view *v = p->view;
+	size_t kept = 0;
+
+	number_set_resolve(&key->set, (uint32_t)v->count);
+	for (size_t i = 0; i < key->set.count; i++) {
+		struct number_range r = key->set.at[i];
+
+		if (r.from > v->count)
+			break;
+		if (r.to > v->count)
+			r.to = (uint32_t)v->count;
+		key->set.at[kept++] = (struct number_range){ view_uid(v, r.from), view_uid(v, r.to) };
+	}
+	key->set.count = kept;
+	p->search->numbers = true;
 }
 
 /* "$": what was saved (RFC 5182). As an atom, "$x" is a word. */
@@ -220,7 +238,7 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 			return true;
 		if (!number_set_take(&p->in, p->arena, &key->set))
 			return wrong(p, "a set of UIDs");
-		resolve(p, key);
+		resolve_uids(p, key);
 		return true;
 	case FIELD_AND_STRING:
 		if (!imap_take_space(&p->in) || !imap_take_astring(&p->in, p->arena, &key->name))
@@ -314,10 +332,10 @@ take_key(struct parser *p, int depth)
 	if (span_take(&p->in, '('))
 		return take_list(p, depth);
 	if (p->in.len > 0 && ((p->in.at[0] >= '0' && p->in.at[0] <= '9') || p->in.at[0] == '*')) {
-		key = key_new(p, KEY_NUMBERS);
+		key = key_new(p, KEY_UIDS);
 		if (!number_set_take(&p->in, p->arena, &key->set))
 			return wrong(p, "a set of message numbers"), NULL;
-		resolve(p, key);
+		resolve_numbers(p, key);
 		return key;
 	}
 	key = key_new(p, KEY_UIDS);

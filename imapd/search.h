@@ -13,7 +13,7 @@
 
 enum key_kind {
 	KEY_AND, KEY_OR, KEY_NOT,
-	KEY_ALL, KEY_FLAGS, KEY_RECENT, KEY_KEYWORD, KEY_NUMBERS, KEY_UIDS,
+	KEY_ALL, KEY_FLAGS, KEY_RECENT, KEY_KEYWORD, KEY_UIDS,
 	KEY_DAY_BEFORE, KEY_DAY_ON, KEY_DAY_SINCE, KEY_LARGER, KEY_SMALLER,
 	KEY_SENT_BEFORE, KEY_SENT_ON, KEY_SENT_SINCE, KEY_FIELD,
 	KEY_BODY, KEY_TEXT, KEY_MODSEQ,
@@ -44,13 +44,14 @@ struct search {
 	size_t needle_count, needle_room;
 	struct arena *arena;         /* borrowed */
 	bool modseq;                 /* MODSEQ is among the keys */
+	bool numbers;                /* and so are message numbers */
 	uint64_t cache_names;        /* all the keys' fields */
 };
 
 enum search_wrong { SEARCH_FINE, SEARCH_SYNTAX, SEARCH_CHARSET };
 
 /* Takes "[CHARSET x] key key ..." to the end of *in. *expected says what was wrong. Release with
- * search_clear in any case. Numbers are resolved against `view`. */
+ * search_clear in any case. Numbers are those of `view` now: kept as UIDs. */
 enum search_wrong search_take(struct search *search, struct span *in, struct arena *arena,
 	const struct view *view,
 	const char **expected);

@@ -17,8 +17,8 @@
 #define READ_BYTES (32 * 1024)
 
 /* To a few milliseconds, which is what slices need: it is asked for each message. */
-static int64_t
-now_microseconds(void)
+int64_t
+session_clock(void)
 {
 	struct timespec t;
 
@@ -35,7 +35,7 @@ session_full(const struct session *s)
 bool
 session_slice_over(const struct session *s)
 {
-	return now_microseconds() >= s->slice_end;
+	return session_clock() >= s->slice_end;
 }
 
 /* --- ending --- */
@@ -124,7 +124,7 @@ work_on(struct session *s)
 {
 	int more = 0;
 
-	s->slice_end = now_microseconds() + SLICE_MICROSECONDS;
+	s->slice_end = session_clock() + SLICE_MICROSECONDS;
 	session_go_on(s);
 	/* Not before the answer to COMPRESS is out: what comes to be answered is compressed. */
 	if (s->compress != NULL && !s->compress_soon && !s->dead && !s->closing)

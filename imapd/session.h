@@ -45,6 +45,7 @@ struct session {
 	unsigned int errors;
 	bool condstore;              /* wants MODSEQ in FETCH (condstore.h) */
 	bool qresync;                /* wants VANISHED for EXPUNGE (qresync.h) */
+	bool uid_only;               /* UIDs instead of numbers, in both directions (RFC 9586) */
 	bool rev2;                   /* ENABLE IMAP4rev2 was said (RFC 9051) */
 	bool utf8;                   /* names of mailboxes and quoted strings are UTF-8: IMAP4rev2, or
 	                                UTF8=ACCEPT (RFC 6855) */
@@ -95,11 +96,13 @@ void session_push_news(struct session *s);
 /* For commands: is there enough in `out`, or is the slice over? */
 bool session_full(const struct session *s);
 bool session_slice_over(const struct session *s);
+/* Microseconds, monotonic. */
+int64_t session_clock(void);
 
 #define CAPABILITIES "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT " \
 	"CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED METADATA COMPRESS=DEFLATE MOVE ESEARCH SEARCHRES " \
 	"CONDSTORE QRESYNC STATUS=SIZE LIST-STATUS WITHIN PARTIAL SAVEDATE OBJECTID PREVIEW MULTIAPPEND SORT SORT=DISPLAY ESORT " \
 	"BINARY UTF8=ACCEPT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1 " \
-	"REPLACE CATENATE URL-PARTIAL"
+	"REPLACE CATENATE URL-PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH UIDONLY INPROGRESS"
 
 #endif

@@ -33,6 +33,7 @@ struct sorter {
 	size_t width, left, right, to;   /* heads of the two runs; where the smaller one goes */
 	size_t left_end, right_end;
 	bool merging;
+	size_t live;                     /* sorter_keep: how many of `order` count */
 };
 
 /* --- criteria --- */
@@ -352,4 +353,100 @@ uint32_t
 sorter_number(const struct sorter *s, size_t at)
 {
 	return s->numbers[s->order[at]];
+}
+
+/* --- kept up to date --- */
+
+void
+sorter_keep(struct sorter *s, const struct view *view)
+{
+	for (size_t i = 0; i < s->count; i++)
+		s->numbers[i] = view_uid(view, s->numbers[i]);
+	free(s->other);
+	s->other = NULL;
+	s->live = s->count;
+}
+
+/* What was removed still has its values: they go when they are the most. */
+static void
+forget_removed(struct sorter *s)
+{
+	size_t many = s->criteria->count;
+	struct text texts = TEXT_UP_TO(UINT32_MAX);
+	uint32_t *numbers;
+	union value *values;
+
+	if (s->count < 2 * s->live + 1000)
+		return;
+	s->room = s->live + 64;
+	numbers = must_alloc(s->room * sizeof(*numbers));
+	values = must_alloc(s->room * many * sizeof(*values));
+	for (size_t i = 0; i < s->live; i++) {
+		uint32_t at = s->order[i];
+
+		numbers[i] = s->numbers[at];
+		for (size_t k = 0; k < many; k++) {
+			union value *v = &values[i * many + k];
+
+			*v = s->values[at * many + k];
+			if (is_number(s->criteria->at[k].by))
+				continue;
+			v->text.at = (uint32_t)texts.len;
+			text_add(&texts, span_part(text_span(&s->texts),
+				s->values[at * many + k].text.at, v->text.len));
+		}
+		s->order[i] = (uint32_t)i;
+	}
+	free(s->numbers);
+	free(s->values);
+	text_clear(&s->texts);
+	s->numbers = numbers;
+	s->values = values;
+	s->texts = texts;
+	s->count = s->live;
+}
+
+size_t
+sorter_insert(struct sorter *s, const struct view *view, size_t number, struct change *learned)
+{
+	size_t low = 0, high, new;
+
+	forget_removed(s);
+	new = s->count;
+	high = s->live;
+	sorter_add(s, view, number, learned);
+	s->numbers[new] = view_uid(view, number);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		uint32_t there = s->order[middle];
+		int order = compare(s, there, (uint32_t)new);
+
+		/* What is equal stands in mailbox order. */
+		if (order < 0 || (order == 0 && s->numbers[there] < s->numbers[new]))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	s->order = must_realloc(s->order, (s->live + 1) * sizeof(*s->order));
+	memmove(s->order + low + 1, s->order + low, (s->live - low) * sizeof(*s->order));
+	s->order[low] = (uint32_t)new;
+	s->live++;
+	return low;
+}
+
+void
+sorter_remove(struct sorter *s, bool (*leaves)(void *me, uint32_t uid),
+	void (*removed)(void *me, size_t place, uint32_t uid), void *me)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->live; i++) {
+		uint32_t uid = s->numbers[s->order[i]];
+
+		if (leaves(me, uid))
+			removed(me, kept + 1, uid);
+		else
+			s->order[kept++] = s->order[i];
+	}
+	s->live = kept;
 }

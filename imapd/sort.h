@@ -48,6 +48,14 @@ void sorter_add(struct sorter *s, const struct view *view, size_t number, struct
 /* Sorts until it is done (true), or `over` says that the slice is. */
 bool sorter_step(struct sorter *s, bool (*over)(const void *), const void *me);
 /* After sorter_step has said true: how many there are, and the number at place `at` (from 0). */
+/* From then on it is kept up to date: messages are known by UID. After sorter_step has said true. */
+void sorter_keep(struct sorter *s, const struct view *view);
+/* Puts message `number` of the view where it belongs; its place, from 0. */
+size_t sorter_insert(struct sorter *s, const struct view *view, size_t number, struct change *learned);
+/* Removes what `leaves` says yes to, in order; `removed` hears of each, with the place (from 1) where it stands when
+ * those before it are gone. */
+void sorter_remove(struct sorter *s, bool (*leaves)(void *me, uint32_t uid),
+	void (*removed)(void *me, size_t place, uint32_t uid), void *me);
 size_t sorter_count(const struct sorter *s);
 uint32_t sorter_number(const struct sorter *s, size_t at);
 

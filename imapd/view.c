@@ -1,6 +1,7 @@
 /* view - see view.h. */
 #include "imapd/view.h"
 
+#include "imapd/context.h"
 #include "imapd/flags.h"
 
 #include <stdlib.h>
@@ -49,6 +50,7 @@ view_open(struct mailbox *mailbox, bool read_only)
 	v->expunges = mailbox->index.expunges;
 	v->uidnext = 1;
 	take_new(v);
+	v->fetch_from = v->uidnext;
 	return v;
 }
 
@@ -57,6 +59,7 @@ view_close(struct view **v)
 {
 	if (*v == NULL)
 		return;
+	contexts_clear(*v);
 	mailbox_release(&(*v)->mailbox);
 	number_ranges_clear(&(*v)->saved);
 	free((*v)->uids);
@@ -108,7 +111,20 @@ view_has_news(const struct view *v, bool expunges)
 
 	return v->telling != TELL_NOTHING || ix->uidnext != v->uidnext || ix->modseq != v->modseq ||
 		(expunges && ix->expunges != v->expunges) ||
-		ix->keywords.count != v->keywords;
+		ix->keywords.count != v->keywords || contexts_have_news(v);
+}
+
+void
+view_fetch_begin(const struct view *v, size_t number, bool uids, struct text *out)
+{
+	text_add(out, SPAN("* "));
+	text_add_number(out, v->uid_only ? v->uids[number - 1] : number);
+	text_add_str(out, v->uid_only ? " UIDFETCH (" : " FETCH (");
+	if (!uids || v->uid_only)
+		return;
+	text_add(out, SPAN("UID "));
+	text_add_number(out, v->uids[number - 1]);
+	text_add_byte(out, ' ');
 }
 
 void
@@ -154,16 +170,29 @@ view_all_flags_write(struct view *v, struct text *out)
 	v->keywords = k->count;
 }
 
+/* Marks those that are gone. Both are in ascending order of UID. */
+static void
+mark_leaving(struct view *v)
+{
+	const struct index *ix = &v->mailbox->index;
+	size_t record = 0;
+
+	for (size_t i = 0; i < v->count; i++) {
+		while (record < ix->count && ix->records[record].uid < v->uids[i])
+			record++;
+		if (record == ix->count || ix->records[record].uid != v->uids[i])
+			v->marks[i] |= VIEW_LEAVING;
+	}
+}
+
 /* From the last message to the first: so no number that is yet to come changes. */
 static bool
 tell_expunges(struct view *v, struct text *out, size_t full)
 {
-	const struct index *ix = &v->mailbox->index;
-
 	for (; v->at > 0; v->at--) {
 		size_t i = v->at - 1;
 
-		if ((v->marks[i] & VIEW_GONE) || index_find(ix, v->uids[i]) != NO_RECORD)
+		if ((v->marks[i] & VIEW_GONE) || !(v->marks[i] & VIEW_LEAVING))
 			continue;
 		if (out->len >= full)
 			return false;
@@ -180,16 +209,10 @@ tell_expunges(struct view *v, struct text *out, size_t full)
 static void
 tell_vanished(struct view *v, struct text *out)
 {
-	const struct index *ix = &v->mailbox->index;
 	struct number_ranges gone = { NULL, 0, 0 };
-	size_t record = 0;
 
 	for (size_t i = 0; i < v->count; i++) {
-		/* Both are in ascending order of UID. */
-		while (record < ix->count && ix->records[record].uid < v->uids[i])
-			record++;
-		if ((record < ix->count && ix->records[record].uid == v->uids[i]) ||
-			(v->marks[i] & VIEW_GONE))
+		if ((v->marks[i] & VIEW_GONE) || !(v->marks[i] & VIEW_LEAVING))
 			continue;
 		v->marks[i] |= VIEW_GONE;
 		v->any_gone = true;
@@ -260,14 +283,7 @@ tell_flags(struct view *v, bool uids, struct text *out, size_t full)
 			continue;
 		if (out->len >= full)
 			return false;
-		text_add(out, SPAN("* "));
-		text_add_number(out, v->at + 1);
-		text_add(out, SPAN(" FETCH ("));
-		if (uids) {
-			text_add(out, SPAN("UID "));
-			text_add_number(out, r->uid);
-			text_add_byte(out, ' ');
-		}
+		view_fetch_begin(v, v->at + 1, uids, out);
 		view_flags_write(v, v->at + 1, r, out);
 		if (v->modseqs) {
 			text_add_byte(out, ' ');
@@ -293,10 +309,12 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 			v->telling = TELL_EXPUNGES;
 			v->expunges = ix->expunges;
 			v->at = v->count;
+			mark_leaving(v);
+			contexts_tell_leaving(v, out);
 		}
 	}
 	if (v->telling == TELL_EXPUNGES) {
-		if (v->vanishes)
+		if (v->vanishes || v->uid_only)
 			tell_vanished(v, out);
 		else if (!tell_expunges(v, out, full))
 			return false;
@@ -312,7 +330,13 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 			view_all_flags_write(v, out);
 		v->telling = TELL_FLAGS;
 	}
-	if (!tell_flags(v, uids || v->vanishes, out, full))
+	if (v->telling == TELL_FLAGS) {
+		if (!tell_flags(v, uids || v->vanishes, out, full))
+			return false;
+		v->telling = TELL_CONTEXTS;
+		v->at = 0;
+	}
+	if (!contexts_tell_changed(v, &v->at, v->modseq_goal, out, full))
 		return false;
 	v->telling = TELL_NOTHING;
 	return true;

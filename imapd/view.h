@@ -13,12 +13,18 @@
 
 #define VIEW_RECENT 1u       /* this session is the first to be told of the message */
 #define VIEW_GONE 2u         /* EXPUNGE was said; the entry goes when telling is through */
+#define VIEW_CONTEXT 4u      /* it is in the result of the first context (context.h), 8: of the second ... */
+#define MOST_CONTEXTS 4
+#define VIEW_LEAVING 64u     /* EXPUNGE is about to be said */
+
+struct context;
 
 struct view {
 	struct mailbox *mailbox;     /* a use of it, released by view_close */
 	bool read_only;
 	bool modseqs;                /* FETCH responses say MODSEQ (condstore.h) */
 	bool vanishes;               /* VANISHED is said for EXPUNGE, UID in each FETCH (qresync.h) */
+	bool uid_only;               /* UIDFETCH is said for FETCH, and VANISHED (RFC 9586) */
 	bool silent_recent;          /* IMAP4rev2 knows no \Recent */
 	uint32_t *uids;              /* of the messages 1 to count */
 	uint8_t *marks;
@@ -29,11 +35,14 @@ struct view {
 	uint32_t uidnext;            /* messages from here on are not told of */
 	unsigned int keywords;       /* how many of the mailbox's are told of */
 	/* A telling that is under way. */
-	enum { TELL_NOTHING, TELL_EXPUNGES, TELL_COUNTS, TELL_FLAGS } telling;
+	enum { TELL_NOTHING, TELL_EXPUNGES, TELL_COUNTS, TELL_FLAGS, TELL_CONTEXTS } telling;
 	size_t at, until;
 	uint64_t modseq_goal;
 	bool any_gone;
 	struct number_ranges saved;  /* UIDs of SEARCH RETURN (SAVE): "$" (RFC 5182) */
+	struct context *contexts[MOST_CONTEXTS];
+	uint32_t fetch_from;         /* messages from here on are new to the contexts */
+	uint32_t own_from, own_to;   /* UIDs that the session itself put here last */
 };
 
 /* Takes over the use of `mailbox`. All present messages are in the view; nothing is told. */
@@ -65,6 +74,8 @@ void view_all_flags_write(struct view *v, struct text *out);
 /* Appends "FLAGS (\Seen work \Recent)" for a message. */
 void view_flags_write(const struct view *v, size_t number, const struct index_record *r,
 	struct text *out);
+/* Appends "* 3 FETCH (", with "UID 5 " where `uids`; or "* 5 UIDFETCH (". */
+void view_fetch_begin(const struct view *v, size_t number, bool uids, struct text *out);
 /* Appends "MODSEQ (12)". */
 void view_modseq_write(const struct index_record *r, struct text *out);
 
