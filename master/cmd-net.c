@@ -37,6 +37,7 @@ static const struct option_row rules_options[] = {
 bool
 net_survey_begin(struct survey *v, const struct invocation *in, bool online)
 {
+	v->paths = &in->paths;
 	v->s = cmd_settings(in, false);
 	if (!v->s)
 		return false;
@@ -206,6 +207,8 @@ run_net(struct invocation *in)
 		net_judge_ipv6(v);
 		net_judge_listeners(v);
 		net_judge_router(v);
+		if (v->dns)
+			net_judge_inbound(v);
 		net_judge_names(v);
 		for (size_t i = 0; v->dns && i < v->s->domains.count; i++) {
 			char *domain = domain_at(v, i);

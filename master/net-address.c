@@ -100,23 +100,27 @@ default_route(const struct survey *v, uint8_t family)
 	return best;
 }
 
-/* The IPv4 address that a router would forward to: on the link of the default route, else the first. */
+/* The IPv4 address that the world comes to, or that a router would forward to: a global one before others, one on the
+ * link of the default route before others, else the first. */
 static const struct netstate_address *
 server_address(const struct survey *v)
 {
-	const struct netstate_address *first = NULL;
+	const struct netstate_address *best = NULL;
+	int best_worth = -1;
 
 	for (size_t i = 0; i < v->net.address_count; i++) {
 		const struct netstate_address *a = &v->net.addresses[i];
+		int worth;
 
 		if (a->family != 4 || !is_of_the_world(a))
 			continue;
-		if (v->gateway && a->link == v->gateway->link)
-			return a;
-		if (!first)
-			first = a;
+		worth = 2 * (a->kind == NETSTATE_GLOBAL) + (v->gateway && a->link == v->gateway->link);
+		if (worth > best_worth) {
+			best = a;
+			best_worth = worth;
+		}
 	}
-	return first;
+	return best;
 }
 
 /* The world speaks with 25, 465, 587 and 993; it needs 143 only where there is no 993. */
@@ -424,10 +428,11 @@ void
 net_judge_listeners(struct survey *v)
 {
 	size_t before = v->f.count;
-	bool served = false, exposed[2] = { false, false };
+	bool served = false, exposed[2] = { false, false }, all_there;
 
 	for (size_t i = 0; i < v->s->listen.count; i++)
 		judge_member(v, v->s->listen.at[i]);
+	all_there = v->f.count == before;
 	for (size_t i = 0; i < v->net.address_count; i++) {
 		const struct netstate_address *a = &v->net.addresses[i];
 
@@ -458,6 +463,6 @@ net_judge_listeners(struct survey *v)
 			(unsigned long long)v->s->port_base);
 		finding_advise(&v->f, "Set port_base = 0 (this needs root), or redirect port 25 in the firewall");
 	}
-	if (v->f.count == before)
+	if (all_there && served)
 		finding_add(&v->f, FINDING_OK, "listen", "every address in listen is there");
 }

@@ -2,12 +2,14 @@
  * net-name - does everything that names this server agree: name, addresses, PTR, HELO, certificate?
  */
 #include <fcntl.h>
+#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "master/net-survey.h"
+#include "master/paths.h"
 #include "tlsproxy/certificate.h"
 
 #define A_OF(v)	   lookup((v)->dns, (v)->hostname, DNS_A)
@@ -240,11 +242,64 @@ judge_certificate(struct survey *v)
 	text_clear(&why);
 }
 
+/* The first certificate of a PEM file, or NULL; `last`: the last. */
+static gnutls_x509_crt_t
+read_certificate(int fd, bool last)
+{
+	unsigned char *pem = must_alloc(MOST_CERTIFICATE_FILE);
+	ssize_t n = fd < 0 ? -1 : pread(fd, pem, MOST_CERTIFICATE_FILE, 0);
+	gnutls_datum_t data = { pem, n > 0 ? (unsigned int)n : 0 };
+	gnutls_x509_crt_t *list = NULL, found = NULL;
+	unsigned int count = 0;
+
+	if (n > 0 && gnutls_x509_crt_list_import2(&list, &count, &data, GNUTLS_X509_FMT_PEM, 0) >= 0) {
+		for (unsigned int i = 0; i < count; i++)
+			if (i == (last ? count - 1 : 0))
+				found = list[i];
+			else
+				gnutls_x509_crt_deinit(list[i]);
+		gnutls_free(list);
+	}
+	free(pem);
+	return found;
+}
+
+/* An authority that nobody knows signs as well as any, but its word has to be carried to every client. */
+static void
+judge_authority(struct survey *v)
+{
+	struct text path = TEXT_UP_TO(4096);
+	gnutls_x509_crt_t authority, last;
+	int fd, file = open_certificate(net_certificate_file(v));
+
+	text_printf(&path, "%s/ca.crt", v->paths->tls);
+	fd = open_certificate(text_span(&path));
+	last = read_certificate(file, true);
+	authority = read_certificate(fd, false);
+	if (authority && last && gnutls_x509_crt_check_issuer(last, authority) == 1) {
+		finding_add(&v->f, FINDING_OK, "authority",
+			"the certificate is signed by the authority of this server, which nobody else knows");
+		finding_advise(&v->f,
+			"Mail programs must be told to trust %s; other mail servers do not mind. Or get a certificate from a public authority: valija-certificates(7)",
+			text_str(&path));
+	}
+	if (authority)
+		gnutls_x509_crt_deinit(authority);
+	if (last)
+		gnutls_x509_crt_deinit(last);
+	if (fd >= 0)
+		close(fd);
+	if (file >= 0)
+		close(file);
+	text_clear(&path);
+}
+
 void
 net_judge_names(struct survey *v)
 {
 	judge_helo(v);
 	judge_certificate(v);
+	judge_authority(v);
 	if (!v->dns)
 		return;
 	judge_name(v);

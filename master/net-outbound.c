@@ -4,36 +4,29 @@
  * Many providers block it. Connections to some well-known mail servers are tried at once; each is closed after
  * its greeting, nothing is said.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "master/net-probe.h"
 #include "master/net-survey.h"
 
-#define MOST_PROBES	    4
+#define MOST_TRIED	   4
 #define PROBE_MILLISECONDS 5000
 #define SMTP_PORT	    25
-#define MOST_GREETING	    512
 
 /* Large providers, all of whom take mail for the world at port 25. */
 static const char *const well_known[] = { "gmail.com", "outlook.com", "yahoo.com", "debian.org" };
 
 static size_t
-domains(const char *domain, const char *list[MOST_PROBES])
+domains(const char *domain, const char *list[MOST_TRIED])
 {
 	if (domain) {
 		list[0] = domain;
 		return 1;
 	}
-	for (size_t i = 0; i < MOST_PROBES; i++)
+	for (size_t i = 0; i < MOST_TRIED; i++)
 		list[i] = well_known[i];
-	return MOST_PROBES;
+	return MOST_TRIED;
 }
 
 /* The relay host that takes all mail, if there is one: "HOST", "HOST:PORT", perhaps in brackets. */
@@ -71,7 +64,7 @@ first_host(const struct lookup *mx)
 void
 net_ask_outbound(struct survey *v, const char *domain)
 {
-	const char *list[MOST_PROBES], *host;
+	const char *list[MOST_TRIED], *host;
 	char relay[MOST_DNS_NAME + 1];
 	size_t n = domains(domain, list);
 	unsigned int port;
@@ -88,83 +81,11 @@ net_ask_outbound(struct survey *v, const char *domain)
 
 /* --- trying --- */
 
-struct probe {
-	int fd;
-	char host[MOST_DNS_NAME + 1];
-	bool greeted, closed;
-};
-
-static bool
-probe_begin(struct probe *p, const char *host, const char *address, unsigned int port)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-
-	if (inet_pton(AF_INET, address, &to.sin_addr) != 1)
-		return false;
-	span_copy(span_str(host), p->host, sizeof p->host);
-	p->greeted = p->closed = false;
-	p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (p->fd < 0)
-		return false;
-	if (connect(p->fd, (const struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
-		p->closed = true;
-	return true;
-}
-
-static void
-probe_read(struct probe *p)
-{
-	char greeting[MOST_GREETING];
-	ssize_t n = recv(p->fd, greeting, sizeof greeting, MSG_DONTWAIT);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	/* 554 is an answer too: somebody is there, who does not like us. */
-	p->greeted = n >= 3 && (greeting[0] == '2' || greeting[0] == '5' || greeting[0] == '4');
-	p->closed = true;
-}
-
-static int64_t
-milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Until one has greeted, all are closed, or the time is over. */
-static void
-probes_run(struct probe *probes, size_t count)
-{
-	int64_t end = milliseconds() + PROBE_MILLISECONDS, left;
-	struct pollfd fds[MOST_PROBES];
-
-	while ((left = end - milliseconds()) > 0) {
-		size_t open = 0;
-
-		for (size_t i = 0; i < count; i++) {
-			if (probes[i].greeted)
-				return;
-			fds[i] = (struct pollfd){ .fd = probes[i].closed ? -1 : probes[i].fd,
-				.events = POLLIN };
-			open += !probes[i].closed;
-		}
-		if (open == 0)
-			return;
-		if (poll(fds, count, (int)left) < 0 && errno != EINTR)
-			return;
-		for (size_t i = 0; i < count; i++)
-			if (fds[i].fd >= 0 && (fds[i].revents & (POLLIN | POLLERR | POLLHUP)))
-				probe_read(&probes[i]);
-	}
-}
-
 static void
 judge_direct(struct survey *v, const char *domain)
 {
-	const char *list[MOST_PROBES], *host;
-	struct probe probes[MOST_PROBES];
+	const char *list[MOST_TRIED], *host;
+	struct probe probes[MOST_TRIED];
 	size_t n = domains(domain, list), count = 0;
 	struct text names = TEXT_UP_TO(2048);
 	const struct probe *good = NULL;
@@ -175,16 +96,16 @@ judge_direct(struct survey *v, const char *domain)
 		if (!(host = first_host(lookup(v->dns, list[i], DNS_MX))))
 			continue;
 		a = lookup(v->dns, host, DNS_A);
-		if (a->count && probe_begin(&probes[count], host, a->answers[0], SMTP_PORT)) {
+		if (a->count && probe_begin(&probes[count], host, a->answers[0], SMTP_PORT, true)) {
 			text_printf(&names, "%s%s", count ? ", " : "", host);
 			count++;
 		}
 	}
-	probes_run(probes, count);
+	probes_run(probes, count, PROBE_MILLISECONDS, true);
 	for (size_t i = 0; i < count; i++) {
-		if (probes[i].greeted)
+		if (probes[i].greeting[0])
 			good = &probes[i];
-		close(probes[i].fd);
+		probe_end(&probes[i]);
 	}
 	if (count == 0) {
 		finding_add(&v->f, FINDING_WARNING, "outbound",
@@ -208,24 +129,13 @@ judge_relayhost(struct survey *v, const char *host, unsigned int port)
 {
 	const struct lookup *a = lookup(v->dns, host, DNS_A);
 	const char *address = a->count ? a->answers[0] : host;
-	struct pollfd fd = { .events = POLLOUT };
 	struct probe p = { .fd = -1 };
-	bool good = false;
+	bool greets = port != service_port(SERVICE_SUBMISSIONS), good;
 
-	if (probe_begin(&p, host, address, port)) {
-		int error = 0;
-		socklen_t len = sizeof error;
-
-		fd.fd = p.fd;
-		if (port != service_port(SERVICE_SUBMISSIONS))
-			probes_run(&p, 1);
-		good = p.greeted ||
-			(port == service_port(SERVICE_SUBMISSIONS) &&
-				poll(&fd, 1, PROBE_MILLISECONDS) == 1 &&
-				getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0);
-	}
-	if (p.fd >= 0)
-		close(p.fd);
+	if (probe_begin(&p, host, address, port, greets))
+		probes_run(&p, 1, PROBE_MILLISECONDS, true);
+	good = greets ? p.greeting[0] != '\0' : p.connected;
+	probe_end(&p);
 	if (good) {
 		finding_add(&v->f, FINDING_OK, "outbound", "all mail goes by %s, whose port %u answers", host, port);
 		return;

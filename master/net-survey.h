@@ -30,6 +30,7 @@ struct forward {
 };
 
 struct survey {
+	const struct paths *paths;
 	const struct settings *s;
 	char hostname[MOST_HOST + 1];
 	struct netstate net;
@@ -90,6 +91,9 @@ struct span net_certificate_file(const struct survey *v);
  * tried, NULL for some well-known ones. */
 void net_ask_outbound(struct survey *v, const char *domain);
 void net_judge_outbound(struct survey *v, const char *domain);
+
+/* net-inbound.c: does the router's public address lead here? Takes a few seconds. */
+void net_judge_inbound(struct survey *v);
 
 /* net-sources.c: do clients seem to come from the router? By what the log has; `file` NULL: the
  * configured one. */

@@ -304,6 +304,9 @@ class Network:
             router.ip(f"link set {link} up")
         router.ip(f"route add default via {CLIENT}")
         router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        # A bridge that hands its frames to the rules by itself (br_netfilter) is no home router: what comes back to
+        # the port that it came from would be lost.
+        router.run("sh", "-c", "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 >$f")
         office.ip(f"addr add {OFFICE}/24 dev eth0")
         office.ip("link set eth0 up")
         office.ip(f"route add default via {LAN}")

@@ -86,6 +86,9 @@ def test_home_behind_a_router(home):
     assert told.verdict("nat", f"world comes to {WAN} .by the DNS") == "ok"
     assert told.verdict("forward", r"25 \(smtp\), 465 \(submissions\), 587 \(submission\), 993 \(imaps\)$") == "ok"
     assert told.verdict("helo") == told.verdict("certificate") == told.verdict("resolver") == "ok"
+    assert told.verdict("inbound", f"answers at {WAN}, ports 25, 465, 587, 993, also from inside") == "ok"
+    assert told.verdict("authority", "of this server, which nobody else knows") == "ok"
+    assert told.of("authority")[0]["advice"].split()[7] == str(home.suite.dir / "state/tls/ca.crt;")
     assert told.verdict("name", WAN) == "ok" and told.verdict("ptr", "points back to mail.example.org$") == "ok"
     assert told.verdict("outbound", "mx.example.net") == "ok"
     assert told.all["public"] == [WAN] and told.all["translated"] is True
@@ -97,6 +100,8 @@ def test_fragment_of_the_zone_is_what_check_wants(home):
     """knot serves what `valija net dns` printed, and `valija check dns` finds nothing to complain of."""
     told = Told(home.suite, "example.org", words=("check", "dns"))
     assert not [f for f in told.findings if f["verdict"] != "ok"]
+    assert told.verdict("mx") == told.verdict("spf") == told.verdict("dkim") == told.verdict("srv") == "ok"
+    assert told.verdict("dmarc") == told.verdict("mta-sts") == told.verdict("tls-rpt") == told.verdict("tlsa") == "ok"
     assert {f["check"] for f in told.findings} >= {"mx", "spf", "dkim", "dmarc", "mta-sts", "tls-rpt", "srv", "tlsa", "ptr"}
     assert told.code == 0
     for line in ("_imap._tcp.example.org. +3600 IN SRV +0 0 0 \\.", "_pop3s._tcp.example.org. +3600 IN SRV +0 0 0 \\.",
@@ -148,7 +153,8 @@ def test_records_that_are_wrong(own):
     assert told.verdict("tlsa", "another key") == "problem"
     told = Told(suite, "empty.example", words=("check", "dns"))
     assert told.verdict("mx", "no MX record") == "problem" and told.verdict("spf", "no SPF") == "problem"
-    assert told.verdict("dmarc", "no record") == "warning"
+    assert told.verdict("dmarc", "no record") == told.verdict("mta-sts", "no record") == "warning"
+    assert told.verdict("tls-rpt", "no record") == "warning"
     assert told.verdict("dkim", "not signed") == "warning"
     told = Told(suite, "gone.example", words=("check", "dns"))
     assert told.verdict("mx") == "problem"
@@ -179,6 +185,28 @@ def test_rules_for_the_router_work(own, tool, hairpin):
     with network.Smtp(own.world, suite, WAN, 25) as smtp:
         smtp.sendmail("x@peer.example.net", [user], mails.plain("x@peer.example.net", user))
     assert f"[{CLIENT}]".encode() in suite.delivered(user)[0].read_bytes(), "the client's own address"
+
+
+def test_does_the_public_address_lead_here(own):
+    """As far as that can be told from inside."""
+    own.lan_static(SERVER)
+    own.knot({"example.org": BARE, "example.net": PEER_ZONE})
+    own.sink()
+    suite = own.valija(public_address=f'"{WAN}"')
+
+    def told():
+        return Told(suite, "--probe", "example.net")
+    own.forward(SERVER)
+    assert told().verdict("inbound", f"whether {WAN} leads here cannot be told from inside") == "ok"
+    own.forward(SERVER, ports=(25, 993), hairpin=True)
+    assert told().verdict("inbound", "answers at 25, 993, but not at 465, 587$") == "warning"
+    with own.office.inside():
+        other = network.Sink(own.office, OFFICE, 25)
+    own.sinks.append(other)
+    own.forward(OFFICE, ports=(25,), hairpin=True)
+    assert told().verdict("inbound", r'somebody else answers at 25 \("220 peer.example.net ESMTP sink"\)$') == "problem"
+    suite.stop()
+    assert told().verdict("inbound", f"cannot be told: nobody answers at {SERVER}") == "ok"
 
 
 def test_provider_that_shares_addresses(own):
@@ -273,3 +301,42 @@ def test_no_dns(own):
     told = Told(suite, "--probe", "example.net")
     assert told.verdict("resolver", "does not answer") == "problem"
     assert told.verdict("outbound", "could not be tried") == "warning"
+
+
+def test_certificate_that_does_not_do(own):
+    """For another name, or over; and one of an authority that is not ours needs no word about it."""
+    suite = offline(own, "mail.example.org")
+
+    def told():
+        return Told(suite, "--offline")
+    assert told().verdict("certificate", "for mail.example.org and good for") == "ok" and told().of("authority")
+    key, certificate = own.tmp / "k.pem", own.tmp / "c.pem"
+
+    def replace(name, days):
+        suite.space.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+                        "-out", certificate, "-days", days, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+        suite.configure(tls_certificate=f'"{certificate}"', tls_key=f'"{key}"')
+    replace("www.example.org", 90)
+    assert told().verdict("certificate", "not for mail.example.org but for www.example.org") == "problem"
+    assert not told().of("authority")
+    replace("mail.example.org", 5)
+    assert told().verdict("certificate", "ends in [45] days") == "warning"
+    certificate.write_text("nothing")
+    assert told().verdict("certificate", "cannot be used") == "problem"
+
+
+def test_where_clients_come_from(own):
+    """Behind a router all mail servers have addresses of the world, or something on the way hides them."""
+    own.lan_static(SERVER)
+    suite = offline(own)
+    log = own.tmp / "log"
+    line = "Nov 28 15:00:00 mail valija/smtpd[7]: disconnect session=A ip={} service=smtp helo=mx{}.example.net\n"
+
+    def told(addresses):
+        log.write_text("".join(line.format(ip, n) for n, ip in enumerate(addresses)))
+        return Told(suite, "--offline", "--log", log)
+    assert told([]).verdict("sources", "nobody has come") == "ok"
+    assert told([CLIENT, PEER, OFFICE]).verdict("sources", "addresses of their own .2 of 3") == "ok"
+    assert told([OFFICE] * 5).verdict("sources", "none of 5 connections") == "warning"
+    assert told([LAN, LAN, LAN, PEER]).verdict("sources", "from the router: 3 of 4 .* from 192.168.77.1, under 3 names") == "problem"
+    assert Told(suite, "--offline", "--log", "/nowhere/log").verdict("sources", "/nowhere/log: No such file") == "warning"
