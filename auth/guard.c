@@ -8,6 +8,7 @@
 
 #include "common/message.h"
 #include "common/network.h"
+#include "common/shared.h"
 #include "common/text.h"
 #include "digest.h"
 
@@ -31,6 +32,7 @@ struct guard {
 	struct digest_key key;
 	struct table *store;
 	bool changed;
+	struct shared_addresses shared;
 	size_t count[GUARD_KINDS];
 	LIST_HEAD(, mark) bucket[4 * GUARD_MOST];
 	TAILQ_HEAD(marks, mark) by_age[GUARD_KINDS]; /* the oldest first */
@@ -312,6 +314,16 @@ fail(struct guard *g, const struct settings *s, enum guard_kind kind, struct spa
 	return (uint32_t)(wait < most ? wait : most);
 }
 
+/* The address of many: the default gateway, or one from which several users log in. What strangers do there says
+ * nothing of the others; the counts of users and pairs remain. */
+static bool
+is_shared(const struct guard *g, struct span ip, uint64_t now)
+{
+	char name[MOST_IP + 1];
+
+	return span_copy(ip, name, sizeof(name)) && shared_is(&g->shared, name, now);
+}
+
 uint32_t
 guard_failed(struct guard *g, const struct settings *s, struct span ip, struct span user,
 	uint64_t now)
@@ -326,7 +338,7 @@ guard_failed(struct guard *g, const struct settings *s, struct span ip, struct s
 	wait = fail(g, s, GUARD_ADDRESS, text_span(&n.ip), now);
 	if (user.len > 0) {
 		of_user = fail(g, s, GUARD_USER, user, now);
-		if (wait < of_user)
+		if (wait < of_user || is_shared(g, ip, now))
 			wait = of_user;
 		(void)fail(g, s, GUARD_PAIR, text_span(&n.pair), now);
 		pair = find(g, GUARD_PAIR, text_span(&n.pair));
@@ -374,7 +386,7 @@ guard_ask(struct guard *g, const struct settings *s, struct span ip, struct span
 		if (answer == GUARD_HOLD)
 			pair->until++; /* the one behind this one waits a second longer */
 	} else if (s->auth_slow_failures > 0 && counts(address, now) &&
-		   address->count >= s->auth_slow_failures &&
+		   address->count >= s->auth_slow_failures && !is_shared(g, ip, now) &&
 		   !is_good(g, text_span(&n.pair), now)) {
 		*seconds = (uint32_t)s->auth_delay_most_seconds;
 		answer = *seconds > 0 ? GUARD_HOLD : GUARD_GO;
@@ -388,7 +400,10 @@ guard_right(struct guard *g, struct span ip, struct span user, uint64_t now)
 {
 	struct names n = names_of(ip, user);
 	struct mark *m = find(g, GUARD_USER, user);
+	char name[MOST_IP + 1];
 
+	if (span_copy(ip, name, sizeof(name)))
+		shared_note(&g->shared, name, user, now);
 	if (m != NULL)
 		forget(g, m);
 	if ((m = find(g, GUARD_PAIR, text_span(&n.pair))) != NULL)

@@ -7,7 +7,7 @@
  * looked at, right or wrong, and of several at once one goes on each second. A pair that fails too
  * often is blocked for a while. An address that fails too often with many names is slowed: each of its
  * tries is held back, but for the pairs that were right lately; it is never shut out, for honest people
- * may sit behind it. A right password from another address never waits, so nobody can lock another
+ * may sit behind it; and one that many share (common/shared.h) is not slowed either. A right password from another address never waits, so nobody can lock another
  * out.
  *
  * The counts outlast a restart in a table. Time is seconds since 1970; where the clock goes back,

@@ -426,7 +426,7 @@
 	M(queue_entry,       111, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_entry_recipient, 112, BY_QUEUE,            BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(queue_end,         113, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(address_changed,   120, BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN | BY_IMAP | BY_TLS | BY_QUEUE | BY_RELAY | BY_DNS | BY_PORTMAP, ANYTIME, 0) \
+	M(address_changed,   120, BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN | BY_IMAP | BY_TLS | BY_QUEUE | BY_RELAY | BY_DNS | BY_PORTMAP | BY_AUTH, ANYTIME, 0) \
 	M(portmap_told,      123, BY_PORTMAP,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(public_told,       125, BY_DNS,                  BY_MASTER,             HOUR_SERVING,                  0) \
 	M(public_address,    126, BY_MASTER,               BY_SMTPD | BY_QUEUE | BY_RELAY, ANYTIME,              0) \

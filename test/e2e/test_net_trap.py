@@ -1,6 +1,7 @@
 """The trap of translation: a router that puts its own address in place of everybody's."""
 
 import base64
+import contextlib
 import json
 import re
 import time
@@ -15,6 +16,7 @@ from network import LAN, WAN
 NEEDS = ("dnsmasq", "dhclient")
 pytestmark = pytest.mark.skipif(bool(network.missing(*NEEDS)), reason=str(network.missing(*NEEDS)))
 SERVER = "192.168.77.10"
+ALONE, BESIDE = "10.9.9.50", "10.9.9.10"        # a machine on its own, and the server on the same wire
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,12 @@ def bad():
         net.lan_static(SERVER)
         net.forward(SERVER, hairpin=True, translated=True)
         net.suite = net.valija(policy_exempt="{127.0.0.0/8, 192.168.0.0/16}", connections_per_address="5",
-                               connections_per_user="3", client_errors_per_minute="5")
+                               connections_per_user="3", client_errors_per_minute="5", auth_slow_failures="6",
+                               auth_delay_seconds="1", auth_delay_most_seconds="4")
+        # What the defences are for is shown by who has none: an address that stands for one machine.
+        net.server.ip(f"addr add {BESIDE}/24 dev eth0")
+        net.office.ip(f"addr add {ALONE}/24 dev eth0")
+        valija.wait_until(lambda: net.office.greeting(BESIDE, 25).startswith("220 "), what="the second address")
         yield net
 
 
@@ -75,17 +82,71 @@ def test_one_guesser_does_not_lock_out_the_others(bad):
         tls.close()
 
 
-def test_errors_of_one_do_not_count_for_all(bad):
-    """client_errors_per_minute is 5 here: a spammer behind the router makes twenty, and a mail server comes in."""
-    for _ in range(2):
-        with bad.world.connect(WAN, 25) as sock:
-            sock.recv(200)
-            sock.sendall(b"BAD\r\n" * 1)
-            sock.recv(200)
-            for _ in range(9):
-                sock.sendall(b"BAD\r\n")
+def make_errors(space, address):
+    for _ in range(6):
+        with contextlib.suppress(OSError), space.connect(address, 25) as sock:      # who has made too many is sent away
+            for _ in range(4):
                 sock.recv(200)
-    assert bad.world.greeting(WAN, 25).startswith("220 ")
+                sock.sendall(b"BAD\r\n")
+            sock.recv(200)
+
+
+def test_errors_of_one_do_not_count_for_all(bad):
+    """client_errors_per_minute is 5 here: a spammer behind the router makes many, and mail servers come in all the same.
+    A spammer with an address of his own stays out."""
+    make_errors(bad.world, WAN)
+    assert all(bad.world.greeting(WAN, 25).startswith("220 ") for _ in range(8))
+    make_errors(bad.office, BESIDE)
+    assert all(bad.office.greeting(BESIDE, 25).startswith("421 ") for _ in range(8))
+
+
+def test_trust_ends_at_the_router(bad):
+    """policy_exempt holds office and router alike; only the office is let off, which calls itself by our own name."""
+    user = bad.suite.new_user("exempt")
+
+    def recipient(space, address):
+        with network.Smtp(space, bad.suite, address, 25) as smtp:
+            smtp.ehlo("mail.example.org")
+            smtp.mail("x@peer.example.net")
+            return smtp.rcpt(user)[0]
+    assert recipient(bad.office, SERVER) == 250
+    assert recipient(bad.world, WAN) == 550
+
+
+def guess_many_names(space, address, suite):
+    """Ten names, once each."""
+    def guess(n):
+        with contextlib.suppress(OSError):      # five connections at once are what one address may have here
+            tls = suite.tls().wrap_socket(space.connect(address, 993), server_hostname=suite.host)
+            tls.recv(500)
+            tls.sendall(b"a LOGIN name%d@example.org wrong\r\n" % n)
+            return tls
+    before, held = suite.log().count("auth-failed "), []
+    for n in range(10):
+        held.append(valija.wait_until(lambda n=n: guess(n), 20, "a connection"))
+        valija.wait_until(lambda n=n: suite.log().count("auth-failed ") > before + n, 20, "a failure")
+        if len(held) == 4:
+            held.pop(0).close()
+    for tls in held:
+        tls.close()
+
+
+def seconds_of_login(space, address, suite):
+    user, began = suite.new_user("newcomer"), time.monotonic()
+    imap = network.Imap(space, suite, address)
+    imap.login(user, suite.passwords[user])
+    imap.logout()
+    return time.monotonic() - began
+
+
+@pytest.mark.long
+def test_guesses_at_many_names_slow_nobody_behind_the_router(bad):
+    """auth_slow_failures is 6 here: an address of one machine is slowed after that, with everybody who is new there."""
+    guess_many_names(bad.world, WAN, bad.suite)
+    behind_router = seconds_of_login(bad.world, WAN, bad.suite)
+    guess_many_names(bad.office, BESIDE, bad.suite)
+    alone = seconds_of_login(bad.office, BESIDE, bad.suite)
+    assert alone >= 4 > behind_router, (alone, behind_router)
 
 
 def test_many_connections_from_the_shared_address(bad):
@@ -134,7 +195,7 @@ def test_doctor_sees_it(bad):
         return json.loads(bad.suite.valija("net", "--offline", "--json", check=False).stdout)["findings"]
     found = valija.wait_until(lambda: [f for f in told() if f["check"] == "sources" and f["verdict"] == "problem"],
                               what="the verdict")[0]
-    assert LAN in found["says"] and "mx1.peer.example" in found["says"] and "source NAT" in found["advice"]
+    assert f"from {LAN}, under " in found["says"] and "mx.peer.example.net" in found["says"] and "source NAT" in found["advice"]
     trusts = [f for f in told() if f["check"] == "trust"]
     assert trusts and trusts[0]["verdict"] == "warning" and "policy_exempt" in trusts[0]["says"]
     assert LAN in trusts[0]["says"]

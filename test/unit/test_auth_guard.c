@@ -15,6 +15,7 @@
 #include "auth/guard.h"
 #include "auth/recent.h"
 #include "auth/remember.h"
+#include "common/network.h"
 #include "common/password.h"
 
 static struct settings settings = {.auth_delay_seconds = 2,
@@ -138,6 +139,36 @@ an_address_is_slowed_never_shut_out(void **state)
 	assert_int_equal(asked(g, "192.0.2.1", "new@x", T), 16);
 	assert_int_equal(asked(g, "192.0.2.2", "new@x", T), 0);
 	assert_int_equal(asked(g, "192.0.2.1", "new@x", T + 901), 0);
+	guard_free(&g);
+}
+
+/* The default gateway's address, and one from which three users logged in: what one guesses there slows nobody else;
+ * a pair that guesses is blocked as anywhere. */
+static void
+an_address_of_many_is_not_slowed(void **state)
+{
+	struct guard *g = guard_new(NULL, T);
+	char name[32];
+
+	(void)state;
+	network_gateways(4, SPAN("192.0.2.254"));
+	guard_right(g, SPAN("192.0.2.1"), SPAN("ana@x"), T);
+	guard_right(g, SPAN("192.0.2.1"), SPAN("bo@x"), T);
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "guess%d@x", i);
+		failed(g, "192.0.2.1", name, T);
+		failed(g, "192.0.2.254", name, T);
+	}
+	assert_int_equal(failed(g, "192.0.2.254", "typo@x", T), 2);
+	assert_int_equal(failed(g, "192.0.2.1", "typo@x", T), 16);
+	assert_int_equal(asked(g, "192.0.2.1", "new@x", T), 16); /* two users are no office */
+	assert_int_equal(asked(g, "192.0.2.254", "new@x", T), 0);
+	guard_right(g, SPAN("192.0.2.1"), SPAN("cy@x"), T);
+	assert_int_equal(asked(g, "192.0.2.1", "new@x", T), 0);
+	for (int i = 0; i < 10; i++)
+		failed(g, "192.0.2.254", "victim@x", T);
+	assert_int_equal(asked(g, "192.0.2.254", "victim@x", T), -900); /* blocked */
+	network_gateways(4, SPAN_NONE);
 	guard_free(&g);
 }
 
@@ -451,6 +482,7 @@ main(void)
 		cmocka_unit_test(the_next_try_is_held),
 		cmocka_unit_test(a_pair_is_blocked),
 		cmocka_unit_test(an_address_is_slowed_never_shut_out),
+		cmocka_unit_test(an_address_of_many_is_not_slowed),
 		cmocka_unit_test(allowed_addresses),
 		cmocka_unit_test(it_outlasts_a_restart),
 		cmocka_unit_test(what_is_kept_is_bounded),
