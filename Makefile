@@ -17,7 +17,7 @@ B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
 MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
-	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c \
+	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c delivery/fetch.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
 MAINS += smtpd/sendmail.c smtpd/pickup.c smtpd/milter.c
@@ -128,6 +128,7 @@ LIBS_of_local = $(LIBS_DAEMON)
 LIBS_of_relay = $(LIBS_DAEMON) $(LIBS_GSASL)
 LIBS_of_local-home = $(LIBS_DAEMON)
 LIBS_of_dns = $(LIBS_DAEMON) $(LIBS_UNBOUND) $(LIBS_IDN2)
+LIBS_of_fetch = $(LIBS_DAEMON) $(LIBS_CURL)
 LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_auth-pam = $(LIBS_DAEMON) $(LIBS_PAM)
 LIBS_of_auth-token = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_JANSSON)
@@ -136,7 +137,7 @@ LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 
 LIBS_ALL = $(LIBS_DAEMON) $(LIBS_ZLIB) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING) \
-	$(LIBS_UNBOUND) $(LIBS_IDN2) $(LIBS_NATPMP) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_PAM) $(LIBS_JANSSON)
+	$(LIBS_UNBOUND) $(LIBS_IDN2) $(LIBS_CURL) $(LIBS_NATPMP) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_PAM) $(LIBS_JANSSON)
 
 # What may not creep into the program that is executed for each user.
 UNLINKED_imap := gnutls gsasl confuse nettle

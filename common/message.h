@@ -51,6 +51,10 @@
 #define MOST_SIGNED_DATA 4096
 #define MOST_SIGNATURE 1024
 #define MOST_PACKET 65536
+#define MOST_URL 2048
+#define MOST_CONTENT_TYPE 255
+#define MOST_FETCH_BODY 60000   /* of an answer */
+#define MOST_FETCH_BODY_SENT 49152
 #define MOST_TRACE 8192         /* what smtpd puts on top of a client's message */
 #define MOST_PREFIX (MOST_TRACE + 1024) /* and with Return-Path and Delivered-To, what delivery does */
 
@@ -247,6 +251,14 @@
 #define relay_result_fields(F)      F(u32, number, 4) VERDICT(F) F(text, relay, 400) F(flag, relayed, 1)
 #define relay_done_fields(F)        F(u8, health, 1) F(text, reason, MOST_REASON) /* enum health of the next hop */
 
+/* --- fetch: HTTPS for others (id: the question); fetch-ask.h. method: enum fetch_method. status: of HTTP, 0 when
+ * there is none, and fault says why; result: then, the word of RFC 8460 4.3 for what TLS had against it. --- */
+#define fetch_ask_fields(F)         F(text, url, MOST_URL) F(u8, method, 1) F(text, content_type, MOST_CONTENT_TYPE) \
+                                    F(octets, body, MOST_FETCH_BODY_SENT) F(u32, most_bytes, 4) F(u32, milliseconds, 4) \
+                                    F(flag, plain_allowed, 1)
+#define fetch_told_fields(F)        F(u16, status, 2) F(text, content_type, MOST_CONTENT_TYPE) F(octets, body, MOST_FETCH_BODY) \
+                                    F(text, fault, MOST_REASON) F(text, result, 40)
+
 /* --- notices: mail that a program wants an administrator or a user to read (id 0) ---
  * recipient: empty for postmaster. body: UTF-8 text; its lines are ended as they come. */
 #define notice_fields(F)            F(text, recipient, MOST_ADDRESS) F(text, subject, 200) F(octets, body, 32768)
@@ -332,7 +344,7 @@
 	M(tls_expect,        30,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS_KEY,           HOUR_SERVING,                  0) \
 	M(tls_start,         31,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS,               HOUR_NONE,                     1) \
 	M(tls_ready,         32,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     1) \
-	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN | BY_RELAY, HOUR_WAITING | OR_GONE, 0) \
+	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN | BY_RELAY | BY_FETCH, HOUR_WAITING | OR_GONE, 0) \
 	M(tls_sign,          34,  BY_TLS,                  BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(tls_signed,        35,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
 	M(tls_sign_refused,  36,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
@@ -434,8 +446,8 @@
 	M(command_mapping,   124, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address,   121, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address_change, 122, BY_MASTER,          BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(tls_connect,       140, BY_RELAY,                BY_TLS,                HOUR_NONE,                     1) \
-	M(tls_connected,     141, BY_TLS,                  BY_RELAY,              HOUR_WAITING | OR_GONE,        1) \
+	M(tls_connect,       140, BY_RELAY | BY_FETCH,     BY_TLS,                HOUR_NONE,                     1) \
+	M(tls_connected,     141, BY_TLS,                  BY_RELAY | BY_FETCH,              HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
 	M(certificate_status, 143, BY_MASTER,              BY_TLS,                ANYTIME,                       1) \
 	M(certificate_told,  144, BY_TLS_KEY,              BY_MASTER,             ANYTIME,                       0) \
@@ -444,8 +456,8 @@
 	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(dkim_refused,      153, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
-	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
-	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
+	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
+	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
 	M(resolver_ask,      262, BY_DNS | BY_RELAY,       BY_MASTER,             HOUR_SERVING,                  0) \
 	M(resolver_file,     263, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  1) \
 	M(resolver_no_file,  264, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  0) \
@@ -453,7 +465,9 @@
 	M(relay_recipient,   266, BY_QUEUE,                BY_RELAY,              HOUR_OPEN | OR_GONE,           0) \
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
-	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0)
+	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
+	M(fetch_ask,         270, BY_TLS | BY_COMMAND,     BY_FETCH,              HOUR_NONE,                     0) \
+	M(fetch_told,        271, BY_FETCH,                BY_TLS | BY_COMMAND,   HOUR_WAITING | OR_GONE,        0)
 
 #define MOST_DESCRIPTORS 2
 
@@ -502,6 +516,8 @@ enum tls_level {
  * that are revoked (CRLs). */
 enum tls_trust_kind { TRUST_SERVERS = 0, TRUST_CLIENTS = 1, TRUST_REVOKED = 2, TRUST_COUNT };
 enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE = 2 };
+
+enum fetch_method { FETCH_GET = 1, FETCH_POST = 2 };
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */
 enum body { BODY_7BIT = 1, BODY_8BITMIME = 2, BODY_BINARYMIME = 3 };

@@ -29,6 +29,7 @@
 	P(RELAY,      "relay") \
 	P(DNS,        "dns") \
 	P(PORTMAP,    "portmap") \
+	P(FETCH,      "fetch") \
 	P(COMMAND,    "command")
 
 enum program {

@@ -10,7 +10,8 @@ goal=${1:-build}
 
 deb_build='make gcc libnatpmp-dev libc6-dev autoconf pkg-config|pkgconf libgnutls28-dev nettle-dev libevent-dev
 	libconfuse-dev libseccomp-dev libcap-dev libgsasl-dev|libgsasl7-dev libdb5.3-dev|libdb-dev
-	libcrypt-dev libpam0g-dev libargon2-dev libpwquality-dev libjansson-dev libidn2-dev libunistring-dev libunbound-dev zlib1g-dev'
+	libcrypt-dev libpam0g-dev libargon2-dev libpwquality-dev libjansson-dev libidn2-dev libunistring-dev libunbound-dev
+	libcurl4-gnutls-dev|libcurl4-openssl-dev zlib1g-dev'
 deb_run='curl ca-certificates procps'
 deb_check='clang miniupnpd libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev|clang
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt gsasl fail2ban openssl gnutls-bin strace
@@ -24,7 +25,7 @@ deb_rpm='rpm'
 
 rpm_build='make gcc libnatpmp-devel glibc-devel autoconf pkgconf-pkg-config gnutls-devel nettle-devel libevent-devel
 	libconfuse-devel libseccomp-devel libcap-devel libgsasl-devel libdb-devel libxcrypt-devel
-	pam-devel libargon2-devel libpwquality-devel jansson-devel libidn2-devel libunistring-devel unbound-devel zlib-devel'
+	pam-devel libargon2-devel libpwquality-devel jansson-devel libidn2-devel libunistring-devel unbound-devel libcurl-devel zlib-devel'
 rpm_run='curl procps-ng'
 rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-pytest curl swaks msmtp isync
 	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools dovecot postfix

@@ -1,6 +1,6 @@
 /*
  * dns - asks the domain name system, with DNSSEC, for everybody else (libunbound).
- *   inherits    channels to master, log, and those who ask: smtpd, queue, relay. The resolver's files
+ *   inherits    channels to master, log, and those who ask: smtpd, queue, relay, fetch. The resolver's files
  *               (resolv.conf, hosts, trust anchors) come from master as open descriptors
  *   keeps       nothing: _dns, an empty root, sockets of IPv4 and IPv6
  *   may be lied to by    every name server. May lie to: those who ask, about names; DNSSEC ends here
@@ -479,6 +479,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_SMTPD, &from_askers },
 	{ PROGRAM_QUEUE, &from_askers },
 	{ PROGRAM_RELAY, &from_askers },
+	{ PROGRAM_FETCH, &from_askers },
 	{ PROGRAM_COMMAND, &from_askers },
 	{ 0, NULL },
 };

@@ -4,6 +4,7 @@
 #include "common/ourselves.h"
 #include "common/secret.h"
 #include "common/server-address.h"
+#include "own-address.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -39,88 +40,6 @@ route_is_own_name(const struct relay *r, struct span name)
 		span_equal_nocase(name, SPAN("localhost.localdomain"));
 }
 
-void
-address_text(const struct sockaddr_storage *a, char *to, size_t room)
-{
-	const void *at = a->ss_family == AF_INET
-		? (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
-		: (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-
-	if (inet_ntop(a->ss_family, at, to, (socklen_t)room) == NULL)
-		to[0] = '\0';
-}
-
-/* IPv4, also inside IPv6; 0 when it is none. */
-static uint32_t
-as_ipv4(const struct sockaddr_storage *a)
-{
-	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-	uint32_t four;
-
-	if (a->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
-	if (!IN6_IS_ADDR_V4MAPPED(six) && !IN6_IS_ADDR_V4COMPAT(six))
-		return 0;
-	memcpy(&four, six->s6_addr + 12, sizeof(four));
-	return ntohl(four);
-}
-
-static bool
-is_loopback(const struct sockaddr_storage *a)
-{
-	if (a->ss_family == AF_INET6 &&
-		IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr))
-		return true;
-	return as_ipv4(a) >> 24 == 127;
-}
-
-static bool
-is_nobody(const struct sockaddr_storage *a)
-{
-	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-	uint32_t four = as_ipv4(a);
-
-	if (a->ss_family == AF_INET6 && (IN6_IS_ADDR_UNSPECIFIED(six) || IN6_IS_ADDR_MULTICAST(six)))
-		return true;
-	return (a->ss_family == AF_INET || four != 0) && (four >> 24 == 0 || four >> 28 >= 14);
-}
-
-static bool
-same_ip(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
-	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
-
-	if (a->ss_family != b->ss_family)
-		return false;
-	return a->ss_family == AF_INET
-		? a4->sin_addr.s_addr == b4->sin_addr.s_addr
-		: memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
-}
-
-/* Where the kernel would speak from, were we to speak with it, is the address itself. No packet
- * leaves for the question. */
-static bool
-is_of_this_machine(const struct sockaddr_storage *a)
-{
-	struct sockaddr_storage there = *a, here;
-	socklen_t len = sizeof(here);
-	int fd = socket(a->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool same;
-
-	if (fd < 0)
-		return false;
-	if (a->ss_family == AF_INET)
-		((struct sockaddr_in *)(void *)&there)->sin_port = htons(9);
-	else
-		((struct sockaddr_in6 *)(void *)&there)->sin6_port = htons(9);
-	same = connect(fd, (struct sockaddr *)&there, a->ss_family == AF_INET
-			       ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) == 0 &&
-		getsockname(fd, (struct sockaddr *)&here, &len) == 0 && same_ip(&here, a);
-	close(fd);
-	return same;
-}
-
 /* Also where the world reaches us by a router, whose address this machine does not have. */
 static bool
 is_ourselves(const struct sockaddr_storage *a)
@@ -128,7 +47,7 @@ is_ourselves(const struct sockaddr_storage *a)
 	char text[INET6_ADDRSTRLEN];
 
 	address_text(a, text, sizeof(text));
-	return is_loopback(a) || is_of_this_machine(a) || ourselves_have(span_str(text));
+	return address_is_loopback(a) || address_is_ours(a) || ourselves_have(span_str(text));
 }
 
 const char *
@@ -136,10 +55,10 @@ route_address_refused(const struct relay *r, const struct sockaddr_storage *a, u
 {
 	const struct settings *s = r->daemon.settings;
 
-	if (is_nobody(a))
+	if (address_is_nobodys(a))
 		return "is nobody's";
 	if (s->relay_loopback && port != service_port(SERVICE_SMTP) + s->port_base &&
-		(is_loopback(a) || is_of_this_machine(a)))
+		(address_is_loopback(a) || address_is_ours(a)))
 		return NULL;
 	if (is_ourselves(a))
 		return "is this server's own";

@@ -19,6 +19,7 @@
 #include "common/dns-ask.h"
 #include "common/log.h"
 #include "outgoing.h"
+#include "own-address.h"
 #include "relay-auth.h"
 #include "relay-policy.h"
 #include "smtp-reply.h"
@@ -133,8 +134,6 @@ void route_cancel(struct job *j);
 /* May mail that DNS sends there go there? A reason in static memory, or NULL. */
 const char *route_address_refused(const struct relay *r, const struct sockaddr_storage *a, uint16_t port);
 bool route_is_own_name(const struct relay *r, struct span name);
-/* "192.0.2.1", "2001:db8::1". */
-void address_text(const struct sockaddr_storage *a, char *to, size_t room);
 
 /* --- connecting --- */
 

@@ -63,6 +63,7 @@ static const struct command *const commands[] = {
 	&cmd_queue,
 	&cmd_mailq,
 	&cmd_dns,
+	&cmd_fetch,
 	&cmd_trace,
 	&cmd_version,
 };

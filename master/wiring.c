@@ -63,6 +63,8 @@ static const struct program_row programs[] = {
 		.passwd_file = true },
 	{ PROGRAM_DNS,        VALIJA_USER_DNS,    ONE,                     STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_FETCH,      VALIJA_USER_FETCH,  ONE,                     STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_RELAY,      VALIJA_USER_RELAY,  COUNT(relay_processes),  STAGE_WORKERS,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_PORTMAP,    VALIJA_USER_PORTMAP, ONE,                    STAGE_FRONT,
@@ -116,6 +118,8 @@ static const enum program wires[][2] = {
 	{ PROGRAM_QUEUE, PROGRAM_RELAY }, /* messages to other servers */
 	{ PROGRAM_RELAY, PROGRAM_DNS },
 	{ PROGRAM_RELAY, PROGRAM_TLS }, /* as their client */
+	{ PROGRAM_FETCH, PROGRAM_DNS },
+	{ PROGRAM_FETCH, PROGRAM_TLS }, /* as their client too, and as one that asks */
 };
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
@@ -159,5 +163,6 @@ wiring_joined(enum program a, enum program b)
 bool
 wiring_command_may(enum program program)
 {
-	return program == PROGRAM_AUTH || program == PROGRAM_QUEUE || program == PROGRAM_DNS;
+	return program == PROGRAM_AUTH || program == PROGRAM_QUEUE || program == PROGRAM_DNS ||
+	       program == PROGRAM_FETCH;
 }

@@ -249,7 +249,7 @@ on_tls_start(
 	send_tls_failed(from, id, &(struct msg_tls_failed){ .reason = span_str(reason) }, NULL);
 }
 
-/* relay wants to be somebody's client. */
+/* relay or fetch wants to be somebody's client. */
 static void
 on_tls_connect(
 	void *arg, struct channel *from, uint64_t id, const struct msg_tls_connect *m, const int *fd)
@@ -398,6 +398,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_SMTPD,      &from_front },     /* its handshakes end; the rest ends by itself */
 	{ PROGRAM_IMAP_LOGIN, &from_front },
 	{ PROGRAM_RELAY,      &from_relay },   /* as a front end's; tls-key is not needed for it */
+	{ PROGRAM_FETCH,      &from_relay },   /* likewise */
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {

@@ -1,0 +1,20 @@
+/*
+ * own-address - addresses that DNS may name, and to which nothing that comes from there may make us connect.
+ */
+#ifndef VALIJA_OWN_ADDRESS_H
+#define VALIJA_OWN_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* 127.0.0.0/8, ::1, and the first inside IPv6. */
+bool address_is_loopback(const struct sockaddr_storage *a);
+/* Unspecified, multicast, reserved. */
+bool address_is_nobodys(const struct sockaddr_storage *a);
+/* One of this machine's own. Asks the kernel; no packet leaves for it. */
+bool address_is_ours(const struct sockaddr_storage *a);
+/* "192.0.2.1", "2001:db8::1"; empty when it is of neither family. */
+void address_text(const struct sockaddr_storage *a, char *to, size_t room);
+
+#endif

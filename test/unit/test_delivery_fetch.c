@@ -1,0 +1,74 @@
+/* URLs that fetch takes, and those that it does not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "delivery/fetch-url.h"
+
+static void
+test_what_a_url_is_made_of(void **state)
+{
+	static const struct {
+		const char *text, *host, *authority, *target;
+		uint16_t port;
+		bool tls, literal;
+	} cases[] = {
+		{ "https://mta-sts.example.org/.well-known/mta-sts.txt", "mta-sts.example.org",
+			"mta-sts.example.org", "/.well-known/mta-sts.txt", 443, true, false },
+		{ "HTTP://Ocsp.Example:8080", "Ocsp.Example", "Ocsp.Example:8080", "", 8080, false, false },
+		{ "https://example.org?q=/x@y", "example.org", "example.org", "?q=/x@y", 443, true, false },
+		{ "https://[2001:db8::1]:444/a:b", "2001:db8::1", "[2001:db8::1]:444", "/a:b", 444, true, true },
+		{ "https://192.0.2.7/", "192.0.2.7", "192.0.2.7", "/", 443, true, true },
+		{ "http://h:65535/", "h", "h:65535", "/", 65535, false, false },
+	};
+	struct fetch_url url;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		assert_null(fetch_url_read(span_str(cases[i].text), &url));
+		assert_true(span_equal(url.host, span_str(cases[i].host)));
+		assert_true(span_equal(url.authority, span_str(cases[i].authority)));
+		assert_true(span_equal(url.target, span_str(cases[i].target)));
+		assert_int_equal(url.port, cases[i].port);
+		assert_int_equal(url.tls, cases[i].tls);
+		assert_int_equal(url.literal, cases[i].literal);
+	}
+}
+
+static void
+test_what_is_refused(void **state)
+{
+	static const char *const cases[] = { "", "https", "https:/x.example/", "ftp://x.example/", "https://",
+		"https:///", "https://@x.example/", "https://u:p@x.example/", "https://x.example:/",
+		"https://x.example:0/", "https://x.example:65536/", "https://x.example:4 43/",
+		"https://x.example/ y", "https://x.example/#y", "https://x.example\\@y.example/",
+		"https://x..example/", "https://.example/", "https://x.example./", "https://-x.example/",
+		"https://x-.example/", "https://x_y.example/", "https://1.2.3/", "https://127.1/",
+		"https://2130706433/", "https://[::1/", "https://[127.0.0.1]/", "https://[fe80::1%25eth0]/",
+		"https://::1/", "https://x.example/\r\nHost: y", "https://x.example/\xc3\xbc",
+		"https://\xc3\xbc.example/",
+		"https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example/" };
+	struct fetch_url url;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		if (fetch_url_read(span_str(cases[i]), &url) == NULL)
+			fail_msg("%s", cases[i]);
+	/* A NUL is no end. */
+	assert_non_null(fetch_url_read(span_of("https://x.example/\0y", 20), &url));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_a_url_is_made_of),
+		cmocka_unit_test(test_what_is_refused),
+	};
+
+	return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);
+}
