@@ -4,6 +4,7 @@
 #include "common/beneath.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
+#include "imapd/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -243,7 +244,7 @@ append_finish(struct command *c)
 		append->replaced) == NO_RECORD)
 		return command_no(c, "EXPUNGEISSUED", "The message to be replaced is no more.");
 	append->to->cur_unsynced = true;
-	if (mailbox_commit(append->to, &append->change) < 0)
+	if (session_commit_own(c->session, append->to, &append->change) < 0)
 		return command_failed(c, "append");
 	append->committed = true;
 	if (append->replaced != 0)

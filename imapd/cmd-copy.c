@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
+#include "imapd/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -255,7 +256,7 @@ copy_finish(struct command *c)
 	uint32_t adds = copy->change.adds;
 
 	copy->to->cur_unsynced = true;
-	if (adds > 0 && mailbox_commit(copy->to, &copy->change) < 0)
+	if (adds > 0 && session_commit_own(c->session, copy->to, &copy->change) < 0)
 		return command_failed(c, "copy");
 	copy->committed = true;
 	copy->change.adds = adds;

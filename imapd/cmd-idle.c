@@ -1,5 +1,7 @@
-/* cmd-idle - IDLE (RFC 2177): news come as they happen, until the client says DONE. */
-#include "imapd/command.h"
+/* cmd-idle - IDLE (RFC 2177): news come as they happen, until the client says DONE; and, with NOTIFY (RFC 5465), between
+ * two commands too. */
+#include "imapd/context.h"
+#include "imapd/notify.h"
 
 static enum progress
 idle_line(struct command *c, struct span line)
@@ -28,19 +30,72 @@ session_is_idle(const struct session *s)
 		s->command->wants == WANTS_LINE;
 }
 
+bool
+session_is_told(const struct session *s)
+{
+	return s->view == NULL || s->view->telling == TELL_NOTHING;
+}
+
+/* News of the selected mailbox. False: `out` is full. */
+static bool
+push_selected(struct session *s, bool idle)
+{
+	struct mailbox *m = s->view->mailbox;
+	bool expunges = idle || (s->notify != NULL && !s->notify->delayed);
+	bool uids = s->notify != NULL && (s->notify->selected & EVENT_FLAG_CHANGE);
+
+	if ((m->check_cur || m->check_new || m->gone) && mailbox_refresh(m) < 0 && m->gone) {
+		session_bye(s, "The selected mailbox is no more.");
+		return false;
+	}
+	if (!view_has_news(s->view, expunges) || view_tell(s->view, expunges, uids, &s->out,
+		s->sent + OUT_FULL))
+		return true;
+	s->wants_room = true;
+	return false;
+}
+
+/* UIDs from `from` on that the view knows and the session did not bring itself. */
+static void
+new_uids(const struct view *v, uint32_t from, struct number_ranges *uids)
+{
+	for (size_t n = view_number_from(v, from); n <= v->count; n++) {
+		uint32_t uid = view_uid(v, n);
+
+		if (uid < v->own_from || uid > v->own_to)
+			number_ranges_add(uids, uid);
+	}
+}
+
+/* RFC 5465 5.2 and section 7: what is asked for of new messages. */
+static void
+fetch_new(struct session *s)
+{
+	struct number_ranges uids = { NULL, 0, 0 };
+	struct view *v = s->view;
+	struct span items;
+
+	if (v->notify_from != 0 && v->notify_from < v->uidnext) {
+		new_uids(v, v->notify_from, &uids);
+		v->notify_from = v->uidnext;
+		items = s->notify->items;
+	}
+	if (uids.count > 0 || contexts_take_fetch(v, &items, &uids))
+		command_fetch_inside(s, &uids, items);
+	number_ranges_clear(&uids);
+}
+
 void
 session_push_news(struct session *s)
 {
-	struct mailbox *m;
+	bool idle = session_is_idle(s), between = s->command == NULL;
 
-	if (s->view == NULL || s->dead || s->closing || !session_is_idle(s) || session_full(s))
+	if (s->dead || s->closing || session_full(s) || (!idle && !between))
 		return;
-	m = s->view->mailbox;
-	if ((m->check_cur || m->check_new || m->gone) && mailbox_refresh(m) < 0 && m->gone) {
-		session_bye(s, "The selected mailbox is no more.");
+	if (s->view != NULL && (idle || s->notify != NULL || !session_is_told(s)) &&
+		!push_selected(s, idle))
 		return;
-	}
-	if (view_has_news(s->view, true) && !view_tell(s->view, true, false, &s->out,
-		s->sent + OUT_FULL))
-		s->wants_room = true;
+	notify_tell(s);
+	if (s->view != NULL)
+		fetch_new(s);
 }

@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "imapd/folder.h"
+#include "imapd/list.h"
 #include "imapd/mutf7.h"
 #include "imapd/quote.h"
 
@@ -217,6 +218,65 @@ write_entry(struct session *s, const struct listing *l, const struct folder_entr
 	session_name_write(s, e->name, out);
 	if (childinfo)
 		text_add(out, SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
+	text_add(out, SPAN("\r\n"));
+}
+
+static const struct folder_entry *
+find_entry(const struct folder_list *list, const char *folder)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	const struct folder_entry *found = NULL;
+
+	folder_name_write(folder, &name);
+	for (size_t i = 0; i < list->count && found == NULL; i++) {
+		if (span_equal(list->entries[i].name, text_span(&name)))
+			found = &list->entries[i];
+	}
+	text_clear(&name);
+	return found;
+}
+
+bool
+list_is_subscribed(const struct folder_list *list, const char *folder)
+{
+	const struct folder_entry *e = find_entry(list, folder);
+
+	return e != NULL && e->subscribed;
+}
+
+static void
+write_folder(const struct session *s, const char *folder, struct text *out)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+
+	folder_name_write(folder, &name);
+	session_name_write(s, text_span(&name), out);
+	text_clear(&name);
+}
+
+void
+list_tell(const struct session *s, const struct folder_list *list, const char *folder, const char *old,
+	struct text *out)
+{
+	const struct folder_entry *e = find_entry(list, folder);
+	bool first = true;
+
+	text_add(out, SPAN("* LIST ("));
+	if (e == NULL || !e->exists)
+		add_attribute(out, &first, "\\NonExistent");
+	if (e != NULL)
+		add_attribute(out, &first, e->children ? "\\HasChildren" : "\\HasNoChildren");
+	if (e != NULL && e->subscribed)
+		add_attribute(out, &first, "\\Subscribed");
+	if (e != NULL && e->use != NULL)
+		add_attribute(out, &first, e->use);
+	text_add(out, SPAN(") \"/\" "));
+	write_folder(s, folder, out);
+	if (old != NULL) {               /* RFC 5465 5.4 */
+		text_add(out, SPAN(" (\"OLDNAME\" ("));
+		write_folder(s, old, out);
+		text_add(out, SPAN("))"));
+	}
 	text_add(out, SPAN("\r\n"));
 }
 

@@ -2,6 +2,7 @@
 #include "imapd/command.h"
 #include "imapd/copy.h"
 #include "imapd/metadata.h"
+#include "imapd/notify.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -92,6 +93,7 @@ cmd_create(struct command *c)
 		(void)folder_delete(&c->session->account->store, folder);
 		return COMMAND_DONE;
 	}
+	notify_name(c->session, folder, NULL);
 	return tell_created(c, folder);
 }
 
@@ -109,6 +111,7 @@ cmd_delete(struct command *c)
 		return command_failed(c, "delete");
 	a->removing = true;
 	account_housekeep(a);
+	notify_name(c->session, folder, NULL);
 	/* Sessions that have it selected learn it at their next command (and by BYE): this one may
 	 * go on. */
 	if (c->session->view != NULL && c->session->view->mailbox->gone) {
@@ -133,6 +136,7 @@ rename_inbox(struct command *c, const char *to)
 		mailbox_release(&inbox);
 		return command_failed(c, "rename");
 	}
+	notify_name(c->session, to, NULL);       /* RFC 5465 5.4: INBOX itself is told as new */
 	return copy_all_begin(c, inbox, target);
 }
 
@@ -150,6 +154,7 @@ cmd_rename(struct command *c)
 		return rename_inbox(c, to);
 	if (folder_rename(store, from, to) < 0)
 		return command_failed(c, "rename");
+	notify_name(c->session, to, from);
 	return command_ok(c, NULL, "RENAME completed.");
 }
 
@@ -165,6 +170,7 @@ subscribe(struct command *c, bool subscribed)
 		return command_failed(c, "subscribe");
 	if (folder_subscribe(store, folder, subscribed) < 0)
 		return command_failed(c, "subscribe");
+	notify_subscription(c->session, folder);
 	return command_ok(c, NULL, subscribed ? "SUBSCRIBE completed." : "UNSUBSCRIBE completed.");
 }
 

@@ -1,6 +1,7 @@
 /* cmd-metadata - GETMETADATA and SETMETADATA (RFC 5464); see metadata.h. */
 #include "imapd/command.h"
 #include "imapd/metadata.h"
+#include "imapd/notify.h"
 #include "imapd/quote.h"
 
 #include <errno.h>
@@ -283,5 +284,7 @@ cmd_setmetadata(struct command *c)
 		&a->metadata) < 0)
 		return errno == EFBIG ? command_no(c, "METADATA TOOMANY",
 			"The entries are too long together.") : command_failed(c, "metadata");
+	for (size_t i = 0; i < a->count; i++)
+		notify_metadata(c->session, a->server ? NULL : a->folder, a->names[i]);
 	return command_ok(c, NULL, "SETMETADATA completed.");
 }

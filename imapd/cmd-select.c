@@ -3,6 +3,7 @@
 #include "imapd/condstore.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
+#include "imapd/notify.h"
 #include "imapd/qresync.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ open_selected(struct command *c, bool read_only)
 	s->view->silent_recent = s->rev2;
 	s->view->vanishes = s->qresync;
 	s->view->uid_only = s->uid_only;
+	notify_mute(s);
 	tell_selected(s->view, command_out(c));
 	if (s->rev2)
 		tell_listed(s, folder, command_out(c));

@@ -482,6 +482,21 @@ feed(struct command *c)
 
 /* Ends a command: news of the mailbox, then the answer. True when all was said. */
 static bool
+tell_view(struct command *c, bool expunges, bool by_uid)
+{
+	struct session *s = c->session;
+	struct view *v = s->view;
+	bool mute_messages = v->mute_messages, mute_flags = v->mute_flags, all;
+
+	if (c->verb != NULL && (c->verb->when & EXPUNGES))
+		v->mute_messages = v->mute_flags = false;
+	all = view_tell(v, expunges, by_uid, &s->out, s->sent + OUT_FULL);
+	v->mute_messages = mute_messages;
+	v->mute_flags = mute_flags;
+	return all;
+}
+
+static bool
 finish(struct command *c)
 {
 	struct session *s = c->session;
@@ -494,7 +509,7 @@ finish(struct command *c)
 			session_bye(s, "The selected mailbox is no more.");
 			return true;
 		}
-		if (!view_tell(s->view, expunges, by_uid, &s->out, s->sent + OUT_FULL)) {
+		if (!tell_view(c, expunges, by_uid)) {
 			s->wants_room = true;
 			return false;
 		}
@@ -511,6 +526,12 @@ run_command(struct session *s)
 {
 	struct command *c = s->command;
 
+	if (c->telling && c->inside) {
+		command_free(&s->command);
+		s->command = s->waiting;
+		s->waiting = NULL;
+		return true;
+	}
 	if (c->telling) {
 		if (!finish(c))
 			return false;
@@ -535,6 +556,28 @@ run_command(struct session *s)
 }
 
 void
+command_fetch_inside(struct session *s, const struct number_ranges *uids, struct span items)
+{
+	struct text line = TEXT_UP_TO(SIZE_MAX / 2);
+	struct command *c;
+
+	text_add(&line, SPAN("UID FETCH "));
+	number_ranges_write(uids, &line);
+	text_add_byte(&line, ' ');
+	text_add(&line, items);
+	c = command_new(s, text_span(&line));
+	text_clear(&line);
+	s->commands--;
+	c->inside = true;
+	c->tag = SPAN("*");
+	c->verb = verb_take(&c->args);
+	s->waiting = s->command;
+	s->command = c;
+	c->telling = c->verb->run(c) == COMMAND_DONE;
+	session_take_turn(s);
+}
+
+void
 session_go_on(struct session *s)
 {
 	while (!s->dead && !s->closing && !too_many_errors(s)) {
@@ -546,6 +589,11 @@ session_go_on(struct session *s)
 		if (session_full(s)) {
 			s->wants_room = true;
 			return;
+		}
+		if (s->command == NULL && (s->notify != NULL || !session_is_told(s))) {
+			session_push_news(s);
+			if (!session_is_told(s))
+				return;
 		}
 		if (!(s->command != NULL ? run_command(s) : next_command(s)))
 			return;

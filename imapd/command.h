@@ -30,6 +30,7 @@ enum progress { COMMAND_DONE, COMMAND_AGAIN, COMMAND_WAITS };
 #define BY_UID 8u            /* the UID form */
 #define ENDS_SESSION 16u
 #define TAKES_NUMBERS 32u    /* message numbers, which UIDONLY forbids (RFC 9586) */
+#define EXPUNGES 64u         /* what it says of messages is told whatever NOTIFY says */
 #define PROGRESS_MICROSECONDS 10000000    /* between two INPROGRESS (RFC 9585 section 4) */
 
 struct verb {
@@ -60,6 +61,7 @@ struct command {
 	 * be none. It sets c->wants and returns true, or answers and returns false. */
 	bool (*on_announcement)(struct command *c, struct span line, uint64_t size);
 	enum progress (*on_line)(struct command *c, struct span line);
+	bool inside;                 /* no client said it, and no answer is told */
 	bool telling;                /* done but for telling the view's news and the answer */
 	/* the view's news must not be told (the mailbox was just selected) */
 	bool told_nothing;
@@ -100,13 +102,17 @@ bool command_take_messages(struct command *c, struct message_set *messages);
 /* The next message's number, or 0. The view must not change meanwhile. */
 size_t messages_next(struct message_set *messages, const struct view *v);
 
+/* Fetches `items` of the messages of the view with these UIDs, though nobody asked: between two commands, or within IDLE,
+ * which goes on behind it. */
+void command_fetch_inside(struct session *s, const struct number_ranges *uids, struct span items);
+
 /* One function for each verb; each cmd-*.c has those of its subject. */
 #define VERB(name) enum progress cmd_##name(struct command *c);
 VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) VERB(check)
 VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
-VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
+VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(notify) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
 #undef VERB
 bool cmd_append_literal(struct command *c, uint64_t size);
 bool cmd_replace_literal(struct command *c, uint64_t size);

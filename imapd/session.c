@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "imapd/command.h"
 #include "imapd/compress.h"
+#include "imapd/notify.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -79,6 +80,8 @@ session_free(struct session **sp)
 		KEY_NUM("in", s->bytes_in), KEY_NUM("out", s->bytes_out),
 		KEY_NUM("commands", s->commands));
 	command_free(&s->command);
+	command_free(&s->waiting);
+	notify_free(&s->notify);
 	mail_cache_clear(&s->mail);
 	view_close(&s->view);
 	event_free(s->readable);

@@ -24,6 +24,7 @@
 #define MOST_ERRORS 20                   /* BADs without an OK between them */
 
 struct command;
+struct interest;
 struct compress;
 
 struct session {
@@ -38,6 +39,8 @@ struct session {
 	size_t sent;                 /* of `out` */
 	struct view *view;           /* NULL: nothing is selected */
 	struct command *command;     /* NULL: the next one is awaited */
+	struct command *waiting;     /* IDLE, while news of it are fetched (command_fetch_inside) */
+	struct interest *notify;       /* NULL: NOTIFY was never said */
 	struct compress *compress;   /* NULL: bytes go as they are */
 	bool compress_soon;          /* from the end of what is in `out` on */
 	struct mail_cache mail;
@@ -89,9 +92,12 @@ bool session_compress(struct session *s);
 /* Frees a session's command, whatever it was about to do; accepts NULL inside. In command.c. */
 void command_free(struct command **c);
 
-/* Does it wait in IDLE? And what is new there is told to it (cmd-idle.c). */
+/* Does it wait in IDLE? And what is new there, or between two commands of a session that said NOTIFY, is told to it
+ * (cmd-idle.c). */
 bool session_is_idle(const struct session *s);
 void session_push_news(struct session *s);
+/* False: what is being told of the view is not told to its end; no command may begin. */
+bool session_is_told(const struct session *s);
 
 /* For commands: is there enough in `out`, or is the slice over? */
 bool session_full(const struct session *s);
@@ -103,6 +109,6 @@ int64_t session_clock(void);
 	"CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED METADATA COMPRESS=DEFLATE MOVE ESEARCH SEARCHRES " \
 	"CONDSTORE QRESYNC STATUS=SIZE LIST-STATUS WITHIN PARTIAL SAVEDATE OBJECTID PREVIEW MULTIAPPEND SORT SORT=DISPLAY ESORT " \
 	"BINARY UTF8=ACCEPT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1 " \
-	"REPLACE CATENATE URL-PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH UIDONLY INPROGRESS"
+	"REPLACE CATENATE URL-PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH NOTIFY UIDONLY INPROGRESS"
 
 #endif

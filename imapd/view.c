@@ -109,8 +109,8 @@ view_has_news(const struct view *v, bool expunges)
 {
 	const struct index *ix = &v->mailbox->index;
 
-	return v->telling != TELL_NOTHING || ix->uidnext != v->uidnext || ix->modseq != v->modseq ||
-		(expunges && ix->expunges != v->expunges) ||
+	return v->telling != TELL_NOTHING || (!v->mute_messages && (ix->uidnext != v->uidnext ||
+		(expunges && ix->expunges != v->expunges))) || ix->modseq != v->modseq ||
 		ix->keywords.count != v->keywords || contexts_have_news(v);
 }
 
@@ -305,7 +305,7 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 			return true;
 		v->modseq_goal = ix->modseq;
 		v->telling = TELL_COUNTS;
-		if (expunges && ix->expunges != v->expunges) {
+		if (expunges && !v->mute_messages && ix->expunges != v->expunges) {
 			v->telling = TELL_EXPUNGES;
 			v->expunges = ix->expunges;
 			v->at = v->count;
@@ -324,8 +324,9 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 	if (v->telling == TELL_COUNTS) {
 		/* The flags of new messages were never told otherwise, and are not told now. */
 		v->at = 0;
-		v->until = v->modseq == v->modseq_goal ? 0 : v->count;
-		tell_counts(v, out);
+		v->until = v->modseq == v->modseq_goal || v->mute_flags ? 0 : v->count;
+		if (!v->mute_messages)
+			tell_counts(v, out);
 		if (v->keywords != ix->keywords.count)
 			view_all_flags_write(v, out);
 		v->telling = TELL_FLAGS;

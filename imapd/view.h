@@ -40,6 +40,8 @@ struct view {
 	uint64_t modseq_goal;
 	bool any_gone;
 	struct number_ranges saved;  /* UIDs of SEARCH RETURN (SAVE): "$" (RFC 5182) */
+	bool mute_messages, mute_flags;      /* NOTIFY does not want them told (notify.h) */
+	uint32_t notify_from;        /* messages from here on are fetched as NOTIFY says; 0: none are */
 	struct context *contexts[MOST_CONTEXTS];
 	uint32_t fetch_from;         /* messages from here on are new to the contexts */
 	uint32_t own_from, own_to;   /* UIDs that the session itself put here last */
