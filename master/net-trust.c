@@ -64,7 +64,8 @@ net_trust_doubts(const struct settings *s, const struct netstate *n, struct text
 		const char *name;
 		const struct list *list;
 	} options[] = { { "policy_exempt", &s->policy_exempt }, { "lmtp_clients", &s->lmtp_clients },
-		{ "proxy_from", &s->proxy_from }, { "xclient_from", &s->xclient_from } };
+		{ "proxy_from", &s->proxy_from }, { "xclient_from", &s->xclient_from },
+		{ "xforward_from", &s->xforward_from } };
 
 	for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
 		doubt_gateways(options[i].name, options[i].list, n, to);

@@ -65,6 +65,20 @@ def test_mail_that_waits_for_a_route(own):
     valija.wait_until(lambda: sink.mails, 15, "the mail, after the route came")
 
 
+def test_mail_that_waits_for_an_address(own):
+    """The same for a machine that has no address at all, as before its first lease."""
+    own.forward(FIRST)
+    own.knot(ZONES)
+    sink = own.sink()
+    suite = own.valija(dnssec="off")
+    user = suite.new_user("sender")
+    submit(suite, own.server, "127.0.0.1", user, "bo@example.net", "waits")
+    valija.wait_until(lambda: "status=deferred" in suite.log(), 30, "its first try")
+    assert not sink.mails
+    own.lan_static(FIRST)
+    valija.wait_until(lambda: sink.mails, 15, "the mail, after the address came")
+
+
 def test_resolver_follows_resolv_conf(own):
     """A lease brings another name server: names are asked there, without a restart."""
     own.lan_static(FIRST)

@@ -24,10 +24,11 @@ def bad():
     """All that comes in by forwarding seems to come from the router; and an administrator who trusts his LAN."""
     with network.Network() as net:
         net.lan_static(SERVER)
-        net.forward(SERVER, hairpin=True, translated=True)
+        net.forward(SERVER, ports=(*network.FORWARDED, 2525), hairpin=True, translated=True)
         net.suite = net.valija(policy_exempt="{127.0.0.0/8, 192.168.0.0/16}", connections_per_address="5",
                                connections_per_user="3", client_errors_per_minute="5", auth_slow_failures="6",
-                               auth_delay_seconds="1", auth_delay_most_seconds="4")
+                               auth_delay_seconds="1", auth_delay_most_seconds="4",
+                               proxy_listen='"smtp@0.0.0.0:2525"', proxy_from="192.168.0.0/16")
         # What the defences are for is shown by who has none: an address that stands for one machine.
         net.server.ip(f"addr add {BESIDE}/24 dev eth0")
         net.office.ip(f"addr add {ALONE}/24 dev eth0")
@@ -111,6 +112,17 @@ def test_trust_ends_at_the_router(bad):
             return smtp.rcpt(user)[0]
     assert recipient(bad.office, SERVER) == 250
     assert recipient(bad.world, WAN) == 550
+
+
+def test_the_router_is_no_proxy(bad):
+    """proxy_from holds it with the whole LAN: a machine of the LAN is heard, the router, who may be anybody, is not."""
+    header = b"PROXY TCP4 198.51.100.9 192.0.2.1 4711 25\r\n"
+    with bad.office.connect(SERVER, 2525) as sock:
+        sock.sendall(header)
+        assert sock.recv(100).startswith(b"220 ")
+    with bad.world.connect(WAN, 2525) as sock:
+        assert sock.recv(100) == b""
+    valija.wait_until(lambda: f'turned-away ip={LAN} service=smtp reason="not a proxy of proxy_from"' in bad.suite.log())
 
 
 def guess_many_names(space, address, suite):
