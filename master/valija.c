@@ -42,6 +42,7 @@ static const struct command *const commands[] = {
 	&cmd_user_quota,
 	&cmd_user_app,
 	&cmd_user_import,
+	&cmd_import,
 	&cmd_auth_list,
 	&cmd_auth_forgive,
 	&cmd_map,

@@ -79,7 +79,7 @@ def test_known_by_the_dns_and_used(own):
         smtp.ehlo(f"[{WAN}]")
         smtp.mail("x@example.net")
         assert smtp.rcpt(user)[0] == 550
-    assert not [p for p in suite.status() if p["restarts"]]
+    assert not [p["program"] for p in suite.status() if p["restarts"]], suite.log_tail()
 
 
 def test_follows_the_dns(own):

@@ -97,8 +97,13 @@ def test_errors_of_one_do_not_count_for_all(bad):
     A spammer with an address of his own stays out."""
     make_errors(bad.world, WAN)
     assert all(bad.world.greeting(WAN, 25).startswith("220 ") for _ in range(8))
-    make_errors(bad.office, BESIDE)
-    assert all(bad.office.greeting(BESIDE, 25).startswith("421 ") for _ in range(8))
+    # Each process counts by itself: until both have had enough of him.
+    for _ in range(5):
+        make_errors(bad.office, BESIDE)
+        out = all(bad.office.greeting(BESIDE, 25).startswith("421 ") for _ in range(8))
+        if out:
+            break
+    assert out
 
 
 def test_trust_ends_at_the_router(bad):
