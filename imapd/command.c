@@ -278,7 +278,8 @@ write_answer(struct command *c)
 		text_printf(&s->out, "OK [HIGHESTMODSEQ %" PRIu64 "] ", s->view->modseq);
 	text_add(&s->out, answer);
 	text_add(&s->out, SPAN("\r\n"));
-	if (c->verb != NULL && (c->verb->when & ENDS_SESSION) && s->command == c && !s->closing) {
+	if (c->verb != NULL && (c->verb->when & ENDS_SESSION) && s->command == c && !s->closing &&
+		span_starts_nocase(text_span(&c->answer), SPAN("OK "))) {
 		s->closing = true;
 		s->why = "logged out";
 		session_take_turn(s);

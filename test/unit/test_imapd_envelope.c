@@ -199,7 +199,7 @@ hostile_case(const char *start, const char *again, size_t times)
 }
 
 static void
-test_hostile(void **state)
+test_c2_hostile_addresses(void **state)
 {
 	static const char *const again[] = { "a@b,", "g:", "g:;", "(", "()", "<", "\"", "\\", "@",
 		",", "<a@b>", "a ", "(\\)", "\"\\\"", ".", "g:a@b;", "[", "@a:" };
@@ -242,7 +242,7 @@ static const char *const guards[] = {
 
 /* Every header truncated at every byte, the next page unreadable. */
 static void
-test_guard_page(void **state)
+test_c3_guard_page(void **state)
 {
 	size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
 	unsigned char *page = mmap(
@@ -293,8 +293,8 @@ main(void)
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_envelopes),
 		cmocka_unit_test(test_nul),
-		cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_guard_page),
+		cmocka_unit_test(test_c2_hostile_addresses),
+		cmocka_unit_test(test_c3_guard_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,7 +288,7 @@ limited_case(const char *opening, unsigned times, uint32_t least_parts)
 }
 
 static void
-test_limits(void **state)
+test_c1_limits(void **state)
 {
 	(void)state;
 	limited_case("Content-Type: multipart/mixed; boundary=b#||--b#|", 3000, MOST_PART_DEPTH);
@@ -299,7 +299,7 @@ test_limits(void **state)
 }
 
 static void
-test_many_parts(void **state)
+test_c1_many_parts(void **state)
 {
 	struct text message = text_of(MIXED), parts = repeated("--b|Content-Type: a/b||x|", 60000);
 	struct text shown = TEXT_UP_TO(MOST_EXPECTED);
@@ -384,8 +384,8 @@ main(void)
 		cmocka_unit_test(test_trees),
 		cmocka_unit_test(test_lf),
 		cmocka_unit_test(test_structures),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_many_parts),
+		cmocka_unit_test(test_c1_limits),
+		cmocka_unit_test(test_c1_many_parts),
 		cmocka_unit_test(test_long_structure),
 		cmocka_unit_test(test_header_length),
 	};
