@@ -114,7 +114,7 @@ on_heard(void *arg, int rcode, void *packet, int len, int sec, char *why_bogus, 
 	if (sec == 1 || (rcode != 0 && rcode != 3) || packet == NULL || len <= 0) {
 		sooner(o, LOOK_LEAST_SECONDS);
 	} else {
-		dns_packet_read(span_of(packet, (size_t)len), span_str(o->name), p->type, &o->packet, &why);
+		dns_packet_read(span_of(packet, (size_t)len), span_str(o->name), (uint16_t)p->type, &o->packet, &why);
 		if (why == NULL && o->packet.outcome == DNS_FOUND)
 			take(p, text_span(&o->packet.answers));
 		else if (why == NULL)

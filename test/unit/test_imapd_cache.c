@@ -20,8 +20,8 @@ static const char *const messages[] = {
 	"Subject: without an end",
 	"Subject: bare\nFrom: lf@example.com\n\nlines\n",
 	"From: c@example.com\r\nrubbish\r\nSubject: behind rubbish\r\n\r\nx\r\n",
-	"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n"
-		"Content-Type: text/html\r\n\r\ntwo\r\n--b--\r\n",
+	("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n"
+	 "Content-Type: text/html\r\n\r\ntwo\r\n--b--\r\n"),
 	"\r\nbody alone\r\n",
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
