@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -49,6 +50,54 @@ check_postmaster(const struct invocation *v, const struct settings *s)
 	userbase_close(&base);
 	text_clear(&value);
 	text_clear(&key);
+	text_clear(&why);
+}
+
+#define MOST_HOMES_TOLD 20
+
+/* Mailboxes that somebody copied as root, or restored: neither delivery nor IMAP can use them. */
+struct homes {
+	const struct invocation *v;
+	unsigned int wrong;
+};
+
+static bool
+check_home(void *me, const struct user *u)
+{
+	static const char *const below[] = { "", "/Maildir", "/Maildir/cur", "/Maildir/new" };
+	struct homes *h = me;
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof below / sizeof below[0]; i++) {
+		struct text path = TEXT_UP_TO(MOST_PATH_NAME);
+		bool system = u->home.len && u->home.at[0] == '/', wrong;
+
+		text_printf(&path, "%s%s%.*s%s", system ? "" : h->v->paths.mail, system ? "" : "/",
+			SPAN_ARG(u->home), below[i]);
+		wrong = lstat(text_str(&path), &st) == 0 && st.st_uid != u->uid;
+		if (wrong && h->wrong++ < MOST_HOMES_TOLD)
+			printf("warning: the mailbox of %.*s cannot be used: %s belongs to uid %u, not to %u: chown -R %u %s\n",
+				SPAN_ARG(u->address), text_str(&path), (unsigned int)st.st_uid, u->uid, u->uid,
+				text_str(&path));
+		text_clear(&path);
+		if (wrong)
+			break;
+	}
+	return true;
+}
+
+static void
+check_homes(const struct invocation *v)
+{
+	struct text why = TEXT_UP_TO(1024);
+	struct userbase *base = userbase_open(&v->paths, &why);
+	struct homes h = { .v = v };
+
+	if (base)
+		userbase_each(base, check_home, &h);
+	if (h.wrong > MOST_HOMES_TOLD)
+		printf("warning: and %u more mailboxes\n", h.wrong - MOST_HOMES_TOLD);
+	userbase_close(&base);
 	text_clear(&why);
 }
 
@@ -186,6 +235,7 @@ run(struct invocation *v)
 		check_certificates(v, s, &complaints);
 		check_tls(s, &complaints);
 		check_ports(s, &complaints);
+		check_homes(v);
 		check_postmaster(v, s);
 		check_trust(s);
 	}

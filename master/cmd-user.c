@@ -83,7 +83,7 @@ is_domain_here(const struct invocation *v, struct span domain, int *status)
 /* In the child: become the owner, then make the Maildir and its folders. Returns the exit code.
  * */
 static int
-make_maildir(int root, const char *home, unsigned int uid, unsigned int gid)
+make_maildir(int root, const char *mail, const char *home, unsigned int uid, unsigned int gid)
 {
 	char *path = paths_join(home, "Maildir");
 	int maildir;
@@ -92,7 +92,7 @@ make_maildir(int root, const char *home, unsigned int uid, unsigned int gid)
 		return cmd_fail(EX_OSERR, "cannot become uid %u: %s", uid, strerror(errno));
 	maildir = maildir_open(root, path, true);
 	if (maildir < 0 || maildir_make_standard(maildir) < 0)
-		return cmd_fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+		return cmd_fail(EX_CANTCREAT, "%s/%s: %s", mail, path, strerror(errno));
 	close(maildir);
 	free(path);
 	return EX_OK;
@@ -111,7 +111,7 @@ make_maildir_as_owner(
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0)
-		_exit(make_maildir(root, home, uid, gid));
+		_exit(make_maildir(root, v->paths.mail, home, uid, gid));
 	close(root);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return cmd_fail(EX_OSERR, "%s", strerror(errno));

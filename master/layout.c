@@ -245,27 +245,27 @@ check_one(const struct directory_row *row, const char *name, struct text *compla
 		return;
 	}
 	if (known && st.st_uid != uid)
-		text_printf(complaints, "%s: belongs to uid %u, not to %s (uid %u): chown it\n",
+		text_printf(complaints, "%s: belongs to uid %u, not to %s (uid %u): chown %u %s\n",
 			name, (unsigned int)st.st_uid,
 			geteuid()	    ? "you"
 				: row->user ? row->user
 					    : "root",
-			(unsigned int)uid);
+			(unsigned int)uid, (unsigned int)uid, name);
 	if (known && row->group && st.st_gid != gid)
-		text_printf(complaints, "%s: has gid %u, not %s: chgrp it\n", name,
-			(unsigned int)st.st_gid, geteuid() ? "yours" : row->group);
+		text_printf(complaints, "%s: has gid %u, not %s: chgrp %u %s\n", name,
+			(unsigned int)st.st_gid, geteuid() ? "yours" : row->group, (unsigned int)gid, name);
 	if ((st.st_mode & 07777 & ~row->mode) != 0)
-		text_printf(complaints, "%s: has mode %04o, more than %04o: chmod %04o it\n", name,
+		text_printf(complaints, "%s: has mode %04o, more than %04o: chmod %04o %s\n", name,
 			(unsigned int)(st.st_mode & 07777), (unsigned int)row->mode,
-			(unsigned int)row->mode);
+			(unsigned int)row->mode, name);
 	/* The group is there for those who read tables; without root all is the owner's. */
 	needed = row->group && geteuid() == 0 ? 0750 : 0700;
 	if ((st.st_mode & needed) != needed)
 		text_printf(complaints,
-			"%s: has mode %04o; its %s cannot use it: chmod %04o it\n", name,
+			"%s: has mode %04o; its %s cannot use it: chmod %04o %s\n", name,
 			(unsigned int)(st.st_mode & 07777),
 			(st.st_mode & 0700) != 0700 ? "owner" : "group",
-			(unsigned int)row->mode);
+			(unsigned int)row->mode, name);
 }
 
 void

@@ -307,6 +307,12 @@ mailbox_idle(struct mailbox *b)
 void
 mailbox_process_died(struct mailbox *b)
 {
+	struct waiting *w;
+
+	/* One that did not even begin to serve (a mailbox of another owner, a full table) was a try too. */
+	TAILQ_FOREACH(w, &b->waiting, next)
+		if (!w->sent)
+			w->tries++;
 	refuse_waiting(b, b->s->phase == PHASE_RUNNING ? MOST_TRIES : 0);
 	if (TAILQ_EMPTY(&b->waiting)) {
 		mailbox_free(b);
