@@ -17,7 +17,7 @@ B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
 MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
-	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c delivery/fetch.c \
+	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c delivery/fetch.c delivery/sts.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c
 MAINS += smtpd/sendmail.c smtpd/pickup.c smtpd/milter.c
@@ -129,6 +129,7 @@ LIBS_of_relay = $(LIBS_DAEMON) $(LIBS_GSASL)
 LIBS_of_local-home = $(LIBS_DAEMON)
 LIBS_of_dns = $(LIBS_DAEMON) $(LIBS_UNBOUND) $(LIBS_IDN2)
 LIBS_of_fetch = $(LIBS_DAEMON) $(LIBS_CURL)
+LIBS_of_sts = $(LIBS_DAEMON) $(LIBS_DB)
 LIBS_of_auth = $(LIBS_DAEMON) $(LIBS_GSASL) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_auth-pam = $(LIBS_DAEMON) $(LIBS_PAM)
 LIBS_of_auth-token = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_JANSSON)

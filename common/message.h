@@ -52,6 +52,8 @@
 #define MOST_SIGNATURE 1024
 #define MOST_PACKET 65536
 #define MOST_URL 2048
+#define MOST_STS_ID 32          /* RFC 8461 3.1 */
+#define MOST_STS_MX 8192        /* the servers that a policy names, with a newline behind each */
 #define MOST_CONTENT_TYPE 255
 #define MOST_FETCH_BODY 60000   /* of an answer */
 #define MOST_FETCH_BODY_SENT 49152
@@ -259,6 +261,16 @@
 #define fetch_told_fields(F)        F(u16, status, 2) F(text, content_type, MOST_CONTENT_TYPE) F(octets, body, MOST_FETCH_BODY) \
                                     F(text, fault, MOST_REASON) F(text, result, 40)
 
+/* --- sts: what do domains want (MTA-STS, RFC 8461)? (id: the question). mode: enum sts_mode; policy: its id; fault: why
+ * there is nothing new. For `valija sts`: all that is remembered. --- */
+#define sts_ask_fields(F)           F(text, domain, MOST_HOST)
+#define sts_told_fields(F)          F(u8, mode, 1) F(text, policy, MOST_STS_ID) F(u64, expires, 8) F(text, mx, MOST_STS_MX) \
+                                    F(text, fault, MOST_REASON)
+#define sts_list_fields(F)
+#define sts_entry_fields(F)         F(text, domain, MOST_HOST) F(u8, mode, 1) F(text, policy, MOST_STS_ID) F(u64, fetched, 8) \
+                                    F(u64, expires, 8) F(text, mx, MOST_STS_MX)
+#define sts_end_fields(F)
+
 /* --- notices: mail that a program wants an administrator or a user to read (id 0) ---
  * recipient: empty for postmaster. body: UTF-8 text; its lines are ended as they come. */
 #define notice_fields(F)            F(text, recipient, MOST_ADDRESS) F(text, subject, 200) F(octets, body, 32768)
@@ -456,8 +468,8 @@
 	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(dkim_refused,      153, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
-	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
-	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
+	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_STS | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
+	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_STS | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
 	M(resolver_ask,      262, BY_DNS | BY_RELAY,       BY_MASTER,             HOUR_SERVING,                  0) \
 	M(resolver_file,     263, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  1) \
 	M(resolver_no_file,  264, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  0) \
@@ -466,8 +478,13 @@
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
-	M(fetch_ask,         270, BY_TLS | BY_COMMAND,     BY_FETCH,              HOUR_NONE,                     0) \
-	M(fetch_told,        271, BY_FETCH,                BY_TLS | BY_COMMAND,   HOUR_WAITING | OR_GONE,        0)
+	M(fetch_ask,         270, BY_TLS | BY_STS | BY_COMMAND, BY_FETCH,              HOUR_NONE,                     0) \
+	M(fetch_told,        271, BY_FETCH,                BY_TLS | BY_STS | BY_COMMAND,   HOUR_WAITING | OR_GONE,        0) \
+	M(sts_ask,           272, BY_RELAY | BY_COMMAND,   BY_STS,                HOUR_SERVING,                  0) \
+	M(sts_told,          273, BY_STS,                  BY_RELAY | BY_COMMAND, HOUR_WAITING | OR_GONE,        0) \
+	M(sts_list,          274, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0) \
+	M(sts_entry,         275, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(sts_end,           276, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0)
 
 #define MOST_DESCRIPTORS 2
 
@@ -517,6 +534,9 @@ enum tls_level {
 enum tls_trust_kind { TRUST_SERVERS = 0, TRUST_CLIENTS = 1, TRUST_REVOKED = 2, TRUST_COUNT };
 enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE = 2 };
 
+/* What a domain wants of who sends it mail (RFC 8461 3.2). */
+enum sts_mode { STS_NONE = 0, STS_TESTING = 1, STS_ENFORCE = 2 };
+
 enum fetch_method { FETCH_GET = 1, FETCH_POST = 2 };
 
 /* BODY= of MAIL (RFC 6152, RFC 3030). */
@@ -556,6 +576,7 @@ enum directory {           /* numbered by their order: no two are alike */
 	DIRECTORY_POLICY,  /* state/policy/: what policy remembers */
 	DIRECTORY_AUTH,    /* state/auth/: what auth itself keeps: guard.db, learned.db */
 	DIRECTORY_DROP,    /* state/drop/: what the sendmail command leaves */
+	DIRECTORY_STS,     /* state/sts/: policies of other domains */
 	DIRECTORY_COUNT
 };
 

@@ -30,6 +30,7 @@
 	P(DNS,        "dns") \
 	P(PORTMAP,    "portmap") \
 	P(FETCH,      "fetch") \
+	P(STS,        "sts") \
 	P(COMMAND,    "command")
 
 enum program {

@@ -480,6 +480,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_QUEUE, &from_askers },
 	{ PROGRAM_RELAY, &from_askers },
 	{ PROGRAM_FETCH, &from_askers },
+	{ PROGRAM_STS, &from_askers },
 	{ PROGRAM_COMMAND, &from_askers },
 	{ 0, NULL },
 };

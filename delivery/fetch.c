@@ -546,6 +546,7 @@ static const struct hearing from_tls = {
 };
 static const struct peer_kind peers[] = {
 	{ PROGRAM_COMMAND, &from_askers },
+	{ PROGRAM_STS, &from_askers },
 	{ PROGRAM_DNS, &dns_hearing },
 	{ PROGRAM_TLS, &from_tls },
 	{ 0, NULL },

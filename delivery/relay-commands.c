@@ -231,7 +231,7 @@ tls_must_be(const struct dialogue *d)
 {
 	const struct job *j = d->job;
 
-	return j->dane || j->require_tls || j->policy.wanted == WANT_ENCRYPT ||
+	return j->dane || j->require_tls || j->sts == STS_ENFORCE || j->policy.wanted == WANT_ENCRYPT ||
 		j->policy.wanted == WANT_DANE_ONLY || j->policy.wanted == WANT_VERIFY;
 }
 

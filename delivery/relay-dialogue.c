@@ -426,7 +426,7 @@ dialogue_start_tls(struct dialogue *d)
 		fail_soon(d, VERDICT_IS(LATER, 451, "4.3.0", "no TLS worker is there"));
 		return;
 	}
-	d->tls_level = j->dane ? TLS_DANE : j->policy.wanted == WANT_VERIFY ? TLS_PKI : TLS_MAY;
+	d->tls_level = j->dane ? TLS_DANE : j->policy.wanted == WANT_VERIFY || j->sts == STS_ENFORCE ? TLS_PKI : TLS_MAY;
 	names_of(d, &names);
 	fd = socket_take(d);
 	d->step = STEP_TLS;
@@ -474,7 +474,7 @@ dialogue_tls_connected(struct relay *r, struct channel *from, uint64_t id,
 static bool
 may_go_plain(const struct job *j)
 {
-	return !j->dane && !j->require_tls &&
+	return !j->dane && !j->require_tls && j->sts != STS_ENFORCE &&
 		(j->policy.wanted == WANT_MAY || j->policy.wanted == WANT_DANE);
 }
 

@@ -47,6 +47,7 @@ job_tell(struct job *j, struct job_recipient *r, struct verdict v, const char *s
 void
 job_free(struct job *j)
 {
+	sts_cancel(j);
 	route_cancel(j);
 	connect_cancel(j);
 	if (j->dialogue != NULL) {
@@ -63,6 +64,7 @@ job_free(struct job *j)
 	free(j->sender);
 	free(j->next_hop);
 	free(j->envid);
+	free(j->sts_mx);
 	if (j->credentials != NULL)
 		secret_wipe(j->credentials, sizeof(*j->credentials));
 	free(j->credentials);
@@ -126,7 +128,7 @@ make_key(struct job *j)
 {
 	struct text key = TEXT_UP_TO(sizeof(j->key) - 1);
 
-	text_printf(&key, "%u|%d|%s|%s", j->way, j->require_tls, j->next_hop,
+	text_printf(&key, "%u|%d|%d|%s|%s", j->way, j->require_tls, j->sts, j->next_hop,
 		j->credentials != NULL ? j->credentials->login : "");
 	span_copy(text_span(&key), j->key, sizeof(j->key));
 	text_clear(&key);
@@ -154,6 +156,14 @@ find_credentials(struct job *j)
 }
 
 void
+job_policy_known(struct job *j)
+{
+	make_key(j);
+	if (!dialogue_reuse(j))
+		route_begin(j);
+}
+
+void
 job_begin(struct job *j)
 {
 	/* Without its login a relayhost would refuse the mail for good. */
@@ -166,7 +176,8 @@ job_begin(struct job *j)
 			*c = (char)(*c + 32);
 	tls_policy_find(j->relay->daemon.settings, span_str(j->next_hop), &j->policy);
 	find_credentials(j);
-	make_key(j);
-	if (!dialogue_reuse(j))
-		route_begin(j);
+	if (sts_is_wanted(j))
+		sts_begin(j);
+	else
+		job_policy_known(j);
 }

@@ -22,6 +22,8 @@
 #define V_DNS_BOGUS                                                                                \
 	VERDICT_IS(LATER, 451, "4.7.5", "the answer of the name servers is forged or broken (DNSSEC)")
 #define V_TLSA_LATER VERDICT_IS(LATER, 451, "4.7.5", "TLSA records of the server cannot be looked up")
+#define V_NOT_IN_POLICY                                                                            \
+	VERDICT_IS(LATER, 451, "4.7.5", "the domain's policy (MTA-STS) does not name this server")
 #define V_NO_TLSA VERDICT_IS(LATER, 451, "4.7.5", "the server has no TLSA records that DNSSEC proves")
 
 static struct verdict
@@ -250,6 +252,16 @@ located(struct job *j)
 		all->at[good++] = all->at[i];
 	}
 	all->count = good;
+	/* RFC 8461 2: where DANE has its say, that is all; 4.1: else the policy names the servers. */
+	if (good > 0 && !j->dane && !sts_allows(j, &j->server[j->current])) {
+		log_notice(j->session, "sts-server-not-named", KEY_ID("message", j->message),
+			KEY_STR("domain", j->next_hop), KEY_STR("host", j->server[j->current].name),
+			KEY_STR("mode", j->sts == STS_ENFORCE ? "enforce" : "testing"));
+		if (j->sts == STS_ENFORCE) {
+			job_next_server(j, V_NOT_IN_POLICY, HEALTH_GOOD);
+			return;
+		}
+	}
 	if (good > 0) {
 		job_located(j);
 	} else if (why != NULL) {

@@ -1,11 +1,11 @@
 /*
  * relay - sends mail to other servers: the SMTP (and LMTP) client.
- *   inherits    channels to master, log, queue, dns and every TLS worker
+ *   inherits    channels to master, log, queue, dns, sts and every TLS worker
  *   keeps       nothing: _relay, an empty root, sockets of IPv4 and IPv6; of each message an open
  *               descriptor, to read, as long as its job lasts
  *   may be lied to by    every server, dns and TLS workers. May lie to: queue, about what became of
  *               a recipient: lose mail that it was given, or send it anywhere
- *   while away  queue: jobs end, unsaid. dns: it is asked again. tls: the next worker, or later
+ *   while away  queue: jobs end, unsaid. dns, sts: asked again. tls: the next worker, or later
  *
  * Several processes, each one event loop. Read relay.h next; relay-job.c is the way of one message.
  */
@@ -168,6 +168,26 @@ on_tls_failed(
 	dialogue_tls_failed(&me, from, id, m);
 }
 
+/* --- policies of domains --- */
+
+static uint32_t
+policy_hour(void *arg, struct channel *from, enum message m, uint64_t id)
+{
+	(void)arg;
+	(void)from;
+	(void)m;
+	return sts_hour(&me, id);
+}
+
+static void
+on_sts_told(void *arg, struct channel *from, uint64_t id, const struct msg_sts_told *m, const int *fd)
+{
+	(void)arg;
+	(void)from;
+	(void)fd;
+	sts_told(&me, id, m);
+}
+
 /* --- logins at relayhosts --- */
 
 /* Jobs that wait for it begin; or end, when it cannot be read. */
@@ -268,6 +288,7 @@ peer_came(void *arg, struct channel *peer)
 {
 	(void)arg;
 	dns_peer_came(&me.daemon, peer);
+	sts_peer_came(&me, peer);
 }
 
 /* Connections from an address that is gone can neither speak nor be heard: time limits would find out
@@ -344,6 +365,7 @@ static const struct hearing from_tls = {
 	.hour = tls_hour, .gone = tls_gone,
 	.on_tls_connected = on_tls_connected, .on_tls_failed = on_tls_failed,
 };
+static const struct hearing from_sts = { .hour = policy_hour, .on_sts_told = on_sts_told };
 static const struct hearing from_master = {
 	.on_resolver_file = on_resolver_file, .on_resolver_no_file = on_resolver_no_file,
 };
@@ -351,6 +373,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_QUEUE, &from_queue },
 	{ PROGRAM_DNS, &dns_hearing },
 	{ PROGRAM_TLS, &from_tls },
+	{ PROGRAM_STS, &from_sts },
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {

@@ -8,6 +8,7 @@
  *   relay-dialogue.c   the conversation with one server: bytes, time limits, replies
  *   relay-commands.c   which command comes next, and what its reply means
  *   relay-policy.c     what TLS a next hop must have
+ *   relay-sts.c        and what its domain wants (MTA-STS)
  *
  * A job has at most one dialogue, a dialogue at most one job. A dialogue without a job waits a while
  * for another one for the same next hop.
@@ -84,6 +85,9 @@ struct job {
 	uint32_t wanted, count, left;       /* left: not OVER */
 	char key[512];                      /* of connections that fit */
 	struct tls_policy policy;
+	enum sts_mode sts;                  /* what the domain wants, where DANE has no say */
+	char *sts_mx;                       /* which servers: sts-policy.h */
+	struct event *sts_timer;            /* sts is asked */
 	bool waits;                         /* for the file of credentials */
 	struct credentials *credentials;    /* NULL: none for this next hop */
 	/* where we are */
@@ -106,6 +110,8 @@ struct job {
 	enum health health;
 };
 
+/* The domain's policy is known: a connection that fits, or servers. */
+void job_policy_known(struct job *j);
 /* Takes a complete job: ends with job_free() in any case. */
 void job_begin(struct job *j);
 void job_free(struct job *j);
@@ -134,6 +140,18 @@ void route_cancel(struct job *j);
 /* May mail that DNS sends there go there? A reason in static memory, or NULL. */
 const char *route_address_refused(const struct relay *r, const struct sockaddr_storage *a, uint16_t port);
 bool route_is_own_name(const struct relay *r, struct span name);
+
+/* --- policies of domains --- */
+
+bool sts_is_wanted(const struct job *j);
+/* Asks sts; then job_policy_known(), or job_end_all(). Never from inside. */
+void sts_begin(struct job *j);
+void sts_cancel(struct job *j);
+void sts_peer_came(struct relay *r, struct channel *peer);
+uint32_t sts_hour(struct relay *r, uint64_t id);
+void sts_told(struct relay *r, uint64_t id, const struct msg_sts_told *m);
+/* Is this server one of those that the domain's policy names? */
+bool sts_allows(const struct job *j, const struct server *s);
 
 /* --- connecting --- */
 

@@ -20,6 +20,7 @@ struct paths {
 	char *auth;      /* below it too: what auth itself keeps */
 	char *passwords; /* below it too, and not below tables: passwd.db */
 	char *policy;  /* state/policy: what smtpd must remember */
+	char *sts;     /* state/sts: policies of other domains */
 	char *tls;       /* and so: certificates and keys */
 	char *drop;      /* what the sendmail command leaves */
 	char *spool;

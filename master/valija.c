@@ -65,6 +65,7 @@ static const struct command *const commands[] = {
 	&cmd_mailq,
 	&cmd_dns,
 	&cmd_fetch,
+	&cmd_sts,
 	&cmd_trace,
 	&cmd_version,
 };

@@ -30,6 +30,12 @@ wants_portmap(const struct settings *s)
 }
 
 static bool
+wants_sts(const struct settings *s)
+{
+	return s->mta_sts;
+}
+
+static bool
 wants_milters(const struct settings *s)
 {
 	return s->smtp_milters.count + s->submission_milters.count + s->lmtp_milters.count > 0;
@@ -65,6 +71,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_FETCH,      VALIJA_USER_FETCH,  ONE,                     STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
+	{ PROGRAM_STS,        VALIJA_USER_RELAY,  ONE,                     STAGE_AUTH,
+		.directories = DIR(STS), .wanted = wants_sts },
 	{ PROGRAM_RELAY,      VALIJA_USER_RELAY,  COUNT(relay_processes),  STAGE_WORKERS,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_PORTMAP,    VALIJA_USER_PORTMAP, ONE,                    STAGE_FRONT,
@@ -119,6 +127,9 @@ static const enum program wires[][2] = {
 	{ PROGRAM_RELAY, PROGRAM_DNS },
 	{ PROGRAM_RELAY, PROGRAM_TLS }, /* as their client */
 	{ PROGRAM_FETCH, PROGRAM_DNS },
+	{ PROGRAM_RELAY, PROGRAM_STS }, /* what domains want */
+	{ PROGRAM_STS, PROGRAM_DNS },
+	{ PROGRAM_STS, PROGRAM_FETCH },
 	{ PROGRAM_FETCH, PROGRAM_TLS }, /* as their client too, and as one that asks */
 };
 
@@ -164,5 +175,5 @@ bool
 wiring_command_may(enum program program)
 {
 	return program == PROGRAM_AUTH || program == PROGRAM_QUEUE || program == PROGRAM_DNS ||
-	       program == PROGRAM_FETCH;
+	       program == PROGRAM_FETCH || program == PROGRAM_STS;
 }
