@@ -57,6 +57,7 @@
 #define MOST_CONTENT_TYPE 255
 #define MOST_FETCH_BODY 60000   /* of an answer */
 #define MOST_FETCH_BODY_SENT 49152
+#define MOST_FILTER_PARAMETERS 1024 /* behind a recipient that a filter adds */
 #define MOST_TRACE 8192         /* what smtpd puts on top of a client's message */
 #define MOST_PREFIX (MOST_TRACE + 1024) /* and with Return-Path and Delivered-To, what delivery does */
 
@@ -199,6 +200,9 @@
 #define mail_begun_fields(F)        VERDICT(F)
 #define mail_recipient_fields(F)    F(u32, number, 4) F(text, address, MOST_ADDRESS) F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) /* enum notify */
 #define mail_recipient_told_fields(F) F(u32, number, 4) VERDICT(F)
+/* What filters change: a recipient that was accepted is none; another sender. With the file lent, also mail_recipient. */
+#define mail_recipient_drop_fields(F) F(u32, number, 4)
+#define mail_sender_fields(F)       F(text, sender, MOST_ADDRESS)
 #define mail_data_fields(F)         F(flag, by_queue, 1)   /* into the spool in any case: it may be held, or get lines on top */
 #define mail_file_fields(F)         F(flag, last_write, 1)   /* fd: write here. last_write: all local, add Return-Path */
 /* hold: until an administrator releases it. top: header lines that go ahead of the file wherever it goes. Either
@@ -315,13 +319,19 @@
 #define queue_entry_recipient_fields(F) F(u64, message, 8) F(text, address, MOST_ADDRESS) F(text, reason, MOST_REASON)
 #define queue_end_fields(F)         F(u32, messages, 4)
 
-/* --- filters (id: the message): who sent what to whom, then the file, which is milter's until filter_told.
- * submitted: by one of ours. trace: octets on top that filters do not see. code, status, reason: the answer
+/* --- filters (id: the message): who sends, each recipient that queue has accepted, then the file, which is milter's until
+ * filter_told. What filters change of the envelope comes before that. filter_remove: of a recipient that was told.
+ * filter_cancel: there is no message any more. submitted: by one of ours. trace: octets on top that filters do not see. code, status, reason: the answer
  * where the outcome is not DONE. discard: say yes, deliver nothing. quarantine: why it is to be held. --- */
 #define filter_begin_fields(F)      F(u64, session, 8) F(u8, service, 1) F(flag, submitted, 1) F(text, ip, MOST_IP) F(text, name, MOST_HOST) \
                                     F(text, helo, MOST_HOST) F(text, tls_version, 16) F(text, tls_cipher, 64) F(text, login, MOST_ADDRESS) \
                                     F(text, sender, MOST_ADDRESS)
-#define filter_recipient_fields(F)  F(text, address, MOST_ADDRESS)
+#define filter_recipient_fields(F)  F(u32, number, 4) F(text, address, MOST_ADDRESS)
+#define filter_recipient_told_fields(F) F(u32, number, 4) VERDICT(F)
+#define filter_cancel_fields(F)
+#define filter_sender_fields(F)     F(text, address, MOST_ADDRESS)
+#define filter_add_fields(F)        F(text, address, MOST_ADDRESS) F(text, parameters, MOST_FILTER_PARAMETERS)
+#define filter_remove_fields(F)     F(u32, number, 4)
 #define filter_ask_fields(F)        F(u64, size, 8) F(u32, trace, 4)       /* fd: the message, to read and write */
 #define filter_told_fields(F)       VERDICT(F) F(flag, discard, 1) F(flag, changed, 1) F(u64, size, 8) F(octets, digest, 32) \
                                     F(text, quarantine, MOST_REASON)
@@ -379,7 +389,9 @@
 	M(imap_idle,         56,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(mail_begin,        60,  BY_SMTPD,                BY_QUEUE,              HOUR_NONE,                     0) \
 	M(mail_begun,        61,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
-	M(mail_recipient,    62,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | OR_GONE,           0) \
+	M(mail_recipient,    62,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_LENT | OR_GONE, 0) \
+	M(mail_recipient_drop, 204, BY_SMTPD,              BY_QUEUE,              HOUR_OPEN | HOUR_LENT | OR_GONE, 0) \
+	M(mail_sender,       205, BY_SMTPD,                BY_QUEUE,              HOUR_LENT | OR_GONE,           0) \
 	M(mail_recipient_told, 63, BY_QUEUE,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(mail_data,         64,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | OR_GONE,           0) \
 	M(mail_file,         65,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | OR_GONE,        1) \
@@ -437,6 +449,11 @@
 	M(filter_recipient,  222, BY_SMTPD,                BY_MILTER,             HOUR_OPEN,                     0) \
 	M(filter_ask,        223, BY_SMTPD,                BY_MILTER,             HOUR_OPEN,                     1) \
 	M(filter_told,       224, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(filter_recipient_told, 225, BY_MILTER,           BY_SMTPD,              HOUR_OPEN | OR_GONE,           0) \
+	M(filter_cancel,     226, BY_SMTPD,                BY_MILTER,             HOUR_OPEN | HOUR_LENT | OR_GONE, 0) \
+	M(filter_sender,     227, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(filter_add,        228, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
+	M(filter_remove,     229, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(local_open,        220, BY_PICKUP,               BY_SMTPD,              HOUR_SERVING,                  1) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \

@@ -42,7 +42,7 @@
 	O(list,   submission_milters,      "",                  0, 16,         "Filters of what logins and this machine's users submit.") \
 	O(list,   lmtp_milters,            "",                  0, 16,         "Filters of what comes by LMTP.") \
 	O(text,   milter_down,             "tempfail",          0, 16,         "What becomes of a message whose filter cannot be reached or fails: accept, tempfail, reject.") \
-	O(number, milter_processes,        4,                   1, 64,         "Processes that talk with filters, each about one message at a time; none without filters.") \
+	O(number, milter_processes,        2,                   1, 64,         "Processes that talk with filters; none without filters.") \
 	O(number, milter_connect_seconds,  5,                   1, 600,        "How long a connection to a filter may take.") \
 	O(number, milter_command_seconds,  30,                  1, 600,        "How long a filter may take for each answer but the last.") \
 	O(number, milter_content_seconds,  120,                 1, 600,        "How long a filter may take for its verdict on the message.") \

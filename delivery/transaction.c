@@ -432,8 +432,16 @@ on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_
 		.notify = m->notify};
 	struct pending *p;
 
-	(void)from;
 	(void)fd;
+	/* Later than DATA only a filter can add somebody, and only to what goes through the spool. */
+	if (t->state == LENT && !t->by_queue) {
+		struct verdict v = V_IN_DOUBT;
+
+		send_mail_recipient_told(
+			from, id, &(struct msg_mail_recipient_told){ .number = m->number, VERDICT_FIELDS(v) }, NULL);
+		recipient_clear(&r);
+		return;
+	}
 	if (recipient_resolve(q, t, r))
 		return;
 	p = must_alloc(sizeof(*p));
@@ -442,6 +450,87 @@ on_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_
 	t->pending++;
 	q->pending_recipients++;
 	TAILQ_INSERT_TAIL(&q->pending, p, next);
+}
+
+/* The place of a recipient among those that were accepted, or t->count. */
+static uint32_t
+recipient_index(const struct transaction *t, uint32_t number)
+{
+	uint32_t i = 0;
+
+	while (i < t->count && t->recipient[i].number != number)
+		i++;
+	return i;
+}
+
+/* Forgets where a recipient led to; the others move up. */
+static void
+leads_drop(struct queue *q, struct transaction *t, uint32_t recipient)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < t->leads; i++) {
+		struct lead *l = &t->lead[i];
+		void **node;
+
+		if (l->recipient != recipient) {
+			t->lead[kept] = *l;
+			t->lead[kept++].recipient -= l->recipient > recipient;
+			continue;
+		}
+		node = l->to.leads == LEADS_ELSEWHERE ? tfind(l->to.address, &t->elsewhere, compare) : NULL;
+		if (node != NULL) {
+			void *address = *node;
+
+			tdelete(address, &t->elsewhere, compare);
+			free(address);
+		}
+		resolved_clear(&l->to);
+		q->pending_recipients--;
+	}
+	t->leads = kept;
+}
+
+/* A filter of smtpd's does not want this recipient after all. */
+static void
+on_mail_recipient_drop(void *me, struct channel *from, uint64_t id, const struct msg_mail_recipient_drop *m,
+	const int *fd)
+{
+	struct queue *q = me;
+	struct transaction *t = idmap_get(&q->conversations, id);
+	uint32_t i = recipient_index(t, m->number);
+
+	(void)from;
+	(void)fd;
+	/* Where the places of the message are fixed already, nobody is taken out. */
+	if (i == t->count || (t->state == LENT && !t->by_queue))
+		return;
+	log_info(t->session, "recipient-dropped", KEY_ID("message", id), KEY_STR("to", t->recipient[i].address));
+	leads_drop(q, t, i);
+	recipient_clear(&t->recipient[i]);
+	memmove(&t->recipient[i], &t->recipient[i + 1], (t->count - i - 1) * sizeof(*t->recipient));
+	t->count--;
+	q->pending_recipients--;
+}
+
+/* A filter wants another sender. Whoever has logged in is still held to his own. */
+static void
+on_mail_sender(void *me, struct channel *from, uint64_t id, const struct msg_mail_sender *m, const int *fd)
+{
+	struct queue *q = me;
+	struct transaction *t = idmap_get(&q->conversations, id);
+	const struct settings *s = q->daemon.settings;
+	bool owned = t->login[0] == '\0' || !owner_is_asked(s, t->service) ||
+		owner_may_use(&q->resolver, s, span_str(t->login), m->sender);
+
+	(void)from;
+	(void)fd;
+	log_info(t->session, owned && t->by_queue ? "sender-changed" : "sender-kept", KEY_ID("message", id),
+		KEY_STR("from", t->sender), KEY_SPAN("wanted", m->sender));
+	if (!owned || !t->by_queue || !sender_is_sound(m->sender))
+		return;
+	free(t->sender);
+	t->sender = must_copy(m->sender);
 }
 
 static void begin_data(struct queue *q, struct transaction *t);
@@ -544,6 +633,7 @@ begin_data(struct queue *q, struct transaction *t)
 	enum program program;
 	struct worker *w;
 
+	t->data = false;
 	if (t->count == 0) {
 		tell(q, t, V_NO_RECIPIENTS);
 		return;
@@ -678,8 +768,8 @@ on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg_mai
 		tell(q, t, m->digest.len != DIGEST_SIZE ? V_IN_DOUBT : V_TOO_BIG);
 		return;
 	}
-	/* What lies in a Maildir can neither be held nor get lines on top. */
-	if (!t->by_queue && (m->hold || m->top.len > 0)) {
+	/* What lies in a Maildir can neither be held nor get lines on top; whoever was asked about must be known. */
+	if ((!t->by_queue && (m->hold || m->top.len > 0)) || t->pending > 0) {
 		give_back(q, t);
 		tell(q, t, V_IN_DOUBT);
 		return;
@@ -790,6 +880,8 @@ const struct hearing queue_hears_smtpd = {
 	.gone = smtpd_gone,
 	.on_mail_begin = on_mail_begin,
 	.on_mail_recipient = on_mail_recipient,
+	.on_mail_recipient_drop = on_mail_recipient_drop,
+	.on_mail_sender = on_mail_sender,
 	.on_mail_data = on_mail_data,
 	.on_mail_commit = on_mail_commit,
 	.on_mail_abort = on_mail_abort,

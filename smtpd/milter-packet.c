@@ -3,6 +3,8 @@
  */
 #include "smtpd/milter-packet.h"
 
+#include "common/message.h"
+
 #define LENGTH_SIZE 4
 
 static uint32_t
@@ -46,11 +48,11 @@ milter_packet_put(struct text *to, unsigned char command, const struct span *par
 }
 
 bool
-milter_options_parse(struct span data, uint32_t *actions, uint32_t *steps, const char **why)
+milter_options_parse(
+	struct span data, uint32_t *actions, uint32_t *steps, struct span *macros, const char **why)
 {
 	uint32_t version;
 
-	/* Macros that it wishes for may follow: it gets ours. */
 	if (data.len < 12) {
 		*why = "its negotiation is malformed";
 		return false;
@@ -62,8 +64,9 @@ milter_options_parse(struct span data, uint32_t *actions, uint32_t *steps, const
 	}
 	*actions = number_at(data.at + 4);
 	*steps = number_at(data.at + 8);
-	if (*actions & ~(uint32_t)(MILTER_ACTIONS | 0x100)) {
-		*why = "it wants to change the envelope, which is not offered";
+	*macros = span_part(data, 12, data.len);
+	if (*actions & ~(uint32_t)MILTER_ACTIONS) {
+		*why = "it wants to change what is not offered";
 		return false;
 	}
 	if (*steps & ~(uint32_t)MILTER_STEPS) {
@@ -71,6 +74,41 @@ milter_options_parse(struct span data, uint32_t *actions, uint32_t *steps, const
 		return false;
 	}
 	return true;
+}
+
+bool
+milter_macros_find(struct span macros, enum milter_macro_stage stage, struct span *names)
+{
+	struct span found;
+
+	while (macros.len > LENGTH_SIZE) {
+		uint32_t of = number_at(macros.at);
+
+		macros = span_part(macros, LENGTH_SIZE, macros.len);
+		if (!span_take_until(&macros, '\0', &found))
+			return false;
+		if (of == (uint32_t)stage) {
+			*names = found;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+milter_envelope_parse(struct span data, struct span *address, struct span *parameters)
+{
+	*parameters = SPAN_NONE;
+	if (!span_take_until(&data, '\0', address) ||
+	    (data.len > 0 && !span_take_until(&data, '\0', parameters)) || data.len > 0)
+		return false;
+	*address = span_trim(*address);
+	if (address->len >= 2 && address->at[0] == '<' && address->at[address->len - 1] == '>')
+		*address = span_part(*address, 1, address->len - 2);
+	for (size_t i = 0; i < address->len; i++)
+		if (address->at[i] < 0x20 || address->at[i] == 0x7f)
+			return false;
+	return address->len <= MOST_ADDRESS;
 }
 
 /* RFC 5322 3.6.8. */

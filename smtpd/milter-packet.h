@@ -11,12 +11,17 @@
 #define MILTER_PACKET_MOST (1024 * 1024)   /* octets after the length; more ends the filter */
 #define MILTER_CHUNK 65535                 /* octets of the body in one packet */
 
-/* What we let a filter do to a message. Not the envelope: by then, queue has it. */
+/* What we let a filter do to a message: all that the protocol knows. */
 enum {
-	MILTER_ADD_HEADERS = 0x01, MILTER_CHANGE_BODY = 0x02, MILTER_CHANGE_HEADERS = 0x10,
-	MILTER_QUARANTINE = 0x20,
-	MILTER_ACTIONS = MILTER_ADD_HEADERS | MILTER_CHANGE_BODY | MILTER_CHANGE_HEADERS |
-		MILTER_QUARANTINE,
+	MILTER_ADD_HEADERS = 0x01, MILTER_CHANGE_BODY = 0x02, MILTER_ADD_RECIPIENTS = 0x04,
+	MILTER_DELETE_RECIPIENTS = 0x08, MILTER_CHANGE_HEADERS = 0x10, MILTER_QUARANTINE = 0x20,
+	MILTER_CHANGE_SENDER = 0x40, MILTER_ADD_RECIPIENTS_PAR = 0x80, MILTER_SET_MACROS = 0x100,
+	MILTER_ACTIONS = 0x1ff,
+};
+
+/* The stages that a filter may name macros for. */
+enum milter_macro_stage {
+	MACROS_CONNECT, MACROS_HELO, MACROS_MAIL, MACROS_RCPT, MACROS_DATA, MACROS_END, MACROS_EOH, MACRO_STAGES
 };
 
 /* What a filter need not hear, and where it need not answer. */
@@ -41,9 +46,15 @@ bool milter_packet_take(struct span *in, struct milter_reply *r, bool *broken);
 /* Appends a packet whose data is that of `parts`, each as it is. */
 void milter_packet_put(struct text *to, unsigned char command, const struct span *parts, size_t count);
 
-/* The answer to the negotiation: what the filter does, and what it need not hear. False with a sentence: it
- * does not fit. */
-bool milter_options_parse(struct span data, uint32_t *actions, uint32_t *steps, const char **why);
+/* The answer to the negotiation: what the filter does, what it need not hear, and the macros that it wishes for, if it
+ * does (milter_macros_find). False with a sentence: it does not fit. */
+bool milter_options_parse(
+	struct span data, uint32_t *actions, uint32_t *steps, struct span *macros, const char **why);
+/* The names, with blanks or commas between, that it wishes for at this stage. False: it did not say. */
+bool milter_macros_find(struct span macros, enum milter_macro_stage stage, struct span *names);
+/* The data of CHGFROM, ADDRCPT, ADDRCPT_PAR and DELRCPT: address NUL [parameters NUL]. The address comes without its
+ * brackets; it may be empty. False: malformed. */
+bool milter_envelope_parse(struct span data, struct span *address, struct span *parameters);
 /* The data of ADDHEADER (index < 0 then), INSHEADER and CHGHEADER: [u32 index] name NUL value NUL.
  * False: malformed; a name that is no field name is too. */
 bool milter_header_parse(

@@ -8,20 +8,20 @@
  *               also change; it sees no other
  *   while away  (to smtpd) the option milter_down says what then
  *
- * A worker that blocks, by design: one message at a time, filter after filter. smtpd says who sent what to
- * whom (filter_begin, filter_recipient), then hands over the file (filter_ask), which nobody else writes
- * until filter_told. milter-talk.c is the conversation, milter-edit.c what filters do to the message.
+ * smtpd says who sends (filter_begin), then each recipient that queue has accepted (filter_recipient), and hears what the
+ * filters think of it (filter_recipient_told). When the message is whole it hands over the file (filter_ask), which
+ * nobody else writes until filter_told. A recipient goes from filter to filter, and so does the message: each sees what
+ * those before have made of it. Every message has connections of its own, and none waits for another.
+ * milter-talk.c is the conversation with one filter, milter-edit.c what filters do to the message.
  */
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
+#include <event2/event_struct.h>
 #include <nettle/sha2.h>
-#include <poll.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,13 +29,15 @@
 #include "common/daemon.h"
 #include "common/id.h"
 #include "common/log.h"
-#include "common/milter-address.h"
 #include "common/outcome.h"
 #include "smtpd/milter-talk.h"
 
 #define DOWN_SECONDS 5              /* a filter that cannot be reached is not tried again for so long */
+#define ALL_SECONDS 480             /* for all filters of one message: below smtpd's patience */
 #define MOST_FILTERS 16             /* of one list; settings.h */
+#define MOST_ENVELOPE_CHANGES (1024 * 1024)   /* octets, of all filters */
 #define PIECE 65536
+#define JOB_BUCKETS 1024
 
 static const int milter_syscalls[] = {
 	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), -1,
@@ -49,27 +51,44 @@ static const struct room milter_room = {
 	.secret_memory = false,
 	.syscalls = milter_syscalls,
 	.keeps = 0,
-	.most_descriptors = 1024,
+	.most_descriptors = 16384,
 };
 
-/* A message that is being told of; its filters are asked when it is whole. */
+/* A filter of a job. */
+struct filter {
+	char *name;
+	struct talk *talk;
+	size_t judged;               /* recipients, in their order, that it is done with */
+	bool logged;
+};
+
+/* A message that is being told of. */
 struct job {
 	LIST_ENTRY(job) next;
 	struct channel *from;
 	uint64_t id, session;
-	enum service service;
-	bool submitted;
 	struct text words;           /* all texts, each with NUL behind it */
 	size_t at[8];                /* where each begins */
-	struct text recipients;      /* each with NUL behind it */
-	size_t count;
+	struct id_name name;
+	struct milter_facts facts;
+	size_t count, room;          /* recipients */
+	size_t answered;             /* of those */
+	struct filter filter[MOST_FILTERS];
+	size_t filters, current;     /* current: the one that has the message */
+	struct event turn, late;
+	int file;                    /* -1: the message is not there yet */
+	uint64_t size;
+	struct milter_edit edit;
+	char quarantine[MILTER_WORDS_MOST + 1];
+	struct text envelope;        /* changes, as in struct milter_outcome */
 };
 
-enum { WORD_IP, WORD_NAME, WORD_HELO, WORD_VERSION, WORD_CIPHER, WORD_LOGIN, WORD_SENDER };
+enum { WORD_IP, WORD_NAME, WORD_HELO, WORD_VERSION, WORD_CIPHER, WORD_LOGIN, WORD_SENDER, WORD_HOSTNAME };
 
 static struct milter {
 	struct daemon daemon;
-	LIST_HEAD(, job) jobs;
+	LIST_HEAD(job_list, job) jobs[JOB_BUCKETS];
+	uint32_t count;
 	uint64_t served;
 	struct {
 		char *name;
@@ -82,7 +101,7 @@ find(struct channel *from, uint64_t id)
 {
 	struct job *j;
 
-	LIST_FOREACH(j, &milter.jobs, next)
+	LIST_FOREACH(j, &milter.jobs[id % JOB_BUCKETS], next)
 		if (j->from == from && j->id == id)
 			return j;
 	return NULL;
@@ -92,17 +111,33 @@ static void
 job_free(struct job *j)
 {
 	LIST_REMOVE(j, next);
+	milter.count--;
+	event_del(&j->turn);
+	event_del(&j->late);
+	for (size_t i = 0; i < j->filters; i++) {
+		talk_free(&j->filter[i].talk);
+		free(j->filter[i].name);
+	}
+	if (j->file >= 0) {
+		milter_edit_clear(&j->edit);
+		close(j->file);
+	}
+	for (size_t i = 0; i < j->count; i++)
+		free((void *)(uintptr_t)j->facts.recipient[i].address.at);
+	free(j->facts.recipient);
 	text_clear(&j->words);
-	text_clear(&j->recipients);
+	text_clear(&j->envelope);
 	free(j);
 }
 
 static uint32_t
 hour(void *me, struct channel *from, enum message m, uint64_t id)
 {
+	const struct job *j = find(from, id);
+
 	(void)me;
 	(void)m;
-	return find(from, id) ? HOUR_OPEN : HOUR_NONE;
+	return !j ? HOUR_NONE : j->file >= 0 ? HOUR_LENT : HOUR_OPEN;
 }
 
 static void
@@ -111,77 +146,22 @@ gone(void *me, struct channel *from)
 	struct job *j, *next;
 
 	(void)me;
-	for (j = LIST_FIRST(&milter.jobs); j; j = next) {
-		next = LIST_NEXT(j, next);
-		if (j->from == from)
-			job_free(j);
-	}
+	for (size_t i = 0; i < JOB_BUCKETS; i++)
+		for (j = LIST_FIRST(&milter.jobs[i]); j; j = next) {
+			next = LIST_NEXT(j, next);
+			if (j->from == from)
+				job_free(j);
+		}
 }
 
-static void
-keep(struct job *j, int word, struct span value)
-{
-	j->at[word] = j->words.len;
-	text_add(&j->words, value);
-	text_add_byte(&j->words, '\0');
-}
-
-static void
-on_filter_begin(void *me, struct channel *from, uint64_t id, const struct msg_filter_begin *m,
-	const int *fd)
-{
-	struct job *j = must_alloc(sizeof(*j));
-
-	(void)me;
-	(void)fd;
-	j->from = from;
-	j->id = id;
-	j->session = m->session;
-	j->service = m->service;
-	j->submitted = m->submitted;
-	j->words = TEXT_UP_TO(8192);
-	j->recipients = TEXT_UP_TO(64 * 1024 * 1024);
-	keep(j, WORD_IP, m->ip);
-	keep(j, WORD_NAME, m->name);
-	keep(j, WORD_HELO, m->helo);
-	keep(j, WORD_VERSION, m->tls_version);
-	keep(j, WORD_CIPHER, m->tls_cipher);
-	keep(j, WORD_LOGIN, m->login);
-	keep(j, WORD_SENDER, m->sender);
-	LIST_INSERT_HEAD(&milter.jobs, j, next);
-}
-
-static void
-on_filter_recipient(void *me, struct channel *from, uint64_t id,
-	const struct msg_filter_recipient *m, const int *fd)
-{
-	struct job *j = find(from, id);
-
-	(void)me;
-	(void)fd;
-	text_add(&j->recipients, m->address);
-	text_add_byte(&j->recipients, '\0');
-	j->count++;
-}
-
-/* --- the filters of a service --- */
-
-static const struct list *
-filters_of(const struct job *j)
-{
-	const struct settings *s = milter.daemon.settings;
-
-	if (j->service == SERVICE_LMTP)
-		return &s->lmtp_milters;
-	return j->submitted ? &s->submission_milters : &s->smtp_milters;
-}
+/* --- a filter that is down --- */
 
 static bool
 is_down(struct span filter)
 {
 	for (size_t i = 0; i < MOST_FILTERS; i++)
 		if (milter.down[i].name && milter.down[i].until > time(NULL) &&
-		    span_equal(span_str(milter.down[i].name), filter))
+			span_equal(span_str(milter.down[i].name), filter))
 			return true;
 	return false;
 }
@@ -197,132 +177,107 @@ note_down(struct span filter)
 	next = (next + 1) % MOST_FILTERS;
 }
 
-/* A connected socket, or -1 with errno. */
-static int
-connect_to(struct span filter)
+static void
+say_refusal(struct milter_refusal *r, unsigned int code, const char *status, const char *words)
 {
-	struct sockaddr_storage to;
-	socklen_t len, size = sizeof(int);
-	int wait = (int)milter.daemon.settings->milter_connect_seconds * 1000, fd, error = 0;
-
-	if (!milter_address_parse(filter, &to, &len)) {
-		errno = EINVAL;
-		return -1;
-	}
-	fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -1;
-	if (connect(fd, (const struct sockaddr *)&to, len) == 0)
-		return fd;
-	if (errno == EINPROGRESS) {
-		struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-		if (poll(&p, 1, wait) == 1 &&
-		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0)
-			return fd;
-		errno = error ? error : ETIMEDOUT;
-	}
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
+	r->code = code;
+	span_copy(span_str(status), r->status, sizeof(r->status));
+	span_copy(span_str(words), r->words, sizeof(r->words));
 }
 
-/* What milter_down says of a filter that failed. */
-static enum milter_verdict
-when_down(struct milter_outcome *o)
+/* What becomes of the message when this filter has failed. False: it goes on without it. */
+static bool
+failure_refuses(const struct milter_outcome *o, struct milter_refusal *r)
 {
 	struct span policy = milter.daemon.settings->milter_down;
 
-	if (span_equal(policy, SPAN("accept")))
-		return MILTER_TAKES;
-	o->code = span_equal(policy, SPAN("reject")) ? 550 : 451;
-	span_copy(o->code == 550 ? SPAN("5.7.1") : SPAN("4.7.1"), o->status, sizeof(o->status));
-	span_copy(o->code == 550 ? SPAN("a filter of this server is not available")
-				 : SPAN("a filter of this server is not available, try again later"),
-		o->words, sizeof(o->words));
-	return MILTER_REFUSES;
+	/* Half of what it wanted is done: the message is neither the one nor the other. */
+	if (o->touched)
+		say_refusal(r, 451, "4.7.1", "a filter of this server failed, try again later");
+	else if (span_equal(policy, SPAN("accept")))
+		return false;
+	else if (span_equal(policy, SPAN("reject")))
+		say_refusal(r, 550, "5.7.1", "a filter of this server is not available");
+	else
+		say_refusal(r, 451, "4.7.1", "a filter of this server is not available, try again later");
+	return true;
 }
 
+/* The verdict of a filter whose talk is over: it takes the message, refuses it (*r), or has it thrown away. */
 static enum milter_verdict
-ask_one(const struct job *j, struct span filter, const struct milter_facts *facts,
-	struct milter_edit *e, struct milter_outcome *o)
+judge(struct job *j, struct filter *f, const struct milter_outcome *o, struct milter_refusal *r)
 {
-	const struct settings *s = milter.daemon.settings;
-	enum milter_verdict v = MILTER_FAILS;
-	int fd = -1;
+	static const char *const verdicts[] = { "accept", "refuse", "discard", "fail" };
+	enum milter_verdict v = o->verdict;
 
-	o->touched = false;
-	o->fault = "it was not reachable a moment ago";
-	if (!is_down(filter) && (fd = connect_to(filter)) < 0) {
-		o->fault = strerror(errno);
-		note_down(filter);
-	} else if (fd >= 0) {
-		v = milter_talk(fd, facts, e, (unsigned int)s->milter_command_seconds,
-			(unsigned int)s->milter_content_seconds, o);
-		close(fd);
-	}
-	if (v != MILTER_FAILS)
+	if (v == MILTER_REFUSES)
+		*r = o->refusal;
+	else if (v == MILTER_FAILS)
+		v = failure_refuses(o, r) ? MILTER_REFUSES : MILTER_TAKES;
+	if (f->logged)
 		return v;
-	log_warning(j->session, "milter-failed", KEY_ID("message", j->id),
-		KEY_SPAN("milter", filter), KEY_STR("reason", o->fault),
-		KEY_SPAN("then", s->milter_down));
-	/* Half of what it wanted is done: the message is neither the one nor the other. */
-	if (o->touched) {
-		o->code = 451;
-		span_copy(SPAN("4.7.1"), o->status, sizeof(o->status));
-		span_copy(SPAN("a filter of this server failed, try again later"), o->words,
-			sizeof(o->words));
-		return MILTER_REFUSES;
-	}
-	return when_down(o);
+	f->logged = true;
+	if (o->unreachable)
+		note_down(span_str(f->name));
+	if (o->verdict == MILTER_FAILS)
+		log_warning(j->session, "milter-failed", KEY_ID("message", j->id), KEY_STR("milter", f->name),
+			KEY_STR("reason", o->fault), KEY_SPAN("then", milter.daemon.settings->milter_down));
+	log_info(j->session, "milter", KEY_ID("message", j->id), KEY_STR("milter", f->name),
+		KEY_STR("verdict", verdicts[v]), KEY_NUM("code", v == MILTER_REFUSES ? r->code : 0),
+		KEY_STR("quarantine", o->quarantine),
+		KEY_STR("reason", v == MILTER_REFUSES ? r->words : ""));
+	return v;
+}
+
+/* --- recipients --- */
+
+/* What this filter has to say of the recipients that those before let through, `known` of them. */
+static void
+filter_recipients(struct job *j, struct filter *f, size_t known)
+{
+	const struct milter_outcome *o;
+	struct milter_refusal r;
+	size_t judged = talk_recipients(f->talk, known);
+
+	if (judged > f->judged)
+		f->judged = judged;
+	if ((o = talk_outcome(f->talk)) == NULL)
+		return;
+	if (judge(j, f, o, &r) == MILTER_REFUSES)
+		for (size_t i = f->judged; i < known; i++)
+			if (!j->facts.recipient[i].refused.code)
+				j->facts.recipient[i].refused = r;
+	f->judged = known;
 }
 
 static void
-log_verdict(const struct job *j, struct span filter, enum milter_verdict v,
-	const struct milter_outcome *o)
+tell_recipient(const struct job *j, const struct milter_recipient *to)
 {
-	static const char *const verdicts[] = { "accept", "refuse", "discard", "fail" };
+	const struct milter_refusal *r = &to->refused;
 
-	log_info(j->session, "milter", KEY_ID("message", j->id), KEY_SPAN("milter", filter),
-		KEY_STR("verdict", verdicts[v]), KEY_NUM("code", v == MILTER_REFUSES ? o->code : 0),
-		KEY_STR("quarantine", o->quarantine),
-		KEY_STR("reason", v == MILTER_REFUSES ? o->words : ""));
+	send_filter_recipient_told(j->from, j->id,
+		&(struct msg_filter_recipient_told){ .number = to->number,
+			.outcome = r->code == 0 ? DONE : r->code >= 500 ? NEVER : LATER,
+			.code = (uint16_t)(r->code == 0 ? 250 : r->code),
+			.status = r->code == 0 ? SPAN("2.1.5") : span_str(r->status),
+			.reason = r->code == 0 ? SPAN("accepted") : span_str(r->words) },
+		NULL);
 }
 
-/* Every filter, one after the other; each sees what those before have made of the message. */
-static enum milter_verdict
-ask_all(const struct job *j, struct milter_edit *e, struct milter_outcome *o)
+static void
+work_on_recipients(struct job *j)
 {
-	const struct list *filters = filters_of(j);
-	struct id_name id = id_name(j->id);
-	const char *words = (const char *)j->words.at;
-	struct milter_facts facts = {
-		.ip = span_str(words + j->at[WORD_IP]),
-		.name = span_str(words + j->at[WORD_NAME]),
-		.helo = span_str(words + j->at[WORD_HELO]),
-		.tls_version = span_str(words + j->at[WORD_VERSION]),
-		.tls_cipher = span_str(words + j->at[WORD_CIPHER]),
-		.login = span_str(words + j->at[WORD_LOGIN]),
-		.sender = span_str(words + j->at[WORD_SENDER]),
-		.hostname = milter.daemon.settings->hostname,
-		.service = span_str(service_name(j->service)),
-		.id = span_str(id.str),
-		.count = j->count,
-	};
-	struct span left = text_span(&j->recipients);
-	enum milter_verdict v = MILTER_TAKES;
+	size_t known = j->count;
 
-	facts.recipient = must_alloc((j->count + 1) * sizeof(*facts.recipient));
-	for (size_t i = 0; i < j->count; i++)
-		(void)span_take_until(&left, '\0', &facts.recipient[i]);
-	for (size_t i = 0; v == MILTER_TAKES && i < filters->count; i++) {
-		v = ask_one(j, filters->at[i], &facts, e, o);
-		log_verdict(j, filters->at[i], v, o);
+	for (size_t i = 0; i < j->filters; i++) {
+		filter_recipients(j, &j->filter[i], known);
+		known = j->filter[i].judged;
 	}
-	free(facts.recipient);
-	return v;
+	while (j->answered < known)
+		tell_recipient(j, &j->facts.recipient[j->answered++]);
 }
+
+/* --- the message --- */
 
 static bool
 digest_of(int fd, uint64_t size, unsigned char digest[SHA256_DIGEST_SIZE])
@@ -344,12 +299,272 @@ digest_of(int fd, uint64_t size, unsigned char digest[SHA256_DIGEST_SIZE])
 	return at == size;
 }
 
-static void
-cannot(struct milter_outcome *o, const char *words)
+static struct milter_recipient *
+recipient_of(const struct job *j, struct span address)
 {
-	o->code = 451;
-	span_copy(SPAN("4.3.0"), o->status, sizeof(o->status));
-	span_copy(span_str(words), o->words, sizeof(o->words));
+	for (size_t i = 0; i < j->count; i++)
+		if (!j->facts.recipient[i].refused.code && span_equal_nocase(j->facts.recipient[i].address, address))
+			return &j->facts.recipient[i];
+	return NULL;
+}
+
+/* One change of the envelope, as a message to smtpd. A recipient that is not there is deleted already. */
+static void
+tell_change(const struct job *j, enum milter_change change, struct span address, struct span parameters)
+{
+	const struct milter_recipient *r;
+
+	if (change == CHANGE_SENDER) {
+		send_filter_sender(j->from, j->id, &(struct msg_filter_sender){ .address = address }, NULL);
+	} else if (change == CHANGE_ADD && !recipient_of(j, address)) {
+		send_filter_add(j->from, j->id,
+			&(struct msg_filter_add){ .address = address,
+				.parameters = span_part(parameters, 0, MOST_FILTER_PARAMETERS) },
+			NULL);
+	} else if (change == CHANGE_REMOVE && (r = recipient_of(j, address)) != NULL) {
+		send_filter_remove(j->from, j->id, &(struct msg_filter_remove){ .number = r->number }, NULL);
+	}
+}
+
+/* Takes one change from the front. */
+static bool
+take_change(struct span *left, enum milter_change *change, struct span *address, struct span *parameters)
+{
+	if (left->len == 0)
+		return false;
+	*change = (enum milter_change)left->at[0];
+	*left = span_part(*left, 1, left->len);
+	return span_take_until(left, '\0', address) && span_take_until(left, '\0', parameters);
+}
+
+/* Does a later change take this recipient away again? */
+static bool
+is_removed(struct span left, struct span recipient)
+{
+	struct span address, parameters;
+	enum milter_change change;
+
+	while (take_change(&left, &change, &address, &parameters))
+		if (change == CHANGE_REMOVE && span_equal_nocase(address, recipient))
+			return true;
+	return false;
+}
+
+static void
+tell_envelope(const struct job *j)
+{
+	struct span left = text_span(&j->envelope), address, parameters;
+	enum milter_change change;
+
+	while (take_change(&left, &change, &address, &parameters))
+		if (change != CHANGE_ADD || !is_removed(left, address))
+			tell_change(j, change, address, parameters);
+}
+
+/* The last word; the job is gone. */
+static void
+tell(struct job *j, enum milter_verdict v, const struct milter_refusal *r)
+{
+	unsigned char digest[SHA256_DIGEST_SIZE] = { 0 };
+	struct msg_filter_told told = { .size = j->size };
+	struct milter_refusal cannot;
+
+	if (v == MILTER_TAKES && milter_edit_changed(&j->edit)) {
+		told.changed = true;
+		if (milter_edit_write(&j->edit) && digest_of(j->file, j->edit.size, digest)) {
+			told.size = j->edit.size;
+			told.digest = span_of(digest, sizeof(digest));
+		} else {
+			log_error(j->session, "message-not-written", KEY_ID("message", j->id), KEY_ERRNO);
+			say_refusal(&cannot, 451, "4.3.0", "the message cannot be written, try again later");
+			r = &cannot;
+			v = MILTER_REFUSES;
+		}
+	}
+	milter_edit_clear(&j->edit);
+	/* Before it is told: nobody but smtpd has the file then. */
+	close(j->file);
+	j->file = -1;
+	if (v == MILTER_TAKES)
+		tell_envelope(j);
+	told.outcome = v != MILTER_REFUSES ? DONE : r->code >= 500 ? NEVER : LATER;
+	told.code = (uint16_t)(v == MILTER_REFUSES ? r->code : 250);
+	told.status = v == MILTER_REFUSES ? span_str(r->status) : SPAN("2.0.0");
+	told.reason = v == MILTER_REFUSES ? span_str(r->words) : SPAN("accepted");
+	told.discard = v == MILTER_DISCARDS;
+	told.quarantine = span_str(j->quarantine);
+	send_filter_told(j->from, j->id, &told, NULL);
+	milter.served++;
+	job_free(j);
+}
+
+/* Takes over what a filter did beside the file. */
+static void
+keep_outcome(struct job *j, const struct milter_outcome *o)
+{
+	if (o->quarantine[0])
+		memcpy(j->quarantine, o->quarantine, sizeof(j->quarantine));
+	text_add(&j->envelope, text_span(&o->envelope));
+}
+
+/* The message, filter after filter, as far as it goes. */
+static void
+work_on_message(struct job *j)
+{
+	struct milter_refusal r = { .code = 0 };
+
+	for (; j->current < j->filters; j->current++) {
+		struct filter *f = &j->filter[j->current];
+		const struct milter_outcome *o;
+		enum milter_verdict v;
+
+		talk_message(f->talk, &j->edit);
+		if ((o = talk_outcome(f->talk)) == NULL)
+			return;
+		v = judge(j, f, o, &r);
+		if (v != MILTER_TAKES) {
+			tell(j, v, &r);
+			return;
+		}
+		if (o->verdict == MILTER_TAKES)
+			keep_outcome(j, o);
+	}
+	if (j->envelope.failed) {
+		say_refusal(&r, 451, "4.3.0", "the filters of this server change too much");
+		tell(j, MILTER_REFUSES, &r);
+		return;
+	}
+	tell(j, MILTER_TAKES, &r);
+}
+
+static void
+on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+
+	(void)fd;
+	(void)what;
+	work_on_recipients(j);
+	if (j->file >= 0)
+		work_on_message(j);
+}
+
+/* Something has happened to one of its talks. */
+static void
+on_progress(void *me)
+{
+	struct job *j = me;
+
+	event_active(&j->turn, EV_TIMEOUT, 0);
+}
+
+/* All filters together have had their time: those that are not through are given up. */
+static void
+on_late(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = j->current; i < j->filters; i++)
+		talk_give_up(j->filter[i].talk, "all filters together take too long");
+	on_progress(j);
+}
+
+/* --- what smtpd says --- */
+
+static const struct list *
+filters_of(const struct msg_filter_begin *m)
+{
+	const struct settings *s = milter.daemon.settings;
+
+	if (m->service == SERVICE_LMTP)
+		return &s->lmtp_milters;
+	return m->submitted ? &s->submission_milters : &s->smtp_milters;
+}
+
+static void
+keep(struct job *j, int word, struct span value)
+{
+	j->at[word] = j->words.len;
+	text_add(&j->words, value);
+	text_add_byte(&j->words, '\0');
+}
+
+static struct span
+word(const struct job *j, int which)
+{
+	return span_str((const char *)j->words.at + j->at[which]);
+}
+
+/* Connects to each filter. One that was down a moment ago is not tried: what its talk comes to is that it fails. */
+static void
+filters_begin(struct job *j, const struct list *filters)
+{
+	const struct settings *s = milter.daemon.settings;
+	struct milter_times times = { (unsigned int)s->milter_connect_seconds,
+		(unsigned int)s->milter_command_seconds, (unsigned int)s->milter_content_seconds };
+
+	for (size_t i = 0; i < filters->count && i < MOST_FILTERS; i++) {
+		struct filter *f = &j->filter[j->filters++];
+
+		f->name = must_copy(filters->at[i]);
+		f->talk = talk_new(milter.daemon.base, is_down(filters->at[i]) ? SPAN_NONE : filters->at[i], &j->facts,
+			times, on_progress, j);
+	}
+}
+
+static void
+on_filter_begin(void *me, struct channel *from, uint64_t id, const struct msg_filter_begin *m,
+	const int *fd)
+{
+	struct job *j = must_alloc(sizeof(*j));
+
+	(void)me;
+	(void)fd;
+	j->from = from;
+	j->id = id;
+	j->session = m->session;
+	j->file = -1;
+	j->words = TEXT_UP_TO(8192);
+	j->envelope = TEXT_UP_TO(MOST_ENVELOPE_CHANGES);
+	keep(j, WORD_IP, m->ip);
+	keep(j, WORD_NAME, m->name);
+	keep(j, WORD_HELO, m->helo);
+	keep(j, WORD_VERSION, m->tls_version);
+	keep(j, WORD_CIPHER, m->tls_cipher);
+	keep(j, WORD_LOGIN, m->login);
+	keep(j, WORD_SENDER, m->sender);
+	keep(j, WORD_HOSTNAME, milter.daemon.settings->hostname);
+	j->name = id_name(id);
+	j->facts = (struct milter_facts){ .ip = word(j, WORD_IP), .name = word(j, WORD_NAME),
+		.helo = word(j, WORD_HELO), .tls_version = word(j, WORD_VERSION),
+		.tls_cipher = word(j, WORD_CIPHER), .login = word(j, WORD_LOGIN),
+		.sender = word(j, WORD_SENDER), .hostname = word(j, WORD_HOSTNAME),
+		.service = span_str(service_name(m->service < SERVICE_COUNT ? (enum service)m->service : SERVICE_SMTP)),
+		.id = span_str(j->name.str) };
+	event_assign(&j->turn, milter.daemon.base, -1, 0, on_turn, j);
+	event_assign(&j->late, milter.daemon.base, -1, 0, on_late, j);
+	LIST_INSERT_HEAD(&milter.jobs[id % JOB_BUCKETS], j, next);
+	milter.count++;
+	filters_begin(j, filters_of(m));
+}
+
+static void
+on_filter_recipient(void *me, struct channel *from, uint64_t id,
+	const struct msg_filter_recipient *m, const int *fd)
+{
+	struct job *j = find(from, id);
+
+	(void)me;
+	(void)fd;
+	if (j->count == j->room) {
+		j->room = j->room == 0 ? 4 : j->room * 2;
+		j->facts.recipient = must_realloc(j->facts.recipient, j->room * sizeof(*j->facts.recipient));
+	}
+	j->facts.recipient[j->count++] = (struct milter_recipient){
+		.number = m->number, .address = span_of(must_copy(m->address), m->address.len) };
+	on_progress(j);
 }
 
 static void
@@ -357,42 +572,31 @@ on_filter_ask(
 	void *me, struct channel *from, uint64_t id, const struct msg_filter_ask *m, const int *fd)
 {
 	struct job *j = find(from, id);
-	struct milter_outcome o = { .code = 0 };
-	struct milter_edit e;
-	unsigned char digest[SHA256_DIGEST_SIZE] = { 0 };
-	enum milter_verdict v = MILTER_REFUSES;
-	struct msg_filter_told told = { .size = m->size };
+	struct timeval all = { .tv_sec = ALL_SECONDS };
+	struct milter_refusal r;
 
 	(void)me;
-	if (!milter_edit_init(&e, fd[0], m->size, m->trace,
-		    milter.daemon.settings->message_size_bytes))
-		cannot(&o, "the message cannot be read");
-	else
-		v = ask_all(j, &e, &o);
-	if (v == MILTER_TAKES && milter_edit_changed(&e)) {
-		told.changed = true;
-		if (milter_edit_write(&e) && digest_of(fd[0], e.size, digest)) {
-			told.size = e.size;
-			told.digest = span_of(digest, sizeof(digest));
-		} else {
-			log_error(j->session, "message-not-written", KEY_ID("message", id), KEY_ERRNO);
-			cannot(&o, "the message cannot be written, try again later");
-			v = MILTER_REFUSES;
-		}
+	j->file = fd[0];
+	j->size = m->size;
+	if (!milter_edit_init(&j->edit, fd[0], m->size, m->trace,
+		    milter.daemon.settings->message_size_bytes)) {
+		say_refusal(&r, 451, "4.3.0", "the message cannot be read");
+		tell(j, MILTER_REFUSES, &r);
+		return;
 	}
-	milter_edit_clear(&e);
-	/* Before it is told: nobody but smtpd has the file then. */
-	close(fd[0]);
-	told.outcome = v != MILTER_REFUSES ? DONE : o.code >= 500 ? NEVER : LATER;
-	told.code = (uint16_t)(v == MILTER_REFUSES ? o.code : 250);
-	told.status = v == MILTER_REFUSES ? span_str(o.status) : SPAN("2.0.0");
-	told.reason = v == MILTER_REFUSES ? span_str(o.words) : SPAN("accepted");
-	told.discard = v == MILTER_DISCARDS;
-	told.quarantine = span_str(o.quarantine);
-	send_filter_told(from, id, &told, NULL);
-	milter.served++;
-	/* It may be gone: a peer that dies meanwhile takes its jobs along only later. */
-	job_free(j);
+	event_add(&j->late, &all);
+	on_progress(j);
+}
+
+/* The session is over, or the client thought better of it. */
+static void
+on_filter_cancel(void *me, struct channel *from, uint64_t id, const struct msg_filter_cancel *m,
+	const int *fd)
+{
+	(void)me;
+	(void)m;
+	(void)fd;
+	job_free(find(from, id));
 }
 
 static const struct hearing hearing_smtpd = {
@@ -401,6 +605,7 @@ static const struct hearing hearing_smtpd = {
 	.on_filter_begin = on_filter_begin,
 	.on_filter_recipient = on_filter_recipient,
 	.on_filter_ask = on_filter_ask,
+	.on_filter_cancel = on_filter_cancel,
 };
 
 static const struct peer_kind milter_peers[] = {
@@ -412,7 +617,7 @@ static void
 load(void *me, uint32_t *connections, uint64_t *served)
 {
 	(void)me;
-	*connections = 0;
+	*connections = milter.count;
 	*served = milter.served;
 }
 
@@ -420,7 +625,8 @@ static bool
 prepare(void *me)
 {
 	(void)me;
-	LIST_INIT(&milter.jobs);
+	for (size_t i = 0; i < JOB_BUCKETS; i++)
+		LIST_INIT(&milter.jobs[i]);
 	return true;
 }
 

@@ -441,7 +441,7 @@ filters_away(struct session *s)
 
 	log_warning(s->id, "milter-away", KEY_ID("message", s->mail->id),
 		KEY_SPAN("then", policy));
-	s->mail->filter = NULL;
+	filter_cancel(s->mail);
 	if (span_equal(policy, SPAN("accept"))) {
 		s->mail->receipt->filtered = true;
 		sign_and_commit(s);
@@ -478,6 +478,21 @@ receive_filtered(struct session *s, const struct msg_filter_told *m)
 	}
 	if (m->quarantine.len > 0 && !s->mail->hold)
 		s->mail->hold = must_copy(m->quarantine);
+	receive_go_on(s);
+}
+
+void
+receive_go_on(struct session *s)
+{
+	struct verdict v;
+
+	if (s->mail->adding > 0 || !s->mail->receipt || !s->mail->receipt->filtered)
+		return;
+	if (s->mail->add_failed) {
+		verdict_set(&v, 451, "4.3.0", "a recipient of the filters is not known now, try again later");
+		answer_filters(s, &v);
+		return;
+	}
 	sign_and_commit(s);
 	session_wake(s);
 }

@@ -47,5 +47,7 @@ void receipt_free(struct receipt **r);
 struct msg_filter_told;
 /* The filters have spoken; NULL: milter is gone. */
 void receive_filtered(struct session *s, const struct msg_filter_told *m);
+/* queue has answered for all recipients that filters have added. */
+void receive_go_on(struct session *s);
 
 #endif

@@ -15,6 +15,7 @@
 #include "smtpd/auth.h"
 #include "smtpd/bdat.h"
 #include "smtpd/checks.h"
+#include "smtpd/filter.h"
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/transaction.h"
@@ -114,7 +115,7 @@ patience(const struct session *s)
 	switch (s->stage) {
 	case STAGE_COMMANDS:
 		if (replies_waiting(s))
-			return QUEUE_WAIT_SECONDS;
+			return s->mail && filter_owes(s->mail) ? FILTER_WAIT_SECONDS : QUEUE_WAIT_SECONDS;
 		return idle_seconds(s);
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:
@@ -219,7 +220,7 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 		receive_signed(s, SPAN_NONE, false);
 		break;
 	case STAGE_FILTERED:
-		s->mail->filter = NULL;
+		filter_cancel(s->mail);
 		receive_filtered(s, NULL);
 		break;
 	case STAGE_FILE_ASKED:

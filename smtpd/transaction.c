@@ -16,6 +16,7 @@
 #include "smtpd/receive.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
+#include "smtpd/verbs.h"
 
 static const struct refusal sender_good = { 250, "2.1.0", "sender accepted" };
 static const struct refusal sender_lowered = {
@@ -70,7 +71,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 	if (!sender->null)
 		envelope_address_put(&address, &sender->address);
 	t->session = s;
-	t->filtered = TEXT_UP_TO(FILTERED_MOST);
+	t->filter_owes = TEXT_UP_TO(OWES_MOST);
 	t->id = id_new();
 	t->sender = must_copy(text_span(&address));
 	t->utf8 = sender->utf8;
@@ -194,6 +195,7 @@ transaction_reset(struct session *s)
 		return;
 	s->mail = NULL;
 	xforward_forget(s);
+	filter_cancel(t);
 	receipt_free(&t->receipt);
 	held_recipients_clear(&t->held);
 	transaction_abort(t);
@@ -204,7 +206,6 @@ transaction_reset(struct session *s)
 	free(t->sender);
 	free(t->recipient);
 	free(t->hold);
-	text_clear(&t->filtered);
 	free(t);
 }
 
@@ -223,7 +224,7 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	case MSG_mail_begun:
 		return replies_awaits(t->session, REPLY_MAIL, 0) ? HOUR_WAITING : HOUR_OPEN;
 	case MSG_mail_recipient_told:
-		return replies_waiting(t->session) ? HOUR_WAITING : HOUR_OPEN;
+		return replies_waiting(t->session) || t->adding > 0 ? HOUR_WAITING : HOUR_OPEN;
 	case MSG_mail_file:
 		return t->session->stage == STAGE_FILE_ASKED ? HOUR_WAITING : HOUR_OPEN;
 	default:
@@ -272,6 +273,96 @@ remember_lmtp(struct transaction *t, uint32_t number)
 	t->lmtp[t->accepted] = (struct lmtp_recipient){ .number = number };
 }
 
+/* Accepted by queue, and by the filters. */
+static void
+recipient_accepted(struct session *s, uint32_t number)
+{
+	struct transaction *t = s->mail;
+	struct verdict v;
+
+	if (s->service == SERVICE_LMTP)
+		remember_lmtp(t, number);
+	t->accepted++;
+	if (!t->recipient)
+		t->recipient = must_copy(replies_address(s, number));
+	verdict_set(&v, 250, "2.1.5", "");
+	replies_settle(s, REPLY_RCPT, number, &v, &recipient_good);
+}
+
+void
+transaction_drop_recipient(struct session *s, uint32_t number)
+{
+	send_mail_recipient_drop(
+		queue(s), s->mail->id, &(struct msg_mail_recipient_drop){ .number = number }, NULL);
+}
+
+void
+transaction_recipient_judged(struct session *s, uint32_t number, const struct verdict *v)
+{
+	if (!replies_awaits(s, REPLY_RCPT, number))
+		return;
+	if (v->good) {
+		recipient_accepted(s, number);
+		return;
+	}
+	transaction_drop_recipient(s, number);
+	replies_settle(s, REPLY_RCPT, number, v, NULL);
+}
+
+void
+transaction_change_sender(struct session *s, struct span sender)
+{
+	struct span in = sender;
+	struct address a;
+
+	if (sender.len > 0 && (address_take_mailbox(&in, s->mail->utf8, &a) != ADDRESS_OK || in.len > 0)) {
+		log_warning(s->id, "filter-sender-ignored", KEY_ID("message", s->mail->id), KEY_SPAN("from", sender));
+		return;
+	}
+	send_mail_sender(queue(s), s->mail->id, &(struct msg_mail_sender){ .sender = sender }, NULL);
+}
+
+void
+transaction_add_recipient(struct session *s, struct span address, struct span parameters)
+{
+	struct transaction *t = s->mail;
+	struct envelope_recipient to = { 0 };
+	struct text line = TEXT_UP_TO(ENVELOPE_LINE_MOST), plain = TEXT_UP_TO(MOST_ADDRESS);
+
+	text_add_str(&line, " TO:<");
+	text_add(&line, address);
+	text_add_byte(&line, '>');
+	if (parameters.len > 0)
+		text_add_byte(&line, ' ');
+	text_add(&line, parameters);
+	if (line.failed || t->asked >= s->server->daemon.settings->recipients ||
+		envelope_parse_rcpt(text_span(&line), OFFERS_PARAMETERS, t->utf8, &to)) {
+		log_warning(s->id, "filter-recipient-ignored", KEY_ID("message", t->id), KEY_SPAN("to", address));
+	} else {
+		envelope_address_put(&plain, &to.address);
+		t->adding += send_mail_recipient(queue(s), t->id,
+			&(struct msg_mail_recipient){ .number = t->asked++, .address = text_span(&plain),
+				.notify = to.notify, .orcpt = span_str(to.orcpt) },
+			NULL);
+	}
+	text_clear(&line);
+	text_clear(&plain);
+}
+
+/* Of a recipient that a filter has added. Who cannot be had is not had; the message goes to the others. */
+static void
+added(struct session *s, uint32_t number, const struct verdict *v)
+{
+	struct transaction *t = s->mail;
+
+	if (!v->good)
+		log_warning(s->id, "filter-recipient-refused", KEY_ID("message", t->id), KEY_NUM("recipient", number),
+			KEY_NUM("code", v->code), KEY_STR("reason", v->reason));
+	t->add_failed = t->add_failed || (!v->good && v->code < 500);
+	if (--t->adding == 0)
+		receive_go_on(s);
+}
+
 static void
 on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 	const struct msg_mail_recipient_told *m, const int *fd)
@@ -282,21 +373,15 @@ on_mail_recipient_told(void *me, struct channel *from, uint64_t id,
 
 	(void)from;
 	(void)fd;
+	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	if (s->stage == STAGE_FILTERED && t->adding > 0)
+		added(s, m->number, &v);
 	if (!replies_awaits(s, REPLY_RCPT, m->number))
 		return;
-	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
-	if (v.good) {
-		if (s->service == SERVICE_LMTP)
-			remember_lmtp(t, m->number);
-		t->accepted++;
-		if (!t->recipient)
-			t->recipient = must_copy(replies_address(s, m->number));
-		if (filter_wanted(s)) {
-			text_add(&t->filtered, replies_address(s, m->number));
-			text_add_byte(&t->filtered, '\0');
-		}
-	}
-	replies_settle(s, REPLY_RCPT, m->number, &v, &recipient_good);
+	if (!v.good)
+		replies_settle(s, REPLY_RCPT, m->number, &v, &recipient_good);
+	else if (!filter_wanted(s) || !filter_recipient(s, m->number, replies_address(s, m->number)))
+		recipient_accepted(s, m->number);
 }
 
 static void

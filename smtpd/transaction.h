@@ -10,7 +10,7 @@
 #include "smtpd/envelope.h"
 #include "smtpd/server.h"
 
-#define FILTERED_MOST (64 * 1024 * 1024)  /* octets of all recipients: more than MOST_RECIPIENTS have */
+#define OWES_MOST (1024 * 1024)  /* octets: more than recipients of a transaction have */
 
 struct receipt;
 struct verdict;
@@ -37,8 +37,11 @@ struct transaction {
 	uint32_t discarded;      /* of the accepted ones: queue knows nothing of them */
 	bool permitted;          /* the latest recipient: no further test, by a rule */
 	char *hold;              /* why it is to be held; NULL: it is not */
-	struct text filtered;    /* accepted recipients, each with NUL behind it, where filters are asked */
-	struct channel *filter;  /* milter, which owes a verdict */
+	struct channel *filter;  /* milter, which has been told of it, and has not said its last word */
+	bool filter_lost;        /* there was none, or it died */
+	struct text filter_owes; /* u32 each: recipients that it is asked about */
+	uint32_t adding;         /* recipients that filters have added, and queue not yet answered */
+	bool add_failed;         /* one of them only later */
 	struct held_recipient *held;  /* wait for policy; policy-ask.h */
 	bool allowance_asked;    /* policy owes an answer before the file */
 	uint32_t told;           /* places of `lmtp` that queue has passed */
@@ -63,6 +66,12 @@ bool transaction_is_discarded(const struct transaction *t);
 /* The same, for one that was held back: the answer is awaited already. */
 void transaction_pass_recipient(struct session *s, uint32_t number, struct span address, uint8_t notify,
 	struct span orcpt);
+/* What filters think of a recipient that queue has accepted; what they change of the envelope, when the message is
+ * whole. Recipients that they add must be such as the session could name itself. */
+void transaction_recipient_judged(struct session *s, uint32_t number, const struct verdict *v);
+void transaction_change_sender(struct session *s, struct span sender);
+void transaction_add_recipient(struct session *s, struct span address, struct span parameters);
+void transaction_drop_recipient(struct session *s, uint32_t number);
 /* NULL when there is none with this id. */
 struct transaction *transaction_find(struct server *server, uint64_t id);
 /* What policy was asked for is allowed: now the file. */

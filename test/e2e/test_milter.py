@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -94,12 +95,12 @@ def play(filtered):
 
 
 def send(instance, user, message=None, sender="a@elsewhere.example"):
-    """The reply to the message, by DATA."""
+    """The reply to the message, by DATA; or to its recipient, where that is refused."""
     with instance.smtp(service="smtp") as smtp:
         smtp.ehlo("client.example")
         smtp.mail(sender)
-        assert smtp.rcpt(user)[0] == 250
-        return smtp.data(message or mails.plain(sender, user))
+        said = smtp.rcpt(user)
+        return said if said[0] != 250 else smtp.data(message or mails.plain(sender, user))
 
 
 def received(instance, user):
@@ -155,7 +156,7 @@ STAGES = [s if s in "CRE" else pytest.param(s, marks=pytest.mark.long) for s in 
 @pytest.mark.parametrize("answer, code", [(packet("r"), 550), (packet("t"), 451), (packet("y", b"554 5.7.9 not this one\0"), 554)],
                          ids=["reject", "tempfail", "code"])
 def test_refusals(filtered, play, stage, answer, code):
-    """Whatever the stage: one answer to the message, nothing delivered."""
+    """Whatever the stage: one answer, to the recipient or to the message; nothing delivered."""
     user = filtered.new_user()
     play({stage: answer})
     said = send(filtered, user)
@@ -225,6 +226,181 @@ def test_malformed_changes(filtered, play, changes):
     play({"E": changes + packet("c")})
     assert send(filtered, user)[0] == 451
     assert not filtered.delivered(user)
+
+
+def test_each_recipient_has_its_answer(filtered, play):
+    """A filter refuses one, puts off another, and lets two in: the replies come in the order of RCPT, also when all is
+    said at once, and the refused ones get nothing."""
+    users = [filtered.new_user() for _ in range(4)]
+    answers = dict(zip(users, [packet("c"), packet("y", b"550 5.7.1 not him\0"), packet("t"), packet("c")]))
+    one = play({"R": lambda f, c: c.sendall(next(a for u, a in answers.items() if f.heard[-1][1] == f"<{u}>\0".encode()))})
+    with filtered.connect("smtp") as s, s.makefile("rb") as stream:
+        stream.readline()
+        s.sendall(b"EHLO client.example\r\n")
+        while stream.readline()[3:4] == b"-":
+            pass
+        s.sendall(b"MAIL FROM:<a@elsewhere.example>\r\n" + b"".join(f"RCPT TO:<{u}>\r\n".encode() for u in users) + b"DATA\r\n")
+        heard = [stream.readline() for _ in range(6)]
+        assert [h[:9] for h in heard] == [b"250 2.1.0", b"250 2.1.5", b"550 5.7.1", b"451 4.7.1", b"250 2.1.5", b"354 send "]
+        assert heard[2] == b"550 5.7.1 not him\r\n"
+        s.sendall(mails.plain("a@elsewhere.example", users[0]) + b".\r\n")
+        assert stream.readline().startswith(b"250 2.0.0")
+    assert received(filtered, users[0]) and received(filtered, users[3])
+    assert not filtered.delivered(users[1]) and not filtered.delivered(users[2])
+    assert [c for c, _ in one.heard if c in "RT"] == list("RRRRT")
+
+
+def test_what_queue_refuses_no_filter_hears(filtered, play):
+    one = play()
+    with filtered.smtp(service="smtp") as smtp:
+        smtp.ehlo("client.example")
+        smtp.mail("a@elsewhere.example")
+        assert smtp.rcpt(f"nobody-here@{valija.DOMAIN}")[0] == 550
+        assert smtp.rcpt("x@elsewhere.example")[0] == 550
+    assert not one.heard
+
+
+def test_changes_of_the_envelope(filtered, play):
+    """CHGFROM, ADDRCPT, ADDRCPT_PAR and DELRCPT: mail for who was added, none for who was taken out, and the new sender
+    in Return-Path. One that does not exist, or is not ours, is logged, and the others get theirs."""
+    first, second, third, fourth = (filtered.new_user() for _ in range(4))
+    play({"E": packet("e", b"<changed@elsewhere.example>\0SIZE=1\0") + packet("+", f"<{third}>\0".encode()) +
+          packet("2", f"{fourth}\0NOTIFY=NEVER\0".encode()) + packet("-", f"<{second.upper()}>\0".encode()) +
+          packet("+", b"<nobody-at-all@example.org>\0") + packet("+", b"x@not.ours.example\0") + packet("-", b"<absent@example.org>\0") +
+          packet("+", b"gone@example.org\0") + packet("-", b"<gone@example.org>\0") + packet("c")}, actions=0x1ff)
+    with filtered.smtp(service="smtp") as smtp:
+        smtp.sendmail("a@elsewhere.example", [first, second], mails.plain("a@elsewhere.example", first))
+    for user in (first, third, fourth):
+        assert received(filtered, user).startswith(b"Return-Path: <changed@elsewhere.example>\r\n"), user
+    assert not filtered.delivered(second)
+    log = filtered.log()
+    assert log.count("filter-recipient-refused") >= 2 and "gone@example.org" not in log
+
+
+def test_all_recipients_taken_out(filtered, play):
+    """Then there is nothing to deliver, and the sender need not know."""
+    user = filtered.new_user()
+    play({"E": packet("-", f"<{user}>\0".encode()) + packet("c")}, actions=0x1ff)
+    assert send(filtered, user)[0] == 250
+    assert not filtered.delivered(user)
+
+
+def test_a_login_keeps_its_own_sender(filtered, play):
+    """A filter may not have somebody write in another's name."""
+    user, other = filtered.new_user(), filtered.new_user()
+    play({"E": packet("e", f"<{other}>\0".encode()) + packet("c")}, "submission", actions=0x1ff)
+    with filtered.smtp(user) as smtp:
+        smtp.sendmail(user, [other], mails.plain(user, other))
+    assert f"Return-Path: <{user}>".encode() in received(filtered, other)
+    assert "sender-kept" in filtered.log()
+
+
+@pytest.mark.parametrize("changes", [packet("e", b"no NUL"), packet("+", b"\0"), packet("-", b""), packet("+", b"a@b\r\nX: y\0"),
+                                     packet("e", b"a@b\0c\0d\0"), packet("+", b"x" * 900_000 + b"\0")],
+                         ids=["no end", "nobody", "nothing", "line break", "too many", "long"])
+def test_malformed_changes_of_the_envelope(filtered, play, changes):
+    user = filtered.new_user()
+    play({"E": changes + packet("c")}, actions=0x1ff)
+    assert send(filtered, user)[0] == 451
+    assert not filtered.delivered(user)
+
+
+def test_changes_that_were_not_announced(filtered, play):
+    user = filtered.new_user()
+    for change in (packet("e", b"a@b.example\0"), packet("+", b"a@b.example\0"), packet("2", b"a@b.example\0"), packet("-", b"a@b.example\0")):
+        play({"E": change + packet("c")}, actions=0x33)
+        assert send(filtered, user)[0] == 451
+    assert not filtered.delivered(user)
+
+
+def test_touched_and_then_dead(own_suite):
+    """A filter that has changed something and then fails leaves half a message: put off, even when milter_down says accept."""
+    one = Filter(own_suite.tmp / "half.sock", {"E": lambda f, c: (c.sendall(field("h", b"X-Half", b"done")), True)[1]})
+    try:
+        own_suite.configure(smtp_milters=f'{{"unix:{one.path}"}}', milter_down="accept")
+        own_suite.valija("reload")
+        valija.wait_until(lambda: own_suite.processes("milter"), what="milter")
+        user = own_suite.new_user()
+        assert send(own_suite, user) == (451, b"4.7.1 a filter of this server failed, try again later")
+        assert not own_suite.delivered(user)
+    finally:
+        one.close()
+
+
+def test_macros_that_a_filter_wishes_for(filtered, play):
+    """SETSYMLIST: those, where there is something to tell, and no others."""
+    wishes = b"".join(struct.pack("!I", stage) + names + b"\0" for stage, names in
+                      ((0, b"j, {client_addr} {no_such}"), (2, b""), (3, b"{rcpt_host} i"), (5, b"{mail_addr}")))
+    one = play({"O": packet("O", struct.pack("!III", 6, 0x100, 0) + wishes)})
+    user = filtered.new_user()
+    assert send(filtered, user)[0] == 250
+    macros = {d[:1]: d[1:].split(b"\0")[:-1] for c, d in one.heard if c == "D"}
+    assert macros[b"C"] == [b"j", b"localhost", b"{client_addr}", b"127.0.0.1"] and b"M" not in macros
+    assert macros[b"R"][:2] == [b"{rcpt_host}", valija.DOMAIN.encode()] and macros[b"R"][2] == b"i"
+    assert macros[b"E"] == [b"{mail_addr}", b"a@elsewhere.example"]
+
+
+def test_skip(filtered, play):
+    """A filter that has seen enough of recipients, fields or body hears no more of them."""
+    users = [filtered.new_user() for _ in range(3)]
+    one = play({"R": packet("s"), "L": packet("s"), "B": packet("s")}, steps=0x400)
+    with filtered.smtp(service="smtp") as smtp:
+        smtp.sendmail("a@elsewhere.example", users, mails.plain("a@elsewhere.example", users[0], size=300_000))
+    assert "".join(c for c, _ in one.heard if c != "D") == "OCHMRTLNBEQ"
+    assert all(received(filtered, u) for u in users)
+
+
+def test_progress_prolongs(filtered, play):
+    """"Still working" says more time, but not for ever: four times as much."""
+    user = filtered.new_user()
+
+    def work(seconds):
+        def answer(f, connection):
+            for _ in range(int(seconds / 0.5)):
+                threading.Event().wait(0.5)
+                connection.sendall(packet("p"))
+            connection.sendall(packet("c"))
+        return answer
+
+    play({"M": work(1.5)})
+    assert send(filtered, user)[0] == 250
+    play({"M": work(8)})
+    assert send(filtered, user)[0] == 451
+
+
+def test_a_hanging_filter_delays_nobody_for_long(own_suite):
+    """milter_down=accept: each message waits its time for the filter, all together as long as one; and who hangs up takes
+    his conversation along."""
+    one = Filter(own_suite.tmp / "hang.sock", {"M": b""})
+    try:
+        own_suite.configure(smtp_milters=f'{{"unix:{one.path}"}}', milter_down="accept", milter_processes=1, milter_command_seconds=3)
+        own_suite.valija("reload")
+        valija.wait_until(lambda: own_suite.processes("milter"), what="milter")
+        users, took = [own_suite.new_user() for _ in range(10)], []
+
+        def one_message(user):
+            begun = time.monotonic()
+            assert send(own_suite, user)[0] == 250
+            took.append(time.monotonic() - begun)
+
+        threads = [threading.Thread(target=one_message, args=(u,)) for u in users]
+        begun = time.monotonic()
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        together = time.monotonic() - begun
+        assert len(took) == 10 and together < 3 * 3, took   # one after the other would take thirty seconds
+        assert all(received(own_suite, u) for u in users)
+        with own_suite.connect("smtp") as s:
+            s.recv(1000)
+            s.sendall(b"EHLO a.example\r\n")
+            s.recv(4000)
+            s.sendall(b"MAIL FROM:<>\r\nRCPT TO:<%s>\r\n" % users[0].encode())
+            valija.wait_until(lambda: [p for p in own_suite.processes("milter") if p["connections"]], what="the filter is asked")
+        valija.wait_until(lambda: not [p for p in own_suite.processes("milter") if p["connections"]], 2, "it is forgotten")
+    finally:
+        one.close()
 
 
 @pytest.mark.parametrize("policy, code", [("accept", 250), ("tempfail", 451), ("reject", 550)])

@@ -29,7 +29,7 @@ check(const unsigned char *at, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct span in = span_of(data, size), name, value, status;
+	struct span in = span_of(data, size), name, value, status, macros, names;
 	struct milter_edit e;
 	struct milter_reply r;
 	uint32_t index, actions, steps;
@@ -48,7 +48,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (milter_code_parse(r.data, &code, &status, &words) && (code < 400 || code > 599))
 			abort();
 		text_clear(&words);
-		(void)milter_options_parse(r.data, &actions, &steps, &why);
+		if (milter_options_parse(r.data, &actions, &steps, &macros, &why))
+			(void)milter_macros_find(macros, MACROS_MAIL, &names);
+		(void)milter_envelope_parse(r.data, &name, &value);
 		if (r.command == 'b') {
 			if (!milter_edit_body(&e, r.data, begins))
 				break;

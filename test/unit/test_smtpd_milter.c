@@ -49,20 +49,50 @@ static void
 negotiation(void **state)
 {
 	uint32_t actions, steps;
+	struct span macros, names;
 	const char *why = NULL;
 
 	(void)state;
 	assert_true(milter_options_parse(
-		SPAN("\0\0\0\6\0\0\0\x11\0\0\0\x7f"), &actions, &steps, &why));
+		SPAN("\0\0\0\6\0\0\0\x11\0\0\0\x7f"), &actions, &steps, &macros, &why));
 	assert_int_equal(actions, 0x11);
 	assert_int_equal(steps, 0x7f);
-	assert_false(milter_options_parse(SPAN("\0\0\0\6\0\0\0\x11\0\0\0"), &actions, &steps, &why));
-	assert_false(milter_options_parse(SPAN("\0\0\0\7\0\0\0\x11\0\0\0\0"), &actions, &steps, &why));
-	assert_false(milter_options_parse(SPAN("\0\0\0\1\0\0\0\x11\0\0\0\0"), &actions, &steps, &why));
-	/* ADDRCPT; a step that was not offered. */
-	assert_false(milter_options_parse(SPAN("\0\0\0\6\0\0\0\x04\0\0\0\0"), &actions, &steps, &why));
-	assert_false(milter_options_parse(SPAN("\0\0\0\6\0\0\0\x01\0\0\x08\0"), &actions, &steps, &why));
+	assert_false(milter_options_parse(SPAN("\0\0\0\6\0\0\0\x11\0\0\0"), &actions, &steps, &macros, &why));
+	assert_false(milter_options_parse(SPAN("\0\0\0\7\0\0\0\x11\0\0\0\0"), &actions, &steps, &macros, &why));
+	assert_false(milter_options_parse(SPAN("\0\0\0\1\0\0\0\x11\0\0\0\0"), &actions, &steps, &macros, &why));
+	/* An action and a step that were not offered. */
+	assert_true(milter_options_parse(SPAN("\0\0\0\6\0\0\1\xff\0\0\0\0"), &actions, &steps, &macros, &why));
+	assert_false(milter_options_parse(SPAN("\0\0\0\6\0\0\2\x04\0\0\0\0"), &actions, &steps, &macros, &why));
+	assert_false(milter_options_parse(SPAN("\0\0\0\6\0\0\0\x01\0\0\x08\0"), &actions, &steps, &macros, &why));
 	assert_non_null(why);
+	/* Macros that it wishes for, by stage; cut short anywhere they are none. */
+	macros = SPAN("\0\0\0\0j {client_addr}\0\0\0\0\5i\0");
+	assert_true(milter_macros_find(macros, MACROS_END, &names));
+	assert_true(span_equal(names, SPAN("i")));
+	assert_true(milter_macros_find(macros, MACROS_CONNECT, &names));
+	assert_true(span_equal(names, SPAN("j {client_addr}")));
+	assert_false(milter_macros_find(macros, MACROS_RCPT, &names));
+	for (size_t n = 0; n < macros.len; n++)
+		assert_false(milter_macros_find(span_part(macros, 0, n), MACROS_END, &names));
+}
+
+static void
+envelopes(void **state)
+{
+	struct span address, parameters;
+
+	(void)state;
+	assert_true(milter_envelope_parse(SPAN("<a@b>\0"), &address, &parameters));
+	assert_true(span_equal(address, SPAN("a@b")) && parameters.len == 0);
+	assert_true(milter_envelope_parse(SPAN("a@b\0NOTIFY=NEVER\0"), &address, &parameters));
+	assert_true(span_equal(parameters, SPAN("NOTIFY=NEVER")));
+	assert_true(milter_envelope_parse(SPAN("<>\0"), &address, &parameters));
+	assert_int_equal(address.len, 0);
+	assert_false(milter_envelope_parse(SPAN("a@b"), &address, &parameters));
+	assert_false(milter_envelope_parse(SPAN("a@b\0x"), &address, &parameters));
+	assert_false(milter_envelope_parse(SPAN("a@b\0x\0y\0"), &address, &parameters));
+	assert_false(milter_envelope_parse(SPAN("a@b\r\nRCPT TO:<c@d>\0"), &address, &parameters));
+	assert_false(milter_envelope_parse(SPAN_NONE, &address, &parameters));
 }
 
 static void
@@ -284,6 +314,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packets),
 		cmocka_unit_test(negotiation),
+		cmocka_unit_test(envelopes),
 		cmocka_unit_test(codes),
 		cmocka_unit_test(header_packets),
 		cmocka_unit_test(fields_are_shown),
