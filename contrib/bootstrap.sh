@@ -17,7 +17,8 @@ deb_check='clang miniupnpd libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-
 	libcmocka-dev python3 python3-pytest curl swaks msmtp isync mutt gsasl fail2ban openssl gnutls-bin strace
 	libcap2-bin haproxy dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer
-	sslscan softhsm2 git-email libmailtools-perl php-cli opendkim opendkim-tools python3-dkim python3-nacl'
+	sslscan softhsm2 git-email libmailtools-perl php-cli opendkim opendkim-tools python3-dkim python3-nacl
+	rspamd opendmarc clamav-milter clamav-daemon'
 deb_long='testssl.sh pebble certbot busybox-static|busybox qemu-system-x86
 	linux-image-cloud-amd64|linux-image-cloud-arm64'
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
@@ -28,7 +29,8 @@ rpm_build='make gcc libnatpmp-devel glibc-devel autoconf pkgconf-pkg-config gnut
 	pam-devel libargon2-devel libpwquality-devel jansson-devel libidn2-devel libunistring-devel unbound-devel libcurl-devel zlib-devel'
 rpm_run='curl procps-ng'
 rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-pytest curl swaks msmtp isync
-	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools dovecot postfix
+	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools opendmarc dovecot postfix
+	clamav-milter clamd
 	mandoc procps-ng util-linux binutils iproute nftables dnsmasq python3-dkim python3-pynacl dhcp-client knot
 	knot-utils bind-utils softhsm sslscan gsasl fail2ban'
 rpm_long='testssl certbot busybox qemu-system-x86-core kernel-core'

@@ -106,9 +106,7 @@ offer_generation(struct process *p, const struct generation *g)
 static bool
 counts(const struct process *p)
 {
-	/* milter waits for filters, refuses nothing, and hears offer and swap in their order. */
-	return p->control && p->row->program != PROGRAM_MILTER &&
-		(p->state == PROCESS_STARTING || p->state == PROCESS_SERVING);
+	return p->control && (p->state == PROCESS_STARTING || p->state == PROCESS_SERVING);
 }
 
 static void

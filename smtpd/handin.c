@@ -211,22 +211,30 @@ on_ehlo(struct handin *h, const struct reply *r)
 		handin_lost(h, "the server does not take chunks");
 }
 
+/* Everybody has been asked, and who was accepted has the message. In a later transaction some may have been refused: then
+ * who wants all or nothing must hear of them, though the others have it. */
+static void
+all_said(struct handin *h)
+{
+	end(h, h->mode == HANDIN_ALL && h->refusals > 0 ? NEVER : DONE);
+}
+
 /* Every recipient of this transaction was asked. */
 static void
 recipients_end(struct handin *h)
 {
-	bool refusals = h->refusals > 0;
+	bool refusals = h->refusals > 0, first = h->committed == 0;
 
 	h->group_end = h->next;
-	if (h->mode == HANDIN_VERIFY || h->accepted == 0 || (refusals && h->mode == HANDIN_ALL)) {
-		/* Without a message nothing of it stays. */
-		if (h->mode == HANDIN_VERIFY && !refusals)
-			end(h, DONE);
-		else
-			end(h, NEVER);
-		return;
-	}
-	say_bdat(h);
+	/* Without a message nothing of it stays. */
+	if (h->mode == HANDIN_VERIFY)
+		end(h, refusals ? NEVER : DONE);
+	else if (first && (h->accepted == 0 || (refusals && h->mode == HANDIN_ALL)))
+		end(h, NEVER);
+	else if (h->accepted == 0)
+		all_said(h);
+	else
+		say_bdat(h);
 }
 
 static void
@@ -269,8 +277,7 @@ on_bdat(struct handin *h, const struct reply *r)
 	}
 	at = span_find(r->last, SPAN(" as "));
 	(void)span_copy(span_part(r->last, at + 4, r->last.len), h->id, sizeof(h->id));
-	/* Some may have been told before that they will never get it. */
-	end(h, DONE);
+	all_said(h);
 }
 
 static void

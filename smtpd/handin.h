@@ -16,7 +16,8 @@
 #define HANDIN_REASON_MOST 400
 
 enum handin_mode {
-	HANDIN_ALL,      /* one refused recipient: nothing is sent */
+	HANDIN_ALL,      /* one refused recipient: nothing is sent; but what one transaction has sent stays, and then the
+	                    others get it too (NEVER, with the refusals) */
 	HANDIN_SOME,     /* refused recipients are told, the others get it */
 	HANDIN_VERIFY,   /* asks, and sends nothing */
 };

@@ -403,6 +403,30 @@ def test_a_hanging_filter_delays_nobody_for_long(own_suite):
         one.close()
 
 
+def test_a_reload_does_not_wait_for_filters(own_suite):
+    """While a filter hangs, a new configuration is agreed on as ever, and what hangs goes on under the old limits."""
+    one = Filter(own_suite.tmp / "hang.sock", {"M": b""})
+    try:
+        own_suite.configure(smtp_milters=f'{{"unix:{one.path}"}}', milter_down="accept", milter_command_seconds=6)
+        own_suite.valija("reload")
+        valija.wait_until(lambda: own_suite.processes("milter"), what="milter")
+        user = own_suite.new_user()
+        replies = []
+        waits = threading.Thread(target=lambda: replies.append(send(own_suite, user)[0]))
+        waits.start()
+        valija.wait_until(lambda: [p for p in own_suite.processes("milter") if p["connections"]], what="the filter is asked")
+        begun = time.monotonic()
+        own_suite.configure(smtp_milters="{}", submission_milters=f'{{"unix:{one.path}"}}')
+        own_suite.valija("reload")
+        assert time.monotonic() - begun < 4
+        assert send(own_suite, user)[0] == 250          # no filter any more
+        waits.join()
+        assert replies == [250]
+        valija.wait_until(lambda: len(own_suite.delivered(user)) == 2, what="both messages")
+    finally:
+        one.close()
+
+
 @pytest.mark.parametrize("policy, code", [("accept", 250), ("tempfail", 451), ("reject", 550)])
 def test_a_filter_that_is_down(own_suite, policy, code):
     own_suite.configure(smtp_milters='{"unix:/nonexistent/socket"}', milter_down=policy)

@@ -154,6 +154,53 @@ in_several_transactions(void **state)
 	assert_int_equal(h.outcome, DONE);
 }
 
+/* A later transaction finds somebody who does not exist: the first have the message, so the others get it too, and the refused
+ * one is told. */
+static void
+one_is_refused_later(void **state)
+{
+	(void)state;
+	begin(HANDIN_ALL);
+	to_rcpt();
+	hear("250 2.1.5 yes\r\n");
+	says("RCPT TO:<c@example.org>\r\n");
+	hear("452 4.5.3 too many recipients\r\n");
+	says("BDAT 20 LAST\r\n");
+	handin_message_sent(&h);
+	hear("250 2.0.0 accepted as ABC\r\n");
+	hear("250 2.1.0 yes\r\n");
+	hear("550 5.1.1 nobody\r\n");
+	assert_true(h.over);
+	assert_int_equal(h.outcome, NEVER);
+	assert_int_equal(h.refusals, 1);
+	assert_int_equal(h.refusal[0].recipient, 1);
+}
+
+/* What one transaction has committed is not handed in again: when a later one is put off, only its recipients have failed, for
+ * good. */
+static void
+nothing_is_sent_twice(void **state)
+{
+	static const char *const puts_off[] = { "421 4.3.2 later\r\n", "451 4.3.0 later\r\n", "nonsense\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(puts_off) / sizeof(puts_off[0]); i++) {
+		begin(i % 2 ? HANDIN_ALL : HANDIN_SOME);
+		to_rcpt();
+		hear("250 2.1.5 yes\r\n");
+		says("RCPT TO:<c@example.org>\r\n");
+		hear("452 4.5.3 too many recipients\r\n");
+		says("BDAT 20 LAST\r\n");
+		handin_message_sent(&h);
+		hear("250 2.0.0 accepted as ABC\r\n");
+		hear(puts_off[i]);
+		assert_true(h.over);
+		assert_int_equal(h.outcome, NEVER);
+		assert_int_equal(h.refusals, 1);
+		assert_int_equal(h.refusal[0].recipient, 1);
+	}
+}
+
 static void
 later(void **state)
 {
@@ -220,6 +267,8 @@ main(void)
 		cmocka_unit_test(with_wishes),
 		cmocka_unit_test(one_is_refused),
 		cmocka_unit_test(in_several_transactions),
+		cmocka_unit_test(one_is_refused_later),
+		cmocka_unit_test(nothing_is_sent_twice),
 		cmocka_unit_test(later),
 		cmocka_unit_test(s5_endless_reply),
 		cmocka_unit_test(s6_what_is_said_is_printable),
