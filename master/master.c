@@ -41,6 +41,7 @@
 #include "master/offer.h"
 #include "master/process.h"
 #include "master/public.h"
+#include "master/trust-watch.h"
 #include "master/renewal.h"
 #include "master/stop.h"
 #include "master/watch.h"
@@ -219,6 +220,7 @@ run(struct supervisor *s)
 	limit_itself(s);
 	listener_swap(s);
 	public_follow(s);
+	trust_watch(s);
 	process_all(s);
 	watchdog_begin(s);
 	renewal_begin(s);
@@ -235,6 +237,7 @@ finish(struct supervisor *s)
 	watchdog_end(s);
 	watch_end(s);
 	public_end(s);
+	trust_watch_end(s);
 	hook_close(s);
 	control_close(s);
 	instance_close(s);

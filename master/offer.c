@@ -19,6 +19,7 @@
 #include "master/listener.h"
 #include "master/log-setting.h"
 #include "master/public.h"
+#include "master/trust-watch.h"
 #include "master/notify.h"
 #include "master/watchdog.h"
 
@@ -176,6 +177,7 @@ swap(struct supervisor *s)
 				&(struct msg_settings_swap){ .generation = s->now.number }, NULL);
 	listener_swap(s);
 	public_follow(s);
+	trust_watch(s);
 	log_threshold((enum log_level)log_setting_level(s->now.settings->log_level));
 	if (log && log_moved(old.settings, s->now.settings)) {
 		offer_log_directory(s);

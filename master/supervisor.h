@@ -92,6 +92,7 @@ struct supervisor {
 	struct watch *watch; /* addresses; watch.c */
 	struct expiry *expiry; /* ends of certificates; expiry.c */
 	struct hook *hook;   /* address_hook; NULL until it is needed */
+	char *doubts; /* lines that trust-watch has told; NULL: none yet */
 	struct public *public; /* addresses at which the world reaches us; public.c */
 	bool listeners_stale; /* addresses changed while a reload was under way */
 

@@ -19,6 +19,7 @@
 #include "master/listener.h"
 #include "master/process.h"
 #include "master/public.h"
+#include "master/trust-watch.h"
 
 #define DATAGRAM	32768
 #define DATAGRAMS_AT_ONCE 64
@@ -387,6 +388,7 @@ on_soon(evutil_socket_t fd, short what, void *arg)
 	listener_follow(s);
 	compare(s, &old, &new);
 	public_follow(s);
+	trust_watch(s);
 	netstate_clear(&old);
 }
 

@@ -216,4 +216,8 @@ def test_doctor_sees_it(bad):
     trusts = [f for f in told() if f["check"] == "trust"]
     assert trusts and trusts[0]["verdict"] == "warning" and "policy_exempt" in trusts[0]["says"]
     assert LAN in trusts[0]["says"]
+    # And loudly in the log, at the start: the router among those who are let off, and a whole range of private addresses.
+    for option in ("policy_exempt", "proxy_from"):
+        assert re.search(rf"trust-too-wide reason=.{option} holds the default gateway {LAN}", bad.suite.log())
+        assert re.search(rf"trust-too-wide reason=.{option}: 192.168.0.0/16 holds all private addresses", bad.suite.log())
     assert re.search(rf"warning: .*policy_exempt.*{LAN}", bad.suite.valija("check").stdout)
