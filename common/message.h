@@ -156,6 +156,8 @@
 #define name_told_fields(F)         F(flag, known, 1) F(flag, later, 1) F(u32, uid, 4) F(u32, gid, 4) F(text, home, MOST_PATH_FIELD)
 /* A user was removed, barred, or has a new password: his sessions end. */
 #define user_changed_fields(F)      F(text, user, MOST_ADDRESS)
+/* He may keep more, or less. */
+#define user_quota_fields(F)        F(text, user, MOST_ADDRESS) F(u64, quota_bytes, 8) F(u64, quota_messages, 8)
 /* A new hash, and SCRAM keys, of a password that was right: a record of passwd.db. */
 #define hash_make_fields(F)         F(text, scheme, 16) F(u32, cost, 4) F(u32, iterations, 4) F(secret, password, MOST_PASSWORD)
 #define hash_made_fields(F)         F(secret, record, MOST_HASH * 2)
@@ -172,7 +174,7 @@
 #define pam_ask_fields(F)           F(text, login, MOST_ADDRESS) F(secret, password, MOST_PASSWORD) F(text, ip, MOST_IP)
 #define pam_told_fields(F)          F(u8, result, 1) F(text, reason, MOST_REASON) /* enum pam_result; why not, for the log */
 
-/* --- IMAP hand-off (id: the session) --- */
+/* --- IMAP hand-off (id: the session). imap_user may come again, with other limits --- */
 #define imap_open_fields(F)         F(octets, ticket, 16) F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) \
                                     F(text, ip, MOST_IP) F(text, verb, 16) /* fd: plaintext; verb: LOGIN or AUTHENTICATE */
 #define imap_opened_fields(F)
@@ -382,7 +384,7 @@
 	M(imap_open,         50,  BY_IMAP_LOGIN,           BY_MASTER,             HOUR_SERVING,                  1) \
 	M(imap_opened,       51,  BY_MASTER,               BY_IMAP_LOGIN,         HOUR_WAITING | OR_GONE,        0) \
 	M(imap_refused,      52,  BY_MASTER,               BY_IMAP_LOGIN,         HOUR_WAITING | OR_GONE,        0) \
-	M(imap_user,         53,  BY_MASTER,               BY_IMAP,               HOUR_START,                    0) \
+	M(imap_user,         53,  BY_MASTER,               BY_IMAP,               ANYTIME,                       0) \
 	M(imap_session,      54,  BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  1) \
 	M(imap_taken,        57,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(imap_ended,        55,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
@@ -436,6 +438,7 @@
 	M(queue_message,     235, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  1) \
 	M(queue_done,        236, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(user_changed,      165, BY_COMMAND | BY_MASTER,  BY_MASTER | BY_SMTPD,  HOUR_SERVING,                  0) \
+	M(user_quota,        180, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(hash_make,         166, BY_AUTH,                 BY_AUTH_HASH,          HOUR_SERVING,                  0) \
 	M(hash_made,         167, BY_AUTH_HASH,            BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
 	M(auth_list,         168, BY_COMMAND,              BY_AUTH,               HOUR_SERVING,                  0) \

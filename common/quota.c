@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TRASH ".Trash"
-
 bool
 quota_is_set(const struct quota *q)
 {
@@ -88,13 +86,12 @@ sum_lines(struct span in, struct quota_usage *u)
 	return true;
 }
 
-/* What the file says, if it is for these limits. *age: seconds since it was changed. */
+/* What the open file says, if it is for these limits. *age: seconds since it was changed. */
 static bool
-file_read(int maildir, const struct quota *q, struct quota_usage *u, int64_t *age)
+file_sum(int fd, const struct quota *q, struct quota_usage *u, int64_t *age)
 {
-	char bytes[MOST_QUOTA_FILE + 1];
+	char bytes[MOST_QUOTA_FILE + 1] = "";
 	struct text limits = TEXT_UP_TO(64);
-	int fd = open_in(maildir, QUOTA_FILE, O_RDONLY, 0);
 	ssize_t len = fd < 0 ? -1 : read_at(fd, bytes, sizeof(bytes), 0);
 	struct span in = span_of(bytes, len < 0 ? 0 : (size_t)len);
 	struct stat st;
@@ -106,9 +103,18 @@ file_read(int maildir, const struct quota *q, struct quota_usage *u, int64_t *ag
 		sum_lines(span_part(in, limits.len, in.len), u);
 	if (good)
 		*age = (int64_t)time(NULL) - (int64_t)st.st_mtime;
+	text_clear(&limits);
+	return good;
+}
+
+static bool
+file_read(int maildir, const struct quota *q, struct quota_usage *u, int64_t *age)
+{
+	int fd = open_in(maildir, QUOTA_FILE, O_RDONLY, 0);
+	bool good = file_sum(fd, q, u, age);
+
 	if (fd >= 0)
 		close(fd);
-	text_clear(&limits);
 	return good;
 }
 
@@ -116,11 +122,11 @@ file_read(int maildir, const struct quota *q, struct quota_usage *u, int64_t *ag
 static bool
 message_size(int directory, const char *name, uint64_t *size)
 {
-	const char *s = strstr(name, ",S="), *flags = strstr(name, ":2,");
+	const char *s = strstr(name, ",S=");
 	struct span digits = span_str(s == NULL ? NULL : s + 3);
 	struct stat st;
 
-	if (name[0] == '.' || (flags != NULL && strchr(flags, 'T') != NULL))
+	if (name[0] == '.')
 		return false;
 	if (s != NULL && span_take_number(&digits, INT64_MAX / 4, size))
 		return true;
@@ -186,7 +192,7 @@ count_all(int maildir, struct quota_usage *u)
 	result = count_folder(maildir, ".", u, &looked);
 	while (result == 0 && (entry = readdir(dir)) != NULL)
 		if (entry->d_name[0] == '.' && entry->d_name[1] != '\0' && entry->d_name[1] != '.' &&
-		    strcmp(entry->d_name, TRASH) != 0 && ++folders < MOST_QUOTA_FOLDERS)
+		    ++folders < MOST_QUOTA_FOLDERS)
 			result = count_folder(maildir, entry->d_name, u, &looked);
 	closedir(dir);
 	return result;
@@ -251,4 +257,39 @@ quota_add(int maildir, const struct quota *q, int64_t bytes, int64_t messages)
 		close(fd);
 	}
 	text_clear(&line);
+}
+
+/* `n` more (fewer), but never below nothing. */
+static uint64_t
+moved(uint64_t from, int64_t n)
+{
+	return n < 0 && (uint64_t)-n > from ? 0 : from + (uint64_t)n;
+}
+
+void
+quota_add_replacing(int maildir, const struct quota *q, int64_t bytes, int64_t messages)
+{
+	struct quota_usage before, after, u;
+	int fd = open_in(maildir, QUOTA_FILE, O_RDONLY, 0);
+	int64_t age;
+
+	if (!file_sum(fd, q, &before, &age)) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	u = (struct quota_usage){ moved(before.bytes, bytes), moved(before.messages, messages) };
+	if (quota_replace(maildir, q, &u) == 0 && file_sum(fd, q, &after, &age) &&
+	    (after.bytes != before.bytes || after.messages != before.messages)) {
+		u.bytes = moved(u.bytes, (int64_t)(after.bytes - before.bytes));
+		u.messages = moved(u.messages, (int64_t)(after.messages - before.messages));
+		quota_replace(maildir, q, &u);
+	}
+	close(fd);
+}
+
+void
+quota_forget(int maildir)
+{
+	unlinkat(maildir, QUOTA_FILE, 0);
 }

@@ -195,6 +195,28 @@ place(struct append *append, struct arrival *a)
 	return 0;
 }
 
+int
+append_has_room(struct command *c, const struct append *append, uint64_t octets)
+{
+	const struct mailbox *from = append->replaced == 0 ? NULL : c->session->view->mailbox;
+	size_t at = from == NULL ? NO_RECORD : index_find(&from->index, append->replaced);
+	uint64_t gone = at == NO_RECORD ? 0 : mailbox_file_size(from, &from->index.records[at]);
+
+	return store_has_room(append->to->store, octets > gone ? octets - gone : 0,
+		at == NO_RECORD ? append->count : 0);
+}
+
+/* CATENATE takes octets of messages that are there: how many is known last. */
+static int
+all_have_room(struct command *c, const struct append *append)
+{
+	uint64_t octets = 0;
+
+	for (const struct arrival *a = append->first; a != NULL; a = a->next)
+		octets += a->size;
+	return append_has_room(c, append, octets);
+}
+
 static void
 write_uids(const struct append *append, uint32_t count, struct text *out)
 {
@@ -247,6 +269,8 @@ append_finish(struct command *c)
 	if (session_commit_own(c->session, append->to, &append->change) < 0)
 		return command_failed(c, "append");
 	append->committed = true;
+	for (const struct arrival *a = append->first; a != NULL; a = a->next)
+		store_used(append->to->store, (int64_t)a->size, 1);
 	if (append->replaced != 0)
 		return replace(c, append);
 	write_uids(append, count, &code);
@@ -300,6 +324,8 @@ append_step(struct command *c)
 		if (p != COMMAND_WAITS)
 			return p;
 	}
+	if (append->placing == append->first && all_have_room(c, append) < 0)
+		return command_failed(c, "append");
 	for (; append->placing != NULL; append->placing = append->placing->next) {
 		if (append->count > 1 && session_slice_over(c->session))
 			return COMMAND_AGAIN;

@@ -60,6 +60,7 @@ struct append {
 	struct arrival *first, *last;
 	unsigned int count, open, pieces;
 	size_t text;                 /* bytes of lines */
+	uint64_t announced;          /* octets of all literals so far */
 	struct joining *joining;     /* catenate.c: where it stands */
 	struct arrival *at, *placing;    /* where append_step stands */
 	struct change change;
@@ -81,6 +82,8 @@ void append_end(struct append *append);
 void arrival_write(struct arrival *a, struct span bytes);
 /* Its descriptor, opened again where it was given up. False with errno. */
 bool append_reopen(struct append *append, struct arrival *a);
+/* Do messages of so many octets fit (usage.c)? 0; -1: EDQUOT, or another error. */
+int append_has_room(struct command *c, const struct append *append, uint64_t octets);
 /* Everything came: c->state is the struct append. Sets c->step. */
 enum progress append_all(struct command *c);
 void append_release(struct command *c);

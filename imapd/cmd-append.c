@@ -53,6 +53,9 @@ octets_come(struct command *c, struct append *append, uint64_t size, bool eight)
 	if (size > most || a->size > most - size)
 		return command_no(c, "TOOBIG", "The message is larger than this server takes."),
 			false;
+	append->announced += size;
+	if (append_has_room(c, append, append->announced) < 0)
+		return command_failed(c, "append"), false;
 	a->eight |= eight;
 	append->behind = true;
 	c->wants = WANTS_LITERAL;

@@ -23,6 +23,7 @@ struct copy {
 	struct message_set messages;
 	uint32_t next_uid;              /* of copy_all; where move_step goes on */
 	int error;                      /* of move_step */
+	uint64_t bytes;                 /* of what was copied, where that is counted */
 	struct number_ranges uids;      /* what was copied, in order */
 	struct text names;              /* the links made, each with its NUL: for undoing */
 	struct change change;
@@ -175,7 +176,29 @@ copy_message(struct copy *copy, uint32_t uid)
 	r.saved = time(NULL);      /* its email id stays (RFC 8474 section 5.1) */
 	change_add(&copy->change, &r, span_str(base), &keywords);
 	number_ranges_add(&copy->uids, uid);
+	if (quota_is_set(&copy->to->store->quota))
+		copy->bytes += mailbox_file_size(copy->from, &r);
 	return 0;
+}
+
+/* Would the copies of these messages fit? */
+static int
+has_room(const struct view *v, struct message_set messages)
+{
+	const struct mailbox *m = v->mailbox;
+	uint64_t bytes = 0, count = 0;
+	size_t number, at;
+
+	if (!quota_is_set(&m->store->quota))
+		return 0;
+	while ((number = messages_next(&messages, v)) != 0) {
+		at = index_find(&m->index, view_uid(v, number));
+		if (at == NO_RECORD)
+			continue;
+		bytes += mailbox_file_size(m, &m->index.records[at]);
+		count++;
+	}
+	return store_has_room(m->store, bytes, count);
 }
 
 static uint32_t
@@ -259,6 +282,7 @@ copy_finish(struct command *c)
 	if (adds > 0 && session_commit_own(c->session, copy->to, &copy->change) < 0)
 		return command_failed(c, "copy");
 	copy->committed = true;
+	store_used(copy->to->store, (int64_t)copy->bytes, adds);
 	copy->change.adds = adds;
 	if (!copy->moves || adds == 0)
 		return copy_answer(c);
@@ -346,6 +370,9 @@ copy_or_move(struct command *c, bool moves)
 		return COMMAND_DONE;
 	if (moves && s->view->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	/* What is moved takes no more room where it goes. */
+	if (!moves && has_room(s->view, messages) < 0)
+		return command_failed(c, "copy");
 	to = mailbox_open(&s->account->store, folder);
 	if (to == NULL && errno == ENOENT)
 		return command_no(c, "TRYCREATE", "There is no such mailbox.");

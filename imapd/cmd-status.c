@@ -1,5 +1,5 @@
 /* cmd-status - STATUS (RFC 3501 6.3.10), with HIGHESTMODSEQ (RFC 7162), SIZE (RFC 8438),
- * APPENDLIMIT (RFC 7889) and DELETED (RFC 9051 6.3.11); see status.h. */
+ * APPENDLIMIT (RFC 7889), DELETED (RFC 9051 6.3.11) and DELETED-STORAGE (RFC 9208 4.1.4); see status.h. */
 #include "imapd/status.h"
 
 #include "imapd/condstore.h"
@@ -9,7 +9,7 @@
 
 static const char *const names[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
 	"UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT", "DELETED",
-	"MAILBOXID" };
+	"DELETED-STORAGE", "MAILBOXID" };
 
 bool
 status_take_items(struct span *in, struct status_items *items)
@@ -104,6 +104,11 @@ item_number(const struct status *st, const struct session *s, enum status_item i
 	case STATUS_DELETED:
 		for (size_t i = 0; i < ix->count; i++)
 			n += (ix->records[i].flags & FLAG_DELETED) != 0;
+		return n;
+	case STATUS_DELETED_STORAGE:
+		for (size_t i = 0; i < ix->count; i++)
+			n += ix->records[i].flags & FLAG_DELETED ?
+				mailbox_file_size(st->mailbox, &ix->records[i]) : 0;
 		return n;
 	case STATUS_UNSEEN:
 	case STATUS_MAILBOXID:

@@ -120,11 +120,11 @@ command_failed(struct command *c, const char *what)
 		return command_no(c, "CANNOT", "The name is too long.");
 	case EINVAL:
 		return command_no(c, "CANNOT", "That cannot be.");
-	case EDQUOT:
+	case EDQUOT:     /* ours (usage.c), or the file system's */
+		return command_no(c, "OVERQUOTA", "That is more than this user may keep.");
 	case ENOSPC:
 		log_error(c->session->id, "no-space", KEY_STR("what", what), KEY_ERRNO);
-		return command_no(c, error == EDQUOT ? "OVERQUOTA" : "UNAVAILABLE",
-			"There is no space left.");
+		return command_no(c, "UNAVAILABLE", "There is no space left.");
 	case EACCES:
 	case EPERM:
 	case EROFS:

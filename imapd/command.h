@@ -112,6 +112,7 @@ VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) V
 VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
+VERB(getquota) VERB(getquotaroot) VERB(setquota)
 VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(notify) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
 #undef VERB
 bool cmd_append_literal(struct command *c, uint64_t size);

@@ -119,6 +119,7 @@ folder_delete(struct store *store, const char *folder)
 	if (renameat2(store->maildir, folder, store->maildir, deleted, RENAME_NOREPLACE) < 0 ||
 		fsync(store->maildir) < 0)
 		return -1;
+	store_usage_forget(store);
 	forget_mailboxes(store, folder);
 	if (has_index)
 		remove_index(store, id);

@@ -212,6 +212,9 @@ on_user(void *me, struct channel *from, uint64_t id, const struct msg_imap_user 
 	(void)from;
 	(void)id;
 	(void)fd;
+	a->store.quota = (struct quota){ m->quota_bytes, m->quota_messages };
+	if (a->maildir >= 0)
+		return;                 /* only the limits are new */
 	if (!span_copy(m->user, a->user, sizeof(a->user)) ||
 		!span_copy(m->home, a->home, sizeof(a->home)))
 		a->home[0] = '\0';       /* prepare() gives up */

@@ -29,7 +29,10 @@
 int
 store_init(struct store *store, int maildir, const char *host)
 {
-	*store = (struct store){ .maildir = maildir, .tmp = -1, .private = -1, .inotify = -1 };
+	const struct quota quota = store->quota;
+
+	*store = (struct store){ .maildir = maildir, .tmp = -1, .private = -1, .inotify = -1,
+		.quota = quota };
 	if (!span_copy(span_str(host), store->host, sizeof(store->host)) || host[0] == '\0')
 		(void)span_copy(SPAN("localhost"), store->host, sizeof(store->host));
 	if (mkdirat(maildir, MAILDIR_PRIVATE, 0700) < 0 && errno != EEXIST)
@@ -84,6 +87,7 @@ store_durable(struct store *store)
 		if (mailbox_durable(m) < 0)
 			result = -1;
 	}
+	store_usage_write(store);
 	return result;
 }
 
@@ -488,9 +492,11 @@ static int
 remove_file(struct mailbox *m, uint32_t uid)
 {
 	char name[MAILDIR_MOST_NAME + 1];
+	bool counts = quota_is_set(&m->store->quota);
 
 	for (int tries = 0; tries < 2; tries++) {
 		size_t at = index_find(&m->index, uid);
+		uint64_t size;
 
 		if (at == NO_RECORD)
 			return 0;
@@ -498,8 +504,11 @@ remove_file(struct mailbox *m, uint32_t uid)
 			errno = ENAMETOOLONG;
 			return -1;
 		}
-		if (unlinkat(m->cur, name, 0) == 0)
+		size = counts ? mailbox_file_size(m, &m->index.records[at]) : 0;
+		if (unlinkat(m->cur, name, 0) == 0) {
+			store_used(m->store, -(int64_t)size, -1);
 			return 0;
+		}
 		if (errno != ENOENT)
 			return -1;
 		m->check_cur = true;

@@ -12,6 +12,7 @@
 #define VALIJA_IMAPD_MAILBOX_H
 
 #include "common/maildir.h"
+#include "common/quota.h"
 #include "imapd/index.h"
 #include "imapd/name-table.h"
 #include "imapd/takeover.h"
@@ -30,6 +31,8 @@ struct store {
 	uint64_t size_most;          /* bytes of a message that is read; 0: no limit */
 	struct mailbox *mailboxes;
 	uint64_t clock;              /* counts openings: which mailbox is quiet the longest */
+	struct quota quota;          /* what the user may keep, at most */
+	int64_t more_bytes, more_messages;   /* came (went) and is not in the file maildirsize yet */
 };
 
 struct mailbox {
@@ -57,7 +60,7 @@ struct mailbox {
 	uint64_t used;               /* store.clock when it was opened last */
 };
 
-/* Takes `maildir` (a descriptor, kept by the caller). 0 or -1 with errno. */
+/* Takes `maildir` (a descriptor, kept by the caller); store->quota stays as it was set. 0 or -1 with errno. */
 int store_init(struct store *store, int maildir, const char *host);
 void store_clear(struct store *store);
 /* Reads what inotify has and marks mailboxes. */
@@ -106,6 +109,21 @@ int mailbox_expunge(struct mailbox *m, const struct number_ranges *uids);
 bool mailbox_expunge_some(struct mailbox *m, const struct number_ranges *uids, uint32_t *from,
 	unsigned int most, int *error);
 #define EXPUNGED_AT_A_TIME 200u     /* in one slice */
+
+/* --- usage.c: how much the user has, where that is limited --- */
+
+/* What is there now. 0, or -1 with errno. */
+int store_usage(struct store *store, struct quota_usage *u);
+/* Does so much more fit? 0; -1: EDQUOT, or another error. */
+int store_has_room(struct store *store, uint64_t bytes, uint64_t messages);
+/* So much came, or went. */
+void store_used(struct store *store, int64_t bytes, int64_t messages);
+/* Octets of a message's file. */
+uint64_t mailbox_file_size(const struct mailbox *m, const struct index_record *r);
+/* Writes into maildirsize what came and went. */
+void store_usage_write(struct store *store);
+/* All of a folder went at once: what is left is counted when somebody asks. */
+void store_usage_forget(struct store *store);
 
 /* --- mailbox-id.c --- */
 

@@ -10,7 +10,7 @@
 
 enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY,
 	STATUS_UNSEEN, STATUS_HIGHESTMODSEQ, STATUS_SIZE, STATUS_APPENDLIMIT,
-	STATUS_DELETED, STATUS_MAILBOXID, STATUS_ITEMS };
+	STATUS_DELETED, STATUS_DELETED_STORAGE, STATUS_MAILBOXID, STATUS_ITEMS };
 
 struct status_items {
 	bool wanted[STATUS_ITEMS];
@@ -20,7 +20,7 @@ struct status_items {
 bool status_take_items(struct span *in, struct status_items *items);
 /* For command_bad: what status_take_items takes. */
 #define STATUS_EXPECTED "(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE " \
-	"APPENDLIMIT DELETED MAILBOXID), or some of these"
+	"APPENDLIMIT DELETED DELETED-STORAGE MAILBOXID), or some of these"
 
 /* One mailbox's status that is under way. */
 struct status {

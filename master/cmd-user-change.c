@@ -13,8 +13,12 @@
 /* One change to what is known of a user; returns false after complaining. */
 typedef bool alter_fn(const struct invocation *v, struct user *u);
 
+/* What a running suite hears of it. */
+enum tells { NOTHING, SESSIONS_END, LIMITS };
+
 static int
-alter(const struct invocation *v, struct userbase *base, struct span key, alter_fn *how, bool ends)
+alter(const struct invocation *v, struct userbase *base, struct span key, alter_fn *how,
+	enum tells tells)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE), value = TEXT_UP_TO(MOST_USER_RECORD);
 	struct user u;
@@ -24,9 +28,10 @@ alter(const struct invocation *v, struct userbase *base, struct span key, alter_
 		status = EX_USAGE;
 	if (status == EX_OK)
 		status = user_told(userbase_change(base, &u, &why), &why);
-	/* What a session was opened with, limits too, holds until its end. */
-	if (status == EX_OK && ends)
+	if (status == EX_OK && tells == SESSIONS_END)
 		user_tell_changed(v, key);
+	else if (status == EX_OK && tells == LIMITS)
+		user_tell_limits(v, key, &u);
 	text_clear(&value);
 	return status;
 }
@@ -117,13 +122,13 @@ set_quota(const struct invocation *v, struct user *u)
 static int
 disable(const struct invocation *v, struct userbase *base, struct span key)
 {
-	return alter(v, base, key, set_disabled, true);
+	return alter(v, base, key, set_disabled, SESSIONS_END);
 }
 
 static int
 enable(const struct invocation *v, struct userbase *base, struct span key)
 {
-	return alter(v, base, key, set_enabled, false);
+	return alter(v, base, key, set_enabled, NOTHING);
 }
 
 static int
@@ -133,13 +138,13 @@ expire(const struct invocation *v, struct userbase *base, struct span key)
 	bool past = user_take_date(v->arguments[1], &when) && when != 0 &&
 		when <= (uint64_t)time(NULL);
 
-	return alter(v, base, key, set_expiry, past);
+	return alter(v, base, key, set_expiry, past ? SESSIONS_END : NOTHING);
 }
 
 static int
 quota(const struct invocation *v, struct userbase *base, struct span key)
 {
-	return alter(v, base, key, set_quota, true);
+	return alter(v, base, key, set_quota, LIMITS);
 }
 
 static int

@@ -290,8 +290,9 @@ on_command_told(void *me, struct channel *from, uint64_t id, const struct msg_co
 	c->over = true;
 }
 
-void
-user_tell_changed(const struct invocation *v, struct span key)
+/* Tells master, if it runs, that the user was changed; `limits`: what he may keep, if only that is new. */
+static void
+tell_master(const struct invocation *v, struct span key, const struct user *limits)
 {
 	struct hearing h = client_hearing();
 	struct client c = { .me = NULL };
@@ -299,11 +300,30 @@ user_tell_changed(const struct invocation *v, struct span key)
 	h.on_command_told = on_command_told;
 	if (!client_open(&c, &v->paths, &h))
 		return;
-	send_user_changed(c.channel, 0, &(struct msg_user_changed){ .user = key }, NULL);
+	if (limits)
+		send_user_quota(c.channel, 0,
+			&(struct msg_user_quota){ .user = key,
+				.quota_bytes = limits->quota_bytes,
+				.quota_messages = limits->quota_messages },
+			NULL);
+	else
+		send_user_changed(c.channel, 0, &(struct msg_user_changed){ .user = key }, NULL);
 	if (!client_wait(&c, ANSWER_MILLISECONDS))
 		cmd_fail(0, "the running suite does not answer: sessions of %.*s may go on",
 			SPAN_ARG(key));
 	client_close(&c);
+}
+
+void
+user_tell_changed(const struct invocation *v, struct span key)
+{
+	tell_master(v, key, NULL);
+}
+
+void
+user_tell_limits(const struct invocation *v, struct span key, const struct user *u)
+{
+	tell_master(v, key, u);
 }
 
 static int

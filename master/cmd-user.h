@@ -23,6 +23,8 @@ bool user_new_credential(const struct invocation *v, struct span key, const stru
 	struct credential *c);
 /* Tells a running suite that `key` was changed, so that his sessions end. Silent when none runs. */
 void user_tell_changed(const struct invocation *v, struct span key);
+/* Tells it what `key` may keep from now on; his sessions go on. */
+void user_tell_limits(const struct invocation *v, struct span key, const struct user *u);
 /* Writes what `why` says and returns EX_TEMPFAIL, or EX_OK when `done`. */
 int user_told(bool done, struct text *why);
 /* "2026-12-31", "2026-12-31T18:00" (local time) or "never" to seconds since 1970. */

@@ -281,6 +281,20 @@ on_user_changed(void *me, struct channel *from, uint64_t id, const struct msg_us
 }
 
 static void
+on_user_quota(void *me, struct channel *from, uint64_t id, const struct msg_user_quota *m,
+	const int *fd)
+{
+	struct visitor *v = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	set_timer(v, VISITOR_SECONDS * 1000);
+	mailbox_limit(v->s, m->user, m->quota_bytes, m->quota_messages);
+	tell(v, DONE, "");
+}
+
+static void
 on_command_stop(void *me, struct channel *from, uint64_t id, const struct msg_command_stop *m,
 	const int *fd)
 {
@@ -374,6 +388,7 @@ on_visitor(evutil_socket_t listening, short what, void *arg)
 		.on_command_status = on_command_status,
 		.on_command_reload = on_command_reload,
 		.on_user_changed = on_user_changed,
+		.on_user_quota = on_user_quota,
 		.on_command_stop = on_command_stop,
 		.on_command_connect = on_command_connect,
 	};

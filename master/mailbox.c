@@ -131,12 +131,12 @@ take_ticket(struct supervisor *s, struct process *front, uint64_t session, struc
 /* --- the process --- */
 
 static struct mailbox *
-find(struct supervisor *s, const char *user)
+find(struct supervisor *s, struct span user)
 {
 	struct mailbox *b;
 
 	TAILQ_FOREACH(b, &s->mailboxes, next)
-		if (strcmp(b->user, user) == 0)
+		if (span_equal(span_str(b->user), user))
 			return b;
 	return NULL;
 }
@@ -283,16 +283,33 @@ let_go(struct mailbox *b, unsigned int seconds)
 void
 mailbox_end(struct supervisor *s, struct span user)
 {
-	struct mailbox *b;
+	struct mailbox *b = find(s, user);
 
-	TAILQ_FOREACH(b, &s->mailboxes, next)
-		if (span_equal(span_str(b->user), user))
-			break;
 	if (!b)
 		return;
 	log_notice(0, "mailbox-ended", KEY_STR("user", b->user),
 		KEY_STR("reason", "the user was changed"));
 	let_go(b, IDLE_LEAVE_SECONDS);
+}
+
+static void
+limit(struct mailbox *b, uint64_t bytes, uint64_t messages)
+{
+	if (b->quota_bytes == bytes && b->quota_messages == messages)
+		return;
+	b->quota_bytes = bytes;
+	b->quota_messages = messages;
+	if (b->process->control)
+		mailbox_tell(b, b->process);
+}
+
+void
+mailbox_limit(struct supervisor *s, struct span user, uint64_t bytes, uint64_t messages)
+{
+	struct mailbox *b = find(s, user);
+
+	if (b)
+		limit(b, bytes, messages);
 }
 
 void
@@ -354,7 +371,7 @@ mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 
 	if (!take_ticket(s, front, session, m->ticket, &k))
 		goto out;
-	b = find(s, k.user);
+	b = find(s, span_str(k.user));
 	if (b && (b->uid != k.uid || b->gid != k.gid || strcmp(b->home, k.home) != 0)) {
 		/* The user was moved since: the old process has no right to the new place. */
 		log_notice(session, "mailbox-moved", KEY_STR("user", k.user));
@@ -372,6 +389,8 @@ mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 	}
 	if (!b)
 		b = mailbox_new(s, &k);
+	else
+		limit(b, k.quota_bytes, k.quota_messages);
 	wait_for(b, front->index, session, m, fd);
 	fd = -1;
 	if (b->process->state == PROCESS_SERVING)

@@ -24,6 +24,9 @@ void mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 /* Ends the sessions of `user`, if he has any; the next login starts another process. */
 void mailbox_end(struct supervisor *s, struct span user);
 
+/* `user` may keep so much from now on; his process, if there is one, hears of it. */
+void mailbox_limit(struct supervisor *s, struct span user, uint64_t bytes, uint64_t messages);
+
 /* What happens to the process of a mailbox. */
 void mailbox_tell(struct mailbox *b, struct process *p); /* at its start: whose it is */
 void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid);

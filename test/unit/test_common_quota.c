@@ -75,14 +75,14 @@ what_counts(void **state)
 	put("new/1.a,S=100", 5);             /* the name is believed */
 	put("cur/2.a,S=200,W=210:2,S", 5);
 	put("cur/3.a:2,", 30);               /* no size in its name: the file's */
-	put("cur/4.a,S=1000:2,ST", 5);       /* deleted */
+	put("cur/4.a,S=1000:2,ST", 5);       /* marked deleted: it is there still */
 	assert_int_equal(maildir_make(box, ".Sub"), 0);
 	put(".Sub/cur/5.a,S=400:2,", 5);
 	assert_int_equal(maildir_make(box, ".Trash"), 0);
 	put(".Trash/cur/6.a,S=800:2,", 5);
 	assert_int_equal(symlinkat("/etc", box, ".Planted"), 0);
-	expect_usage(&q, 730, 4);
-	expect_file("10000S,50C\n730 4\n");
+	expect_usage(&q, 2530, 6);
+	expect_file("10000S,50C\n2530 6\n");
 	assert_int_equal(rig_count(box, "tmp"), 0);
 }
 
@@ -138,6 +138,28 @@ what_is_not_sound_is_counted_anew(void **state)
 	expect_file("10000S\n77 1\n");
 }
 
+/* Who may not write into the file replaces it: the old one stays as it was for who has it open. */
+static void
+it_is_replaced(void **state)
+{
+	static const struct quota q = { 10000, 0 };
+	int old;
+
+	(void)state;
+	write_file("10000S\n100 1\n");
+	old = openat(box, QUOTA_FILE, O_RDONLY);
+	quota_add_replacing(box, &q, 500, 1);
+	expect_file("10000S\n600 2\n");
+	assert_int_equal(lseek(old, 0, SEEK_END), strlen("10000S\n100 1\n"));
+	quota_add_replacing(box, &q, -700, -3);
+	expect_file("10000S\n0 0\n");
+	quota_forget(box);
+	quota_add_replacing(box, &q, 500, 1);      /* nothing to add to: counted when asked */
+	assert_int_equal(faccessat(box, QUOTA_FILE, F_OK, 0), -1);
+	expect_usage(&q, 0, 0);
+	close(old);
+}
+
 /* A full mailbox that was emptied by somebody else is seen, once the file is not fresh. */
 static void
 full_is_looked_at_again(void **state)
@@ -165,6 +187,7 @@ main(void)
 		ROW(what_counts),
 		ROW(the_file_is_believed),
 		ROW(what_is_not_sound_is_counted_anew),
+		ROW(it_is_replaced),
 		ROW(full_is_looked_at_again),
 	};
 

@@ -1,0 +1,113 @@
+/* cmd-quota - GETQUOTA GETQUOTAROOT SETQUOTA (RFC 9208). There is one quota root, "", with all that the user has;
+ * without limits there is none. `valija user quota` sets them, nobody here. */
+#include "imapd/command.h"
+#include "imapd/folder.h"
+#include "imapd/quote.h"
+
+static void
+resource_write(struct text *out, const char *name, uint64_t used, uint64_t most)
+{
+	text_add_str(out, name);
+	text_add_byte(out, ' ');
+	text_add_number(out, used);
+	text_add_byte(out, ' ');
+	text_add_number(out, most);
+}
+
+/* "* QUOTA "" (STORAGE 10 512 MESSAGE 20 100)"; STORAGE counts 1024 octets (RFC 9208 5.1). False: answered. */
+static bool
+quota_write(struct command *c)
+{
+	struct store *store = &c->session->account->store;
+	const struct quota *q = &store->quota;
+	struct text *out = command_out(c);
+	struct quota_usage u;
+
+	if (!quota_is_set(q))
+		return true;
+	if (store_usage(store, &u) < 0)
+		return command_failed(c, "quota"), false;
+	text_add(out, SPAN("* QUOTA \"\" ("));
+	if (q->bytes != 0)
+		resource_write(out, "STORAGE", (u.bytes + 1023) / 1024, q->bytes / 1024);
+	if (q->bytes != 0 && q->messages != 0)
+		text_add_byte(out, ' ');
+	if (q->messages != 0)
+		resource_write(out, "MESSAGE", u.messages, q->messages);
+	text_add(out, SPAN(")\r\n"));
+	return true;
+}
+
+static bool
+take_root(struct command *c, struct span *root)
+{
+	if (!command_take_space(c))
+		return false;
+	if (!imap_take_astring(&c->args, &c->arena, root))
+		return command_bad(c, "the name of a quota root"), false;
+	return true;
+}
+
+enum progress
+cmd_getquota(struct command *c)
+{
+	struct span root;
+
+	if (!take_root(c, &root) || !command_no_more(c))
+		return COMMAND_DONE;
+	if (root.len > 0 || !quota_is_set(&c->session->account->store.quota))
+		return command_no(c, "NONEXISTENT", "There is no such quota root.");
+	return quota_write(c) ? command_ok(c, NULL, "GETQUOTA completed.") : COMMAND_DONE;
+}
+
+enum progress
+cmd_getquotaroot(struct command *c)
+{
+	const struct store *store = &c->session->account->store;
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), *out = command_out(c);
+	char folder[MOST_FOLDER_NAME + 1];
+
+	if (!command_take_folder(c, folder) || !command_no_more(c))
+		return COMMAND_DONE;
+	if (folder_check(store, folder) < 0)
+		return command_failed(c, "quota");
+	folder_name_write(folder, &name);
+	text_add(out, SPAN("* QUOTAROOT "));
+	session_name_write(c->session, text_span(&name), out);
+	text_add_str(out, quota_is_set(&store->quota) ? " \"\"\r\n" : "\r\n");
+	text_clear(&name);
+	return quota_write(c) ? command_ok(c, NULL, "GETQUOTAROOT completed.") : COMMAND_DONE;
+}
+
+/* "(" [resource SP number *(SP resource SP number)] ")" */
+static bool
+take_limits(struct command *c)
+{
+	struct span word;
+	uint64_t n;
+	bool first = true;
+
+	if (!span_take(&c->args, '('))
+		return false;
+	while (!span_take(&c->args, ')')) {
+		if ((!first && !imap_take_space(&c->args)) || !imap_take_atom(&c->args, &word) ||
+			!imap_take_space(&c->args) || !span_take_number(&c->args, INT64_MAX, &n))
+			return false;
+		first = false;
+	}
+	return true;
+}
+
+enum progress
+cmd_setquota(struct command *c)
+{
+	struct span root;
+
+	if (!take_root(c, &root) || !command_take_space(c))
+		return COMMAND_DONE;
+	if (!take_limits(c))
+		return command_bad(c, "a list of resources and limits, such as (STORAGE 512)");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	return command_no(c, "NOPERM", "Only an administrator sets limits.");
+}
