@@ -25,6 +25,7 @@
 #include "common/secret.h"
 #include "common/users.h"
 #include "learned.h"
+#include "login.h"
 #include "mechanism.h"
 
 #define HASH_SECONDS 15 /* how long a hash may take, with its wait for a worker */
@@ -160,7 +161,34 @@ on_auth_file(
 	close(fd[0]);
 }
 
-static const struct hearing master_hearing = {.on_auth_file = on_auth_file};
+/* Whose mailbox others may use is not asked who may log in: a mailbox that many share need not have a password. */
+static void
+on_owner_ask(
+	void *me, struct channel *from, uint64_t id, const struct msg_owner_ask *m, const int *fd)
+{
+	struct auth *a = me;
+	struct text value = TEXT_UP_TO(LOGIN_MOST_RECORD);
+	struct user u = {.uid = 0};
+	bool known = table_get(a->users, m->user, &value) == TABLE_FOUND &&
+		     user_decode(m->user, text_span(&value), &u);
+
+	(void)fd;
+	send_owner_told(from, id,
+		&(struct msg_owner_told){.known = known,
+			.user = m->user,
+			.home = u.home,
+			.uid = u.uid,
+			.gid = u.gid,
+			.quota_bytes = u.quota_bytes,
+			.quota_messages = u.quota_messages},
+		NULL);
+	text_clear(&value);
+}
+
+static const struct hearing master_hearing = {
+	.on_auth_file = on_auth_file,
+	.on_owner_ask = on_owner_ask,
+};
 
 /* --- the command --- */
 

@@ -185,6 +185,21 @@
 #define imap_taken_fields(F)                                  /* the session is the process's now */
 #define imap_ended_fields(F)
 #define imap_idle_fields(F)
+/* Mailboxes of one user that others use (imapd/share.h). shares_set: with whom this user shares, a line each, all of
+ * them. shares_ask, shares_told: who shares with him; share_open: a way to the process of one of those (id: the
+ * session; one at a time). guest_session: whose socket it is. owner_ask: master asks auth for a mailbox (id: its own). */
+#define MOST_SHARES 32768       /* addresses, a line each */
+#define shares_set_fields(F)        F(text, members, MOST_SHARES)
+#define shares_ask_fields(F)
+#define shares_told_fields(F)       F(text, owners, MOST_SHARES)
+#define share_open_fields(F)        F(text, owner, MOST_ADDRESS)
+#define share_opened_fields(F)                                /* fd: a stream socket */
+#define share_refused_fields(F)     F(flag, later, 1)
+#define guest_session_fields(F)     F(text, member, MOST_ADDRESS) /* fd: its other end */
+#define guest_ended_fields(F)
+#define owner_ask_fields(F)         F(text, user, MOST_ADDRESS)
+#define owner_told_fields(F)        F(flag, known, 1) F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) \
+                                    F(u32, uid, 4) F(u32, gid, 4) F(u64, quota_bytes, 8) F(u64, quota_messages, 8)
 
 /* --- mail: smtpd asks queue (id: the message) --- */
 #define VERDICT(F)                  F(u8, outcome, 1) F(u16, code, 2) F(text, status, MOST_STATUS) F(text, reason, MOST_REASON)
@@ -438,6 +453,16 @@
 	M(queue_message,     235, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  1) \
 	M(queue_done,        236, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(user_changed,      165, BY_COMMAND | BY_MASTER,  BY_MASTER | BY_SMTPD,  HOUR_SERVING,                  0) \
+	M(shares_set,        181, BY_IMAP,                 BY_MASTER,             HOUR_SERVING | HOUR_START,     0) \
+	M(shares_ask,        182, BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(shares_told,       183, BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  0) \
+	M(share_open,        184, BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(share_opened,      185, BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  1) \
+	M(share_refused,     186, BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  0) \
+	M(guest_session,     187, BY_MASTER,               BY_IMAP,               HOUR_SERVING,                  1) \
+	M(guest_ended,       188, BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(owner_ask,         189, BY_MASTER,               BY_AUTH,               HOUR_SERVING,                  0) \
+	M(owner_told,        190, BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(user_quota,        180, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(hash_make,         166, BY_AUTH,                 BY_AUTH_HASH,          HOUR_SERVING,                  0) \
 	M(hash_made,         167, BY_AUTH_HASH,            BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
@@ -595,6 +620,7 @@ enum directory {           /* numbered by their order: no two are alike */
 	DIRECTORY_PASSWORDS, /* state/passwords/: passwd.db */
 	DIRECTORY_POLICY,  /* state/policy/: what policy remembers */
 	DIRECTORY_AUTH,    /* state/auth/: what auth itself keeps: guard.db, learned.db */
+	DIRECTORY_SHARES,  /* state/shares/: with whom users share mailboxes; master's own */
 	DIRECTORY_DROP,    /* state/drop/: what the sendmail command leaves */
 	DIRECTORY_STS,     /* state/sts/: policies of other domains */
 	DIRECTORY_COUNT

@@ -157,6 +157,8 @@
 	O(number, login_seconds,           60,                  5, 3600,       "How long an IMAP client may take to log in.") \
 	O(number, imap_idle_seconds,       1800,                1800, 86400,   "How long a logged-in IMAP session may be silent (RFC 3501 5.4: at least 30 minutes).") \
 	O(number, imap_sessions,           50,                  1, 10000,      "IMAP sessions of one user at a time.") \
+	O(text,   imap_separator,          "/",                 1, 1,          "What parts the levels of a mailbox's name to IMAP clients: / or a dot. To who has clients already, another one than before makes all mailboxes new ones.") \
+	O(text,   imap_prefix,             "",                  0, 32,         "What stands before the names of a user's mailboxes, but INBOX, to IMAP clients, with the separator at its end: INBOX. as Courier has it, with imap_separator a dot.") \
 	O(number, imap_linger_seconds,     30,                  0, 3600,       "How long a user's imap process stays after the last logout.") \
 	O(number, auth_cache_seconds,      600,                 0, 86400,      "How long a password that was right is remembered, as a keyed digest. 0: not at all.") \
 	O(number, auth_delay_seconds,      2,                   0, 60,         "Delay of the answer after the first failure from an address or for a user; doubles with each, up to auth_delay_most_seconds.") \

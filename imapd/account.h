@@ -17,7 +17,7 @@ struct account {
 	int maildir;
 	struct store store;
 	struct session *sessions;
-	unsigned int session_count;
+	unsigned int session_count, guest_count;
 	uint64_t served;
 	struct event *on_inotify;    /* something happened in a watched folder */
 	struct event *housekeeping;  /* names that follow flags, deleted folders */

@@ -2,6 +2,7 @@
  * in. */
 #include "imapd/condstore.h"
 #include "imapd/qresync.h"
+#include "imapd/quote.h"
 
 enum progress
 cmd_capability(struct command *c)
@@ -141,9 +142,18 @@ cmd_enable(struct command *c)
 enum progress
 cmd_namespace(struct command *c)
 {
+	struct text others = TEXT_UP_TO(20), *out = command_out(c);
+	char separator = session_separator(c->session);
+
 	if (!command_no_more(c))
 		return COMMAND_DONE;
-	text_add(command_out(c), SPAN("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
+	text_add(out, SPAN("* NAMESPACE (("));
+	quote_string(out, span_str(c->session->prefix));
+	text_printf(out, " \"%c\")) ((", separator);
+	session_others_prefix(c->session, &others);
+	quote_string(out, text_span(&others));
+	text_printf(out, " \"%c\")) NIL\r\n", separator);
+	text_clear(&others);
 	return command_ok(c, NULL, "NAMESPACE completed.");
 }
 

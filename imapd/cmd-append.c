@@ -6,10 +6,12 @@
  * The command comes as lines that literals join. Each line is read when it is there; struct append knows where it
  * ended: behind a message, within CATENATE (...), or within UTF8 (...).
  */
+#include "imapd/acl.h"
 #include "imapd/append.h"
 
 #include "imapd/date.h"
 #include "imapd/folder.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -119,6 +121,8 @@ add_url(struct command *c, struct append *append, struct span url)
 
 	if (piece == NULL)
 		return false;
+	if (session_is_guest(c->session))      /* what it names is looked up without asking for rights */
+		return command_no(c, "NOPERM", "Not from mailboxes of another user."), false;
 	piece->is_url = true;
 	if (!imap_url_parse(url, &c->arena, &piece->url) || span_has(url, ']'))
 		return refuse_url(c, url), false;
@@ -336,6 +340,8 @@ open_target(struct command *c, struct append *append)
 	char folder[MOST_FOLDER_NAME + 1];
 
 	if (!command_take_folder(c, folder))
+		return false;
+	if (!command_may(c, folder, RIGHT_INSERT))
 		return false;
 	append->to = mailbox_open(&c->session->account->store, folder);
 	if (append->to == NULL && errno == ENOENT)

@@ -3,6 +3,7 @@
 
 #include "common/beneath.h"
 #include "common/log.h"
+#include "imapd/acl.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/notify.h"
@@ -370,6 +371,11 @@ copy_or_move(struct command *c, bool moves)
 		return COMMAND_DONE;
 	if (moves && s->view->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	if (moves && (s->view->rights & (RIGHT_TRASH | RIGHT_EXPUNGE)) !=
+		(RIGHT_TRASH | RIGHT_EXPUNGE))
+		return command_no(c, "NOPERM", "You may not take messages away here.");
+	if (!command_may(c, folder, RIGHT_INSERT))
+		return COMMAND_DONE;
 	/* What is moved takes no more room where it goes. */
 	if (!moves && has_room(s->view, messages) < 0)
 		return command_failed(c, "copy");

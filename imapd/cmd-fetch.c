@@ -450,7 +450,7 @@ set_seen(struct command *c, struct fetch *f)
 	uint64_t before = v->mailbox->index.modseq;
 	struct change change;
 
-	if (!f->sets_seen || v->read_only || (f->record.flags & FLAG_SEEN))
+	if (!f->sets_seen || !(view_may_change(v) & FLAG_SEEN) || (f->record.flags & FLAG_SEEN))
 		return;
 	number_ranges_add(&one, f->record.uid);
 	change_init(&change);

@@ -1,14 +1,15 @@
 /*
  * cmd-list - LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC
- * 6154), CHILDREN (RFC 3348), LIST-STATUS (RFC 5819).
+ * 6154), CHILDREN (RFC 3348), LIST-STATUS (RFC 5819), LIST-MYRIGHTS (RFC 8440). Mailboxes of others follow one's own:
+ * remote.h.
  */
 #include "imapd/status.h"
 
 #include "common/log.h"
 #include "imapd/folder.h"
 #include "imapd/list.h"
-#include "imapd/mutf7.h"
-#include "imapd/quote.h"
+#include "imapd/remote.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,14 +23,15 @@ struct listing {
 	size_t pattern_count;
 	bool extended;                         /* any of RFC 5258 was used */
 	bool select_subscribed, select_special, recursive;
-	bool return_subscribed, return_special, return_children, return_status;
+	bool return_subscribed, return_special, return_children, return_status, return_rights;
 	struct status_items status_items;
 	struct status status;                  /* of the entry that was told last */
 	bool lsub;
 	struct folder_list folders;
-	struct text utf8;                      /* the name that is looked at, for a session that wants UTF-8 */
+	struct text spelled;                   /* the name that is looked at, as the session spells it */
 	bool read;
-	size_t at;
+	size_t at, foreign_at;
+	struct remote_list others;
 };
 
 static void
@@ -38,7 +40,8 @@ list_release(struct command *c)
 	struct listing *l = c->state;
 
 	status_end(&l->status);
-	text_clear(&l->utf8);
+	text_clear(&l->spelled);
+	remote_list_clear(c->session, &l->others);
 	if (l->read)
 		folder_list_clear(&l->folders);
 }
@@ -50,7 +53,7 @@ struct option {
 	size_t offset;
 };
 
-enum { SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL_USE, CHILDREN, STATUS, OPTIONS };
+enum { SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL_USE, CHILDREN, STATUS, MYRIGHTS, OPTIONS };
 
 /* "(" word *(SP word) ")" of these; sets the flags. STATUS has items of its own. */
 static bool
@@ -107,19 +110,21 @@ take_return(struct command *c, struct listing *l)
 {
 	static const struct option options[] = { { "SUBSCRIBED", SUBSCRIBED },
 		{ "CHILDREN", CHILDREN },
-		{ "SPECIAL-USE", SPECIAL_USE }, { "STATUS", STATUS }, { NULL, 0 } };
+		{ "SPECIAL-USE", SPECIAL_USE }, { "STATUS", STATUS }, { "MYRIGHTS", MYRIGHTS },
+		{ NULL, 0 } };
 	bool set[OPTIONS] = { false };
 
 	if (c->args.len == 0)
 		return true;
 	if (!span_take_word(&c->args, SPAN(" RETURN ")) || !take_options(c, options, set))
 		return command_bad(c,
-			"RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS (items) in "
+			"RETURN and SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS, STATUS (items) in "
 			"parentheses"), false;
 	l->return_subscribed |= set[SUBSCRIBED];
 	l->return_children |= set[CHILDREN];
 	l->return_special |= set[SPECIAL_USE];
 	l->return_status = set[STATUS];
+	l->return_rights = set[MYRIGHTS];
 	l->extended = true;
 	return true;
 }
@@ -174,15 +179,12 @@ list_arguments(struct command *c, struct listing *l)
 
 /* --- answers --- */
 
-/* Patterns are in the session's spelling, and so are the names that they are held against. */
+/* Patterns are in the session's spelling, and so are the names that they are held against: l->spelled. */
 static bool
-matches(const struct session *s, struct listing *l, struct span name)
+matches(const struct session *s, const struct listing *l)
 {
-	text_reset(&l->utf8);
-	if (s->utf8 && mutf7_to_utf8(name, &l->utf8))
-		name = text_span(&l->utf8);
 	for (size_t i = 0; i < l->pattern_count; i++) {
-		if (list_match(l->patterns[i], name))
+		if (list_match(l->patterns[i], text_span(&l->spelled), session_separator(s)))
 			return true;
 	}
 	return false;
@@ -203,19 +205,24 @@ write_entry(struct session *s, const struct listing *l, const struct folder_entr
 {
 	struct text *out = &s->out;
 	bool first = true;
+	/* With the prefix "INBOX." all others are below it. */
+	bool trunk = l->folders.count > 1 && span_equal(e->name, SPAN("INBOX")) &&
+		span_starts_nocase(span_str(s->prefix), SPAN("INBOX"));
 
 	text_add_str(out, l->lsub ? "* LSUB (" : "* LIST (");
 	if (noselect)
 		add_attribute(out, &first, l->extended && !l->lsub ?
 			"\\NonExistent" : "\\Noselect");
 	if (!l->lsub)
-		add_attribute(out, &first, e->children ? "\\HasChildren" : "\\HasNoChildren");
+		add_attribute(out, &first, e->children || trunk ? "\\HasChildren" : "\\HasNoChildren");
 	if (!l->lsub && l->return_subscribed && e->subscribed)
 		add_attribute(out, &first, "\\Subscribed");
 	if (!l->lsub && e->use != NULL)
 		add_attribute(out, &first, e->use);
-	text_add(out, SPAN(") \"/\" "));
-	session_name_write(s, e->name, out);
+	text_add(out, SPAN(") \""));
+	text_add_byte(out, (unsigned char)session_separator(s));
+	text_add(out, SPAN("\" "));
+	session_quote_name(s, text_span(&l->spelled), out);
 	if (childinfo)
 		text_add(out, SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
 	text_add(out, SPAN("\r\n"));
@@ -244,16 +251,6 @@ list_is_subscribed(const struct folder_list *list, const char *folder)
 	return e != NULL && e->subscribed;
 }
 
-static void
-write_folder(const struct session *s, const char *folder, struct text *out)
-{
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
-
-	folder_name_write(folder, &name);
-	session_name_write(s, text_span(&name), out);
-	text_clear(&name);
-}
-
 void
 list_tell(const struct session *s, const struct folder_list *list, const char *folder, const char *old,
 	struct text *out)
@@ -270,11 +267,11 @@ list_tell(const struct session *s, const struct folder_list *list, const char *f
 		add_attribute(out, &first, "\\Subscribed");
 	if (e != NULL && e->use != NULL)
 		add_attribute(out, &first, e->use);
-	text_add(out, SPAN(") \"/\" "));
-	write_folder(s, folder, out);
+	text_printf(out, ") \"%c\" ", session_separator(s));
+	session_folder_write(s, folder, out);
 	if (old != NULL) {               /* RFC 5465 5.4 */
 		text_add(out, SPAN(" (\"OLDNAME\" ("));
-		write_folder(s, old, out);
+		session_folder_write(s, old, out);
 		text_add(out, SPAN("))"));
 	}
 	text_add(out, SPAN("\r\n"));
@@ -286,7 +283,9 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 {
 	bool wanted = true, below;
 
-	if (!matches(s, l, e->name))
+	text_reset(&l->spelled);
+	session_spell(s, e->name, &l->spelled);
+	if (!matches(s, l))
 		return false;
 	if (l->lsub) {
 		/* RFC 3501 6.3.9: with "%", the parent of what is subscribed is told, \Noselect. */
@@ -310,6 +309,56 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 	return wanted && e->exists;
 }
 
+/* Of a subscribed mailbox of another user only its name is known here. */
+static void
+list_foreign(struct session *s, struct listing *l, struct span foreign)
+{
+	const struct folder_entry e = { .exists = true, .subscribed = true };
+
+	text_reset(&l->spelled);
+	session_foreign_write(s, foreign, &l->spelled);
+	if (matches(s, l))
+		write_entry(s, l, &e, false, false);
+}
+
+/* What a guest may not know of is not there for him. */
+static void
+hide_from_guest(const struct session *s, struct folder_list *list)
+{
+	char folder[MOST_FOLDER_NAME + 1];
+	const char *why;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct folder_entry *e = &list->entries[i];
+
+		e->use = NULL;
+		e->subscribed = e->subscribed_below = false;
+		e->exists = e->exists && folder_of_name(e->name, folder, &why) &&
+			(session_rights(s, folder) & RIGHT_LOOKUP);
+	}
+	folder_list_mark(list);
+}
+
+/* Could a pattern match what begins with "user/"? */
+static bool
+asks_for_others(const struct session *s, const struct listing *l)
+{
+	struct text front = TEXT_UP_TO(20);
+	bool any = false;
+
+	session_others_prefix(s, &front);
+	for (size_t i = 0; i < l->pattern_count && !any; i++) {
+		struct span p = l->patterns[i];
+		size_t wild = span_index(p, '*'), percent = span_index(p, '%');
+
+		p.len = wild < percent ? wild : percent;
+		any = p.len < front.len ? span_starts_nocase(text_span(&front), p) :
+			span_starts_nocase(p, text_span(&front));
+	}
+	text_clear(&front);
+	return any && !session_is_guest(s) && !l->lsub && !l->select_subscribed && !l->select_special;
+}
+
 /* A mailbox that cannot be opened has no STATUS (RFC 5819 section 2). */
 static void
 begin_status(struct command *c, struct listing *l, struct span name)
@@ -317,7 +366,8 @@ begin_status(struct command *c, struct listing *l, struct span name)
 	char folder[MOST_FOLDER_NAME + 1];
 	const char *why;
 
-	if (!folder_of_name(name, folder, &why))
+	if (!folder_of_name(name, folder, &why) ||
+		!(session_rights(c->session, folder) & RIGHT_READ))
 		return;
 	if (status_begin(&l->status, c->session, folder, &l->status_items) < 0 && errno != ENOENT)
 		log_warning(c->session->id, "no-status", KEY_STR("folder", folder), KEY_ERRNO);
@@ -327,9 +377,13 @@ static enum progress
 list_step(struct command *c)
 {
 	struct listing *l = c->state;
+	bool waits;
 
 	for (;;) {
+		char folder[MOST_FOLDER_NAME + 1];
 		const struct folder_entry *e;
+		const char *why;
+		bool told;
 
 		if (session_full(c->session) || session_slice_over(c->session))
 			return COMMAND_AGAIN;
@@ -341,9 +395,20 @@ list_step(struct command *c)
 		if (l->at == l->folders.count)
 			break;
 		e = &l->folders.entries[l->at++];
-		if (list_entry(c->session, l, e) && l->return_status)
+		told = list_entry(c->session, l, e);
+		if (told && l->return_rights && folder_of_name(e->name, folder, &why))
+			myrights_write(c->session, folder);
+		if (told && l->return_status)
 			begin_status(c, l, e->name);
 	}
+	while ((l->lsub || l->select_subscribed) && l->foreign_at < l->folders.foreign_count) {
+		if (session_full(c->session))
+			return COMMAND_AGAIN;
+		list_foreign(c->session, l, l->folders.foreign[l->foreign_at++]);
+	}
+	l->others.folders = l->return_subscribed ? &l->folders : NULL;
+	if (asks_for_others(c->session, l) && !remote_list_step(c, &l->others, &waits))
+		return waits ? COMMAND_WAITS : COMMAND_AGAIN;
 	return command_ok(c, NULL, l->lsub ? "LSUB completed." : "LIST completed.");
 }
 
@@ -363,17 +428,20 @@ list(struct command *c, bool lsub)
 	c->state = l;
 	c->release = list_release;
 	l->lsub = lsub;
-	l->utf8 = TEXT_UP_TO(4 * MOST_FOLDER_NAME);
+	l->spelled = TEXT_UP_TO(MOST_LISTED_NAME);
 	if (!list_arguments(c, l))
 		return COMMAND_DONE;
 	if (asks_for_separator(l)) {
-		text_add(command_out(c), SPAN("* LIST (\\Noselect) \"/\" \"\"\r\n"));
+		text_printf(command_out(c), "* LIST (\\Noselect) \"%c\" \"\"\r\n",
+			session_separator(c->session));
 		return command_ok(c, NULL, "LIST completed.");
 	}
 	if (folder_list_read(&c->session->account->store, lsub || l->select_subscribed,
 		&l->folders) < 0)
 		return command_failed(c, "list");
 	l->read = true;
+	if (session_is_guest(c->session))
+		hide_from_guest(c->session, &l->folders);
 	c->step = list_step;
 	return list_step(c);
 }

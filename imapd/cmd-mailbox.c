@@ -1,8 +1,10 @@
 /* cmd-mailbox - CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7). */
+#include "imapd/acl.h"
 #include "imapd/command.h"
 #include "imapd/copy.h"
 #include "imapd/metadata.h"
 #include "imapd/notify.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -66,10 +68,52 @@ keep_use(struct store *store, const char *folder, const char *use)
 	return result;
 }
 
+/* The nearest folder above that is there; INBOX, where there is none. */
+static void
+parent_of(const struct store *store, const char *folder, char parent[MOST_FOLDER_NAME + 1])
+{
+	(void)span_copy(span_str(folder), parent, MOST_FOLDER_NAME + 1);
+	do {
+		char *dot = strrchr(parent, '.');
+
+		*(dot == NULL ? parent : dot) = '\0';
+	} while (parent[0] != '\0' && folder_check(store, parent) < 0);
+}
+
+/* May it be made there? What is at the top is the owner's alone. */
+static bool
+may_make(struct command *c, const char *folder)
+{
+	char parent[MOST_FOLDER_NAME + 1];
+
+	if (!session_is_guest(c->session))
+		return true;
+	parent_of(&c->session->account->store, folder, parent);
+	if (parent[0] == '\0')
+		return command_no(c, "NOPERM", "You may not make mailboxes here."), false;
+	return command_may(c, parent, RIGHT_CREATE);
+}
+
+/* Who has rights above a new folder has them there too (RFC 4314 section 3 leaves it to us). */
+static int
+inherit_rights(struct store *store, const char *folder, const char *parent)
+{
+	struct acl *acl = must_alloc(sizeof(*acl));
+	int result = 0;
+
+	if (parent[0] != '\0')
+		result = acl_read(store, parent, acl);
+	if (result == 0 && acl->count > 0)
+		result = acl_write(store, folder, acl);
+	acl_clear(acl);
+	free(acl);
+	return result;
+}
+
 enum progress
 cmd_create(struct command *c)
 {
-	char folder[MOST_FOLDER_NAME + 1];
+	char folder[MOST_FOLDER_NAME + 1], parent[MOST_FOLDER_NAME + 1];
 	const char *why, *use = NULL;
 	struct span name;
 
@@ -80,16 +124,20 @@ cmd_create(struct command *c)
 	if (!take_uses(c, &use) || !command_no_more(c))
 		return COMMAND_DONE;
 	/* A separator at the end only says that names below it will follow (RFC 3501 6.3.3). */
-	if (name.len > 1 && name.at[name.len - 1] == FOLDER_SEPARATOR)
+	if (name.len > 1 && name.at[name.len - 1] == (unsigned char)session_separator(c->session))
 		name.len--;
 	if (!session_folder_of(c->session, name, folder, &why))
 		return command_no(c, "CANNOT", why);
 	if (folder[0] == '\0')
 		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
+	if (!may_make(c, folder))
+		return COMMAND_DONE;
+	parent_of(&c->session->account->store, folder, parent);
 	if (folder_create(&c->session->account->store, folder) < 0)
 		return command_failed(c, "create");
-	if (use != NULL && keep_use(&c->session->account->store, folder, use) < 0) {
-		(void)command_failed(c, "special use");
+	if (inherit_rights(&c->session->account->store, folder, parent) < 0 ||
+		(use != NULL && keep_use(&c->session->account->store, folder, use) < 0)) {
+		(void)command_failed(c, "create");
 		(void)folder_delete(&c->session->account->store, folder);
 		return COMMAND_DONE;
 	}
@@ -107,6 +155,8 @@ cmd_delete(struct command *c)
 		return COMMAND_DONE;
 	if (folder[0] == '\0')
 		return command_no(c, "CANNOT", "INBOX cannot be deleted.");
+	if (!command_may(c, folder, RIGHT_DELETE))
+		return COMMAND_DONE;
 	if (folder_delete(&a->store, folder) < 0)
 		return command_failed(c, "delete");
 	a->removing = true;
@@ -150,25 +200,56 @@ cmd_rename(struct command *c)
 		return COMMAND_DONE;
 	if (to[0] == '\0')
 		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
+	if (from[0] == '\0' && session_is_guest(c->session))
+		return command_no(c, "NOPERM", "INBOX is its owner's.");
 	if (from[0] == '\0')
 		return rename_inbox(c, to);
+	if (!command_may(c, from, RIGHT_DELETE) || !may_make(c, to))
+		return COMMAND_DONE;
 	if (folder_rename(store, from, to) < 0)
 		return command_failed(c, "rename");
 	notify_name(c->session, to, from);
 	return command_ok(c, NULL, "RENAME completed.");
 }
 
+/* Another user's mailbox: its name is kept as it is (RFC 3501 6.3.6: it need not be there). */
+static int
+subscribe_foreign(struct command *c, struct span name, bool subscribed)
+{
+	struct text wire = TEXT_UP_TO(MOST_FOREIGN_NAME);
+	int result;
+
+	session_foreign_name(c->session, name, &wire);
+	errno = ENAMETOOLONG;
+	result = wire.failed ? -1 :
+		folder_subscribe_foreign(&c->session->account->store, text_span(&wire), subscribed);
+	text_clear(&wire);
+	return result;
+}
+
 static enum progress
 subscribe(struct command *c, bool subscribed)
 {
 	struct store *store = &c->session->account->store;
-	char folder[MOST_FOLDER_NAME + 1];
+	char folder[MOST_FOLDER_NAME + 1], owner[MOST_ADDRESS + 1];
+	const char *why;
+	struct span name;
+	int result;
 
-	if (!command_take_folder(c, folder) || !command_no_more(c))
+	if (!command_take_space(c))
 		return COMMAND_DONE;
-	if (subscribed && folder_check(store, folder) < 0)
-		return command_failed(c, "subscribe");
-	if (folder_subscribe(store, folder, subscribed) < 0)
+	if (!imap_take_astring(&c->args, &c->arena, &name))
+		return command_bad(c, "the name of a mailbox");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	if (session_name_owner(c->session, name, owner))
+		result = subscribe_foreign(c, name, subscribed);
+	else if (!session_folder_of(c->session, name, folder, &why))
+		return command_no(c, "CANNOT", why);
+	else
+		result = subscribed && folder_check(store, folder) < 0 ? -1 :
+			folder_subscribe(store, folder, subscribed);
+	if (result < 0)
 		return command_failed(c, "subscribe");
 	notify_subscription(c->session, folder);
 	return command_ok(c, NULL, subscribed ? "SUBSCRIBE completed." : "UNSUBSCRIBE completed.");

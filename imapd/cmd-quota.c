@@ -1,5 +1,6 @@
 /* cmd-quota - GETQUOTA GETQUOTAROOT SETQUOTA (RFC 9208). There is one quota root, "", with all that the user has;
  * without limits there is none. `valija user quota` sets them, nobody here. */
+#include "imapd/acl.h"
 #include "imapd/command.h"
 #include "imapd/folder.h"
 #include "imapd/quote.h"
@@ -64,18 +65,18 @@ enum progress
 cmd_getquotaroot(struct command *c)
 {
 	const struct store *store = &c->session->account->store;
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), *out = command_out(c);
+	struct text *out = command_out(c);
 	char folder[MOST_FOLDER_NAME + 1];
 
 	if (!command_take_folder(c, folder) || !command_no_more(c))
 		return COMMAND_DONE;
+	if (!command_may(c, folder, RIGHT_READ))
+		return COMMAND_DONE;
 	if (folder_check(store, folder) < 0)
 		return command_failed(c, "quota");
-	folder_name_write(folder, &name);
 	text_add(out, SPAN("* QUOTAROOT "));
-	session_name_write(c->session, text_span(&name), out);
+	session_folder_write(c->session, folder, out);
 	text_add_str(out, quota_is_set(&store->quota) ? " \"\"\r\n" : "\r\n");
-	text_clear(&name);
 	return quota_write(c) ? command_ok(c, NULL, "GETQUOTAROOT completed.") : COMMAND_DONE;
 }
 

@@ -5,16 +5,19 @@
 #include "imapd/folder.h"
 #include "imapd/notify.h"
 #include "imapd/qresync.h"
+#include "imapd/remote.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-static void
-unselect(struct session *s)
+void
+session_unselect(struct session *s)
 {
 	mail_cache_clear(&s->mail);
 	view_close(&s->view);
+	remote_unselect(s);
 }
 
 static void
@@ -61,13 +64,9 @@ tell_selected(struct view *v, struct text *out)
 static void
 tell_listed(const struct session *s, const char *folder, struct text *out)
 {
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
-
-	folder_name_write(folder, &name);
-	text_add(out, SPAN("* LIST () \"/\" "));
-	session_name_write(s, text_span(&name), out);
+	text_printf(out, "* LIST () \"%c\" ", session_separator(s));
+	session_folder_write(s, folder, out);
 	text_add(out, SPAN("\r\n"));
-	text_clear(&name);
 }
 
 /* What changed while the client was away. */
@@ -88,19 +87,24 @@ open_selected(struct command *c, bool read_only)
 	struct qresync *q = arena_alloc(&c->arena, sizeof(*q));
 	struct mailbox *m;
 	bool condstore = s->condstore;
+	unsigned int rights;
 
 	if (!command_take_folder(c, folder) || !condstore_take_select(c, &condstore, q) ||
 		!command_no_more(c))
 		return COMMAND_DONE;
 	/* What was selected is over, whether this works or not (RFC 3501 6.3.1). */
-	if (s->view != NULL && (s->rev2 || s->qresync))   /* RFC 9051 6.3.2, RFC 7162 3.2.11 */
+	if ((s->view != NULL || s->selected != NULL) && (s->rev2 || s->qresync))   /* RFC 9051 6.3.2, RFC 7162 3.2.11 */
 		text_add(command_out(c), SPAN("* OK [CLOSED] The mailbox before is closed.\r\n"));
-	unselect(s);
+	session_unselect(s);
 	s->condstore = condstore;
+	if (!command_may(c, folder, RIGHT_READ))
+		return COMMAND_DONE;
+	rights = session_rights(s, folder);
 	m = mailbox_open(&s->account->store, folder);
 	if (m == NULL)
 		return command_failed(c, "select");
-	s->view = view_open(m, read_only);
+	s->view = view_open(m, read_only || !(rights & RIGHTS_CHANGE));
+	s->view->rights = rights;
 	s->view->modseqs = condstore;
 	s->view->silent_recent = s->rev2;
 	s->view->vanishes = s->qresync;
@@ -167,7 +171,7 @@ expunge_begin(struct command *c, const struct number_set *only)
 	const struct view *v = c->session->view;
 
 	e->before = v->mailbox->index.expunges;
-	if (!v->read_only)
+	if (!v->read_only && (v->rights & RIGHT_EXPUNGE))
 		find_deleted(v, only, &e->uids);
 	c->state = e;
 	c->release = expunge_release;
@@ -210,6 +214,8 @@ cmd_expunge(struct command *c)
 		return COMMAND_DONE;
 	if (v->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	if (!(v->rights & RIGHT_EXPUNGE))
+		return command_no(c, "NOPERM", "You may not remove messages here.");
 	(void)expunge_begin(c, by_uid ? &messages.set : NULL);
 	c->step = expunge_step;
 	return expunge_step(c);
@@ -229,13 +235,13 @@ close_step(struct command *c)
 	if (e->error != 0) {
 		errno = e->error;
 		(void)command_failed(c, "expunge");
-		unselect(s);
+		session_unselect(s);
 		return COMMAND_DONE;
 	}
 	/* RFC 7162 3.2.8; true only when nothing else is left untold. */
 	tells = s->view->vanishes && ix->expunges != e->before && s->view->uidnext == ix->uidnext;
 	snprintf(code, sizeof(code), "HIGHESTMODSEQ %" PRIu64, ix->modseq);
-	unselect(s);
+	session_unselect(s);
 	return command_ok(c, tells ? code : NULL, "CLOSE completed.");
 }
 
@@ -254,6 +260,6 @@ cmd_unselect(struct command *c)
 {
 	if (!command_no_more(c))
 		return COMMAND_DONE;
-	unselect(c->session);
+	session_unselect(c->session);
 	return command_ok(c, NULL, "UNSELECT completed.");
 }

@@ -2,6 +2,7 @@
  * APPENDLIMIT (RFC 7889), DELETED (RFC 9051 6.3.11) and DELETED-STORAGE (RFC 9208 4.1.4); see status.h. */
 #include "imapd/status.h"
 
+#include "imapd/acl.h"
 #include "imapd/condstore.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
@@ -123,12 +124,11 @@ item_number(const struct status *st, const struct session *s, enum status_item i
 static void
 write_status(const struct status *st, struct session *s)
 {
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME), *out = &s->out;
+	struct text *out = &s->out;
 	bool first = true;
 
-	folder_name_write(st->mailbox->folder, &name);
 	text_add(out, SPAN("* STATUS "));
-	session_name_write(s, text_span(&name), out);
+	session_folder_write(s, st->mailbox->folder, out);
 	text_add(out, SPAN(" ("));
 	for (size_t i = 0; i < STATUS_ITEMS; i++) {
 		if (!st->items->wanted[i])
@@ -147,7 +147,6 @@ write_status(const struct status *st, struct session *s)
 		}
 	}
 	text_add(out, SPAN(")\r\n"));
-	text_clear(&name);
 }
 
 bool
@@ -204,6 +203,8 @@ cmd_status(struct command *c)
 	if (!status_take_items(&c->args, &asked->items))
 		return command_bad(c, STATUS_EXPECTED);
 	if (!command_no_more(c))
+		return COMMAND_DONE;
+	if (!command_may(c, folder, RIGHT_READ))
 		return COMMAND_DONE;
 	if (status_begin(&asked->status, c->session, folder, &asked->items) < 0)
 		return command_failed(c, "status");

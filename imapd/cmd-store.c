@@ -1,4 +1,5 @@
 /* cmd-store - STORE and UID STORE (RFC 3501 6.4.6), UNCHANGEDSINCE (RFC 7162 3.1.3). */
+#include "imapd/acl.h"
 #include "imapd/condstore.h"
 #include "imapd/flags.h"
 
@@ -151,6 +152,26 @@ answer_modified(struct command *c, const struct store_flags *st)
 	return COMMAND_DONE;
 }
 
+/* RFC 4314 section 4: of the flags those that the session may change are changed; none of them, or setting all flags
+ * anew without all rights, is refused. False: answered. */
+static bool
+within_rights(struct command *c, struct store_flags *st)
+{
+	const struct view *v = c->session->view;
+	uint8_t may = view_may_change(v);
+	bool keywords = v->rights & RIGHT_WRITE;
+
+	if (may == FLAG_SYSTEM && keywords)
+		return true;
+	if (st->mode == CHANGE_REPLACE || ((st->flags.system & may) == 0 &&
+		!(keywords && st->flags.keyword_count > 0)))
+		return command_no(c, "NOPERM", "You may not change these flags here."), false;
+	st->flags.system &= may;
+	if (!keywords)
+		st->flags.keyword_count = 0;
+	return true;
+}
+
 static void
 store_release(struct command *c)
 {
@@ -201,6 +222,8 @@ cmd_store(struct command *c)
 		condstore_enable(c->session);
 	if (v->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	if (!within_rights(c, st))
+		return COMMAND_DONE;
 	if (!store_keywords(st, &v->mailbox->index, &bits))
 		return command_no(c, "LIMIT", "The mailbox has as many keywords as it can.");
 	if (store_all(c, st, &bits) < 0)

@@ -4,6 +4,8 @@
 #include "common/log.h"
 
 #include "imapd/folder.h"
+#include "imapd/remote.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -176,6 +178,20 @@ command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1])
 }
 
 bool
+command_may(struct command *c, const char *folder, unsigned int rights)
+{
+	unsigned int has = session_rights(c->session, folder);
+
+	if ((has & rights) == rights)
+		return true;
+	if (has & RIGHT_LOOKUP)
+		(void)command_no(c, "NOPERM", "You may not do this with that mailbox.");
+	else
+		(void)command_no(c, "NONEXISTENT", "There is no such mailbox.");
+	return false;
+}
+
+bool
 command_take_messages(struct command *c, struct message_set *messages)
 {
 	const struct view *v = c->session->view;
@@ -245,11 +261,27 @@ command_new(struct session *s, struct span line)
 	return c;
 }
 
+/* A guest's rights may have changed since he selected the mailbox. False: answered, or over. */
+static bool
+guest_may_stay(struct command *c)
+{
+	struct session *s = c->session;
+
+	if (!session_is_guest(s) || s->view == NULL)
+		return true;
+	s->view->rights = session_rights(s, s->view->mailbox->folder);
+	if (s->view->rights & RIGHT_READ)
+		return true;
+	session_bye(s, "You may not read this mailbox any more.");
+	return command_no(c, "NOPERM", "You may not read this mailbox any more."), false;
+}
+
 /* Tag, verb, state. False: answered. */
 static bool
 command_begin(struct command *c)
 {
-	uint32_t state = c->session->view == NULL ? WHEN_LOGGED_IN : WHEN_SELECTED;
+	const struct session *s = c->session;
+	uint32_t state = s->view == NULL && s->selected == NULL ? WHEN_LOGGED_IN : WHEN_SELECTED;
 
 	if (!imap_take_tag(&c->args, &c->tag) || !imap_take_space(&c->args)) {
 		c->tag = SPAN("*");
@@ -261,9 +293,13 @@ command_begin(struct command *c)
 			false;
 	if (!(c->verb->when & state))
 		return command_bad(c, "a selected mailbox for this command"), false;
-	if ((c->verb->when & TAKES_NUMBERS) && c->session->uid_only)
+	if ((c->verb->when & TAKES_NUMBERS) && s->uid_only)
 		return command_uid_required(c), false;
-	return true;
+	if (session_is_guest(s) && !(c->verb->when & FOR_GUESTS))
+		return command_no(c, "NOPERM", "That is for the owner of the mailbox."), false;
+	if (s->selected != NULL && !(c->verb->when & (WHEN_LOGGED_IN | TO_SELECTED)))
+		return command_no(c, "CANNOT", "Not in a mailbox of another user."), false;
+	return guest_may_stay(c);
 }
 
 static void
@@ -355,12 +391,12 @@ on_announcement(struct session *s)
 	if (!command_begin(c)) {
 		/* Answered below. */
 	} else if (c->verb->literal != NULL) {
-		own = c->verb->literal(c, size);
+		own = remote_takes_literal(c, waits) || c->verb->literal(c, size);
 		if (own && c->answer.len == 0) {
 			imap_input_next(&s->input);
 			c->literal_left = size;
 			s->command = c;
-			if (waits)
+			if (waits && !c->passed_on)
 				text_add(&s->out, SPAN("+ Ready for the message.\r\n"));
 			return true;
 		}
@@ -413,7 +449,8 @@ next_command(struct session *s)
 	}
 	imap_input_next(&s->input);
 	s->command = c;
-	if (c->answer.len > 0 || !command_begin(c) || c->verb->run(c) == COMMAND_DONE)
+	if (c->answer.len > 0 || !command_begin(c) ||
+		(!remote_takes(c) && c->verb->run(c) == COMMAND_DONE))
 		c->telling = true;
 	return true;
 }
@@ -431,7 +468,7 @@ another_literal(struct command *c)
 
 	imap_input_next(&s->input);
 	c->literal_left = size;
-	if (taken && waits)
+	if (taken && waits && !c->passed_on)
 		text_add(&s->out, SPAN("+ Ready for the literal.\r\n"));
 	if (!taken && waits)
 		c->telling = true;
@@ -450,7 +487,7 @@ feed(struct command *c)
 	if (c->wants == WANTS_LITERAL) {
 		bytes = span_part(imap_input_rest(&s->input), 0, c->literal_left < SIZE_MAX ?
 			(size_t)c->literal_left : SIZE_MAX);
-		if (bytes.len == 0 && c->literal_left > 0)
+		if ((bytes.len == 0 && c->literal_left > 0) || (c->passed_on && remote_is_full(c)))
 			return false;
 		c->on_literal(c, bytes);
 		c->literal_left -= bytes.len;
@@ -538,6 +575,11 @@ run_command(struct session *s)
 			return false;
 		command_free(&s->command);
 		return true;
+	}
+	if (c->wants != WANTS_NOTHING && c->passed_on) {
+		remote_pump(c);
+		if (c->telling)
+			return true;
 	}
 	if (c->wants != WANTS_NOTHING)
 		return feed(c);

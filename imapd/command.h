@@ -32,6 +32,13 @@ enum progress { COMMAND_DONE, COMMAND_AGAIN, COMMAND_WAITS };
 #define TAKES_NUMBERS 32u    /* message numbers, which UIDONLY forbids (RFC 9586) */
 #define EXPUNGES 64u         /* what it says of messages is told whatever NOTIFY says */
 #define PROGRESS_MICROSECONDS 10000000    /* between two INPROGRESS (RFC 9585 section 4) */
+/* Mailboxes of others (share.h): the command goes where the mailbox is that its first argument (RENAME: and
+ * its second) names, or to the one that is selected; its target must be of the same user; a guest may say it,
+ * and the command sees to his rights. */
+#define BY_NAME (1u << 16)
+#define TO_SELECTED (1u << 17)
+#define NAMES_TARGET (1u << 18)
+#define FOR_GUESTS (1u << 19)
 
 struct verb {
 	const char *word;
@@ -62,6 +69,7 @@ struct command {
 	bool (*on_announcement)(struct command *c, struct span line, uint64_t size);
 	enum progress (*on_line)(struct command *c, struct span line);
 	bool inside;                 /* no client said it, and no answer is told */
+	bool passed_on;              /* another user's process does it (remote.h) */
 	bool telling;                /* done but for telling the view's news and the answer */
 	/* the view's news must not be told (the mailbox was just selected) */
 	bool told_nothing;
@@ -89,6 +97,9 @@ bool command_no_more(struct command *c);
 /* Takes SP and a mailbox; answers BAD, or NO [CANNOT] for a name that cannot be. */
 bool command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1]);
 bool command_take_space(struct command *c);
+/* Has the session these rights (acl.h) in a folder? Else answered: NO [NOPERM], or, as for one that is not there, NO
+ * [NONEXISTENT] where it may not even know of it. */
+bool command_may(struct command *c, const char *folder, unsigned int rights);
 static inline struct text *command_out(struct command *c) { return &c->session->out; }
 
 /* The messages that a command is about: SP and a set, or "$" (RFC 5182), taken and resolved. */
@@ -112,6 +123,7 @@ VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) V
 VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
+VERB(setacl) VERB(deleteacl) VERB(getacl) VERB(listrights) VERB(myrights)
 VERB(getquota) VERB(getquotaroot) VERB(setquota)
 VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(notify) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
 #undef VERB

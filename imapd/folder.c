@@ -262,9 +262,11 @@ is_below(struct span name, struct span parent)
 		span_equal(span_part(name, 0, parent.len), parent);
 }
 
-static void
-mark_children(struct folder_list *list)
+void
+folder_list_mark(struct folder_list *list)
 {
+	for (size_t i = 0; i < list->count; i++)
+		list->entries[i].children = list->entries[i].subscribed_below = false;
 	for (size_t i = 0; i < list->count; i++) {
 		struct folder_entry *e = &list->entries[i];
 
@@ -334,9 +336,10 @@ read_subscriptions(const struct store *store, struct text *content)
 	return errno == ENOENT && read_courier_subscriptions(store, content);
 }
 
-/* Takes the next name from the file, as on the wire, into `name` (reset). */
+/* Takes the next name from the file, as on the wire, into `name` (reset). No name of ours has a slash on disk:
+ * *foreign, it is another user's, as it stands. */
 static bool
-next_subscription(struct span *in, bool version2, struct text *name)
+next_subscription(struct span *in, bool version2, struct text *name, bool *foreign)
 {
 	struct span line;
 
@@ -349,9 +352,14 @@ next_subscription(struct span *in, bool version2, struct text *name)
 			line.len--;
 		if (line.len == 0 && in->len == 0)
 			return false;
-		if (line.len == 0 || line.len > MOST_FOLDER_NAME)
+		if (line.len == 0 || line.len > MOST_FOREIGN_NAME)
 			continue;
 		text_reset(name);
+		*foreign = span_has(line, '/');
+		if (*foreign) {
+			text_add(name, line);
+			return true;
+		}
 		for (size_t i = 0; i < line.len; i++) {
 			bool parts = version2 ? line.at[i] == '\t' : line.at[i] == '.';
 
@@ -359,6 +367,16 @@ next_subscription(struct span *in, bool version2, struct text *name)
 		}
 		return true;
 	}
+}
+
+static void
+add_foreign(struct folder_list *list, struct span name)
+{
+	/* Grown by doubling. */
+	if ((list->foreign_count & (list->foreign_count + 1)) == 0)
+		list->foreign = must_realloc(list->foreign,
+			(2 * list->foreign_count + 1) * sizeof(*list->foreign));
+	list->foreign[list->foreign_count++] = arena_copy(&list->arena, name);
 }
 
 static bool
@@ -371,15 +389,18 @@ static int
 list_subscribed(const struct store *store, struct folder_list *list)
 {
 	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE),
-		name = TEXT_UP_TO(MOST_FOLDER_NAME);
+		name = TEXT_UP_TO(MOST_FOREIGN_NAME);
 	char folder[MOST_FOLDER_NAME + 1];
-	bool good = read_subscriptions(store, &content), version2;
+	bool good = read_subscriptions(store, &content), version2, foreign;
 	struct span in = text_span(&content);
 	const char *why;
 
 	version2 = take_version(&in);
-	while (good && list->count < 2 * MOST_FOLDERS && next_subscription(&in, version2, &name)) {
-		if (folder_of_name(text_span(&name), folder, &why))
+	while (good && list->count + list->foreign_count < 2 * MOST_FOLDERS &&
+		next_subscription(&in, version2, &name, &foreign)) {
+		if (foreign)
+			add_foreign(list, text_span(&name));
+		else if (folder_of_name(text_span(&name), folder, &why))
 			add_entry(list, folder[0] == '\0' ? SPAN("INBOX") :
 				arena_copy(&list->arena, text_span(&name)))->subscribed = true;
 	}
@@ -460,7 +481,7 @@ folder_list_read(const struct store *store, bool subscribed_too, struct folder_l
 	if (!subscribed_too)
 		drop_missing(list);
 	add_parents(list);
-	mark_children(list);
+	folder_list_mark(list);
 	mark_uses(store, list);
 	return 0;
 }
@@ -469,45 +490,45 @@ void
 folder_list_clear(struct folder_list *list)
 {
 	free(list->entries);
+	free(list->foreign);
 	arena_clear(&list->arena);
 	*list = (struct folder_list){ .entries = NULL };
 }
 
-int
-folder_subscribe(struct store *store, const char *folder, bool subscribed)
+/* A line of the file: a name of ours with the separator that the file has. */
+static void
+add_subscription(struct text *to, struct span name, bool foreign, bool version2)
 {
-	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE),
-		wanted = TEXT_UP_TO(MOST_FOLDER_NAME);
-	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME),
+	for (size_t i = 0; i < name.len; i++)
+		text_add_byte(to, foreign || name.at[i] != FOLDER_SEPARATOR ?
+			name.at[i] : version2 ? '\t' : '.');
+	text_add_byte(to, '\n');
+}
+
+static int
+subscribe(struct store *store, struct span wanted, bool is_foreign, bool subscribed)
+{
+	struct text content = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE), name = TEXT_UP_TO(MOST_FOREIGN_NAME),
 		after = TEXT_UP_TO(MOST_SUBSCRIPTIONS_FILE);
-	bool found = false, version2;
+	bool found = false, version2, foreign;
 	struct span in;
 	int result = -1;
 
 	if (!read_subscriptions(store, &content))
 		goto out;
-	folder_name_write(folder, &wanted);
 	in = text_span(&content);
 	version2 = take_version(&in);
 	if (version2)
 		text_add(&after, SPAN("V\t2\n\n"));
-	while (next_subscription(&in, version2, &name)) {
-		bool same = span_equal(text_span(&name), text_span(&wanted));
+	while (next_subscription(&in, version2, &name, &foreign)) {
+		bool same = foreign == is_foreign && span_equal(text_span(&name), wanted);
 
 		found |= same;
-		if (same && !subscribed)
-			continue;
-		for (size_t i = 0; i < name.len; i++)
-			text_add_byte(&after, name.at[i] != FOLDER_SEPARATOR ?
-				name.at[i] : version2 ? '\t' : '.');
-		text_add_byte(&after, '\n');
+		if (!same || subscribed)
+			add_subscription(&after, text_span(&name), foreign, version2);
 	}
-	if (subscribed && !found) {
-		for (size_t i = 0; i < wanted.len; i++)
-			text_add_byte(&after, wanted.at[i] != FOLDER_SEPARATOR ?
-				wanted.at[i] : version2 ? '\t' : '.');
-		text_add_byte(&after, '\n');
-	}
+	if (subscribed && !found)
+		add_subscription(&after, wanted, is_foreign, version2);
 	errno = ENOSPC;
 	if (found == subscribed)
 		result = 0;
@@ -516,20 +537,41 @@ folder_subscribe(struct store *store, const char *folder, bool subscribed)
 			true);
 out:
 	text_clear(&content);
-	text_clear(&wanted);
 	text_clear(&name);
 	text_clear(&after);
 	return result;
 }
 
+int
+folder_subscribe(struct store *store, const char *folder, bool subscribed)
+{
+	struct text wanted = TEXT_UP_TO(MOST_FOLDER_NAME);
+	int result;
+
+	folder_name_write(folder, &wanted);
+	result = subscribe(store, text_span(&wanted), false, subscribed);
+	text_clear(&wanted);
+	return result;
+}
+
+int
+folder_subscribe_foreign(struct store *store, struct span name, bool subscribed)
+{
+	if (name.len > MOST_FOREIGN_NAME) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return subscribe(store, name, true, subscribed);
+}
+
 bool
-list_match(struct span pattern, struct span name)
+list_match(struct span pattern, struct span name, char separator)
 {
 	/* can[i]: the pattern so far matches the first i bytes of the name. */
-	bool can[MOST_FOLDER_NAME + 2] = { true };
+	bool can[MOST_LISTED_NAME + 1] = { true };
 	bool inbox = span_equal(name, SPAN("INBOX"));
 
-	if (name.len > MOST_FOLDER_NAME)
+	if (name.len > MOST_LISTED_NAME)
 		return false;
 	for (size_t p = 0; p < pattern.len; p++) {
 		unsigned char c = pattern.at[p];
@@ -538,7 +580,7 @@ list_match(struct span pattern, struct span name)
 		if (c == '*' || c == '%') {
 			for (size_t i = 1; i <= name.len; i++)
 				can[i] = can[i] || (can[i - 1] &&
-					(c == '*' || name.at[i - 1] != FOLDER_SEPARATOR));
+					(c == '*' || name.at[i - 1] != (unsigned char)separator));
 			continue;
 		}
 		can[0] = false;

@@ -14,6 +14,7 @@
 
 #define FOLDER_SEPARATOR '/'
 #define MOST_FOLDERS 100000
+#define MOST_FOREIGN_NAME 1000       /* "user/OWNER/Folder" */
 #define MOST_SUBSCRIPTIONS_FILE (4 * 1024 * 1024)
 
 /* Writes the name on disk. False: *why has a static reason for NO [CANNOT]. */
@@ -41,20 +42,28 @@ struct folder_entry {
 struct folder_list {
 	struct folder_entry *entries;
 	size_t count, room;
+	/* What is subscribed of other users' mailboxes: "user/OWNER/Folder" (share.h). */
+	struct span *foreign;
+	size_t foreign_count;
 	struct arena arena;
 };
 
 /* With `subscribed_too`, names that are subscribed but do not exist are in it. 0 or -1 with
  * errno. */
 int folder_list_read(const struct store *store, bool subscribed_too, struct folder_list *list);
+/* What is below what is told anew, after entries were changed. */
+void folder_list_mark(struct folder_list *list);
 void folder_list_clear(struct folder_list *list);
 
 /* Subscribes (or not). 0 (also when nothing changed) or -1. */
 int folder_subscribe(struct store *store, const char *folder, bool subscribed);
+/* The same for a name of another user's mailbox, as folder_list.foreign has it. */
+int folder_subscribe_foreign(struct store *store, struct span name, bool subscribed);
 
 /* RFC 3501 6.3.8: % is anything but the separator, * anything. INBOX in any case. Linear in name
  * times pattern. */
-bool list_match(struct span pattern, struct span name);
+#define MOST_LISTED_NAME 1000        /* longer ones match nothing */
+bool list_match(struct span pattern, struct span name, char separator);
 
 /* Makes a folder, and those above it. -1: EEXIST, or another error. */
 int folder_create(struct store *store, const char *folder);

@@ -15,7 +15,10 @@
  */
 #include "imapd/account.h"
 #include "imapd/folder.h"
+#include "imapd/link.h"
+#include "imapd/remote.h"
 #include "imapd/session.h"
+#include "imapd/share.h"
 
 #include "common/beneath.h"
 #include "common/local-address.h"
@@ -160,9 +163,15 @@ bury_dead(struct account *a)
 			continue;
 		}
 		*at = s->next;
-		a->session_count--;
-		(void)send_imap_ended(a->daemon.master, s->id,
-			&(struct msg_imap_ended){ .no_field = {} }, NULL);
+		if (session_is_guest(s)) {
+			a->guest_count--;
+			(void)send_guest_ended(a->daemon.master, s->id,
+				&(struct msg_guest_ended){ .no_field = {} }, NULL);
+		} else {
+			a->session_count--;
+			(void)send_imap_ended(a->daemon.master, s->id,
+				&(struct msg_imap_ended){ .no_field = {} }, NULL);
+		}
 		session_free(&s);
 		account_housekeep(a);
 		if (a->sessions == NULL)
@@ -247,9 +256,84 @@ on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_se
 	}
 }
 
+/* --- mailboxes of others, and ours for others: share.h --- */
+
+static void
+on_guest(void *me, struct channel *from, uint64_t id, const struct msg_guest_session *m,
+	const int *fd)
+{
+	struct account *a = me;
+	struct session *s;
+
+	(void)from;
+	(void)event_del(a->linger);
+	a->idle_said = false;
+	a->guest_count++;
+	s = session_new_guest(a, id, fd[0], m->member);
+	s->next = a->sessions;
+	a->sessions = s;
+	if (a->guest_count > MOST_GUESTS || a->daemon.leaving || s->guest[0] == '\0')
+		session_end(s, "too many guests");
+}
+
+static struct session *
+session_of(const struct account *a, uint64_t id)
+{
+	for (struct session *s = a->sessions; s != NULL; s = s->next) {
+		if (s->id == id && !session_is_guest(s) && !s->dead)
+			return s;
+	}
+	return NULL;
+}
+
+static void
+on_share_opened(void *me, struct channel *from, uint64_t id, const struct msg_share_opened *m,
+	const int *fd)
+{
+	struct session *s = session_of(me, id);
+
+	(void)from;
+	(void)m;
+	if (s != NULL && s->link != NULL)
+		link_opened(s->link, fd[0]);
+	else
+		close(fd[0]);
+}
+
+static void
+on_share_refused(void *me, struct channel *from, uint64_t id, const struct msg_share_refused *m,
+	const int *fd)
+{
+	struct session *s = session_of(me, id);
+
+	(void)from;
+	(void)fd;
+	if (s != NULL && s->link != NULL)
+		link_refused(s->link, m->later);
+}
+
+static void
+on_shares_told(void *me, struct channel *from, uint64_t id, const struct msg_shares_told *m,
+	const int *fd)
+{
+	struct session *s = session_of(me, id);
+
+	(void)from;
+	(void)fd;
+	if (s == NULL || s->sharing == NULL)
+		return;
+	text_add(&s->sharing->owners, m->owners);
+	s->sharing = NULL;
+	session_take_turn(s);
+}
+
 static const struct hearing control = {
 	.on_imap_user = on_user,
 	.on_imap_session = on_session,
+	.on_guest_session = on_guest,
+	.on_share_opened = on_share_opened,
+	.on_share_refused = on_share_refused,
+	.on_shares_told = on_shares_told,
 };
 
 /* --- the life --- */
@@ -348,6 +432,7 @@ prepare(void *me)
 		(void)event_add(a->on_inotify, NULL);
 	}
 	maildir_sweep(a->maildir);
+	share_tell_kept(a);
 	a->removing = true;          /* what a crash may have left of a deleted folder */
 	account_housekeep(a);
 	return true;

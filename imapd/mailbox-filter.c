@@ -12,7 +12,7 @@ take_name(struct command *c, struct arena *arena, struct mailbox_filter *f)
 
 	if (f->count == MOST_FILTER_NAMES || !imap_take_astring(&c->args, &c->arena, &name))
 		return false;
-	if (name.len > 1 && name.at[name.len - 1] == FOLDER_SEPARATOR)
+	if (name.len > 1 && name.at[name.len - 1] == (unsigned char)session_separator(c->session))
 		name.len--;
 	if (!session_folder_of(c->session, name, folder, &why))
 		return true;

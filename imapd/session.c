@@ -5,7 +5,9 @@
 #include "common/log.h"
 #include "imapd/command.h"
 #include "imapd/compress.h"
+#include "imapd/link.h"
 #include "imapd/notify.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -75,15 +77,16 @@ session_free(struct session **sp)
 
 	if (s == NULL)
 		return;
-	log_info(s->id, "logout", KEY_STR("ip", s->ip), KEY_STR("user", s->account->user),
+	log_info(s->id, session_is_guest(s) ? "guest-left" : "logout", KEY_STR("ip", s->ip),
+		KEY_STR("user", s->account->user),
 		KEY_STR("why", s->why),
 		KEY_NUM("in", s->bytes_in), KEY_NUM("out", s->bytes_out),
 		KEY_NUM("commands", s->commands));
 	command_free(&s->command);
 	command_free(&s->waiting);
 	notify_free(&s->notify);
-	mail_cache_clear(&s->mail);
-	view_close(&s->view);
+	session_unselect(s);
+	link_free(&s->link);
 	event_free(s->readable);
 	event_free(s->writable);
 	event_free(s->turn);
@@ -104,6 +107,8 @@ restart_silence(struct session *s)
 {
 	const struct timeval wait = { (time_t)s->account->daemon.settings->imap_idle_seconds, 0 };
 
+	if (session_is_guest(s) && !s->blocked)
+		return;              /* the member's process ends it with the client's session */
 	(void)event_add(s->silence, &wait);
 }
 
@@ -299,19 +304,19 @@ session_capabilities_write(const struct session *s, struct text *out)
 	text_add_number(out, s->account->daemon.settings->message_size_bytes);
 }
 
-struct session *
-session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input,
-	struct span ip,
-	struct span verb)
+static struct session *
+session_make(struct account *account, uint64_t id, int fd)
 {
 	struct session *s = must_alloc(sizeof(*s));
 	struct event_base *base = account->daemon.base;
+	const struct settings *now = account->daemon.settings;
 
 	s->account = account;
 	s->id = id;
 	s->fd = fd;
+	s->separator = now->imap_separator.len == 1 ? (char)now->imap_separator.at[0] : '/';
+	(void)span_copy(now->imap_prefix, s->prefix, sizeof(s->prefix));
 	(void)evutil_make_socket_nonblocking(fd);
-	(void)span_copy(ip, s->ip, sizeof(s->ip));
 	imap_input_init(&s->input, MOST_IMAP_LINE, MOST_IMAP_LITERALS);
 	s->out = TEXT_UP_TO(MOST_OUT);
 	s->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, s);
@@ -320,6 +325,17 @@ session_new(struct account *account, uint64_t id, int fd, struct span tag, struc
 	s->silence = event_new(base, -1, 0, on_silence, s);
 	if (s->readable == NULL || s->writable == NULL || s->turn == NULL || s->silence == NULL)
 		abort();
+	return s;
+}
+
+struct session *
+session_new(struct account *account, uint64_t id, int fd, struct span tag, struct span input,
+	struct span ip,
+	struct span verb)
+{
+	struct session *s = session_make(account, id, fd);
+
+	(void)span_copy(ip, s->ip, sizeof(s->ip));
 	text_add(&s->out, tag);
 	text_add(&s->out, SPAN(" OK [CAPABILITY "));
 	session_capabilities_write(s, &s->out);
@@ -331,5 +347,16 @@ session_new(struct account *account, uint64_t id, int fd, struct span tag, struc
 	adjust_reading(s);
 	session_take_turn(s);
 	log_info(id, "login", KEY_SPAN("ip", ip), KEY_STR("user", account->user));
+	return s;
+}
+
+struct session *
+session_new_guest(struct account *account, uint64_t id, int fd, struct span member)
+{
+	struct session *s = session_make(account, id, fd);
+
+	(void)span_copy(member, s->guest, sizeof(s->guest));
+	adjust_reading(s);
+	log_info(id, "guest", KEY_STR("user", account->user), KEY_STR("member", s->guest));
 	return s;
 }

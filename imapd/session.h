@@ -26,6 +26,9 @@
 struct command;
 struct interest;
 struct compress;
+struct folder_list;
+struct link;
+struct remote_list;
 
 struct session {
 	struct session *next;
@@ -37,7 +40,12 @@ struct session {
 	struct imap_input input;
 	struct text out;
 	size_t sent;                 /* of `out` */
-	struct view *view;           /* NULL: nothing is selected */
+	char separator, prefix[40];  /* of names of mailboxes, as imap_separator and imap_prefix were at login */
+	char guest[MOST_ADDRESS + 1];    /* who it is, unless the owner of the mail (share.h) */
+	struct view *view;           /* NULL: nothing is selected, or something of another user */
+	struct link *selected;       /* to the process that has it then (remote.h) */
+	struct link *link;           /* to another that the running command is about */
+	struct remote_list *sharing; /* waits for master to tell who shares with us */
 	struct command *command;     /* NULL: the next one is awaited */
 	struct command *waiting;     /* IDLE, while news of it are fetched (command_fetch_inside) */
 	struct interest *notify;       /* NULL: NOTIFY was never said */
@@ -64,6 +72,10 @@ struct session {
 struct session *session_new(struct account *account, uint64_t id, int fd, struct span tag,
 	struct span input, struct span ip,
 	struct span verb);
+/* A guest's; the socket leads to the process of that member. */
+struct session *session_new_guest(struct account *account, uint64_t id, int fd, struct span member);
+/* Nothing is selected any more, neither here nor elsewhere. */
+void session_unselect(struct session *s);
 /* Appends CAPABILITIES and what depends on settings. */
 void session_capabilities_write(const struct session *s, struct text *out);
 /* Says BYE and closes when it is sent. `text` may begin with a response code. */
@@ -78,12 +90,31 @@ void session_take_turn(struct session *s);
 void session_flush(struct session *s);
 void session_free(struct session **s);
 
-/* Appends the name of a mailbox, `wire` in modified UTF-7, as this session spells it, quoted where it
- * must be. In session-name.c. */
+/* --- session-name.c: names of mailboxes as the session spells them --- */
+
+/* What parts the levels of a name. */
+char session_separator(const struct session *s);
+/* Appends the session's spelling of `wire`, a name as folder.h has it on the wire; the second, quoted where it must
+ * be; the third, that of a folder. */
+void session_spell(const struct session *s, struct span wire, struct text *out);
 void session_name_write(const struct session *s, struct span wire, struct text *out);
+void session_folder_write(const struct session *s, const char *folder, struct text *out);
 /* folder_of_name() for a name as this session spells it; `folder` has room for MOST_FOLDER_NAME +
  * 1. */
 bool session_folder_of(const struct session *s, struct span name, char *folder, const char **why);
+/* Is it a mailbox of another user? Then his address, with room for MOST_ADDRESS + 1. */
+bool session_name_owner(const struct session *s, struct span name, char *owner);
+/* Appends a name of another user's mailbox as it stands among the subscriptions: "user/OWNER/Folder" in modified
+ * UTF-7. */
+void session_foreign_name(const struct session *s, struct span name, struct text *out);
+/* And back, as the session spells it. */
+void session_foreign_write(const struct session *s, struct span foreign, struct text *out);
+/* Appends a name that is spelled already, quoted where it must be. */
+void session_quote_name(const struct session *s, struct span spelled, struct text *out);
+/* Is such a name subscribed in `folders`? */
+bool session_subscribed(const struct session *s, const struct folder_list *folders, struct span name);
+/* The front of the names of other users' mailboxes: "user/". */
+void session_others_prefix(const struct session *s, struct text *out);
 
 /* Both directions are compressed behind the answer that is in `out` then (RFC 4978). False: no
  * memory. */
@@ -110,6 +141,6 @@ int64_t session_clock(void);
 	"CONDSTORE QRESYNC STATUS=SIZE LIST-STATUS WITHIN PARTIAL SAVEDATE OBJECTID PREVIEW MULTIAPPEND SORT SORT=DISPLAY ESORT " \
 	"BINARY UTF8=ACCEPT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT I18NLEVEL=1 " \
 	"REPLACE CATENATE URL-PARTIAL CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH NOTIFY UIDONLY INPROGRESS " \
-	"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"
+	"ACL RIGHTS=kxte LIST-MYRIGHTS QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"
 
 #endif

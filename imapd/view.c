@@ -1,6 +1,7 @@
 /* view - see view.h. */
 #include "imapd/view.h"
 
+#include "imapd/acl.h"
 #include "imapd/context.h"
 #include "imapd/flags.h"
 
@@ -46,6 +47,7 @@ view_open(struct mailbox *mailbox, bool read_only)
 
 	v->mailbox = mailbox;
 	v->read_only = read_only;
+	v->rights = RIGHTS_ALL;
 	v->modseq = mailbox->index.modseq;
 	v->expunges = mailbox->index.expunges;
 	v->uidnext = 1;
@@ -149,21 +151,35 @@ view_modseq_write(const struct index_record *r, struct text *out)
 	text_add_byte(out, ')');
 }
 
+uint8_t
+view_may_change(const struct view *v)
+{
+	uint8_t flags = 0;
+
+	if (v->rights & RIGHT_SEEN)
+		flags |= FLAG_SEEN;
+	if (v->rights & RIGHT_TRASH)
+		flags |= FLAG_DELETED;
+	if (v->rights & RIGHT_WRITE)
+		flags |= FLAG_SYSTEM & (uint8_t)~(FLAG_SEEN | FLAG_DELETED);
+	return v->read_only ? 0 : flags;
+}
+
 void
 view_all_flags_write(struct view *v, struct text *out)
 {
 	const struct keywords *k = &v->mailbox->index.keywords;
+	bool writes = !v->read_only && (v->rights & RIGHT_WRITE);
 
 	for (int permanent = 0; permanent < 2; permanent++) {
 		text_add_str(out, permanent ? "* OK [PERMANENTFLAGS (" : "* FLAGS (");
-		if (!permanent || !v->read_only) {
-			flags_write(FLAG_SYSTEM, out);
-			for (unsigned int i = 0; i < k->count; i++) {
-				text_add_byte(out, ' ');
-				text_add(out, keywords_name(k, i));
-			}
+		if (!permanent || !v->read_only)
+			flags_write(permanent ? view_may_change(v) : FLAG_SYSTEM, out);
+		for (unsigned int i = 0; (!permanent || writes) && i < k->count; i++) {
+			text_add_byte(out, ' ');
+			text_add(out, keywords_name(k, i));
 		}
-		if (permanent && !v->read_only && k->count < MOST_KEYWORDS)
+		if (permanent && writes && k->count < MOST_KEYWORDS)
 			text_add(out, SPAN(" \\*"));
 		text_add_str(out, permanent ? ")] Flags that are kept.\r\n" : ")\r\n");
 	}

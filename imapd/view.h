@@ -22,6 +22,7 @@ struct context;
 struct view {
 	struct mailbox *mailbox;     /* a use of it, released by view_close */
 	bool read_only;
+	unsigned int rights;         /* of the session (acl.h) */
 	bool modseqs;                /* FETCH responses say MODSEQ (condstore.h) */
 	bool vanishes;               /* VANISHED is said for EXPUNGE, UID in each FETCH (qresync.h) */
 	bool uid_only;               /* UIDFETCH is said for FETCH, and VANISHED (RFC 9586) */
@@ -71,6 +72,8 @@ void view_told_own(struct view *v, uint64_t from);
 void view_save(struct view *v, struct number_ranges *uids);
 /* "$": the saved UIDs, in `arena`. Those that are gone meanwhile are in no view either. */
 void view_saved(const struct view *v, struct arena *arena, struct number_set *set);
+/* The system flags that the session may change; keywords go with RIGHT_WRITE. */
+uint8_t view_may_change(const struct view *v);
 /* "* FLAGS (...)" with all keywords, and PERMANENTFLAGS. */
 void view_all_flags_write(struct view *v, struct text *out);
 /* Appends "FLAGS (\Seen work \Recent)" for a message. */

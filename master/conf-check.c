@@ -434,6 +434,24 @@ check_log(struct conf_draft *d, const struct paths *p)
 			SPAN_ARG(conf_printable(d, d->s.log_level)));
 }
 
+/* How mailboxes are called to IMAP clients. */
+static void
+check_mailbox_names(struct conf_draft *d)
+{
+	struct span separator = d->s.imap_separator, prefix = d->s.imap_prefix;
+	bool good = span_is_printable(prefix);
+
+	if (!span_equal(separator, SPAN("/")) && !span_equal(separator, SPAN(".")))
+		conf_complain(d, LINE(d, imap_separator), "imap_separator is \"/\" or \".\"");
+	for (size_t i = 0; i < prefix.len; i++)
+		good = good && !strchr("%*&\"\\", prefix.at[i]) &&
+			(span_has(separator, prefix.at[i]) || !strchr("/.", prefix.at[i]));
+	if (prefix.len > 0 && (!good || prefix.len < 2 || separator.len != 1 ||
+		prefix.at[prefix.len - 1] != separator.at[0]))
+		conf_complain(d, LINE(d, imap_prefix),
+			"imap_prefix is a name with imap_separator at its end, as in \"INBOX.\"");
+}
+
 static void
 check_delays(struct conf_draft *d)
 {
@@ -716,6 +734,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 		check_credentials(d);
 	check_log(d, p);
 	check_delays(d);
+	check_mailbox_names(d);
 	check_sources(d);
 	check_mechanisms(d, &d->s.smtp_mechanisms, LINE(d, smtp_mechanisms), "smtp_mechanisms");
 	check_mechanisms(d, &d->s.imap_mechanisms, LINE(d, imap_mechanisms), "imap_mechanisms");

@@ -19,6 +19,7 @@
 #include "master/process.h"
 #include "master/public.h"
 #include "master/resolver-file.h"
+#include "master/share.h"
 #include "master/stop.h"
 #include "master/watch.h"
 
@@ -225,6 +226,66 @@ on_imap_idle(
 }
 
 static void
+on_shares_set(void *me, struct channel *from, uint64_t id, const struct msg_shares_set *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)id;
+	(void)fd;
+	if (p->mailbox)
+		share_set(me, mailbox_user(p->mailbox), m->members);
+}
+
+static void
+on_shares_ask(void *me, struct channel *from, uint64_t id, const struct msg_shares_ask *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)m;
+	(void)fd;
+	if (p->mailbox)
+		share_ask(p, id);
+}
+
+static void
+on_share_open(void *me, struct channel *from, uint64_t id, const struct msg_share_open *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)fd;
+	if (p->mailbox)
+		share_open(p, id, m->owner);
+}
+
+static void
+on_guest_ended(void *me, struct channel *from, uint64_t id, const struct msg_guest_ended *m,
+	const int *fd)
+{
+	struct process *p = channel_tag(from);
+
+	(void)me;
+	(void)id;
+	(void)m;
+	(void)fd;
+	if (p->mailbox)
+		mailbox_guest_ended(p->mailbox);
+}
+
+static void
+on_owner_told(void *me, struct channel *from, uint64_t id, const struct msg_owner_told *m,
+	const int *fd)
+{
+	(void)from;
+	(void)fd;
+	share_owner_told(me, id, m);
+}
+
+static void
 on_portmap_told(void *me, struct channel *from, uint64_t id, const struct msg_portmap_told *m,
 	const int *fd)
 {
@@ -272,6 +333,11 @@ hears_daemons(void)
 		.on_imap_taken = on_imap_taken,
 		.on_imap_ended = on_imap_ended,
 		.on_imap_idle = on_imap_idle,
+	.on_shares_set = on_shares_set,
+	.on_shares_ask = on_shares_ask,
+	.on_share_open = on_share_open,
+	.on_guest_ended = on_guest_ended,
+	.on_owner_told = on_owner_told,
 		.on_portmap_told = on_portmap_told,
 		.on_certificate_told = on_certificate_told,
 		.on_public_told = on_public_told,

@@ -34,6 +34,7 @@ static const struct directory_row {
 	{ PATH(tables),   NULL,      NULL,              VALIJA_GROUP,  0750 },
 	{ PATH(passwords), NULL,      NULL,              VALIJA_USER_AUTH,  0750 },
 	{ PATH(auth),     NULL,      VALIJA_USER_AUTH,  NULL,          0700 },
+	{ PATH(shares),   NULL,      NULL,              NULL,          0700 },
 	{ PATH(policy),   NULL,      VALIJA_USER_SMTPD, NULL,          0700 },
 	{ PATH(sts),      NULL,      VALIJA_USER_RELAY, NULL,          0700 },
 	/* Open to all: clients need the authority's certificate. Keys have modes of their own. */

@@ -11,6 +11,7 @@
 #include "common/secret.h"
 #include "common/text.h"
 #include "master/process.h"
+#include "master/share.h"
 
 #define IDLE_LEAVE_SECONDS 1
 
@@ -38,6 +39,7 @@ struct mailbox {
 	uint64_t quota_bytes, quota_messages;
 	char *user, *home;
 	size_t sessions; /* taken by the process and not ended, as it says */
+	size_t guests;	 /* sent to it and not ended, as it says */
 	TAILQ_HEAD(, waiting) waiting;
 	size_t waiting_count;
 };
@@ -83,14 +85,14 @@ mailbox_free(struct mailbox *b)
 
 /* An imap process never runs as root, nor, when the users are separate, as a daemon's user. */
 static bool
-may_own_mail(const struct supervisor *s, const struct ticket *k)
+may_own_mail(const struct supervisor *s, uint32_t uid, uint32_t gid)
 {
 	if (!s->root)
 		return true;
-	if (k->uid == 0 || k->gid == 0)
+	if (uid == 0 || gid == 0)
 		return false;
 	for (unsigned int i = 0; i < PROGRAM_COUNT; i++)
-		if (i != PROGRAM_LOCAL && i != PROGRAM_LOCAL_HOME && s->accounts[i].uid == k->uid)
+		if (i != PROGRAM_LOCAL && i != PROGRAM_LOCAL_HOME && s->accounts[i].uid == uid)
 			return false;
 	return true;
 }
@@ -119,7 +121,7 @@ take_ticket(struct supervisor *s, struct process *front, uint64_t session, struc
 		refuse(front, session, "", "the ticket is for another session");
 		return false;
 	}
-	if (!may_own_mail(s, k)) {
+	if (!may_own_mail(s, k->uid, k->gid)) {
 		log_error(session, "imap-uid-refused", KEY_STR("user", k->user),
 			KEY_NUM("uid", k->uid), KEY_NUM("gid", k->gid));
 		refuse(front, session, k->user, "the mailbox has an owner who may not own mail");
@@ -150,17 +152,18 @@ imap_process(struct mailbox *b)
 }
 
 static struct mailbox *
-mailbox_new(struct supervisor *s, const struct ticket *k)
+mailbox_new(struct supervisor *s, struct span user, struct span home, uint32_t uid, uint32_t gid,
+	const uint64_t quota[2])
 {
 	struct mailbox *b = must_alloc(sizeof *b);
 
 	b->s = s;
-	b->uid = k->uid;
-	b->gid = k->gid;
-	b->quota_bytes = k->quota_bytes;
-	b->quota_messages = k->quota_messages;
-	b->user = must_copy(span_str(k->user));
-	b->home = must_copy(span_str(k->home));
+	b->uid = uid;
+	b->gid = gid;
+	b->quota_bytes = quota[0];
+	b->quota_messages = quota[1];
+	b->user = must_copy(user);
+	b->home = must_copy(home);
 	TAILQ_INIT(&b->waiting);
 	TAILQ_INSERT_TAIL(&s->mailboxes, b, next);
 	s->mailbox_count++;
@@ -221,6 +224,7 @@ mailbox_process_serves(struct mailbox *b)
 	TAILQ_FOREACH(w, &b->waiting, next)
 		if (!w->sent)
 			hand_over(b, w);
+	share_process_serves(b->s, b, b->process);
 }
 
 void
@@ -274,6 +278,8 @@ let_go(struct mailbox *b, unsigned int seconds)
 {
 	struct process *p = b->process;
 
+	share_process_gone(b->s, p);
+	share_mailbox_gone(b->s, b->user);
 	p->mailbox = NULL;
 	refuse_waiting(b, 0);
 	mailbox_free(b);
@@ -317,7 +323,7 @@ mailbox_idle(struct mailbox *b)
 {
 	/* A session that is on its way was sent before the process said idle, or waits: then it
 	 * stays. */
-	if (b->sessions == 0 && b->waiting_count == 0)
+	if (b->sessions == 0 && b->guests == 0 && b->waiting_count == 0)
 		let_go(b, IDLE_LEAVE_SECONDS);
 }
 
@@ -330,6 +336,9 @@ mailbox_process_died(struct mailbox *b)
 	TAILQ_FOREACH(w, &b->waiting, next)
 		if (!w->sent)
 			w->tries++;
+	share_process_gone(b->s, b->process);
+	share_mailbox_gone(b->s, b->user);
+	b->guests = 0;
 	refuse_waiting(b, b->s->phase == PHASE_RUNNING ? MOST_TRIES : 0);
 	if (TAILQ_EMPTY(&b->waiting)) {
 		mailbox_free(b);
@@ -337,6 +346,48 @@ mailbox_process_died(struct mailbox *b)
 	}
 	b->sessions = 0;
 	b->process = imap_process(b);
+}
+
+/* --- guests --- */
+
+bool
+mailbox_reach(struct supervisor *s, const char *owner)
+{
+	struct mailbox *b = find(s, span_str(owner));
+
+	if (!b)
+		return false;
+	if (b->process->state == PROCESS_SERVING)
+		share_process_serves(s, b, b->process);
+	return true;
+}
+
+bool
+mailbox_begin_for_guests(struct supervisor *s, const struct msg_owner_told *m)
+{
+	struct mailbox *b = find(s, m->user);
+
+	if (!b) {
+		if (s->phase != PHASE_RUNNING || s->mailbox_count >= MOST_MAILBOXES ||
+			!may_own_mail(s, m->uid, m->gid))
+			return false;
+		b = mailbox_new(s, m->user, m->home, m->uid, m->gid,
+			(uint64_t[]){ m->quota_bytes, m->quota_messages });
+	}
+	return mailbox_reach(s, b->user);
+}
+
+void
+mailbox_guest_came(struct mailbox *b)
+{
+	b->guests++;
+}
+
+void
+mailbox_guest_ended(struct mailbox *b)
+{
+	if (b->guests > 0)
+		b->guests--;
 }
 
 /* --- the session --- */
@@ -388,7 +439,8 @@ mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 		goto out;
 	}
 	if (!b)
-		b = mailbox_new(s, &k);
+		b = mailbox_new(s, span_str(k.user), span_str(k.home), k.uid, k.gid,
+			(uint64_t[]){ k.quota_bytes, k.quota_messages });
 	else
 		limit(b, k.quota_bytes, k.quota_messages);
 	wait_for(b, front->index, session, m, fd);

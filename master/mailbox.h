@@ -27,6 +27,13 @@ void mailbox_end(struct supervisor *s, struct span user);
 /* `user` may keep so much from now on; his process, if there is one, hears of it. */
 void mailbox_limit(struct supervisor *s, struct span user, uint64_t bytes, uint64_t messages);
 
+/* For guests (share.h): their openings are connected when the process of `owner` serves, at once if it does. False: there
+ * is none, and auth has to be asked for the mailbox first; then with what it said. */
+bool mailbox_reach(struct supervisor *s, const char *owner);
+bool mailbox_begin_for_guests(struct supervisor *s, const struct msg_owner_told *m);
+void mailbox_guest_came(struct mailbox *b);
+void mailbox_guest_ended(struct mailbox *b);
+
 /* What happens to the process of a mailbox. */
 void mailbox_tell(struct mailbox *b, struct process *p); /* at its start: whose it is */
 void mailbox_owner(const struct mailbox *b, uint32_t *uid, uint32_t *gid);

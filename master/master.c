@@ -43,6 +43,7 @@
 #include "master/public.h"
 #include "master/trust-watch.h"
 #include "master/renewal.h"
+#include "master/share.h"
 #include "master/stop.h"
 #include "master/watch.h"
 #include "master/watchdog.h"
@@ -218,6 +219,7 @@ run(struct supervisor *s)
 	log_threshold((enum log_level)log_setting_level(s->now.settings->log_level));
 	secret_random(s->passport_key, sizeof s->passport_key);
 	limit_itself(s);
+	share_load(s);
 	listener_swap(s);
 	public_follow(s);
 	trust_watch(s);
@@ -239,6 +241,7 @@ finish(struct supervisor *s)
 	public_end(s);
 	trust_watch_end(s);
 	hook_close(s);
+	share_clear(s);
 	control_close(s);
 	instance_close(s);
 	generation_clear(&s->now);

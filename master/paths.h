@@ -19,6 +19,7 @@ struct paths {
 	char *tables;    /* below it: users.db */
 	char *auth;      /* below it too: what auth itself keeps */
 	char *passwords; /* below it too, and not below tables: passwd.db */
+	char *shares;  /* state/shares: who shares mailboxes with whom */
 	char *policy;  /* state/policy: what smtpd must remember */
 	char *sts;     /* state/sts: policies of other domains */
 	char *tls;       /* and so: certificates and keys */

@@ -89,6 +89,7 @@ struct supervisor {
 	struct mailbox_list mailboxes;
 	size_t mailbox_count, waiting_count;
 	struct ticket_table tickets;
+	struct shares *shares; /* who shares with whom; share.c */
 	struct watch *watch; /* addresses; watch.c */
 	struct expiry *expiry; /* ends of certificates; expiry.c */
 	struct hook *hook;   /* address_hook; NULL until it is needed */

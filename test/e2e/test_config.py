@@ -24,6 +24,8 @@ WRONG = {
     "certificates without keys": ('tls_certificate = {"/etc/passwd", "/etc/passwd"}', "each certificate has its key"),
     "no such service": ('tls_default = {"pop3=mail.example.org"}', "pop3"),
     "authorities without": ("tls_client_required = yes", "tls_client_ca"),
+    "no separator of mailboxes": ('imap_separator = "x"', "imap_separator"),
+    "no prefix of mailboxes": ('imap_prefix = "INBOX"', "imap_prefix"),
     "open quotation mark": ('hostname = "unfinished', "valija.conf"),
 }
 

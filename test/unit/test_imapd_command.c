@@ -361,7 +361,7 @@ test_patterns(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ROWS(rows); i++)
-		assert_int_equal(list_match(span_str(rows[i].pattern), span_str(rows[i].name)),
+		assert_int_equal(list_match(span_str(rows[i].pattern), span_str(rows[i].name), '/'),
 			rows[i].matches);
 }
 

@@ -1,0 +1,36 @@
+/*
+ * remote - commands about mailboxes of other users: found, passed on over a link, and their answers passed back. See
+ * share.h.
+ */
+#ifndef VALIJA_IMAPD_REMOTE_H
+#define VALIJA_IMAPD_REMOTE_H
+
+#include "imapd/command.h"
+#include "imapd/folder.h"
+#include "imapd/link.h"
+
+/* Is the command about another user's mailbox, by its name or because that is selected? Then it is passed on (or
+ * answered): true. For commands that are there whole. */
+bool remote_takes(struct command *c);
+/* The same for one that ends, so far, by announcing a literal of its own; `waits`: the client waits for "+". */
+bool remote_takes_literal(struct command *c, bool waits);
+/* While a command that was passed on wants more from the client: what is answered meanwhile is passed back. */
+void remote_pump(struct command *c);
+/* Does the other process read too slowly for more to be taken from the client? */
+bool remote_is_full(const struct command *c);
+/* The mailbox that is selected there is selected no more. */
+void remote_unselect(struct session *s);
+
+/* LIST goes on with the mailboxes of others: a step of the command, once the own ones are told. */
+struct remote_list {
+	bool asked, parent_told;
+	const struct folder_list *folders;     /* with what is subscribed; or NULL */
+	struct text owners;
+	size_t at;
+	bool enabling;
+};
+/* True when all is told, or, with *wait, that the command waits for it. */
+bool remote_list_step(struct command *c, struct remote_list *r, bool *wait);
+void remote_list_clear(struct session *s, struct remote_list *r);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * share - mailboxes of one user that others use (RFC 4314, RFC 2342 "Other Users").
+ *
+ * They are called user/OWNER (his INBOX) and user/OWNER/Folder. Only the owner's process opens his files. The
+ * member's process, which has the client, finds that a command is about such a mailbox (remote.h), asks master for a
+ * way to the owner's process, and passes the command on, octet by octet, as it passes back what that answers. There
+ * it is the command of a guest: a session like another, but that it may do what acl.h says its member may, sees no
+ * more than that, and names mailboxes as the member does. Neither believes the other more than it would a client or
+ * a server on the network: the guest's name is master's word; what the owner's process answers goes to the client
+ * and is never parsed beyond its lines.
+ */
+#ifndef VALIJA_IMAPD_SHARE_H
+#define VALIJA_IMAPD_SHARE_H
+
+#include "imapd/acl.h"
+#include "imapd/session.h"
+
+#define SHARED_NAMESPACE "user"
+#define MOST_SHARE_MEMBERS 500       /* of one owner; with whom master knows that he shares */
+#define MOST_GUESTS 100              /* guest sessions in one process */
+
+/* What this session may do with a folder. */
+unsigned int session_rights(const struct session *s, const char *folder);
+/* Is it one of the mailbox's owner? */
+static inline bool session_is_guest(const struct session *s) { return s->guest[0] != '\0'; }
+/* Rights were changed: keeps in Maildir/valija/shares who has any, durable, and tells master. */
+void share_tell(struct account *account);
+/* At the start: tells master what was kept. */
+void share_tell_kept(struct account *account);
+/* "* MYRIGHTS mailbox rights" (cmd-acl.c). */
+void myrights_write(struct session *s, const char *folder);
+
+#endif

@@ -1,0 +1,284 @@
+"""Mailboxes of others (RFC 4314, RFC 2342): a member lists, selects, reads, flags, adds and removes what the owner's rights
+allow, in the owner's process, and nothing else; p7, every command with a mailbox argument against somebody else's."""
+
+import contextlib
+import os
+import re
+import signal
+
+import pytest
+
+import valija
+
+
+class Session:
+    """A logged-in connection; say() returns the lines before the tagged one, and that without its tag."""
+
+    def __init__(self, suite, user):
+        self.imap = suite.imap(user=user, seconds=30)
+        self.user = user
+
+    def say(self, command, more=None):
+        tag = self.imap._new_tag()
+        if isinstance(command, str):
+            command = command.encode()
+        self.imap.send(tag + b" " + command + b"\r\n")
+        lines = []
+        while True:
+            line = self.imap.readline()
+            assert line, f"hung up after {lines}"
+            if more is not None and line.startswith(b"+"):
+                self.imap.send(more + b"\r\n")
+            elif line.startswith(tag + b" "):
+                return [l.decode("utf-8", "replace").rstrip("\r\n") for l in lines], line[len(tag) + 1:].decode().rstrip("\r\n")
+            else:
+                lines.append(line)
+
+    def ok(self, command, more=None):
+        lines, answer = self.say(command, more)
+        assert answer.startswith("OK"), (command, answer, lines)
+        return lines
+
+    def no(self, command, code=None):
+        lines, answer = self.say(command)
+        assert answer.startswith("NO" if code is None else f"NO [{code}]"), (command, answer, lines)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError, self.imap.abort):
+            self.imap.logout()
+
+
+def append(folder, n):
+    message = f"Subject: {n}\r\nFrom: x@y.z\r\n\r\nbody"
+    return f"APPEND {folder} {{{len(message)}+}}\r\n{message}"
+
+
+@pytest.fixture
+def two(suite):
+    """Ana, with a folder Work of two messages that Bob shares, and Bob."""
+    ana, bob = suite.new_user("ana"), suite.new_user("bob")
+    with Session(suite, ana) as owner:
+        owner.ok("CREATE Work")
+        owner.ok("CREATE Secret")
+        for n in range(2):
+            owner.ok(append("Work", n))
+        owner.ok(f"SETACL Work {bob} lrswite")
+    with Session(suite, bob) as member:
+        yield suite, ana, bob, member
+
+
+def names(lines):
+    return [re.search(r'"/" "?([^"]*)"?$', line)[1] for line in lines if line.startswith("* LIST")]
+
+
+def test_a_member_uses_a_shared_mailbox(two):
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    assert work in names(member.ok('LIST "" *')) and f"user/{ana}/Secret" not in names(member.ok('LIST "" *'))
+    assert names(member.ok(f'LIST "" user/{ana}/%')) == [work]
+    lines = member.ok(f'LIST "" {work} RETURN (SUBSCRIBED MYRIGHTS STATUS (MESSAGES UNSEEN))')
+    assert lines[1:] == [f"* MYRIGHTS {work} lrswited", f"* STATUS {work} (MESSAGES 2 UNSEEN 2)"], lines
+    assert "\\Subscribed" not in lines[0]
+    member.ok(f"SUBSCRIBE {work}")
+    assert "\\Subscribed" in member.ok(f'LIST "" {work} RETURN (SUBSCRIBED)')[0]
+    assert any(line.endswith(work) for line in member.ok('LSUB "" *'))
+    assert work in names(member.ok('LIST (SUBSCRIBED) "" *'))
+    member.ok(f"UNSUBSCRIBE {work}")
+    assert not any(line.endswith(work) for line in member.ok('LSUB "" *'))
+    lines = member.ok(f"SELECT {work}")
+    assert "* 2 EXISTS" in lines
+    fetched = member.ok("FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+    assert sum("Subject: " in line for line in fetched) == 2
+    assert member.ok("SEARCH SUBJECT 1") == ["* SEARCH 2"]
+    assert member.ok("STORE 1 +FLAGS (\\Seen \\Flagged work)")[-1].startswith("* 1 FETCH (FLAGS (\\Flagged \\Seen")
+    # The owner sees it at once, in her own session; what she does is told to the member.
+    with Session(suite, ana) as owner:
+        owner.ok("SELECT Work")
+        assert "\\Flagged" in owner.ok("FETCH 1 (FLAGS)")[0]
+        owner.ok(append("Work", 7))
+        assert "* 3 EXISTS" in member.ok("NOOP")
+        # APPEND into it, with literals that wait and that do not, while it is selected and from elsewhere.
+        assert "[APPENDUID" in member.say(f"APPEND {work} (\\Seen) {{17}}", b"Subject: 1\r\n\r\nx\r\n")[1]
+        assert "[APPENDUID" in member.say(f"APPEND {work} {{3+}}\r\na:  {{3+}}\r\nb: ")[1]
+        assert "* 6 EXISTS" in owner.ok("NOOP")
+        # IDLE there.
+        tag = member.imap._new_tag()
+        member.imap.send(tag + b" IDLE\r\n")
+        assert member.imap.readline().startswith(b"+ ")
+        owner.ok("STORE 2 +FLAGS (\\Answered)")
+        assert member.imap.readline().startswith(b"* 2 FETCH")
+        member.imap.send(b"DONE\r\n")
+        assert member.imap.readline().startswith(tag + b" OK")
+    member.ok("COPY 1 " + work)
+    assert f"* STATUS {work} (MESSAGES 7)" in member.ok(f"STATUS {work} (MESSAGES)")
+    member.ok("STORE 7 +FLAGS (\\Deleted)")
+    assert member.ok("EXPUNGE") == ["* 7 EXPUNGE"]
+    # What is one's own is still there.
+    assert "* STATUS INBOX (MESSAGES 0)" in member.ok("STATUS INBOX (MESSAGES)")
+    member.no("COPY 1 INBOX", "CANNOT")
+    member.ok("SELECT INBOX")
+    assert member.say("FETCH 1 FLAGS")[1].startswith("BAD")
+    member.ok(f"EXAMINE {work}")
+    member.no("STORE 1 +FLAGS (\\Seen)", "READ-ONLY")
+    member.ok("CLOSE")
+    assert member.say("FETCH 1 FLAGS")[1].startswith("BAD")
+
+
+def test_rights_are_kept(two):
+    """Each right, given and not given; what is taken away is gone at the next command."""
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    with Session(suite, ana) as owner:
+        owner.ok(f"SETACL Work {bob} lr")
+        lines = member.ok(f"SELECT {work}")
+        assert "PERMANENTFLAGS ()" in " ".join(lines)
+        member.no("STORE 1 +FLAGS (\\Seen)")
+        member.ok("FETCH 1 BODY[]")
+        assert "\\Seen" not in member.ok("FETCH 1 FLAGS")[0]
+        member.no("EXPUNGE")
+        member.no(b"APPEND " + work.encode() + b" {3+}\r\na: ", "NOPERM")
+        member.no(f"APPEND {work} {{3000}}", "NOPERM")
+        member.no("COPY 1 " + work, "NOPERM")
+        member.no("MOVE 1 " + work)
+        member.no(f"CREATE {work}/below", "NOPERM")
+        member.no(f"DELETE {work}", "NOPERM")
+        member.no(f"RENAME {work} user/{ana}/New", "NOPERM")
+        member.no(f"GETACL {work}", "NOPERM")
+        member.no(f"SETACL {work} {bob} +a", "NOPERM")
+        owner.ok(f"SETACL Work {bob} lrs")
+        member.ok(f"SELECT {work}")
+        member.ok("STORE 1 +FLAGS (\\Seen \\Flagged)")
+        flags = member.ok("FETCH 1 FLAGS")[0]
+        assert "\\Seen" in flags and "\\Flagged" not in flags
+        member.no("STORE 1 +FLAGS (\\Flagged)", "NOPERM")
+        member.no("STORE 1 +FLAGS (\\Deleted)", "NOPERM")
+        member.no("STORE 1 FLAGS (\\Flagged)", "NOPERM")
+        owner.ok(f"SETACL Work {bob} lrtek")
+        member.ok("STORE 1 +FLAGS (\\Deleted)")
+        assert member.ok("EXPUNGE") == ["* 1 EXPUNGE"]
+        member.ok(f"CREATE {work}/below")
+        assert member.ok(f"MYRIGHTS {work}/below") == [f"* MYRIGHTS {work}/below lrktecd"]
+        member.no(f"CREATE user/{ana}/top")
+        owner.ok(f"SETACL Work {bob} lrxka")
+        assert bob in member.ok(f"GETACL {work}")[0]
+        member.ok(f"SETACL {work} anyone l")
+        owner.ok(f"SETACL Work {bob} -r")
+        # He has it selected, and may read it no more.
+        member.imap.send(b"x FETCH 1 FLAGS\r\n")
+        assert b"BYE" in member.imap.readline()
+    with Session(suite, bob) as member:
+        member.no(f"SELECT {work}", "NOPERM")
+        with Session(suite, ana) as owner:
+            owner.ok(f"DELETEACL Work {bob}")
+            owner.ok("DELETEACL Work anyone")
+            owner.ok("DELETE Work/below")
+        member.no(f"SELECT {work}", "NONEXISTENT")
+        assert not [n for n in names(member.ok('LIST "" *')) if n.startswith("user")]
+
+
+ARGUMENTS = ["SELECT {}", "EXAMINE {}", "CREATE {}", "DELETE {}", "RENAME {} {}x", "STATUS {} (MESSAGES)", "APPEND {} {{1+}}\r\nx",
+             "GETACL {}", "SETACL {} anyone lr", "DELETEACL {} anyone", "LISTRIGHTS {} anyone", "MYRIGHTS {}", "GETQUOTAROOT {}",
+             "GETMETADATA {} /private/comment", "SETMETADATA {} (/private/comment x)"]
+
+
+def test_p7_commands_that_skip_the_access_check(two):
+    """Every command with a mailbox argument, against a mailbox of hers that he may not know of, one that is not there, and
+    one of somebody who is not there: the same answer."""
+    suite, ana, bob, member = two
+    stranger = suite.new_user("stranger")
+    with Session(suite, stranger) as other:
+        for who, owner in ((member, ana), (other, ana), (other, "nobody@example.org")):
+            for command in ARGUMENTS:
+                answers = []
+                for mailbox in ("Secret", "Missing") if who is member else ("Work", "Missing"):
+                    name = f"user/{owner}/{mailbox}"
+                    answers.append(who.say(command.format(name, name))[1])
+                assert answers[0].startswith("NO") and len(set(answers)) == 1, (command, answers)
+        # Names that lead elsewhere.
+        for name in (f"user/{ana}/../../x", f"user/{ana}//Work", f"user/{ana}/~root", f"user/{ana}/cur", f"user/{ana}/&AC4ALg-/x",
+                     "user/../x@y", "user/@", "user/a@", "user/@b", "user/" + "a" * 3000 + "@b", f"user/{ana}/" + "x" * 3000,
+                     f"user/{ana}/user/{ana}/Work", f"user/{bob}/INBOX"):
+            for who in (member, other):
+                assert who.say(f'SELECT "{name}"')[1].startswith("NO"), name
+        assert suite.maildir(ana).joinpath(".Work").is_dir()
+        # Nobody is his own guest.
+        member.no(f"SELECT user/{bob}/INBOX", "NONEXISTENT")
+
+
+@pytest.fixture
+def leaving():
+    """Where an imap process leaves with its last session."""
+    with valija.Instance(settings={"imap_linger_seconds": "0"}) as suite:
+        yield suite
+
+
+def test_the_owner_is_not_there(leaving):
+    """Her process is started for the member, and ends after him; one who may not log in shares all the same; a process that
+    is killed while he is there ends his session only."""
+    suite = leaving
+    ana, bob = suite.new_user("ana"), suite.new_user("bob")
+    with Session(suite, ana) as owner:
+        owner.ok("CREATE Work")
+        owner.ok(f"SETACL Work {bob} lrswi")
+    suite.valija("user", "disable", ana)
+    valija.wait_until(lambda: not suite.processes("imap"), 10, "the end of imap")
+    suite.stop()
+    suite.start()
+    work = f"user/{ana}/Work"
+    with Session(suite, bob) as member:
+        assert work in names(member.ok('LIST "" *'))
+        valija.wait_until(lambda: len(suite.processes("imap")) == 1, 10, "her process leaves")
+        member.ok(f"SELECT {work}")
+        member.ok(f"APPEND {work} {{3+}}\r\na: ")
+        processes = suite.processes("imap")
+        assert len(processes) == 2
+        os.kill(max(p["pid"] for p in processes), signal.SIGKILL)     # hers, which came later
+        member.imap.send(b"x NOOP\r\n")
+        assert b"BYE [UNAVAILABLE]" in member.imap.readline()
+    with Session(suite, bob) as member:
+        assert "* 1 EXISTS" in member.ok(f"SELECT {work}")
+
+
+@pytest.fixture(scope="module")
+def courier():
+    """An instance whose clients learned the names of their mailboxes from Courier."""
+    with valija.Instance(settings={"imap_separator": ".", "imap_prefix": "INBOX."}) as suite:
+        yield suite
+
+
+def test_separator_and_prefix(courier):
+    suite = courier
+    ana, bob = suite.new_user("ana"), suite.new_user("bob")
+    with Session(suite, ana) as owner:
+        assert owner.ok("NAMESPACE") == ['* NAMESPACE (("INBOX." ".")) (("user." ".")) NIL']
+        assert owner.ok('LIST "" ""') == ['* LIST (\\Noselect) "." ""']
+        owner.ok("CREATE INBOX.Work.2024")
+        owner.ok("CREATE inbox.Work.2025.")
+        assert suite.maildir(ana).joinpath(".Work.2024").is_dir() and suite.maildir(ana).joinpath(".Work.2025").is_dir()
+
+        def listed(command):
+            return [line.partition('"." ')[2] for line in owner.ok(command)]
+        assert listed('LIST "" INBOX.Work*') == ["INBOX.Work", "INBOX.Work.2024", "INBOX.Work.2025"]
+        assert listed('LIST INBOX. Work.%') == ["INBOX.Work.2024", "INBOX.Work.2025"]
+        assert listed('LIST "" %') == ["INBOX"] and "\\HasChildren" in owner.ok('LIST "" INBOX')[0]
+        assert "INBOX.Sent" in listed('LIST "" INBOX.%') and "INBOX.Work.2024" not in listed('LIST "" INBOX.%')
+        owner.ok("SUBSCRIBE INBOX.Work.2024")
+        assert "INBOX.Work.2024" in listed('LSUB "" *')
+        assert owner.ok("STATUS INBOX.Work.2024 (MESSAGES)") == ["* STATUS INBOX.Work.2024 (MESSAGES 0)"]
+        owner.ok("SELECT INBOX")
+        for name in ("Work", "INBOX.Work/2024", "INBOX..", "INBOX.a..b", "INBOX.~root", "INBOX.cur"):
+            assert owner.say(f'CREATE "{name}"')[1].startswith("NO [CANNOT]"), name
+        owner.ok(f"SETACL INBOX.Work.2024 {bob} lri")
+        owner.ok("RENAME INBOX.Work.2025 INBOX.Other")
+        assert suite.maildir(ana).joinpath(".Other").is_dir()
+    with Session(suite, bob) as member:
+        name = "user." + ana.replace(".", "^") + ".Work.2024"
+        assert any(line.endswith(f'"." {name}') for line in member.ok('LIST "" *'))
+        member.ok(f"SELECT {name}")
+        assert member.ok(f"MYRIGHTS {name}") == [f"* MYRIGHTS {name} lri"]
+        member.ok(f"SUBSCRIBE {name}")
+        assert any(line.endswith(f'"." {name}') for line in member.ok('LSUB "" *'))
+        member.no("SELECT user." + ana, "NONEXISTENT")
