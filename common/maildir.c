@@ -243,18 +243,28 @@ write_once(int maildir, const char *name, struct span content)
 	return close_keeping_errno(fd, result);
 }
 
+static bool
+is_there(int maildir, const char *name)
+{
+	return faccessat(maildir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int
 maildir_make_standard(int maildir)
 {
 	static const char *const folders[] = {".Drafts", ".Sent", ".Trash", ".Junk", ".Archive"};
 
+	/* Made already: what the user has deleted since stays deleted. */
+	if (is_there(maildir, MAILDIR_PRIVATE) && (is_there(maildir, MAILDIR_SUBSCRIPTIONS) ||
+		is_there(maildir, MAILDIR_COURIER_SUBSCRIPTIONS)))
+		return 0;
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
 		if (maildir_make(maildir, folders[i]) < 0)
 			return -1;
 	if (make_directory(maildir, MAILDIR_PRIVATE) < 0)
 		return -1;
 	/* Our list would hide Courier's, which is taken over with the mail. */
-	if (faccessat(maildir, MAILDIR_COURIER_SUBSCRIPTIONS, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (is_there(maildir, MAILDIR_COURIER_SUBSCRIPTIONS))
 		return 0;
 	return write_once(
 		maildir, MAILDIR_SUBSCRIPTIONS, SPAN("Drafts\nSent\nTrash\nJunk\nArchive\n"));

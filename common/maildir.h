@@ -37,7 +37,8 @@ int maildir_open(int root, const char *path, bool make);
  * directory `name` below `parent`; fine when they exist. Durable. 0 or -1. */
 int maildir_make(int parent, const char *name);
 /* The folders that a new user gets beside INBOX: .Drafts .Sent .Trash .Junk .Archive, subscribed
- * (unless there is a list of subscriptions, ours or Courier's), and MAILDIR_PRIVATE. */
+ * (unless there is a list of subscriptions, ours or Courier's), and MAILDIR_PRIVATE. Once: where that and a list are
+ * there, nothing is made. */
 int maildir_make_standard(int maildir);
 
 /* A file to write a message into, in maildir's tmp/, without a name if the file system allows.

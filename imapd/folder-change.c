@@ -61,14 +61,16 @@ forget_mailboxes(struct store *store, const char *folder)
 static void
 remove_index(struct store *store, const unsigned char id[MAILBOX_ID_BYTES])
 {
+	static const char *const files[] = { "journal", "journal.new", "snapshot", "snapshot.new",
+		"cache", "cache.new" };
 	struct text name = TEXT_UP_TO(2 * MAILBOX_ID_BYTES);
 	int fd;
 
 	text_add_hex(&name, span_of(id, MAILBOX_ID_BYTES));
 	fd = open_in(store->private, text_str(&name), O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0) {
-		(void)unlinkat(fd, "journal", 0);
-		(void)unlinkat(fd, "journal.new", 0);
+		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+			(void)unlinkat(fd, files[i], 0);
 		close(fd);
 		if (unlinkat(store->private, text_str(&name), AT_REMOVEDIR) < 0)
 			log_notice(0, "index-not-removed", KEY_ERRNO);

@@ -179,6 +179,7 @@ link_opened(struct link *l, int fd)
 		abort();
 	(void)event_add(l->readable, NULL);
 	flush(l);
+	session_take_turn(l->session);   /* there may be room for more of a literal */
 }
 
 void

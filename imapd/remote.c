@@ -180,8 +180,14 @@ void
 remote_pump(struct command *c)
 {
 	struct remote *r = c->state;
+	struct session *s = c->session;
+	enum progress progress = r->over ? COMMAND_WAITS : remote_step(c);
 
-	if (r->over || remote_step(c) != COMMAND_DONE)
+	if (progress == COMMAND_AGAIN && session_full(s))
+		s->wants_room = true;
+	else if (progress == COMMAND_AGAIN)
+		session_take_turn(s);
+	if (progress != COMMAND_DONE)
 		return;
 	r->over = true;
 	/* Who waits for "+" hears this instead, and so does who idles. */
