@@ -3,7 +3,9 @@
  *
  * Where names and the places of data go into one journal, in the order in which they were made, a file whose data
  * has been written may get its name before it is synced: a crash leaves no name, or a whole file, and one commit makes
- * body and name durable instead of two. That is so on
+ * body and name durable instead of two. Moreover a link changes the inode of the file as well as the directory, in one
+ * transaction: fsync of the file commits its last link, and with it, as the journal is one sequence, everything that came
+ * before. No directory need be synced, however many have got a name. That is so on
  *
  *   xfs     its log is one sequence, and each of its writes flushes the disk first
  *   ext4    (and ext3) with a journal: sync_file_range returns when data is at the disk and its extents are in the

@@ -496,20 +496,21 @@ source_fits(struct job *job)
 	return false;
 }
 
-/* May the body get its name before it is synced (journal.h)? */
-static bool
-journal_keeps_order(const struct placer *p, const struct job *job)
+/* May the body get its name before it is synced, and do both become durable together (journal.h)? What only the
+ * administrator says, and we cannot see, is not relied on for what is promised. */
+static void
+job_look_at_journal(const struct placer *p, struct job *job)
 {
 	struct statfs fs;
 
 	if (p->ordered_nowhere)
-		return false;
-	if (p->ordered_everywhere && fstatfs(job->fd, &fs) == 0)
-		return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC;
+		return;
 	for (size_t i = 0; i < p->ordered_devices; i++)
 		if (p->ordered[i] == job->device)
-			return true;
-	return false;
+			job->one_commit = true;
+	job->sync_later = job->one_commit ||
+		(p->ordered_everywhere && fstatfs(job->fd, &fs) == 0 &&
+			(fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC));
 }
 
 /* Waits until what was written is with the disk, whether it has it durably or not. */
@@ -555,22 +556,42 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (job->why.outcome != 0 || job->copy)
 			continue;
-		job->sync_later = journal_keeps_order(p, job);
+		job_look_at_journal(p, job);
 		job_sync(job, job->sync_later ? written : fdatasync);
 		if (job->why.outcome == 0)
 			job->state = job->sync_later ? FILE_WRITTEN : FILE_DURABLE;
 	}
 }
 
-/* The bodies that got their names first. */
+/* One sync of `last` makes durable what was named before it on its device; if that fails, nothing of it is. */
+static void
+device_sync(struct batch *b, struct job *last)
+{
+	struct job *job;
+
+	job_sync(last, fsync);
+	TAILQ_FOREACH(job, &b->jobs, next) {
+		if (!job->one_commit || job->device != last->device)
+			continue;
+		job->one_commit = false;
+		if (job->why.outcome == 0)
+			job->why = last->why;
+	}
+}
+
+/* The bodies that got their names first. Each link changes the file's own inode, so that syncing the file commits the last
+ * of its names, and the journal, which is one sequence, all that came before: earlier files of the batch too. */
 static void
 batch_sync_written(struct batch *b)
 {
 	struct job *job;
 
 	TAILQ_FOREACH(job, &b->jobs, next)
-		if (job->why.outcome == 0 && job->sync_later)
+		if (job->why.outcome == 0 && job->sync_later && !job->one_commit)
 			job_sync(job, fdatasync);
+	TAILQ_FOREACH_REVERSE(job, &b->jobs, job_list, next)
+		if (job->why.outcome == 0 && job->one_commit && job->state == FILE_NAMED)
+			device_sync(b, job);
 }
 
 static void

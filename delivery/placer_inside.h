@@ -23,6 +23,7 @@ struct target {
 	/* While it is placed: where in the batch, or -1; under which name. */
 	int place;
 	struct maildir_name name;
+	bool is_lent;                /* it names the lent file, and no copy */
 	bool refused;
 };
 
@@ -34,6 +35,7 @@ struct job {
 	uint32_t hour;               /* LENT, OPEN (targets of a copy are being named), PLACING */
 	enum file_state state;
 	bool sync_later;             /* the body is synced when it has its names */
+	bool one_commit;             /* and that makes the names durable too (journal.h) */
 	bool copy;                   /* place_copy: fd is somebody else's file to read */
 	int fd;
 	int maildir;                 /* where it was lent, open; where tmp names it, or -1 */
@@ -58,7 +60,7 @@ struct place {
 	int new;                     /* its new/, once something is named there; or -1 */
 	uint32_t uid, gid;           /* whose it is */
 	dev_t device;
-	bool named;                  /* a name was given: to be synced */
+	bool named;                  /* a name was given that nothing else makes durable: to be synced */
 	int error;                   /* it cannot be used, or syncing failed */
 };
 

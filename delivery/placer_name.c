@@ -211,8 +211,10 @@ name_target(struct placer *p, const struct job *job, struct place *at, struct ta
 		/* A file of one owner is no other's. */
 		if (s->device != at->device || s->uid != t->uid)
 			continue;
-		if (link_into(s, at, t) == 0)
+		if (link_into(s, at, t) == 0) {
+			t->is_lent = i == 0 && all->first_is_lent;
 			return 0;
+		}
 		/* Another mount of the same file system, too many links, or a file system that
 		 * links across directories not at all. */
 		if (errno != EXDEV && errno != EMLINK && errno != EPERM)
@@ -292,7 +294,7 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 			continue;
 		}
 		if (named == 0) {
-			at->named = true;
+			at->named = at->named || !job->one_commit || !t->is_lent;
 			job->state = FILE_NAMED;
 			continue;
 		}

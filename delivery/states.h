@@ -14,7 +14,8 @@
  *                                                                      nobody: sent again
  *             spool: ID.msg, then ID.env  linkat: spool_write          ID.msg alone: removed at
  *                                                                      start; both: queued
- *   PROMISED  names on the disk           fsync of directory: *_work   all; 250 may be said
+ *   PROMISED  names on the disk           fsync of directory: *_work;  all; 250 may be said
+ *                                         of the file, by journal.h
  *
  *   and in the spool, while it is queued:
  *   TOLD      record in ID.env            append, fdatasync: *_work    what was told stays told
