@@ -372,6 +372,9 @@ receive_answer(struct session *s, const struct verdict *v)
 	const struct transaction *t = s->mail;
 	bool lmtp = t && t->lmtp;
 
+	/* There may be more recipients now than when the session began. */
+	if (lmtp && s->output.most < OUTPUT_MOST + (size_t)t->accepted * REPLY_LINE_MOST)
+		s->output.most = OUTPUT_MOST + (size_t)t->accepted * REPLY_LINE_MOST;
 	/* An answer that finds no room ends the session, and the transaction. */
 	for (uint32_t i = 0; lmtp && s->mail == t && i < t->accepted; i++)
 		answer_lmtp(s, &t->lmtp[i], v);

@@ -1,6 +1,8 @@
 """Holes that mail servers had, tried on the whole suite; and many clients at a time. Named after the list of holes."""
 
 import contextlib
+import signal
+import os
 import itertools
 import selectors
 import socket
@@ -291,3 +293,56 @@ def test_a_thousand_clients_at_once(suite):
                     s.send(steps[state[0]])
                     state[0] += 1
     assert accepted == 1000 and len(suite.delivered(user)) == 1000
+
+
+def test_what_policy_says_too_late(own_suite):
+    """queue dies while policy is asked about a login's allowance: 451, and what policy says then is about nothing. The
+    session goes on, and the next login sends."""
+    user = own_suite.new_user()
+    before = {p["pid"] for p in own_suite.processes("smtpd")}
+    (policy,), (queue,) = own_suite.processes("policy"), own_suite.processes("queue")
+    with own_suite.smtp(user) as smtp:
+        assert smtp.mail(user)[0] == 250 and smtp.rcpt(user)[0] == 250
+        os.kill(policy["pid"], signal.SIGSTOP)
+        try:
+            smtp.putcmd("data")
+            time.sleep(0.3)
+            os.kill(queue["pid"], signal.SIGKILL)
+            assert smtp.getreply()[0] == 451
+        finally:
+            os.kill(policy["pid"], signal.SIGCONT)
+        time.sleep(0.3)                                 # for what policy has to say
+        assert smtp.noop()[0] == 250 and smtp.rset()[0] == 250
+    valija.wait_until(lambda: own_suite.processes("queue"), what="queue")
+    with own_suite.smtp(user) as smtp:
+        smtp.sendmail(user, [user], mails.plain(user, user))
+    assert {p["pid"] for p in own_suite.processes("smtpd")} == before
+
+
+@pytest.mark.long
+def test_lmtp_answers_for_more_than_when_it_began(own_suite):
+    """A session that began when a transaction had a hundred recipients answers for three thousand after a reload."""
+    user, many = own_suite.new_user(), 3000
+    local, _, domain = user.partition("@")
+    own_suite.configure(recipients=100)
+    own_suite.valija("reload")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(own_suite.dir / "run/lmtp"))
+        s.settimeout(60)
+        stream = s.makefile("rb")
+        stream.readline()
+        own_suite.configure(recipients=many)
+        own_suite.valija("reload")
+        said = ["LHLO a.example", "MAIL FROM:<a@elsewhere.example>"]
+        s.sendall("".join(line + "\r\n" for line in said[:1]).encode())
+        while stream.readline()[3:4] == b"-":
+            pass
+        s.sendall((said[1] + "\r\n").encode())
+        assert stream.readline().startswith(b"250")
+        for n in range(0, many, 100):
+            s.sendall(b"".join(f"RCPT TO:<{local}+{k}@{domain}>\r\n".encode() for k in range(n, n + 100)))
+            assert all(stream.readline().startswith(b"250") for _ in range(100))
+        s.sendall(b"DATA\r\n")
+        assert stream.readline().startswith(b"354")
+        s.sendall(b"Subject: many\r\n\r\nx\r\n.\r\n")
+        assert all(stream.readline().startswith(b"250 2.0.0") for _ in range(many))
