@@ -40,11 +40,13 @@ free_port_base() {
 new_instance() {
 	# Nothing is ever removed: what an instance holds may be somebody's mail.
 	if [ -e "$dir/etc/valija.conf" ]; then
-		"$valija" init --dir "$dir"
+		said=$("$valija" init --dir "$dir")
 	else
-		"$valija" init --dir "$dir" --hostname localhost --domain "$domain" \
-			--port-base "$(free_port_base)"
+		said=$("$valija" init --dir "$dir" --hostname localhost --domain "$domain" \
+			--port-base "$(free_port_base)")
 	fi
+	# What comes next is done here.
+	printf '%s\n' "$said" | sed '/^next:/d'
 	umask 077
 	od -An -N12 -tx1 /dev/urandom | tr -d ' \n' >"$dir/.demo-password"
 	echo >>"$dir/.demo-password"

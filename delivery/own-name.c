@@ -132,12 +132,17 @@ own_name_look(struct own_name *o)
 	evtimer_del(o->timer);
 	for (size_t i = 0; i < FAMILIES; i++)
 		o->part[i].asking = false;
-	if (!span_has(name, '.') || !dns_context_ready(o->context))
-		return;
 	if (!span_equal_nocase(name, span_str(o->name)))
 		for (size_t i = 0; i < FAMILIES; i++)
 			text_reset(&o->part[i].found);
-	if (!span_copy(name, o->name, sizeof(o->name)))
+	if (!span_has(name, '.') || !span_copy(name, o->name, sizeof(o->name))) {
+		/* No name that the DNS could know: what it had for another says nothing any more. */
+		o->name[0] = '\0';
+		if (o->ever)
+			tell(o);
+		return;
+	}
+	if (!dns_context_ready(o->context))
 		return;
 	/* As dns_packet_read wants it. */
 	for (char *c = o->name; *c != '\0'; c++)

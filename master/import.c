@@ -59,6 +59,15 @@ import_as_self(const struct import *in)
 	setfsgid(0);
 }
 
+/* Names were chosen by people far away; nothing of them may steer a terminal. */
+static void
+make_printable(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = '?';
+}
+
 void
 import_complain(struct import *in, const char *format, ...)
 {
@@ -68,6 +77,7 @@ import_complain(struct import *in, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(sentence, sizeof sentence, format, ap);
 	va_end(ap);
+	make_printable(sentence);
 	in->failed++;
 	fprintf(stderr, "%svalija: %s: %s\n", in->terminal ? "\r\033[K" : "", in->user, sentence);
 }
@@ -89,7 +99,13 @@ import_begin(struct import *in, int maildir, unsigned int uid, unsigned int gid,
 static const char *
 folder_text(const struct import_folder *f)
 {
-	return f->name[0] ? f->name + 1 : "INBOX";
+	static char text[MAILDIR_MOST_NAME + 1];
+
+	if (!f->name[0])
+		return "INBOX";
+	snprintf(text, sizeof text, "%s", f->name + 1);
+	make_printable(text);
+	return text;
 }
 
 static void

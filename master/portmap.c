@@ -467,7 +467,9 @@ take_pcp(void)
 			on_pcp_answer(&answer);
 			break;
 		case PCP_OTHER_VERSION:
-			go_on_by_nat_pmp();
+			/* One that has spoken PCP does not forget it: somebody would like us to. */
+			if (me.speech == SPEECH_UNKNOWN)
+				go_on_by_nat_pmp();
 			break;
 		case PCP_NONSENSE:
 			break;

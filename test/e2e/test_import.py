@@ -160,6 +160,11 @@ def test_what_cannot_be_imported(suite, source):
     assert "No such file" in complaint("--user", user, source / "none", code=74)
     assert "is no user" in complaint("--user", "nobody@example.org", source / "file", code=74)
     assert "no user has mail at" in complaint(source / "%n/none", code=74)
+    # A name that would steer the terminal of whoever reads it.
+    put(source / "Other/.\x1b[2Jx", "1.M1.old:2,S", b"one")
+    (source / "Other/.\x1b[2Jx/cur/2.M1.old:2,S").symlink_to("/etc/passwd")
+    said = complaint("--user", user, source / "Other", code=74)
+    assert "\x1b" not in said and "2.M1.old:2,S: " in said
     # A link in the user's place leads root nowhere.
     os.symlink("/etc", suite.maildir(user) / ".Trap")
     put(source / "Maildir/.Trap", "1000.M1.old:2,S", b"one")
