@@ -117,8 +117,12 @@ attempt_end(struct queue *q, struct attempt *a)
 	}
 	m->active = false;
 	m->held = failed && !again && !elsewhere;
-	if (again)
-		schedule_at(&q->schedule, m, queue_now() + delay_of(a));
+	if (again) {
+		uint32_t delay = delay_of(a);
+
+		/* What failed while the network changed may have failed because it had not changed yet. */
+		schedule_at(&q->schedule, m, queue_now() + (a->network_changes != q->network_changes ? 1 : delay));
+	}
 	attempt_free(q, a);
 	attempts_run(q);
 }
@@ -282,6 +286,7 @@ attempt_begin(struct queue *q, struct queued *m)
 	a->c.id = m->id;
 	a->queue = q;
 	a->m = m;
+	a->network_changes = q->network_changes;
 	a->file = file;
 	a->place = must_alloc(file.envelope.count * sizeof(*a->place));
 	a->destination = must_alloc(file.envelope.count * sizeof(*a->destination));

@@ -45,6 +45,7 @@ struct attempt {
 	bool is_stranded;
 	struct queue *queue;
 	struct queued *m;
+	uint32_t network_changes;            /* of the queue, when this began */
 	enum attempt_step step;
 	struct queued_file file;
 	int message;                         /* the message, to be read */

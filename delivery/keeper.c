@@ -192,9 +192,10 @@ keeper_network_changed(struct queue *q)
 	struct queued *m;
 	uint32_t n = 0, now = queue_now();
 
+	q->network_changes++;
 	relaying_revive(q);
 	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL)
-		if (m->place != 0 && m->tries > 0 && m->due > now + NETWORK_SECONDS)
+		if (m->place != 0 && m->tries > 0 && m->due > now + 1 + n % NETWORK_SECONDS)
 			schedule_at(&q->schedule, m, now + 1 + n++ % NETWORK_SECONDS);
 	attempts_run(q);
 }

@@ -200,6 +200,7 @@ struct queue {
 	struct attempt_list unplaced;       /* wait for a local worker */
 	struct event *unplaced_timer;
 	struct listing_list listings;
+	uint32_t network_changes;           /* of addresses and routes, ever */
 	uint64_t served;
 };
 
