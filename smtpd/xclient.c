@@ -3,8 +3,8 @@
  * another one, which only the log shall know. Both for the hosts that xclient_from and xforward_from name, and
  * for nobody else, whoever the client says to be by then.
  *
- * XCLIENT changes whom the tests for strangers, the rules, limits, the guard of passwords, filters and the
- * Received field see. It lets nobody in: LOGIN is logged, and gives no right to send in anybody's name, since
+ * XCLIENT changes whom the tests for strangers, the rules, limits, filters and the Received field see; auth hears of
+ * addresses from the TLS worker alone. It lets nobody in: LOGIN is logged, and gives no right to send in anybody's name, since
  * only auth says who has logged in.
  */
 #include <stdlib.h>
