@@ -502,11 +502,13 @@ static void
 job_look_at_journal(const struct placer *p, struct job *job)
 {
 	struct statfs fs;
+	struct stat s;
 
-	if (p->ordered_nowhere)
+	if (p->ordered_nowhere || fstat(job->fd, &s) < 0)
 		return;
+	job->file_device = s.st_dev;
 	for (size_t i = 0; i < p->ordered_devices; i++)
-		if (p->ordered[i] == job->device)
+		if (p->ordered[i] == job->file_device)
 			job->one_commit = true;
 	job->sync_later = job->one_commit ||
 		(p->ordered_everywhere && fstatfs(job->fd, &fs) == 0 &&
@@ -571,7 +573,7 @@ device_sync(struct batch *b, struct job *last)
 
 	job_sync(last, fsync);
 	TAILQ_FOREACH(job, &b->jobs, next) {
-		if (!job->one_commit || job->device != last->device)
+		if (!job->one_commit || job->file_device != last->file_device)
 			continue;
 		job->one_commit = false;
 		if (job->why.outcome == 0)

@@ -41,6 +41,7 @@ struct job {
 	int maildir;                 /* where it was lent, open; where tmp names it, or -1 */
 	dev_t device;                /* of that Maildir, */
 	ino_t inode;
+	dev_t file_device;           /* of the file, whatever is mounted where */
 	struct maildir_name tmp;
 	char *home;                  /* where it was lent */
 	uint32_t uid, gid;           /* and as whom */
