@@ -176,12 +176,17 @@
 
 /* --- IMAP hand-off (id: the session). imap_user may come again, with other limits --- */
 #define imap_open_fields(F)         F(octets, ticket, 16) F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) \
-                                    F(text, ip, MOST_IP) F(text, verb, 16) /* fd: plaintext; verb: LOGIN or AUTHENTICATE */
+                                    F(text, ip, MOST_IP) F(text, verb, 16) /* fd: plaintext; verb: LOGIN or AUTHENTICATE */ \
+                                    F(u8, service, 1) F(octets, passport, MOST_PASSPORT)
 #define imap_opened_fields(F)
 #define imap_refused_fields(F)      F(text, reason, MOST_REASON)
 #define imap_user_fields(F)         F(text, user, MOST_ADDRESS) F(text, home, MOST_PATH_FIELD) /* absolute: a system user's */ \
                                     F(u64, quota_bytes, 8) F(u64, quota_messages, 8)
-#define imap_session_fields(F)      F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) F(text, ip, MOST_IP) F(text, verb, 16)
+#define imap_session_fields(F)      F(text, tag, MOST_TAG) F(octets, input, MOST_LEFTOVER) F(text, ip, MOST_IP) F(text, verb, 16) \
+                                    F(u8, service, 1) F(octets, passport, MOST_PASSPORT)
+/* UNAUTHENTICATE: the session is nobody's again. fd: plaintext. What it brought with it goes back with it. */
+#define imap_back_fields(F)         F(text, ip, MOST_IP) F(u8, service, 1) F(octets, passport, MOST_PASSPORT) F(octets, input, MOST_LEFTOVER)
+#define imap_again_fields(F)        F(text, ip, MOST_IP) F(u8, service, 1) F(octets, passport, MOST_PASSPORT) F(octets, input, MOST_LEFTOVER)
 #define imap_taken_fields(F)                                  /* the session is the process's now */
 #define imap_ended_fields(F)
 #define imap_idle_fields(F)
@@ -404,6 +409,8 @@
 	M(imap_taken,        57,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(imap_ended,        55,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
 	M(imap_idle,         56,  BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  0) \
+	M(imap_back,         198, BY_IMAP,                 BY_MASTER,             HOUR_SERVING,                  1) \
+	M(imap_again,        199, BY_MASTER,               BY_IMAP_LOGIN,         HOUR_SERVING,                  1) \
 	M(mail_begin,        60,  BY_SMTPD,                BY_QUEUE,              HOUR_NONE,                     0) \
 	M(mail_begun,        61,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(mail_recipient,    62,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_LENT | OR_GONE, 0) \

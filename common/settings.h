@@ -159,6 +159,7 @@
 	O(number, imap_sessions,           50,                  1, 10000,      "IMAP sessions of one user at a time.") \
 	O(text,   imap_separator,          "/",                 1, 1,          "What parts the levels of a mailbox's name to IMAP clients: / or a dot. To who has clients already, another one than before makes all mailboxes new ones.") \
 	O(text,   imap_prefix,             "",                  0, 32,         "What stands before the names of a user's mailboxes, but INBOX, to IMAP clients, with the separator at its end: INBOX. as Courier has it, with imap_separator a dot.") \
+	O(flag,   imap_unauthenticate,     0,                   0, 1,          "Whether UNAUTHENTICATE (RFC 8437) is offered: a client goes on as another user in the same connection. The process of the user before has seen that connection.") \
 	O(number, imap_linger_seconds,     30,                  0, 3600,       "How long a user's imap process stays after the last logout.") \
 	O(number, auth_cache_seconds,      600,                 0, 86400,      "How long a password that was right is remembered, as a keyed digest. 0: not at all.") \
 	O(number, auth_delay_seconds,      2,                   0, 60,         "Delay of the answer after the first failure from an address or for a user; doubles with each, up to auth_delay_most_seconds.") \

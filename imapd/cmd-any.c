@@ -1,5 +1,6 @@
 /* cmd-any - CAPABILITY NOOP LOGOUT ID ENABLE NAMESPACE CHECK, and what is over once one has logged
  * in. */
+#include "imapd/compress.h"
 #include "imapd/condstore.h"
 #include "imapd/qresync.h"
 #include "imapd/quote.h"
@@ -36,6 +37,28 @@ cmd_logout(struct command *c)
 	text_add(command_out(c), SPAN("* BYE Logging out.\r\n"));
 	c->told_nothing = true;
 	return command_ok(c, NULL, "LOGOUT completed.");
+}
+
+/* RFC 8437. The socket goes back when the answer is out; the state of this session ends with it. Not NO, whatever
+ * happens (section 3). */
+enum progress
+cmd_unauthenticate(struct command *c)
+{
+	struct session *s = c->session;
+	struct span behind = imap_input_rest(&s->input);
+
+	if (!s->account->daemon.settings->imap_unauthenticate)
+		return command_bad(c, "a command of an extension in CAPABILITY");
+	if (!command_no_more(c))
+		return COMMAND_DONE;
+	c->told_nothing = true;
+	/* What a client compressed behind it (RFC 8437 4.1), or too much for a packet, cannot go along. */
+	if (behind.len > MOST_LEFTOVER || (s->compress != NULL && (behind.len > 0 ||
+		!compress_is_hungry(s->compress))))
+		session_bye(s, "[UNAVAILABLE] Wait for the answer to UNAUTHENTICATE.");
+	else
+		s->goes_back = true;
+	return command_ok(c, NULL, "UNAUTHENTICATE completed.");
 }
 
 enum progress

@@ -172,5 +172,6 @@ cmd_notify(struct command *c)
 		return command_no(c, "NOTIFICATIONOVERFLOW", "Fewer mailboxes, please.");
 	}
 	notify_set(s, r.n);
+	account_housekeep(s->account);       /* what inotify does not watch is looked at by and by */
 	return command_ok(c, NULL, "NOTIFY completed.");
 }

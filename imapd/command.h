@@ -125,7 +125,7 @@ VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(li
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
 VERB(setacl) VERB(deleteacl) VERB(getacl) VERB(listrights) VERB(myrights)
 VERB(getquota) VERB(getquotaroot) VERB(setquota)
-VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(notify) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
+VERB(replace) VERB(cancelupdate) VERB(esearch) VERB(notify) VERB(unauthenticate) VERB(starttls) VERB(login) VERB(getmetadata) VERB(setmetadata) VERB(compress)
 #undef VERB
 bool cmd_append_literal(struct command *c, uint64_t size);
 bool cmd_replace_literal(struct command *c, uint64_t size);

@@ -63,7 +63,7 @@ static const struct verb verbs[] = {
 	{ "CANCELUPDATE", cmd_cancelupdate, SELECTED,                             NULL },
 	{ "ESEARCH",      cmd_esearch,      ALWAYS,                               NULL },
 	{ "NOTIFY",       cmd_notify,       ALWAYS | EXPUNGES,                    NULL },
-	{ "NOTIFY",       cmd_notify,       ALWAYS | EXPUNGES,                    NULL },
+	{ "UNAUTHENTICATE", cmd_unauthenticate, ALWAYS | ENDS_SESSION,            NULL },
 	{ "STARTTLS",     cmd_starttls,     ALWAYS,                               NULL },
 	{ "LOGIN",        cmd_login,        ALWAYS,                               NULL },
 	{ "AUTHENTICATE", cmd_login,        ALWAYS,                               NULL },

@@ -236,13 +236,17 @@ look_at_some(struct view *v, size_t from, size_t to, struct context *x, struct t
 {
 	const struct index *ix = &v->mailbox->index;
 	struct looked l = { .added = told_begin(v, x), .removed = told_begin(v, x) };
+	size_t record = from < to ? index_from(ix, v->uids[from]) : 0;
 
 	change_init(&l.learned);
 	for (size_t i = from; i < to; i++) {
-		size_t at = index_find(ix, v->uids[i]);
-
-		if (at != NO_RECORD && ix->records[at].modseq > x->modseq)
-			look_at(v, i, x, &l);
+		while (record < ix->count && ix->records[record].uid < v->uids[i])
+			record++;
+		if (record == ix->count || ix->records[record].uid != v->uids[i] ||
+			ix->records[record].modseq <= x->modseq)
+			continue;
+		look_at(v, i, x, &l);
+		record = index_from(ix, v->uids[i]);     /* reading a message may move records */
 	}
 	/* What left first: the places of what came count without it. */
 	if (l.any_left && x->sorter != NULL)
@@ -261,17 +265,46 @@ look_at_some(struct view *v, size_t from, size_t to, struct context *x, struct t
 	change_clear(&l.learned);
 }
 
+/* Does the context have to look at what changed up to `modseq`? */
+static bool
+is_behind(const struct context *x, uint64_t modseq)
+{
+	return x != NULL && x->active && x->modseq < modseq;
+}
+
+/* Behind the next LOOKED_AT_A_TIME messages that changed after `since`, from `from` on. Both are in ascending order of
+ * UID. */
+static size_t
+end_of_slice(const struct view *v, size_t from, uint64_t since)
+{
+	const struct index *ix = &v->mailbox->index;
+	size_t record = from < v->count ? index_from(ix, v->uids[from]) : 0, changed = 0, i = from;
+
+	for (; i < v->count && changed < LOOKED_AT_A_TIME; i++) {
+		while (record < ix->count && ix->records[record].uid < v->uids[i])
+			record++;
+		changed += record < ix->count && ix->records[record].modseq > since;
+	}
+	return i;
+}
+
 bool
 contexts_tell_changed(struct view *v, size_t *at, uint64_t modseq, struct text *out, size_t full)
 {
-	size_t to = v->count - *at > LOOKED_AT_A_TIME ? *at + LOOKED_AT_A_TIME : v->count;
+	uint64_t since = UINT64_MAX;
+	size_t to;
 
-	if (out->len >= full)
-		return false;
 	for (size_t k = 0; k < MOST_CONTEXTS; k++) {
+		if (is_behind(v->contexts[k], modseq) && v->contexts[k]->modseq < since)
+			since = v->contexts[k]->modseq;
+	}
+	if (since < UINT64_MAX && out->len >= full)
+		return false;
+	to = since < UINT64_MAX ? end_of_slice(v, *at, since) : v->count;
+	for (size_t k = 0; k < MOST_CONTEXTS && since < UINT64_MAX; k++) {
 		struct context *x = v->contexts[k];
 
-		if (x == NULL || !x->active || x->modseq >= modseq)
+		if (!is_behind(x, modseq))
 			continue;
 		look_at_some(v, *at, to, x, out);
 		if (to == v->count)

@@ -16,6 +16,7 @@
 #include "imapd/account.h"
 #include "imapd/folder.h"
 #include "imapd/link.h"
+#include "imapd/notify.h"
 #include "imapd/remote.h"
 #include "imapd/session.h"
 #include "imapd/share.h"
@@ -78,20 +79,27 @@ account_housekeep(struct account *a)
 	housekeep_in(a, HOUSEKEEPING_MILLISECONDS);
 }
 
-/* Does a session wait in IDLE for a folder that inotify does not watch? Then it is looked at by and
- * by. */
+/* Is it a folder that inotify does not watch? Then it is looked at by and by. */
+static bool
+look_at(struct mailbox *m)
+{
+	if (m->watch_cur >= 0 && m->watch_new >= 0)
+		return false;
+	m->check_cur = m->check_new = true;
+	return true;
+}
+
+/* What sessions wait for, in IDLE or by NOTIFY. */
 static bool
 look_at_unwatched(struct account *a)
 {
 	bool any = false;
 
 	for (struct session *s = a->sessions; s != NULL; s = s->next) {
-		struct mailbox *m = s->view == NULL ? NULL : s->view->mailbox;
-
-		if (m != NULL && (m->watch_cur < 0 || m->watch_new < 0) && session_is_idle(s)) {
-			m->check_cur = m->check_new = true;
-			any = true;
-		}
+		if (s->view != NULL && (session_is_idle(s) || s->notify != NULL))
+			any |= look_at(s->view->mailbox);
+		for (struct watch *w = s->notify == NULL ? NULL : s->notify->watches; w != NULL; w = w->next)
+			any |= look_at(w->mailbox);
 	}
 	return any;
 }
@@ -242,6 +250,9 @@ on_session(void *me, struct channel *from, uint64_t id, const struct msg_imap_se
 	a->served++;
 	a->session_count++;
 	s = session_new(a, id, fd[0], m->tag, m->input, m->ip, m->verb);
+	s->service = m->service;
+	if (a->daemon.settings->imap_unauthenticate)
+		text_add(&s->passport, m->passport);
 	s->next = a->sessions;
 	a->sessions = s;
 	if (a->session_count > a->daemon.settings->imap_sessions) {

@@ -78,7 +78,8 @@ hand_over(struct login *l, struct span ticket)
 		close(copy);
 	} else if (send_imap_open(master, l->id, &(struct msg_imap_open){ .ticket = ticket,
 		.tag = span_str(l->tag),
-		.input = rest, .ip = span_str(l->ip), .verb = span_str(l->verb) }, &copy)) {
+		.input = rest, .ip = span_str(l->ip), .verb = span_str(l->verb),
+		.service = (uint8_t)l->service, .passport = text_span(&l->passport) }, &copy)) {
 		l->state = LOGIN_HANDED;
 		return;
 	}
@@ -261,8 +262,32 @@ on_imap_refused(void *me, struct channel *from, uint64_t id, const struct msg_im
 	login_go_on(l);
 }
 
+/* UNAUTHENTICATE (RFC 8437): a connection that was here before its login. Whether its passport is good auth will
+ * say, when somebody logs in. */
+static void
+on_imap_again(void *me, struct channel *from, uint64_t id, const struct msg_imap_again *m,
+	const int *fd)
+{
+	struct arrival a = { .service = m->service, .uid = NO_UID };
+	struct front *front = me;
+
+	(void)from;
+	if ((m->service != SERVICE_IMAP && m->service != SERVICE_IMAPS) ||
+		!span_copy(m->ip, a.ip, sizeof(a.ip)) || login_find(front, id) != NULL ||
+		front->daemon.leaving) {
+		log_notice(id, "not-taken-back", KEY_SPAN("ip", m->ip));
+		close(fd[0]);
+		return;
+	}
+	front->again = m;
+	front->again_id = id;
+	(void)door_let_in(&front->door, &a, fd[0]);
+	front->again = NULL;
+}
+
 const struct hearing login_hears_master = {
 	.hour = master_hour,
+	.on_imap_again = on_imap_again,
 	.on_imap_opened = on_imap_opened,
 	.on_imap_refused = on_imap_refused,
 };

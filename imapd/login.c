@@ -389,6 +389,21 @@ login_detach(struct login *l)
 	return fd;
 }
 
+/* It comes back from the process of the user that it was logged in as: no greeting, no handshake. */
+static void
+go_on_again(struct login *l, const struct msg_imap_again *m)
+{
+	text_add(&l->passport, m->passport);
+	l->tls = m->passport.len > 0;
+	imap_input_add(&l->input, m->input);
+	log_info(l->id, "unauthenticated", KEY_STR("ip", l->ip), KEY_STR("service",
+		service_name(l->service)));
+	if (!door_is_of(&l->front->door, &l->guest, l->ip))
+		login_bye(l, "[UNAVAILABLE] Too many connections from your address.");
+	else
+		login_go_on(l);
+}
+
 void
 login_new(struct front *front, const struct arrival *a, int fd, struct guest *guest)
 {
@@ -396,7 +411,7 @@ login_new(struct front *front, const struct arrival *a, int fd, struct guest *gu
 	struct login *l = must_alloc(sizeof(*l));
 
 	l->front = front;
-	l->id = id_new();
+	l->id = front->again != NULL ? front->again_id : id_new();
 	l->service = a->service;
 	l->guest = guest;
 	(void)span_copy(span_str(a->ip), l->ip, sizeof(l->ip));
@@ -411,6 +426,10 @@ login_new(struct front *front, const struct arrival *a, int fd, struct guest *gu
 	LIST_INSERT_HEAD(&front->buckets[l->id % LOGIN_BUCKETS], l, in_bucket);
 	front->served++;
 	login_attach(l, fd);
+	if (front->again != NULL) {
+		go_on_again(l, front->again);
+		return;
+	}
 	log_info(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)));
 	if (a->via[0])
 		log_info(l->id, "proxied", KEY_STR("ip", l->ip), KEY_STR("proxy", a->via),

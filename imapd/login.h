@@ -64,6 +64,8 @@ struct front {
 	LIST_HEAD(, login) buckets[LOGIN_BUCKETS];
 	struct door door;
 	uint64_t served;
+	const struct msg_imap_again *again;      /* the connection that is let in comes back: NULL for a new one */
+	uint64_t again_id;
 };
 
 /* --- login.c --- */

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,8 +92,10 @@ session_free(struct session **sp)
 	event_free(s->writable);
 	event_free(s->turn);
 	event_free(s->silence);
-	stream_bye(s->fd);
+	if (!s->gone_back)
+		stream_bye(s->fd);
 	close(s->fd);
+	text_clear(&s->passport);
 	compress_free(&s->compress);
 	imap_input_clear(&s->input);
 	text_clear(&s->out);
@@ -256,6 +259,18 @@ was_sent(struct session *s, size_t len)
 	restart_silence(s);
 }
 
+/* RFC 8437: nobody's again. What the client has sent behind the command goes along. */
+static void
+give_back(struct session *s)
+{
+	int copy = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+
+	s->gone_back = copy >= 0 && send_imap_back(s->account->daemon.master, s->id,
+		&(struct msg_imap_back){ .ip = span_str(s->ip), .service = s->service,
+			.passport = text_span(&s->passport), .input = imap_input_rest(&s->input) }, &copy);
+	session_end(s, s->gone_back ? "unauthenticated" : "cannot be given back");
+}
+
 void
 session_flush(struct session *s)
 {
@@ -285,7 +300,9 @@ session_flush(struct session *s)
 		else
 			text_reset(&s->out);
 		s->sent = 0;
-		if (s->closing && !s->blocked)
+		if (s->closing && !s->blocked && s->goes_back && !s->dead)
+			give_back(s);
+		else if (s->closing && !s->blocked)
 			session_end(s, s->why);
 	} else if (s->sent >= OUT_FULL) {
 		text_drop(&s->out, s->sent);
@@ -300,7 +317,10 @@ session_flush(struct session *s)
 void
 session_capabilities_write(const struct session *s, struct text *out)
 {
-	text_add(out, SPAN(CAPABILITIES " APPENDLIMIT="));    /* RFC 7889 section 2 */
+	text_add(out, SPAN(CAPABILITIES));
+	if (s->account->daemon.settings->imap_unauthenticate)
+		text_add(out, SPAN(" UNAUTHENTICATE"));
+	text_add(out, SPAN(" APPENDLIMIT="));    /* RFC 7889 section 2 */
 	text_add_number(out, s->account->daemon.settings->message_size_bytes);
 }
 
@@ -317,6 +337,7 @@ session_make(struct account *account, uint64_t id, int fd)
 	s->separator = now->imap_separator.len == 1 ? (char)now->imap_separator.at[0] : '/';
 	(void)span_copy(now->imap_prefix, s->prefix, sizeof(s->prefix));
 	(void)evutil_make_socket_nonblocking(fd);
+	s->passport = TEXT_UP_TO(MOST_PASSPORT);
 	imap_input_init(&s->input, MOST_IMAP_LINE, MOST_IMAP_LITERALS);
 	s->out = TEXT_UP_TO(MOST_OUT);
 	s->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, s);

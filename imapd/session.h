@@ -64,6 +64,10 @@ struct session {
 	bool closing;                /* no more commands; closed when all is sent */
 	bool dead;                   /* freed at the end of the round */
 	bool blocked;                /* the client does not read */
+	bool goes_back;              /* UNAUTHENTICATE: when all is sent, the socket goes back to a front end */
+	bool gone_back;
+	uint8_t service;             /* what goes back with it */
+	struct text passport;
 	const char *why;             /* how it ended */
 	int64_t slice_end;           /* microseconds, monotonic */
 };

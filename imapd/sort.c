@@ -278,8 +278,8 @@ compare(const struct sorter *s, uint32_t a, uint32_t b)
 		if (is_number(s->criteria->at[i].by))
 			order = (x->number > y->number) - (x->number < y->number);
 		else
-			order = span_compare(span_of(s->texts.at + x->text.at, x->text.len),
-				span_of(s->texts.at + y->text.at, y->text.len));
+			order = span_compare(span_part(text_span(&s->texts), x->text.at, x->text.len),
+				span_part(text_span(&s->texts), y->text.at, y->text.len));
 		if (order != 0)
 			return s->criteria->at[i].reverse ? -order : order;
 	}

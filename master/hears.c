@@ -212,6 +212,13 @@ on_imap_ended(
 }
 
 static void
+on_imap_back(
+	void *me, struct channel *from, uint64_t id, const struct msg_imap_back *m, const int *fd)
+{
+	mailbox_session_back(me, channel_tag(from), id, m, fd[0]);
+}
+
+static void
 on_imap_idle(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_idle *m, const int *fd)
 {
@@ -338,6 +345,7 @@ hears_daemons(void)
 	.on_share_open = on_share_open,
 	.on_guest_ended = on_guest_ended,
 	.on_owner_told = on_owner_told,
+		.on_imap_back = on_imap_back,
 		.on_portmap_told = on_portmap_told,
 		.on_certificate_told = on_certificate_told,
 		.on_public_told = on_public_told,

@@ -27,8 +27,9 @@ struct waiting {
 	bool sent;
 	int fd;
 	char *tag, *ip, *verb;
-	unsigned char *input;
-	size_t input_len;
+	unsigned char *input, *passport;
+	size_t input_len, passport_len;
+	uint8_t service;
 };
 
 struct mailbox {
@@ -63,6 +64,7 @@ waiting_free(struct mailbox *b, struct waiting *w)
 		close(w->fd);
 	secret_wipe(w->input, w->input_len);
 	free(w->input);
+	free(w->passport);
 	free(w->tag);
 	free(w->ip);
 	free(w->verb);
@@ -212,7 +214,9 @@ hand_over(struct mailbox *b, struct waiting *w)
 			&(struct msg_imap_session){ .tag = span_str(w->tag),
 				.input = span_of(w->input, w->input_len),
 				.ip = span_str(w->ip),
-				.verb = span_str(w->verb) },
+				.verb = span_str(w->verb),
+				.service = w->service,
+				.passport = span_of(w->passport, w->passport_len) },
 			&copy);
 }
 
@@ -408,6 +412,11 @@ wait_for(struct mailbox *b, unsigned int front, uint64_t session, const struct m
 	w->input = must_alloc(m->input.len + 1);
 	if (m->input.len)
 		memcpy(w->input, m->input.at, m->input.len);
+	w->service = m->service;
+	w->passport_len = m->passport.len;
+	w->passport = must_alloc(m->passport.len + 1);
+	if (m->passport.len)
+		memcpy(w->passport, m->passport.at, m->passport.len);
 	TAILQ_INSERT_TAIL(&b->waiting, w, next);
 	b->waiting_count++;
 	b->s->waiting_count++;
@@ -450,4 +459,26 @@ mailbox_open(struct supervisor *s, struct process *front, uint64_t session,
 out:
 	if (fd >= 0)
 		close(fd);
+}
+
+void
+mailbox_session_back(struct supervisor *s, const struct process *from, uint64_t session,
+	const struct msg_imap_back *m, int fd)
+{
+	struct process *p, *front = NULL;
+
+	/* Any front end will do; sessions are spread over them. */
+	TAILQ_FOREACH(p, &s->processes, next)
+		if (p->row->program == PROGRAM_IMAP_LOGIN && p->state == PROCESS_SERVING && p->control &&
+			(!front || p->index == session % (front->index + 1)))
+			front = p;
+	if (!front || !s->now.settings->imap_unauthenticate) {
+		log_notice(session, "imap-not-back", KEY_NUM("pid", from->pid));
+		close(fd);
+		return;
+	}
+	log_info(session, "imap-back", KEY_SPAN("ip", m->ip), KEY_NUM("pid", from->pid));
+	send_imap_again(front->control, session,
+		&(struct msg_imap_again){ .ip = m->ip, .service = m->service,
+			.passport = m->passport, .input = m->input }, &fd);
 }

@@ -41,6 +41,9 @@ void mailbox_process_serves(struct mailbox *b);
 void mailbox_session_taken(struct mailbox *b, uint64_t session);
 void mailbox_session_ended(struct mailbox *b, uint64_t session);
 void mailbox_idle(struct mailbox *b);
+/* The process gives a session back: a front end has it again, as one that nobody logged in. `fd` is taken. */
+void mailbox_session_back(struct supervisor *s, const struct process *from, uint64_t session,
+	const struct msg_imap_back *m, int fd);
 void mailbox_process_died(struct mailbox *b); /* a process anew for whom waits; else frees b */
 /* The user, for valija status; lives as long as the mailbox. */
 const char *mailbox_user(const struct mailbox *b);

@@ -2,7 +2,8 @@
 
 What was acknowledged stays: UIDs, flags, messages. What others do in the directories is seen, with UIDs that never
 come twice. Modification sequences never go back, and a client that comes back now and then, and asks only for what
-changed since (QRESYNC), knows the same as one who asks for everything. A failure prints the seed: VALIJA_TEST_SEED
+changed since (QRESYNC), knows the same as one who asks for everything. So does one who searches once and is told what
+changes in the results (CONTEXT). A failure prints the seed: VALIJA_TEST_SEED
 repeats it."""
 
 import os
@@ -83,6 +84,19 @@ class Mailbox:
         for name in names:
             del self.expected[name]
 
+    def replace(self, session):
+        """One message for another (REPLACE): never both, never none."""
+        names = self.some(1)
+        if not names:
+            return
+        name, flags = self.name(), set(self.random.sample(FLAGS, self.random.randint(0, 2)))
+        session.literal = f"Subject: {name}\r\n\r\nz\r\n".encode()
+        done, said = session._simple_command("UID", "REPLACE", self.uids(names), "INBOX", f"({' '.join(flags)})")
+        assert done == "OK", said
+        uid = int(session.response("APPENDUID")[1][-1].split()[1])
+        del self.expected[names[0]]
+        self.expected[name] = [uid, flags]
+
     def drop(self, _):
         for _ in range(self.random.randint(1, 3)):
             name = self.name()
@@ -158,6 +172,60 @@ class Mailbox:
         self.largest = max([self.largest, *(uid for uid, _ in seen.values())])
 
 
+class Updating:
+    """A client whose searches are kept up to date: one by UIDs, one sorted."""
+
+    SEARCHES = [("SEARCH", ["UNSEEN"]), ("SORT", ["(REVERSE SUBJECT)", "UTF-8", "UNDELETED", "UNFLAGGED"])]
+
+    def __init__(self, box):
+        self.box, self.updates = box, 0
+        self.begin()
+
+    def begin(self):
+        self.imap = self.box.suite.imap(user=self.box.user)
+        self.imap.select("INBOX")
+        self.results = []
+        for command, keys in self.SEARCHES:
+            tag, found = self.ask(command, "RETURN (UPDATE ALL)", keys)
+            self.results.append([tag, found])
+
+    def ask(self, command, options, keys):
+        """The tag, and the UIDs that were found; what changed before is applied."""
+        done, said = self.imap.uid(command, options, *keys)
+        assert done == "OK", said
+        for line in self.imap.response("ESEARCH")[1]:
+            tag, rest = re.fullmatch(r'\(TAG "([^"]+)"\) UID ?(.*)', line.decode()).groups()
+            if rest.startswith(("ADDTO", "REMOVEFROM")):
+                self.apply(tag, rest)
+            else:
+                answer = tag, list(numbers(rest.removeprefix("ALL "))) if rest else []
+        return answer
+
+    def apply(self, tag, said):
+        self.updates += 1
+        result = next(r for r in self.results if r[0] == tag)
+        what, pairs = re.fullmatch(r"(\w+) \((.*)\)", said).groups()
+        words = pairs.split()
+        for place, uids in zip(map(int, words[::2]), (list(numbers(w)) for w in words[1::2])):
+            if place == 0 and what == "ADDTO":
+                assert not set(result[1]) & set(uids), "told twice"
+                result[1] = sorted(result[1] + uids)
+            elif place == 0:
+                assert set(uids) <= set(result[1]), "removed what was not there"
+                result[1] = [uid for uid in result[1] if uid not in uids]
+            elif what == "ADDTO":
+                result[1][place - 1:place - 1] = uids
+            else:
+                assert result[1][place - 1:place - 1 + len(uids)] == uids, "removed at another place"
+                del result[1][place - 1:place - 1 + len(uids)]
+
+    def visit(self):
+        self.imap.noop()
+        for (command, keys), result in zip(self.SEARCHES, self.results):
+            _, found = self.ask(command, "RETURN (ALL)", keys)
+            assert result[1] == found, f"{command}: told {result[1]}, there is {found}"
+
+
 class Returning:
     """A client with a memory: {uid: (flags, modseq)}, brought up to date by QRESYNC alone."""
 
@@ -209,8 +277,8 @@ def fetched(said):
 def play(suite, seed, seconds):
     box = Mailbox(suite, seed)
     acts = [box.append, box.append, box.store, box.store, box.store, box.expunge, box.move, box.drop, box.drop,
-            box.outsider, box.outsider]
-    returning = Returning(box)
+            box.replace, box.outsider, box.outsider]
+    returning, updating = Returning(box), Updating(box)
     limit, steps = time.monotonic() + seconds, 0
     while time.monotonic() < limit:
         steps += 1
@@ -219,7 +287,11 @@ def play(suite, seed, seconds):
         session.noop()
         try:
             act(session)
+            if act == box.kill:
+                updating.begin()
             box.check(box.random.choice(box.sessions))
+            if steps % 5 == 0:
+                updating.visit()
             if steps % 13 == 0:
                 returning.visit()
         except AssertionError as error:
@@ -227,7 +299,8 @@ def play(suite, seed, seconds):
     for session in box.sessions:
         box.check(session)
     returning.visit()
-    assert returning.visits > 2
+    updating.visit()
+    assert returning.visits > 2 and updating.updates > 2
     assert steps > 40, "too slow to prove anything"
 
 
