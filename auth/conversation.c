@@ -41,7 +41,7 @@ struct conversation {
 	char ip[MOST_IP + 1];
 	struct sasl_owner owner;
 	struct sasl sasl;
-	struct text exporter; /* channel binding data of the connection */
+	struct text exporter, unique, end_point; /* channel binding data of the connection */
 	struct text pending;  /* a last message that is held back */
 	struct text named;    /* whom the certificate names, with commas between */
 	struct text acts_as;  /* a master user wants to be this one; or empty */
@@ -121,6 +121,8 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	c->state = CHECKING;
 	c->name = TEXT_UP_TO(MOST_ADDRESS);
 	c->exporter = TEXT_UP_TO(64);
+	c->unique = TEXT_UP_TO(64);
+	c->end_point = TEXT_UP_TO(64);
 	c->pending = TEXT_UP_TO(MOST_SASL);
 	c->named = TEXT_UP_TO(MOST_NAMED);
 	c->acts_as = TEXT_UP_TO(MOST_ADDRESS);
@@ -151,6 +153,8 @@ conversation_free(struct conversation *c)
 	sasl_clear(&c->sasl);
 	text_clear(&c->name);
 	text_wipe(&c->exporter);
+	text_wipe(&c->unique);
+	text_clear(&c->end_point);
 	text_wipe(&c->pending);
 	text_clear(&c->named);
 	text_clear(&c->acts_as);
@@ -958,14 +962,16 @@ passport_fault(struct auth *a, uint64_t session, const struct msg_auth_ask *m, s
 
 /* Channel binding data only where a mechanism that binds is offered: a client that asks for none
  * because it saw none offered is right then, else it was lied to (RFC 5802 6, flag "y"). */
-static struct span
-binding(const struct settings *s, const struct msg_auth_ask *m, const struct passport *p)
+static void
+note_binding(struct conversation *c, const struct settings *s, const struct msg_auth_ask *m,
+	const struct passport *p)
 {
-	return mechanism_offered(s, m->service, m->passport, SPAN("SCRAM-SHA-256-PLUS")) ||
-			       mechanism_offered(
-				       s, m->service, m->passport, SPAN("SCRAM-SHA-1-PLUS"))
-		       ? p->exporter
-		       : SPAN_NONE;
+	if (!mechanism_offered(s, m->service, m->passport, SPAN("SCRAM-SHA-256-PLUS")) &&
+		!mechanism_offered(s, m->service, m->passport, SPAN("SCRAM-SHA-1-PLUS")))
+		return;
+	text_add(&c->exporter, p->exporter);
+	text_add(&c->unique, p->unique);
+	text_add(&c->end_point, p->end_point);
 }
 
 /* Hexadecimal in either case, with or without colons between the bytes. */
@@ -1068,10 +1074,11 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 	c->service = (enum service)m->service;
 	c->mechanism = mechanism;
 	(void)span_copy(p.ip, c->ip, sizeof(c->ip));
-	text_add(&c->exporter, binding(a->daemon.settings, m, &p));
+	note_binding(c, a->daemon.settings, m, &p);
 	if (mechanism->kind == MECHANISM_OF_CERTIFICATE)
 		note_names(c, &p);
-	c->owner = (struct sasl_owner){on_secret, c, text_span(&c->exporter)};
+	c->owner = (struct sasl_owner){on_secret, c,
+		{text_span(&c->exporter), text_span(&c->unique), text_span(&c->end_point)}};
 	if (!sasl_init(&c->sasl, a->sasl, mechanism, &c->owner))
 		later(c, "the SASL library failed");
 	else

@@ -14,15 +14,15 @@ static const char *const login_prompts[] = {"Username:", "Password:", NULL};
 /* clang-format off */
 static const struct mechanism mechanisms[] = {
 	/* name                kind                   server first  prompts  steps  NULs in a message */
-	{ "PLAIN",              MECHANISM_OF_PASSWORD, false, NULL,          2,     2, 2, 0 },   /* RFC 4616: authzid NUL authcid NUL passwd */
-	{ "LOGIN",              MECHANISM_OF_PASSWORD, true,  login_prompts, 3,     0, 0, 0 },   /* draft-murchison-sasl-login */
-	{ "SCRAM-SHA-1",        MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1 },   /* RFC 5802 */
-	{ "SCRAM-SHA-1-PLUS",   MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1 },
-	{ "SCRAM-SHA-256",      MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256 }, /* RFC 7677 */
-	{ "SCRAM-SHA-256-PLUS", MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256 },
-	{ "EXTERNAL",           MECHANISM_OF_CERTIFICATE, false, NULL,       2,     0, 0, 0 },            /* RFC 4422 appendix A */
-	{ "OAUTHBEARER",        MECHANISM_OF_TOKEN,    false, NULL,          2,     0, 0, 0 },            /* RFC 7628 */
-	{ "XOAUTH2",            MECHANISM_OF_TOKEN,    false, NULL,          2,     0, 0, 0 },            /* Google's, before that RFC */
+	{ "PLAIN",              MECHANISM_OF_PASSWORD, false, NULL,          2,     2, 2, 0, false },   /* RFC 4616: authzid NUL authcid NUL passwd */
+	{ "LOGIN",              MECHANISM_OF_PASSWORD, true,  login_prompts, 3,     0, 0, 0, false },   /* draft-murchison-sasl-login */
+	{ "SCRAM-SHA-1",        MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1, false },   /* RFC 5802 */
+	{ "SCRAM-SHA-1-PLUS",   MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA1, true },
+	{ "SCRAM-SHA-256",      MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256, false }, /* RFC 7677 */
+	{ "SCRAM-SHA-256-PLUS", MECHANISM_OF_SCRAM,    false, NULL,          3,     0, 0, SCRAM_SHA256, true },
+	{ "EXTERNAL",           MECHANISM_OF_CERTIFICATE, false, NULL,       2,     0, 0, 0, false },            /* RFC 4422 appendix A */
+	{ "OAUTHBEARER",        MECHANISM_OF_TOKEN,    false, NULL,          2,     0, 0, 0, false },            /* RFC 7628 */
+	{ "XOAUTH2",            MECHANISM_OF_TOKEN,    false, NULL,          2,     0, 0, 0, false },            /* Google's, before that RFC */
 };
 /* clang-format on */
 
@@ -97,6 +97,29 @@ split_final(struct span final, struct span *before, struct text *proof)
 	       text_add_base64_decoded(proof, span_part(final, at + 3, final.len));
 }
 
+/* RFC 5802 3: AuthMessage. */
+static void
+auth_message(const struct sasl *s, struct span final_without_proof, struct text *auth)
+{
+	text_add(auth, text_span(&s->client_first));
+	text_add_byte(auth, ',');
+	text_add(auth, text_span(&s->server_first));
+	text_add_byte(auth, ',');
+	text_add(auth, final_without_proof);
+}
+
+/* Which of the user's keys; their count, when none. */
+static size_t
+which_proves(const struct sasl *s, struct span auth, struct span proof)
+{
+	size_t fits = s->secret.count;
+
+	for (size_t i = 0; i < s->secret.count; i++)
+		if (scram_proves(s->row->scram, &s->secret.keys[i], auth, proof))
+			fits = i;
+	return fits;
+}
+
 /* A user with application passwords has several keys, and the library looks at one: we look which
  * one fits. What is given is tried by the library in any case, so a mistake here lets nobody in. */
 static void
@@ -107,15 +130,10 @@ choose_keys(struct sasl *s)
 
 	s->fits = 0;
 	if (s->secret.count > 1 && split_final(s->client_final, &before, &proof)) {
-		text_add(&auth, text_span(&s->client_first)); /* RFC 5802 3: AuthMessage */
-		text_add_byte(&auth, ',');
-		text_add(&auth, text_span(&s->server_first));
-		text_add_byte(&auth, ',');
-		text_add(&auth, before);
-		for (size_t i = 0; i < s->secret.count; i++)
-			if (scram_proves(s->row->scram, &s->secret.keys[i], text_span(&auth),
-				    text_span(&proof)))
-				s->fits = i;
+		auth_message(s, before, &auth);
+		s->fits = which_proves(s, text_span(&auth), text_span(&proof));
+		if (s->fits == s->secret.count)
+			s->fits = 0;
 	}
 	text_wipe(&auth);
 	text_wipe(&proof);
@@ -132,6 +150,12 @@ give_key(struct sasl *s, Gsasl_property which)
 		choose_keys(s);
 	k = &s->secret.keys[s->fits];
 	return set_base64(s, which, which == GSASL_SCRAM_SERVERKEY ? k->server : k->stored);
+}
+
+static int
+give_binding(struct sasl *s, Gsasl_property question, struct span binding)
+{
+	return binding.len > 0 ? set_base64(s, question, binding) : GSASL_NO_CALLBACK;
 }
 
 static int
@@ -157,8 +181,9 @@ on_question(Gsasl *library, Gsasl_session *session, Gsasl_property question)
 	case GSASL_SCRAM_STOREDKEY:
 		return give_key(s, question);
 	case GSASL_CB_TLS_EXPORTER:
-		return s->owner->exporter.len > 0 ? set_base64(s, question, s->owner->exporter)
-						  : GSASL_NO_CALLBACK;
+		return give_binding(s, question, s->owner->binding.exporter);
+	case GSASL_CB_TLS_UNIQUE:
+		return give_binding(s, question, s->owner->binding.unique);
 	default:
 		return GSASL_NO_CALLBACK;
 	}
@@ -189,10 +214,12 @@ sasl_init(struct sasl *s, Gsasl *library, const struct mechanism *row,
 {
 	memset(s, 0, sizeof(*s));
 	s->row = row;
+	s->library = library;
 	s->owner = owner;
 	s->client_first = TEXT_UP_TO(MOST_SASL);
 	s->server_first = TEXT_UP_TO(MOST_SASL);
 	s->token = TEXT_UP_TO(MOST_SASL);
+	s->end_point = TEXT_UP_TO(MOST_SASL);
 	if (row->kind == MECHANISM_OF_TOKEN)
 		return true; /* the library has no such mechanism */
 	if (gsasl_server_start(library, row->name, &s->session) != GSASL_OK)
@@ -211,6 +238,7 @@ sasl_clear(struct sasl *s)
 		gsasl_finish(s->session);
 	text_clear(&s->client_first);
 	text_clear(&s->server_first);
+	text_clear(&s->end_point);
 	text_wipe(&s->token);
 	memset(s, 0, sizeof(*s));
 }
@@ -308,6 +336,101 @@ step(struct sasl *s, struct span data, struct text *challenge)
 	return meaning(s, result, challenge->failed);
 }
 
+/* --- binding to the server's certificate --- */
+
+/* GNU SASL does not know tls-server-end-point (RFC 5929 4). The dialogue is the library's to the last message but one,
+ * as if the client did not bind; what the client says at last is checked here. */
+
+/* The data of a binding that a client names; empty: we have none of that name. */
+static struct span
+binding_named(const struct sasl_binding *b, struct span name)
+{
+	return span_equal(name, SPAN("tls-exporter"))	      ? b->exporter
+	       : span_equal(name, SPAN("tls-unique"))	      ? b->unique
+	       : span_equal(name, SPAN("tls-server-end-point")) ? b->end_point
+								: SPAN_NONE;
+}
+
+/* What a first message says of binding (RFC 5802 7: gs2-cbind-flag). SASL_CLAIM: `first` is what the library shall
+ * hear. */
+static enum sasl_result
+note_binding(struct sasl *s, struct span *data, struct text *first)
+{
+	const struct sasl_binding *b = &s->owner->binding;
+	struct span flag = span_part(*data, 0, span_index(*data, ','));
+	const struct span rest = span_part(*data, flag.len, data->len), bare = without_header(*data);
+	const char *library_name = s->row->scram == SCRAM_SHA1 ? "SCRAM-SHA-1" : "SCRAM-SHA-256";
+
+	/* "You cannot bind, as I see": but we offered it. Somebody took the offer away. */
+	if (span_equal(flag, SPAN("y")) && b->exporter.len + b->unique.len + b->end_point.len > 0)
+		return SASL_WRONG;
+	if (!span_take_word(&flag, SPAN("p=")) || bare.len == 0)
+		return SASL_CLAIM;
+	if (!s->row->binds || binding_named(b, flag).len == 0)
+		return SASL_WRONG;
+	if (!span_equal(flag, SPAN("tls-server-end-point")))
+		return SASL_CLAIM;
+	text_add(&s->end_point, span_part(*data, 0, data->len - bare.len));
+	text_add(&s->end_point, b->end_point);
+	text_add_byte(first, 'n');
+	text_add(first, rest);
+	gsasl_finish(s->session);
+	s->session = NULL;
+	if (s->end_point.failed || first->failed ||
+		gsasl_server_start(s->library, library_name, &s->session) != GSASL_OK)
+		return SASL_FAILED;
+	gsasl_session_hook_set(s->session, s);
+	*data = text_span(first);
+	return SASL_CLAIM;
+}
+
+/* "c=BINDING,r=NONCE[,more]": this connection's, and the nonce that the library gave. */
+static bool
+binds_here(const struct sasl *s, struct span before)
+{
+	struct text said = TEXT_UP_TO(MOST_SASL);
+	struct span c, r = span_part(text_span(&s->server_first), 0,
+			    span_index(text_span(&s->server_first), ','));
+	bool binds = span_take_word(&before, SPAN("c=")) && span_take_until(&before, ',', &c) &&
+		     text_add_base64_decoded(&said, c) &&
+		     secret_equal(text_span(&said), text_span(&s->end_point)) && r.len > 2 &&
+		     span_equal(span_part(before, 0, span_index(before, ',')), r);
+
+	/* RFC 5802 5.1: "m=" is an extension that must be understood. */
+	binds = binds && span_find(before, SPAN(",m=")) == before.len;
+	text_clear(&said);
+	return binds;
+}
+
+/* The last message of a client that binds so. */
+static enum sasl_result
+final_by_hand(struct sasl *s, struct span data, struct text *challenge)
+{
+	struct text auth = TEXT_UP_TO(4 * MOST_SASL), proof = TEXT_UP_TO(64);
+	enum sasl_result result = SASL_DISPROVEN;
+	unsigned char signature[SCRAM_MOST_KEY];
+	struct span before;
+	size_t fits;
+
+	text_reset(challenge);
+	if (!split_final(data, &before, &proof)) {
+		result = SASL_MALFORMED;
+	} else if (binds_here(s, before)) {
+		auth_message(s, before, &auth);
+		fits = which_proves(s, text_span(&auth), text_span(&proof));
+		if (fits < s->secret.count) {
+			scram_sign(s->row->scram, &s->secret.keys[fits], text_span(&auth), signature);
+			text_add_str(challenge, "v=");
+			text_add_base64(challenge,
+				span_of(signature, scram_key_size(s->row->scram)));
+			result = challenge->failed ? SASL_FAILED : SASL_PROVEN;
+		}
+	}
+	text_wipe(&auth);
+	text_wipe(&proof);
+	return result;
+}
+
 /* --- tokens --- */
 
 /* Takes "name=value" and the 0x01 behind it (RFC 7628 3.1). */
@@ -364,6 +487,18 @@ sasl_decides_next(const struct sasl *s)
 	return s->row->kind == MECHANISM_OF_SCRAM && s->claimed;
 }
 
+static enum sasl_result
+scram_step(struct sasl *s, struct span data, struct text *challenge)
+{
+	struct text first = TEXT_UP_TO(MOST_SASL + 1);
+	enum sasl_result result = s->steps == 0 ? note_binding(s, &data, &first) : SASL_CLAIM;
+
+	if (result == SASL_CLAIM)
+		result = step(s, data, challenge);
+	text_clear(&first);
+	return result;
+}
+
 enum sasl_result
 sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challenge)
 {
@@ -380,5 +515,9 @@ sasl_step(struct sasl *s, struct span data, bool has_data, struct text *challeng
 	result = check(s->row, data);
 	if (result == SASL_CLAIM && s->row->kind == MECHANISM_OF_TOKEN)
 		return token_step(s, data);
-	return result == SASL_CLAIM ? step(s, data, challenge) : result;
+	if (result != SASL_CLAIM || s->row->kind != MECHANISM_OF_SCRAM)
+		return result == SASL_CLAIM ? step(s, data, challenge) : result;
+	if (s->end_point.len > 0 && s->claimed)
+		return final_by_hand(s, data, challenge);
+	return scram_step(s, data, challenge);
 }

@@ -32,6 +32,7 @@ struct mechanism {
 	/* How many NULs a message may have, at least and at most. */
 	unsigned int least_nuls, most_nuls;
 	enum scram scram;
+	bool binds; /* -PLUS */
 };
 
 /* What a client says it is. Spans are valid until sasl_clear. */
@@ -50,13 +51,21 @@ struct scram_secret {
 	size_t count;
 };
 
+/* Channel binding data of a connection, from its passport. Empty: the connection has none of this kind, or no mechanism
+ * that binds is offered on it. */
+struct sasl_binding {
+	struct span exporter;  /* tls-exporter (RFC 9266) */
+	struct span unique;    /* tls-unique (RFC 5929 3) */
+	struct span end_point; /* tls-server-end-point (RFC 5929 4) */
+};
+
 /* What the owner of a dialogue knows. */
 struct sasl_owner {
 	/* SCRAM: the client named itself. False: the dialogue ends with SASL_FAILED. Who does not exist
 	 * has an invented salt, and keys of nobody. */
 	bool (*secret)(void *me, const struct claim *claim, struct scram_secret *secret);
 	void *me;
-	struct span exporter; /* channel binding data of this connection (RFC 9266), or empty */
+	struct sasl_binding binding;
 };
 
 enum sasl_result {
@@ -71,6 +80,7 @@ enum sasl_result {
 
 struct sasl {
 	const struct mechanism *row;
+	Gsasl *library;
 	Gsasl_session *session;
 	const struct sasl_owner *owner;
 	unsigned int steps;
@@ -80,6 +90,7 @@ struct sasl {
 	struct scram_secret secret;
 	struct text client_first, server_first; /* without the header of the first */
 	struct span client_final;	       /* during a step */
+	struct text end_point; /* what c= must be when the client binds to the certificate; or empty */
 	struct text token;	       /* what the client said, for a token */
 	size_t fits;			       /* which of the keys; secret.count: none */
 };

@@ -54,7 +54,7 @@ has(const struct settings *s, struct span passport)
 
 	if (!passport_peek(passport, &p))
 		return got;
-	if (p.exporter.len > 0)
+	if (p.exporter.len + p.unique.len + p.end_point.len > 0)
 		got |= MECHANISM_PLUS;
 	if (p.certificate_valid)
 		got |= MECHANISM_CERTIFICATE;

@@ -14,6 +14,6 @@
 	F(text, local_ip, MOST_IP) F(text, version, 16) F(text, cipher, 64) F(text, sni, MOST_HOST) \
 	F(text, alpn, 32) F(flag, certificate_valid, 1) F(octets, certificate_hash, 32) \
 	F(octets, certificate_key, 32) F(text, certificate_subject, 400) F(text, certificate_mail, 640) \
-	F(octets, exporter, 64) F(octets, end_point, 64)
+	F(octets, exporter, 64) F(octets, unique, 64) F(octets, end_point, 64)
 
 #endif

@@ -28,6 +28,7 @@ struct passport {
 	struct span certificate_subject; /* its distinguished name (RFC 4514), cut where too long */
 	struct span certificate_mail;    /* its rfc822Names, with commas between; odd ones left out */
 	struct span exporter;            /* tls-exporter channel binding (RFC 9266), or empty */
+	struct span unique;              /* tls-unique (RFC 5929): TLS 1.2 with the extended master secret, or empty */
 	struct span end_point;           /* tls-server-end-point (RFC 5929), or empty */
 };
 

@@ -90,6 +90,13 @@ scram_proves(enum scram kind, const struct scram_keys *keys, struct span auth, s
 }
 
 void
+scram_sign(enum scram kind, const struct scram_keys *keys, struct span auth,
+	unsigned char signature[SCRAM_MOST_KEY])
+{
+	hmac(kind, keys->server, auth, signature);
+}
+
+void
 app_password_hash(struct span password, struct span salt, unsigned char to[SCRAM_MOST_KEY])
 {
 	hmac(SCRAM_SHA256, salt, password, to);

@@ -22,6 +22,10 @@ void scram_make(struct span password, struct span salt, uint32_t iterations,
 /* Does `proof` (RFC 5802 3: ClientProof) of the message `auth` come from `keys`? In constant time. */
 bool scram_proves(enum scram kind, const struct scram_keys *keys, struct span auth, struct span proof);
 
+/* The server's answer to such a proof (RFC 5802 3: ServerSignature), scram_key_size(kind) bytes. */
+void scram_sign(enum scram kind, const struct scram_keys *keys, struct span auth,
+	unsigned char signature[SCRAM_MOST_KEY]);
+
 /* The digest of an application password: these are random and long, a quick one does. */
 void app_password_hash(struct span password, struct span salt, unsigned char hash[SCRAM_MOST_KEY]);
 /* A new one, APP_PASSWORD_LENGTH characters. */

@@ -20,7 +20,7 @@
 struct seen {
 	char version[17], cipher[65], sni[MOST_HOST + 1], alpn[33];
 	char ip[INET6_ADDRSTRLEN], local_ip[INET6_ADDRSTRLEN], via[INET6_ADDRSTRLEN];
-	gnutls_datum_t exporter;
+	gnutls_datum_t exporter, unique;
 	struct span end_point;   /* inside the connection's credentials */
 	struct client_certificate certificate;
 };
@@ -159,11 +159,22 @@ see(struct connection *c, struct seen *seen)
 	see_addresses(c, seen);
 	/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret, which GnuTLS checks. */
 	(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_EXPORTER, &seen->exporter);
+	/* RFC 9266 5, RFC 7627: no tls-unique in TLS 1.3, nor where two handshakes can share a master secret. */
+	if (gnutls_protocol_get_version(c->tls) == GNUTLS_TLS1_2 &&
+		gnutls_session_ext_master_secret_status(c->tls) != 0)
+		(void)gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_UNIQUE, &seen->unique);
 	client_certificate_see(c->tls, &seen->certificate);
 	/* A resumed session shows no certificate: the one that it was bound to may be gone. */
 	if (gnutls_session_is_resumed(c->tls) == 0)
 		seen->end_point = credentials_end_point(
 			c->credentials, gnutls_certificate_get_ours(c->tls));
+}
+
+static void
+seen_clear(struct seen *seen)
+{
+	gnutls_free(seen->exporter.data);
+	gnutls_free(seen->unique.data);
 }
 
 static bool
@@ -182,6 +193,7 @@ seal(struct connection *c, const struct seen *seen, struct text *sealed)
 		.certificate_subject = span_str(seen->certificate.subject),
 		.certificate_mail = span_str(seen->certificate.mail),
 		.exporter = span_of(seen->exporter.data, seen->exporter.size),
+		.unique = span_of(seen->unique.data, seen->unique.size),
 		.end_point = seen->end_point,
 	};
 
@@ -270,7 +282,7 @@ handshake_done(struct connection *c)
 	}
 	see(c, &seen);
 	if (!client_is_welcome(c, &seen.certificate) || !give_ticket(c)) {
-		gnutls_free(seen.exporter.data);
+		seen_clear(&seen);
 		return;
 	}
 	switch (kernel_take(c)) {
@@ -286,7 +298,7 @@ handshake_done(struct connection *c)
 		handshake_fail(c, "the kernel took one key and not the other");
 		break;
 	}
-	gnutls_free(seen.exporter.data);
+	seen_clear(&seen);
 }
 
 /* The ClientHello is there: the certificates that fit the name. GnuTLS takes one of them. */

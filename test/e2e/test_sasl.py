@@ -6,6 +6,7 @@ import hmac
 import imaplib
 import re
 import secrets
+import ssl
 import subprocess
 import time
 
@@ -106,8 +107,8 @@ class Dialogue:
 class Scram:
     """A login of our own by IMAP."""
 
-    def __init__(self, suite, mechanism="SCRAM-SHA-256"):
-        self.imap = imaplib.IMAP4_SSL(suite.host, suite.port("imaps"), ssl_context=suite.tls(), timeout=20)
+    def __init__(self, suite, mechanism="SCRAM-SHA-256", context=None):
+        self.imap = imaplib.IMAP4_SSL(suite.host, suite.port("imaps"), ssl_context=context or suite.tls(), timeout=20)
         self.mechanism, self.final = mechanism, None
 
     def login(self, user, password, flag="n", binding=b"", final=None, authzid=""):
@@ -150,7 +151,7 @@ def test_wrong_channel_binding(suite):
     """A proof made over another TLS connection, none at all, or the claim that we cannot bind."""
     user = suite.new_user("bind")
     for flag, binding in (("p=tls-exporter", secrets.token_bytes(32)), ("p=tls-exporter", b""), ("n", b""),
-                          ("p=tls-unique", secrets.token_bytes(12)), ("p=unknown", b"x"), ("y", b"")):
+                          ("p=tls-unique", secrets.token_bytes(12)), ("p=unknown", b"x"), ("p=unknown", b""), ("y", b"")):
         client = Scram(suite, "SCRAM-SHA-256-PLUS")
         assert "AUTHENTICATIONFAILED" in client.login(user, suite.passwords[user], flag, binding), flag
         client.close()
@@ -159,6 +160,65 @@ def test_wrong_channel_binding(suite):
         client = Scram(suite, mechanism)
         assert "AUTHENTICATIONFAILED" in client.login(user, suite.passwords[user], "y")
         client.close()
+
+
+OP_NO_EXTENDED_MASTER_SECRET = 1  # OpenSSL 3: SSL_OP_BIT(0)
+
+
+def tls_context(suite, version, options=0):
+    context = suite.tls()
+    context.minimum_version = context.maximum_version = version
+    context.options |= options
+    return context
+
+
+def bindings_of(client):
+    """What the client itself sees of its connection (RFC 5929)."""
+    tls = client.imap.socket()
+    return {"tls-unique": tls.get_channel_binding("tls-unique"),
+            "tls-server-end-point": hashlib.sha256(tls.getpeercert(binary_form=True)).digest()}
+
+
+@pytest.mark.parametrize("version,options,kinds", [
+    (ssl.TLSVersion.TLSv1_3, 0, {"tls-server-end-point"}),
+    (ssl.TLSVersion.TLSv1_2, 0, {"tls-server-end-point", "tls-unique"}),
+    (ssl.TLSVersion.TLSv1_2, OP_NO_EXTENDED_MASTER_SECRET, {"tls-server-end-point"}),
+], ids=["1.3", "1.2", "1.2 without extended master secret"])
+def test_channel_bindings(suite, version, options, kinds):
+    """Each kind where the RFCs allow it: by its right value, and by no other; who says that we cannot bind is refused."""
+    user = suite.new_user("bind")
+    password = suite.passwords[user]
+    context = tls_context(suite, version, options)
+    for mechanism in ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"):
+        for kind in ("tls-server-end-point", "tls-unique"):
+            client = Scram(suite, mechanism, context)
+            assert f"AUTH={mechanism}" in client.imap.capabilities
+            right = bindings_of(client)[kind]
+            wrong = bytes([right[0] ^ 1]) + right[1:]
+            for binding in (wrong, right[:-1], right + b"x", b""):
+                assert "AUTHENTICATIONFAILED" in client.login(user, password, f"p={kind}", binding), kind
+            said = client.login(user, password, f"p={kind}", right)
+            assert said is None if kind in kinds else "AUTHENTICATIONFAILED" in said, (kind, said)
+            client.close()
+        client = Scram(suite, mechanism.removesuffix("-PLUS"), context)
+        assert "AUTHENTICATIONFAILED" in client.login(user, password, "y")
+        assert "AUTHENTICATIONFAILED" in client.login(user, password, "p=tls-server-end-point",
+                                                      bindings_of(client)["tls-server-end-point"])
+        client.close()
+
+
+def test_end_point_binding_with_app_passwords_and_replay(suite):
+    """Bound to the certificate: any of the user's passwords is good, and no proof twice."""
+    user = suite.new_user("bind")
+    password = suite.valija("user", "app-password", user, "phone").stdout.strip()
+    client = Scram(suite, "SCRAM-SHA-256-PLUS")
+    right = bindings_of(client)["tls-server-end-point"]
+    assert "AUTHENTICATIONFAILED" in client.login(user, "wrong", "p=tls-server-end-point", right)
+    assert client.login(user, password, "p=tls-server-end-point", right) is None
+    again = Scram(suite, "SCRAM-SHA-256-PLUS")
+    assert "AUTHENTICATIONFAILED" in again.login(user, "x", "p=tls-server-end-point", right, final=client.final)
+    client.close()
+    again.close()
 
 
 def test_a2_scram_identity(suite):

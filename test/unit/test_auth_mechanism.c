@@ -238,7 +238,7 @@ external_and_tokens(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct sasl_owner owner = {NULL, NULL, SPAN_NONE};
+		struct sasl_owner owner = {NULL, NULL, {.exporter = SPAN_NONE}};
 		struct sasl s;
 
 		assert_true(sasl_init(
@@ -353,7 +353,7 @@ scram(void **state)
 	static const char *const names[] = {
 		"SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"};
 	struct known k = {.count = 2};
-	struct sasl_owner owner = {known_secret, &k, SPAN_NONE};
+	struct sasl_owner owner = {known_secret, &k, {.exporter = SPAN_NONE}};
 	struct text final = TEXT_UP_TO(MOST_SASL);
 
 	(void)state;
@@ -362,7 +362,7 @@ scram(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		bool plus = i >= 2;
 
-		owner.exporter = plus ? SPAN("binding data of thirty-two bytes") : SPAN_NONE;
+		owner.binding.exporter = plus ? SPAN("binding data of thirty-two bytes") : SPAN_NONE;
 		client_binding = plus ? "YmluZGluZyBkYXRhIG9mIHRoaXJ0eS10d28gYnl0ZXM=" : NULL;
 		/* Either of the two passwords; no other. */
 		client_password = "secret";
@@ -381,7 +381,7 @@ scram(void **state)
 		/* Somebody in the middle has another TLS connection. */
 		client_binding = "YmluZGluZyBkYXRhIG9mIHNvbWVib2R5IGVsc2UgLi4=";
 		assert_int_equal(scram_dialogue(names[i], &owner, &final), SASL_DISPROVEN);
-		owner.exporter = SPAN_NONE;
+		owner.binding.exporter = SPAN_NONE;
 		assert_int_not_equal(scram_dialogue(names[i], &owner, &final), SASL_PROVEN);
 	}
 	text_clear(&final);
@@ -392,7 +392,7 @@ static void
 a7_scram_replayed(void **state)
 {
 	struct known k = {.count = 1};
-	struct sasl_owner owner = {known_secret, &k, SPAN_NONE};
+	struct sasl_owner owner = {known_secret, &k, {.exporter = SPAN_NONE}};
 	struct text final = TEXT_UP_TO(MOST_SASL), said = TEXT_UP_TO(MOST_SASL);
 	struct sasl s;
 
@@ -418,7 +418,7 @@ static void
 scram_forms(void **state)
 {
 	struct known k = {.count = 1};
-	struct sasl_owner owner = {known_secret, &k, SPAN("binding")};
+	struct sasl_owner owner = {known_secret, &k, {.exporter = SPAN("binding")}};
 	static const char first[] = "y,,n=ana,r=fyko+d2lbbFgONRv9qkxdawL";
 	struct text said = TEXT_UP_TO(MOST_SASL);
 	struct sasl s;
@@ -429,7 +429,11 @@ scram_forms(void **state)
 	assert_true(sasl_init(&s, library, mechanism_find(SPAN("SCRAM-SHA-256")), &owner));
 	assert_int_equal(sasl_step(&s, span_str(first), true, &said), SASL_WRONG);
 	sasl_clear(&s);
-	owner.exporter = SPAN_NONE;
+	owner.binding = (struct sasl_binding){.end_point = SPAN("digest of the certificate")};
+	assert_true(sasl_init(&s, library, mechanism_find(SPAN("SCRAM-SHA-256")), &owner));
+	assert_int_equal(sasl_step(&s, span_str(first), true, &said), SASL_WRONG);
+	sasl_clear(&s);
+	owner.binding.end_point = SPAN_NONE;
 	for (size_t len = 0; len < sizeof(first); len++) {
 		unsigned char *cut = malloc(len + 1);
 		enum sasl_result result;
@@ -449,6 +453,62 @@ scram_forms(void **state)
 	text_clear(&said);
 }
 
+/* Bound to the certificate, which the library does not know: every last message that is not the right one, and a first
+ * one that is cut anywhere. (The right ones: test_sasl.py.) */
+static void
+scram_end_point_forms(void **state)
+{
+	struct known k = {.count = 1};
+	struct sasl_owner owner = {known_secret, &k, {.end_point = SPAN("E")}};
+	static const char first[] = "p=tls-server-end-point,,n=ana,r=fyko+d2lbbFgONRv9qkxdawL";
+	/* c= is "p=tls-server-end-point,,E", "p=tls-server-end-point,,F", "n,,", nothing */
+	static const char *const bindings[] = {"cD10bHMtc2VydmVyLWVuZC1wb2ludCwsRQ==",
+		"cD10bHMtc2VydmVyLWVuZC1wb2ludCwsRg==", "biws", ""};
+	struct text said = TEXT_UP_TO(MOST_SASL), final = TEXT_UP_TO(MOST_SASL);
+	const struct mechanism *row = mechanism_find(SPAN("SCRAM-SHA-256-PLUS"));
+	struct span nonce;
+	struct sasl s;
+
+	(void)state;
+	known_kind = SCRAM_SHA256;
+	scram_make(SPAN("secret"), span_of(known_salt, SCRAM_SALT), 4096, &k.room[0], k.keys[0]);
+	for (size_t len = 0; len < sizeof(first); len++) {
+		unsigned char *cut = malloc(len + 1);
+
+		memcpy(cut, first, len);
+		assert_true(sasl_init(&s, library, row, &owner));
+		if (sasl_step(&s, span_of(cut, len), true, &said) == SASL_CHALLENGE)
+			assert_int_not_equal(
+				sasl_step(&s, SPAN("c=biws,r=x,p=eHh4"), true, &said), SASL_PROVEN);
+		sasl_clear(&s);
+		free(cut);
+	}
+	for (size_t i = 0; i < sizeof(bindings) / sizeof(bindings[0]); i++) {
+		assert_true(sasl_init(&s, library, row, &owner));
+		assert_int_equal(sasl_step(&s, span_str(first), true, &said), SASL_CHALLENGE);
+		assert_true(sasl_decides_next(&s));
+		nonce = span_part(text_span(&said), 0, span_index(text_span(&said), ','));
+		text_reset(&final);
+		text_add_str(&final, "c=");
+		text_add_str(&final, bindings[i]);
+		text_add_byte(&final, ',');
+		text_add(&final, nonce);
+		text_add_str(&final, ",p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+		assert_int_equal(sasl_step(&s, text_span(&final), true, &said), SASL_DISPROVEN);
+		sasl_clear(&s);
+	}
+	/* Without -PLUS, or without a certificate to bind to, there is no such binding. */
+	assert_true(sasl_init(&s, library, mechanism_find(SPAN("SCRAM-SHA-256")), &owner));
+	assert_int_not_equal(sasl_step(&s, span_str(first), true, &said), SASL_CHALLENGE);
+	sasl_clear(&s);
+	owner.binding.end_point = SPAN_NONE;
+	assert_true(sasl_init(&s, library, row, &owner));
+	assert_int_not_equal(sasl_step(&s, span_str(first), true, &said), SASL_CHALLENGE);
+	sasl_clear(&s);
+	text_clear(&said);
+	text_clear(&final);
+}
+
 int
 main(void)
 {
@@ -462,6 +522,7 @@ main(void)
 		cmocka_unit_test(scram),
 		cmocka_unit_test(a7_scram_replayed),
 		cmocka_unit_test(scram_forms),
+		cmocka_unit_test(scram_end_point_forms),
 	};
 
 	return cmocka_run_group_tests(tests, open_library, close_library);
