@@ -10,7 +10,7 @@
  *   tells       master, whom a ticket is for, and which worker hangs; the front ends, a verdict;
  *               queue, who has logged in to send;
  *               auth-hash, one hash and one password at a time; auth-pam, a name and a password;
- *               auth-token, a token
+ *               auth-token, a token; a program of the administrator, through master, a name and a password
  */
 #include "auth.h"
 
@@ -33,7 +33,7 @@
 #define MOST_LISTED 3000 /* entries of one `valija auth list` */
 #define TIDY_SECONDS 30 /* between looks whether nobody is there and tables can be made durable */
 
-static const int syscalls[] = {TABLE_READER_SYSCALLS, TABLE_PRIVATE_SYSCALLS, -1};
+static const int syscalls[] = {TABLE_READER_SYSCALLS, TABLE_PRIVATE_SYSCALLS, SCMP_SYS(pipe2), -1};
 
 static const struct room auth_room = {
 	.name = "auth",
@@ -185,8 +185,19 @@ on_owner_ask(
 	text_clear(&value);
 }
 
+static void
+on_check_told(
+	void *me, struct channel *from, uint64_t id, const struct msg_check_told *m, const int *fd)
+{
+	struct auth *a = me;
+
+	(void)fd;
+	checker_told(a->checker, from, id, (enum check_result)m->result);
+}
+
 static const struct hearing master_hearing = {
 	.on_auth_file = on_auth_file,
+	.on_check_told = on_check_told,
 	.on_owner_ask = on_owner_ask,
 };
 
@@ -340,6 +351,7 @@ prepare(void *me)
 	a->tidy = event_new(d->base, -1, EV_PERSIST, on_tidy, a);
 	if (a->tidy == NULL || event_add(a->tidy, &(struct timeval){TIDY_SECONDS, 0}) < 0)
 		return false;
+	a->checker = checker_new();
 	a->remember = remember_new();
 	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
 	d->paths[d->path_count++] = (struct room_path){passwords, ".", ROOM_READ};
@@ -387,6 +399,7 @@ settings_changed(void *me, const struct settings *old)
 	if (old == NULL || !span_equal(old->password_scheme, a->daemon.settings->password_scheme) ||
 		old->password_cost != a->daemon.settings->password_cost)
 		make_nobody(a);
+	checker_limit(a->checker, (unsigned int)a->daemon.settings->checkpassword_processes);
 	pool_limit(a->pam, (unsigned int)a->daemon.settings->pam_seconds);
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/daemon.h"
 #include "common/table.h"
+#include "checker.h"
 #include "conversation.h"
 #include "digest.h"
 #include "guard.h"
@@ -20,6 +21,7 @@ struct auth {
 	Gsasl *sasl;
 	struct table *users, *passwords;
 	struct pool *hash, *pam, *token;
+	struct checker *checker;
 	struct channel *queue; /* NULL: it is away */
 	struct digest_key nobody; /* of salts of those who do not exist */
 	struct text nobody_hash;  /* verified instead of theirs; as costly as those that are made now */

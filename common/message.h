@@ -47,6 +47,7 @@
 #define MOST_HASH 512
 #define MOST_PASSWORD 1024
 #define MOST_TAG 64
+#define MOST_SERVICE_NAME 16
 #define MOST_LEFTOVER 32768
 #define MOST_SIGNED_DATA 4096
 #define MOST_SIGNATURE 1024
@@ -171,6 +172,9 @@
 #define token_ask_fields(F)         F(secret, token, MOST_SASL)
 #define token_told_fields(F)        F(flag, right, 1) F(text, user, MOST_ADDRESS) F(text, reason, MOST_REASON)
 #define worker_hangs_fields(F)      F(u8, program, 1) F(u16, index, 2)
+/* The administrator's program (checkpassword): auth asks master to run it once (id: the run); fd: what it reads. */
+#define check_run_fields(F)         F(text, ip, MOST_IP) F(text, service, MOST_SERVICE_NAME)
+#define check_told_fields(F)        F(u8, result, 1)                       /* enum check_result */
 #define pam_ask_fields(F)           F(text, login, MOST_ADDRESS) F(secret, password, MOST_PASSWORD) F(text, ip, MOST_IP)
 #define pam_told_fields(F)          F(u8, result, 1) F(text, reason, MOST_REASON) /* enum pam_result; why not, for the log */
 
@@ -422,6 +426,8 @@
 	M(mail_commit,       66,  BY_SMTPD,                BY_QUEUE,              HOUR_LENT | OR_GONE,           0) \
 	M(mail_told,         67,  BY_QUEUE,                BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
 	M(mail_abort,        68,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_WAITING | HOUR_LENT | HOUR_PLACING | OR_GONE, 0) \
+	M(check_run,         177, BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  1) \
+	M(check_told,        178, BY_MASTER,               BY_AUTH,               HOUR_SERVING,                  0) \
 	M(mail_login,        175, BY_AUTH,                 BY_QUEUE,              HOUR_SERVING,                  0) \
 	M(mail_login_end,    176, BY_SMTPD,                BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
 	M(mail_recipient_result, 230, BY_QUEUE,            BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
@@ -567,6 +573,8 @@ enum notify { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_D
 /* RET= (RFC 3461 4.3). */
 enum ret { RET_NONE = 0, RET_FULL = 1, RET_HEADERS = 2 };
 #define PRIORITY_NORMAL 10   /* MT-PRIORITY 0; the values -9..9 are 1..19 */
+/* What check_told says. */
+enum check_result { CHECK_RIGHT = 1, CHECK_WRONG = 2, CHECK_LATER = 3 };
 /* What pam_told says. */
 enum pam_result {
 	PAM_TOLD_RIGHT = 1,

@@ -70,7 +70,7 @@
 	O(number, local_processes,         16,                  1, 64,         "Local delivery processes: each waits for the disk for its own messages, so that many of them share one journal commit.") \
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
-	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), passwd_file, pam. Default: users, and with system_users pam too.") \
+	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), passwd_file, pam, checkpassword. Default: users, and with system_users pam too.") \
 	O(list,   smtp_mechanisms,         "",                  0, 16,         "SASL mechanisms for submission. Default: SCRAM-SHA-256 and SCRAM-SHA-1 with and without -PLUS, where users is the only source of passwords; PLAIN, LOGIN.") \
 	O(list,   imap_mechanisms,         "",                  0, 16,         "SASL mechanisms for IMAP. Default: as smtp_mechanisms.") \
 	O(text,   password_scheme,         "yescrypt",          1, 16,         "How passwords are hashed: yescrypt, bcrypt, sha512crypt, argon2id. A weaker hash is made anew at the next login.") \
@@ -79,6 +79,10 @@
 	O(number, scram_iterations,        20000,               0, 10000000,   "Iterations of SCRAM keys that are made with a password, at least 4096; 0 keeps none, then SCRAM does not work.") \
 	O(list,   master_users,            "",                  0, 100,        "Users who may act as any other: with their own password, naming the other as the authorization identity (SASL).") \
 	O(text,   passwd_file,             "",                  0, 1024,       "A passwd-file as Dovecot has them, for passwd_file in auth_sources; read anew at each reload.") \
+	O(text,   checkpassword,           "",                  0, 1024,       "A program that knows passwords, for checkpassword in auth_sources: its absolute name. See valija-auth(8).") \
+	O(text,   checkpassword_user,      "nobody",            0, 32,         "The system user as whom checkpassword runs, when Valija was started by root.") \
+	O(number, checkpassword_seconds,   10,                  1, 600,        "How long checkpassword may take; then it is killed.") \
+	O(number, checkpassword_processes, 8,                   1, 64,         "How many of checkpassword run at a time; others wait.") \
 	O(list,   certificate_users,       "",                  0, MOST_LIST,  "Who may log in with a client certificate (EXTERNAL) beside whom its rfc822Name names: MATCH=ADDRESS, where MATCH is the SHA-256 of certificate or public key in hexadecimal, or the subject (RFC 4514) with ';' for its commas.") \
 	O(text,   oauth_issuer,            "",                  0, 1024,       "The issuer (iss) of the tokens that OAUTHBEARER and XOAUTH2 take. Default: no tokens.") \
 	O(text,   oauth_keys,              "",                  0, 65536,      "File with the public keys of that issuer, a JWKS (RFC 7517); read anew at each reload.") \

@@ -221,39 +221,36 @@ check_addresses(struct conf_draft *d)
 	check_source(d, LINE(d, relay_source_ipv6), "relay_source_ipv6", d->s.relay_source_ipv6, 6);
 }
 
-/* The hook runs as somebody who cannot write it, as far as we can see; that it can be run is checked. */
+/* A program that is not ours runs as somebody who cannot write it, as far as we can see; that it can be run is checked. */
 static void
-check_hook(struct conf_draft *d, bool files)
+check_outside(struct conf_draft *d, bool files, const char *option, struct span program, unsigned int line,
+	struct span user, unsigned int user_line)
 {
 	struct stat st;
 	char *path;
 
-	if (d->s.address_hook.len == 0)
+	if (program.len == 0)
 		return;
-	if (d->s.address_hook.at[0] != '/') {
-		conf_complain(d, LINE(d, address_hook),
-			"address_hook must be an absolute name, not \"%.*s\"",
-			SPAN_ARG(conf_printable(d, d->s.address_hook)));
+	if (program.at[0] != '/') {
+		conf_complain(d, line, "%s must be an absolute name, not \"%.*s\"", option,
+			SPAN_ARG(conf_printable(d, program)));
 		return;
 	}
 	if (!files)
 		return;
-	path = must_copy(d->s.address_hook);
+	path = must_copy(program);
 	if (stat(path, &st) < 0)
-		conf_complain(d, LINE(d, address_hook), "address_hook: %s: %s", path, strerror(errno));
+		conf_complain(d, line, "%s: %s: %s", option, path, strerror(errno));
 	else if (!S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0)
-		conf_complain(d, LINE(d, address_hook), "address_hook: %s cannot be run: chmod 0755 it",
-			path);
+		conf_complain(d, line, "%s: %s cannot be run: chmod 0755 it", option, path);
 	else if ((st.st_mode & 022) != 0 || (st.st_uid != 0 && st.st_uid != geteuid()))
-		conf_complain(d, LINE(d, address_hook),
-			"address_hook: %s may be changed by others: chown it to root, chmod 0755 it",
+		conf_complain(d, line, "%s: %s may be changed by others: chown it to root, chmod 0755 it", option,
 			path);
 	free(path);
-	path = must_copy(d->s.address_hook_user);
+	path = must_copy(user);
 	if (geteuid() == 0 && !getpwnam(path))
-		conf_complain(d, LINE(d, address_hook_user),
-			"address_hook_user: there is no user \"%.*s\"",
-			SPAN_ARG(conf_printable(d, d->s.address_hook_user)));
+		conf_complain(d, user_line, "%s_user: there is no user \"%.*s\"", option,
+			SPAN_ARG(conf_printable(d, user)));
 	free(path);
 }
 
@@ -481,9 +478,10 @@ check_sources(struct conf_draft *d)
 	for (size_t i = 0; i < s->auth_sources.count; i++)
 		if (!span_equal_nocase(s->auth_sources.at[i], SPAN("users")) &&
 			!span_equal_nocase(s->auth_sources.at[i], SPAN("passwd_file")) &&
-			!span_equal_nocase(s->auth_sources.at[i], SPAN("pam")))
+			!span_equal_nocase(s->auth_sources.at[i], SPAN("pam")) &&
+			!span_equal_nocase(s->auth_sources.at[i], SPAN("checkpassword")))
 			conf_complain(d, LINE(d, auth_sources),
-				"\"%.*s\" in auth_sources is not one of users, passwd_file, pam",
+				"\"%.*s\" in auth_sources is not one of users, passwd_file, pam, checkpassword",
 				SPAN_ARG(conf_printable(d, s->auth_sources.at[i])));
 #ifndef HAVE_PAM
 	if (settings_wants_pam(s))
@@ -492,6 +490,9 @@ check_sources(struct conf_draft *d)
 #endif
 	if (settings_has_source(s, SPAN("passwd_file")) && s->passwd_file.len == 0)
 		conf_complain(d, LINE(d, auth_sources), "passwd_file in auth_sources needs the option passwd_file");
+	if (settings_has_source(s, SPAN("checkpassword")) && s->checkpassword.len == 0)
+		conf_complain(d, LINE(d, auth_sources),
+			"checkpassword in auth_sources needs the option checkpassword");
 	if (s->system_domains.count == 0)
 		list_add(d, &s->system_domains, s->hostname);
 	for (size_t i = 0; s->system_users && i < s->system_domains.count; i++)
@@ -723,7 +724,10 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_lists(d);
 	conf_check_reception(d);
 	check_addresses(d);
-	check_hook(d, files);
+	check_outside(d, files, "address_hook", d->s.address_hook, LINE(d, address_hook), d->s.address_hook_user,
+		LINE(d, address_hook_user));
+	check_outside(d, files, "checkpassword", d->s.checkpassword, LINE(d, checkpassword), d->s.checkpassword_user,
+		LINE(d, checkpassword_user));
 	check_dns(d);
 	check_proxies(d);
 	check_milters(d);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "master/checkpassword.h"
 #include "master/control.h"
 #include "master/expiry.h"
 #include "master/mailbox.h"
@@ -179,6 +180,14 @@ on_ticket_made(
 }
 
 static void
+on_check_run(
+	void *me, struct channel *from, uint64_t id, const struct msg_check_run *m, const int *fd)
+{
+	(void)from;
+	checkpassword_run(me, id, m, fd[0]);
+}
+
+static void
 on_imap_open(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
 {
@@ -336,6 +345,7 @@ hears_daemons(void)
 		.on_worker_hangs = on_worker_hangs,
 		.on_resolver_ask = on_resolver_ask,
 		.on_ticket_made = on_ticket_made,
+		.on_check_run = on_check_run,
 		.on_imap_open = on_imap_open,
 		.on_imap_taken = on_imap_taken,
 		.on_imap_ended = on_imap_ended,

@@ -6,27 +6,15 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <pwd.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/room.h"
 #include "common/text.h"
 #include "master/netstate.h"
-
-#define HOOK_PATH	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define HOOK_MOST_FILES 64
-#define VARIABLES	8
+#include "master/outside.h"
 
 /* One change that is to be told. */
 struct change {
@@ -49,78 +37,6 @@ struct hook {
 };
 
 static void run_next(struct supervisor *s);
-
-/* --- the child --- */
-
-struct plan {
-	char *path, *hostname;
-	uint32_t uid, gid;
-	bool become;
-	int output, null;
-	const struct change *change;
-};
-
-static void
-die(const char *what)
-{
-	dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
-	_exit(EX_OSERR);
-}
-
-static void
-variable(char **at, const char *name, const char *value)
-{
-	size_t len = strlen(name) + strlen(value) + 2;
-
-	*at = must_alloc(len);
-	snprintf(*at, len, "%s=%s", name, value);
-}
-
-static void
-signals_afresh(void)
-{
-	struct sigaction plain = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	for (int i = 1; i < NSIG; i++)
-		sigaction(i, &plain, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static void
-child(const struct plan *plan)
-{
-	const struct rlimit files = { HOOK_MOST_FILES, HOOK_MOST_FILES }, none = { 0, 0 };
-	char *argv[] = { plan->path, NULL };
-	char *environment[VARIABLES] = { NULL };
-
-	setsid();
-	if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->output, STDOUT_FILENO) < 0 ||
-		dup2(plan->output, STDERR_FILENO) < 0)
-		_exit(EX_OSERR);
-	if (syscall(SYS_close_range, 3, ~0u, 0) < 0)
-		for (int fd = 3; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
-			close(fd);
-	umask(077);
-	setrlimit(RLIMIT_NOFILE, &files);
-	setrlimit(RLIMIT_CORE, &none);
-	if (plan->become && room_become(plan->uid, plan->gid, NULL, 0, 0) < 0)
-		die("cannot become the hook's user");
-	if (!plan->become && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		die("no_new_privs");
-	variable(&environment[0], "PATH", HOOK_PATH);
-	variable(&environment[1], "VALIJA_HOSTNAME", plan->hostname);
-	variable(&environment[2], "VALIJA_INTERFACE", plan->change->link);
-	variable(&environment[3], "VALIJA_FAMILY", plan->change->family);
-	variable(&environment[4], "VALIJA_OLD", plan->change->old);
-	variable(&environment[5], "VALIJA_NEW", plan->change->new);
-	signals_afresh();
-	execve(plan->path, argv, environment);
-	die(plan->path);
-}
-
-/* --- the parent --- */
 
 static struct hook *
 hook_of(struct supervisor *s)
@@ -166,27 +82,7 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	h->late = true;
-	/* It leads a session of its own: whatever it started goes with it. */
-	if (h->pid > 0 && kill(-h->pid, SIGKILL) < 0)
-		kill(h->pid, SIGKILL);
-}
-
-static bool
-plan_user(const struct supervisor *s, struct plan *plan)
-{
-	char *name = must_copy(s->now.settings->address_hook_user);
-	const struct passwd *user = getpwnam(name);
-
-	plan->become = s->root;
-	if (user) {
-		plan->uid = user->pw_uid;
-		plan->gid = user->pw_gid;
-	} else if (s->root) {
-		log_error(0, "hook-not-run", KEY_STR("user", name),
-			KEY_STR("reason", "there is no such user"));
-	}
-	free(name);
-	return user || !s->root;
+	outside_kill(h->pid);
 }
 
 static bool
@@ -195,34 +91,26 @@ start(struct supervisor *s, struct change *c)
 	const struct settings *set = s->now.settings;
 	struct hook *h = s->hook;
 	struct timeval limit = { (time_t)set->address_hook_seconds, 0 };
-	struct plan plan = { .null = s->null, .change = c };
+	char *hostname = must_copy(set->hostname);
+	const char *const environment[] = { "VALIJA_HOSTNAME", hostname, "VALIJA_INTERFACE", c->link,
+		"VALIJA_FAMILY", c->family, "VALIJA_OLD", c->old, "VALIJA_NEW", c->new, NULL };
 	int ends[2];
-	sigset_t all, before;
 
-	if (!plan_user(s, &plan))
-		return false;
 	if (pipe2(ends, O_CLOEXEC) < 0) {
 		log_error(0, "hook-not-run", KEY_ERRNO);
+		free(hostname);
 		return false;
 	}
 	fcntl(ends[0], F_SETFL, O_NONBLOCK);
-	plan.output = ends[1];
-	plan.path = must_copy(set->address_hook);
-	plan.hostname = must_copy(set->hostname);
 	h->said_len = 0;
 	h->late = false;
-	/* No handler of master's may run in the child. */
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, &before);
-	h->pid = fork();
-	if (h->pid == 0)
-		child(&plan);
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	h->pid = outside_run(s,
+		&(struct outside){ .path = set->address_hook, .user = set->address_hook_user,
+			.environment = environment, .input = -1, .output = ends[1] },
+		"hook-not-run");
 	close(ends[1]);
-	free(plan.path);
-	free(plan.hostname);
+	free(hostname);
 	if (h->pid < 0) {
-		log_error(0, "hook-not-run", KEY_ERRNO);
 		close(ends[0]);
 		h->pid = 0;
 		return false;
@@ -329,8 +217,7 @@ hook_close(struct supervisor *s)
 	while (!TAILQ_EMPTY(&h->waiting))
 		change_forget(h, TAILQ_FIRST(&h->waiting));
 	if (h->pid > 0) {
-		if (kill(-h->pid, SIGKILL) < 0)
-			kill(h->pid, SIGKILL);
+		outside_kill(h->pid);
 		run_over(h);
 	}
 	free(h);

@@ -32,6 +32,7 @@
 #include "master/conf.h"
 #include "master/control.h"
 #include "master/expiry.h"
+#include "master/checkpassword.h"
 #include "master/hook.h"
 #include "master/instance.h"
 #include "master/listener.h"
@@ -116,7 +117,7 @@ on_child(evutil_socket_t signal, short what, void *arg)
 	(void)signal;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!hook_ended(arg, pid, status))
+		if (!hook_ended(arg, pid, status) && !checkpassword_ended(arg, pid, status))
 			process_ended(arg, pid, status);
 }
 
@@ -242,6 +243,7 @@ finish(struct supervisor *s)
 	trust_watch_end(s);
 	hook_close(s);
 	share_clear(s);
+	checkpassword_close(s);
 	control_close(s);
 	instance_close(s);
 	generation_clear(&s->now);
