@@ -103,8 +103,10 @@ BENCHES := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH_SOURCES))
 
 # Other names of the sendmail command.
 LINKS := $(B)/bin/mailq $(B)/bin/newaliases
+# The same program for another purpose, told by its name.
+TWINS := $(B)/libexec/valija-auth-fetch
 
-all: $(PROGRAMS) $(LINKS) $(ARCHIVES) $(if $(FUZZING),fuzz)
+all: $(PROGRAMS) $(LINKS) $(TWINS) $(ARCHIVES) $(if $(FUZZING),fuzz)
 
 # ---- Which libraries a program may have ----------------------------------------------------------
 
@@ -180,6 +182,10 @@ endef
 # tells where addresses lead (delivery).
 program_archives = $(if $(filter master/valija.c,$(1)),$(call archive,tlsproxy) $(call archive,auth) $(call archive,delivery))
 $(foreach m,$(mains),$(eval $(call program_rules,$(m))))
+
+$(TWINS): $(B)/libexec/valija-fetch
+	$(call say,LN)
+	$(Q)ln -f $< $@
 
 $(LINKS): $(B)/bin/sendmail
 	$(call say,LN)
@@ -288,7 +294,7 @@ install: all
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(docdir) \
 		$(DESTDIR)$(sysconfdir)/valija $(DESTDIR)$(sysconfdir)/init.d $(DESTDIR)$(unitdir)
 	install -m 755 $(filter $(B)/bin/%,$(PROGRAMS)) $(DESTDIR)$(sbindir)/
-	install -m 755 $(filter-out $(B)/bin/%,$(PROGRAMS)) $(DESTDIR)$(libexecdir)/valija/
+	install -m 755 $(filter-out $(B)/bin/%,$(PROGRAMS)) $(TWINS) $(DESTDIR)$(libexecdir)/valija/
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(prefix)/lib
 	ln -sf $(sbindir)/sendmail $(DESTDIR)$(prefix)/lib/sendmail
 	for name in $(notdir $(LINKS)); do ln -sf $(sbindir)/sendmail $(DESTDIR)$(bindir)/$$name; done

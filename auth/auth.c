@@ -30,6 +30,8 @@
 
 #define HASH_SECONDS 15 /* how long a hash may take, with its wait for a worker */
 
+#define TOKEN_SECONDS 120 /* more than the issuer has, oauth_seconds */
+
 #define MOST_LISTED 3000 /* entries of one `valija auth list` */
 #define TIDY_SECONDS 30 /* between looks whether nobody is there and tables can be made durable */
 
@@ -340,7 +342,7 @@ prepare(void *me)
 	a->users = table_reader(users, USERS_TABLE);
 	a->passwords = table_reader(passwords, PASSWD_TABLE);
 	a->hash = pool_new(d->base, "auth-hash", HASH_SECONDS, on_hang, a);
-	a->token = pool_new(d->base, "auth-token", HASH_SECONDS, on_hang, a);
+	a->token = pool_new(d->base, "auth-token", TOKEN_SECONDS, on_hang, a);
 	a->pam = pool_new(d->base, "auth-pam", (unsigned int)d->settings->pam_seconds, on_hang, a);
 	/* Without these two nobody is kept out: it is only forgotten more (logged by table_private). */
 	a->learned = table_private(own, LEARNED_TABLE, 0600);
@@ -351,6 +353,7 @@ prepare(void *me)
 	a->tidy = event_new(d->base, -1, EV_PERSIST, on_tidy, a);
 	if (a->tidy == NULL || event_add(a->tidy, &(struct timeval){TIDY_SECONDS, 0}) < 0)
 		return false;
+	a->tokens = token_cache_new();
 	a->checker = checker_new();
 	a->remember = remember_new();
 	d->paths[d->path_count++] = (struct room_path){users, ".", ROOM_READ};
@@ -399,6 +402,8 @@ settings_changed(void *me, const struct settings *old)
 	if (old == NULL || !span_equal(old->password_scheme, a->daemon.settings->password_scheme) ||
 		old->password_cost != a->daemon.settings->password_cost)
 		make_nobody(a);
+	/* Audience, scope or issuer may be others. */
+	token_cache_clear(a->tokens);
 	checker_limit(a->checker, (unsigned int)a->daemon.settings->checkpassword_processes);
 	pool_limit(a->pam, (unsigned int)a->daemon.settings->pam_seconds);
 }

@@ -14,6 +14,7 @@
 #include "guard.h"
 #include "passwd-file.h"
 #include "remember.h"
+#include "token-cache.h"
 #include "worker-pool.h"
 
 struct auth {
@@ -30,6 +31,7 @@ struct auth {
 	struct guard *guard;
 	struct event *tidy;
 	struct remember *remember;
+	struct token_cache *tokens; /* that their issuer called good */
 	struct conversations conversations;
 };
 

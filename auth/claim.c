@@ -118,6 +118,34 @@ claim_of_certificate(struct conversation *c, struct span authzid)
 }
 
 static void
+proven_by_token(struct conversation *c, struct span user)
+{
+	const struct claim claim = {.name = user, .authzid = text_span(&c->named)};
+
+	identify(c, &claim);
+	if (c->fault != NULL) {
+		verdict_wrong(c, c->fault);
+		return;
+	}
+	c->proven = true;
+	check_begin(c);
+}
+
+/* Only what its issuer was asked about: a signature is looked at each time. */
+static void
+remember_token(struct conversation *c, const struct msg_token_told *told)
+{
+	const struct settings *s = c->auth->daemon.settings;
+	uint64_t seconds = s->auth_cache_seconds;
+
+	if (s->oauth_introspection.len == 0)
+		return;
+	if (told->seconds > 0 && told->seconds < seconds)
+		seconds = told->seconds;
+	token_cache_put(c->auth->tokens, text_span(&c->token), told->user, auth_seconds() + seconds);
+}
+
+static void
 on_token_done(void *me, const void *answer)
 {
 	const struct msg_token_told *told = answer;
@@ -126,28 +154,36 @@ on_token_done(void *me, const void *answer)
 	char reason[MOST_REASON + 1];
 
 	c->job = NULL;
-	if (told == NULL) {
-		verdict_later(c, "no token worker answers");
+	if (told == NULL || told->later) {
+		verdict_later(c, told == NULL ? "no token worker answers" : "the issuer of tokens cannot be asked");
 		return;
 	}
-	claim.name = told->right ? told->user : text_span(&c->named);
-	identify(c, &claim);
-	if (!told->right)
-		verdict_wrong(c, span_copy(told->reason, reason, sizeof(reason)) ? reason : "token");
-	else if (c->fault != NULL)
-		verdict_wrong(c, c->fault);
-	else {
-		c->proven = true;
-		check_begin(c);
+	if (told->right)
+		remember_token(c, told);
+	claim.name = text_span(&c->named);
+	text_wipe(&c->token);
+	if (told->right) {
+		proven_by_token(c, told->user);
+		return;
 	}
+	identify(c, &claim);
+	verdict_wrong(c, span_copy(told->reason, reason, sizeof(reason)) ? reason : "token");
 }
 
 /* `named` keeps whom the client wants to be. */
 void
 claim_of_token(struct conversation *c, const struct claim *claim)
 {
+	struct span user = token_cache_find(c->auth->tokens, claim->password, auth_seconds());
+
 	text_add(&c->named, span_part(claim->authzid, 0, MOST_ADDRESS));
 	c->state = CHECKING;
+	if (user.len > 0) {
+		sasl_clear(&c->sasl);
+		proven_by_token(c, user);
+		return;
+	}
+	text_add(&c->token, claim->password);
 	c->job = pool_ask_token(c->auth->token, claim->password, on_token_done, c);
 	sasl_clear(&c->sasl);
 	if (c->job == NULL)

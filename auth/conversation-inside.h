@@ -45,6 +45,7 @@ struct conversation {
 	bool refused;	      /* a token; the client was told why, and owes a word (RFC 7628 3.2.3) */
 	const char *fault;    /* why nobody can be meant by the name; or NULL */
 	struct text name;     /* as the client wrote it, for the log */
+	struct text token;    /* while its issuer is asked; wiped */
 	struct text password; /* prepared; wiped as soon as the verdict is known */
 	struct login login;
 	struct job *job;

@@ -80,6 +80,7 @@ conversation_new(struct auth *a, struct channel *from, uint64_t session)
 	c->acts_as = TEXT_UP_TO(MOST_ADDRESS);
 	c->last = TEXT_UP_TO(MOST_SASL);
 	c->password = TEXT_UP_TO(MOST_PASSWORD);
+	c->token = TEXT_UP_TO(MOST_SASL);
 	login_init(&c->login);
 	if (tsearch(c, &a->conversations.by_id, compare) == NULL)
 		abort(); /* no memory: as must_alloc */
@@ -113,6 +114,7 @@ conversation_free(struct conversation *c)
 	text_clear(&c->acts_as);
 	text_clear(&c->last);
 	text_wipe(&c->password);
+	text_wipe(&c->token);
 	login_clear(&c->login);
 	free(c);
 	if (a->daemon.leaving && a->conversations.count == 0)

@@ -269,14 +269,17 @@ time_of(const json_t *claims, const char *name, double *t)
 }
 
 static const char *
-check_claims(const json_t *claims, const struct jwt_wanted *wanted, uint64_t now, struct text *user)
+check_claims(const json_t *claims, const struct jwt_wanted *wanted, bool asked, uint64_t now, struct text *user)
 {
 	char name[64];
 	double t, at = (double)now;
 
-	if (!span_equal(member(claims, "iss"), wanted->issuer))
+	/* An issuer that was asked need not say who it is, nor until when it will say the same. */
+	if (!(asked && (wanted->issuer.len == 0 || json_object_get(claims, "iss") == NULL)) &&
+		!span_equal(member(claims, "iss"), wanted->issuer))
 		return "token-issuer";
-	if (!time_of(claims, "exp", &t) || t + JWT_LEEWAY <= at)
+	if (!(asked && json_object_get(claims, "exp") == NULL) &&
+		(!time_of(claims, "exp", &t) || t + JWT_LEEWAY <= at))
 		return "token-expired";
 	if ((time_of(claims, "nbf", &t) && t - JWT_LEEWAY > at) ||
 		(time_of(claims, "iat", &t) && t - JWT_LEEWAY > at))
@@ -331,7 +334,7 @@ jwt_verify(const struct jwks *keys, const struct jwt_wanted *wanted, struct span
 	*why = "token-form";
 	claims = part(second);
 	if (json_is_object(claims))
-		*why = check_claims(claims, wanted, now, user);
+		*why = check_claims(claims, wanted, false, now, user);
 out:
 	json_decref(header);
 	json_decref(claims);
@@ -339,7 +342,40 @@ out:
 	return *why == NULL;
 }
 
+bool
+jwt_judge_answer(const struct jwt_wanted *wanted, struct span json, uint64_t now, struct text *user,
+	uint32_t *seconds, const char **why)
+{
+	json_t *claims = json_loadb((const char *)json.at, json.len, JSON_REJECT_DUPLICATES, NULL);
+	double t;
+
+	*seconds = 0;
+	*why = "introspection-form";
+	if (json_is_object(claims) && json_is_boolean(json_object_get(claims, "active"))) {
+		*why = "token-inactive";
+		if (json_is_true(json_object_get(claims, "active")))
+			*why = check_claims(claims, wanted, true, now, user);
+		if (*why == NULL && time_of(claims, "exp", &t) && t > (double)now)
+			*seconds = t - (double)now < (double)UINT32_MAX ? (uint32_t)(t - (double)now) : UINT32_MAX;
+	}
+	json_decref(claims);
+	return *why == NULL;
+}
+
 #else
+
+bool
+jwt_judge_answer(const struct jwt_wanted *wanted, struct span json, uint64_t now, struct text *user,
+	uint32_t *seconds, const char **why)
+{
+	(void)wanted;
+	(void)json;
+	(void)now;
+	(void)user;
+	*seconds = 0;
+	*why = "built without jansson";
+	return false;
+}
 
 struct jwks *
 jwks_read(struct span json, struct text *why)

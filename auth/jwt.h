@@ -33,4 +33,9 @@ struct jwt_wanted {
 bool jwt_verify(const struct jwks *keys, const struct jwt_wanted *wanted, struct span token,
 	uint64_t now, struct text *user, const char **why);
 
+/* The answer of an issuer that was asked (RFC 7662 2.2), by the same rules; what it leaves out besides "active" and what
+ * `wanted` names is no fault. *seconds: until the token expires, or 0. */
+bool jwt_judge_answer(const struct jwt_wanted *wanted, struct span json, uint64_t now, struct text *user,
+	uint32_t *seconds, const char **why);
+
 #endif

@@ -16,7 +16,7 @@ struct fetch_question {
 	struct daemon *daemon;
 	uint64_t id;
 	char *url, *content_type;
-	unsigned char *body;
+	struct text authorization, body; /* wiped */
 	struct msg_fetch_ask ask;   /* its spans are the copies above */
 	fetch_heard *heard;
 	void *arg;
@@ -47,7 +47,8 @@ question_free(struct fetch_question *q)
 	event_free(q->timer);
 	free(q->url);
 	free(q->content_type);
-	free(q->body);
+	text_wipe(&q->authorization);
+	text_wipe(&q->body);
 	free(q);
 }
 
@@ -76,6 +77,8 @@ say(struct fetch_question *q)
 {
 	struct channel *fetch = daemon_peer(q->daemon, PROGRAM_FETCH, 0);
 
+	if (fetch == NULL)
+		fetch = daemon_peer(q->daemon, PROGRAM_AUTH_FETCH, 0);
 	if (fetch != NULL)
 		send_fetch_ask(fetch, q->id, &q->ask, NULL);
 }
@@ -90,19 +93,22 @@ fetch_ask(struct daemon *d, const struct fetch_wanted *wanted, fetch_heard *hear
 		.tv_usec = (milliseconds + SPARE_MILLISECONDS) % 1000 * 1000 };
 	bool good = asked.count < MOST_FETCHES_ASKED && wanted->url.len <= MOST_URL &&
 		span_is_printable(wanted->url) && wanted->content_type.len <= MOST_CONTENT_TYPE &&
+		wanted->authorization.len <= MOST_AUTHORIZATION && span_is_printable(wanted->authorization) &&
 		wanted->body.len <= MOST_FETCH_BODY_SENT;
 
 	*q = (struct fetch_question){ .daemon = d, .id = id_new(), .heard = heard, .arg = arg };
+	q->authorization = TEXT_UP_TO(MOST_AUTHORIZATION);
+	q->body = TEXT_UP_TO(MOST_FETCH_BODY_SENT);
 	if (good) {
 		q->url = must_copy(wanted->url);
 		q->content_type = must_copy(wanted->content_type);
-		q->body = must_alloc(wanted->body.len + 1);
-		if (wanted->body.len > 0)
-			memcpy(q->body, wanted->body.at, wanted->body.len);
+		text_add(&q->authorization, wanted->authorization);
+		text_add(&q->body, wanted->body);
 	}
 	q->ask = (struct msg_fetch_ask){ .url = span_str(q->url), .method = (uint8_t)wanted->method,
 		.content_type = span_str(q->content_type),
-		.body = span_of(q->body, good ? wanted->body.len : 0),
+		.authorization = text_span(&q->authorization),
+		.body = text_span(&q->body),
 		.most_bytes = wanted->most_bytes < MOST_FETCH_BODY ? wanted->most_bytes : MOST_FETCH_BODY,
 		.milliseconds = milliseconds,
 		.plain_allowed = wanted->plain_allowed };
@@ -133,7 +139,7 @@ fetch_peer_came(struct daemon *d, struct channel *peer)
 	struct fetch_question *q;
 
 	(void)d;
-	if (channel_peer(peer) != PROGRAM_FETCH)
+	if (channel_peer(peer) != PROGRAM_FETCH && channel_peer(peer) != PROGRAM_AUTH_FETCH)
 		return;
 	LIST_FOREACH(q, &asked.all, all)
 		if (q->url != NULL)

@@ -1,6 +1,7 @@
 /*
  * fetch-ask - asks program fetch for something at a URL, without waiting.
  *
+ * (auth-token alone has a fetch of its own, auth-fetch, which nobody else speaks with.)
  * A program that asks puts { PROGRAM_FETCH, &fetch_hearing } into its peers and calls fetch_peer_came()
  * when peer_came() brings one; it needs nothing else (and a row in master/wiring.c, and BY_... in
  * common/message.h). Each question is answered exactly once, never from inside fetch_ask(): with what
@@ -21,6 +22,7 @@ struct fetch_question;
 struct fetch_wanted {
 	struct span url;            /* https://HOST[:PORT]/PATH; http:// only with plain_allowed */
 	enum fetch_method method;
+	struct span authorization;  /* the value of that field, or empty */
 	struct span content_type, body;  /* of a POST; MOST_FETCH_BODY_SENT bytes at most */
 	uint32_t most_bytes;        /* of the answer's body; MOST_FETCH_BODY at most */
 	uint32_t milliseconds;      /* for all of it; MOST_FETCH_MILLISECONDS at most */

@@ -50,7 +50,7 @@ static unsigned int
 has(const struct settings *s, struct span passport)
 {
 	struct passport p;
-	unsigned int got = s->oauth_issuer.len > 0 ? MECHANISM_TOKEN : 0;
+	unsigned int got = settings_wants_tokens(s) ? MECHANISM_TOKEN : 0;
 
 	if (!passport_peek(passport, &p))
 		return got;

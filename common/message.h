@@ -47,6 +47,7 @@
 #define MOST_HASH 512
 #define MOST_PASSWORD 1024
 #define MOST_TAG 64
+#define MOST_AUTHORIZATION 2048
 #define MOST_SERVICE_NAME 16
 #define MOST_LEFTOVER 32768
 #define MOST_SIGNED_DATA 4096
@@ -167,10 +168,11 @@
 #define auth_entry_fields(F)        F(u8, kind, 1) F(text, ip, MOST_IP) F(text, user, MOST_ADDRESS) F(u32, failures, 4) F(u64, when, 8) F(u64, until, 8)
 #define auth_forgive_fields(F)      F(text, what, MOST_ADDRESS)
 #define auth_end_fields(F)          F(u32, entries, 4) F(flag, more, 1)
-/* passwd_file, for the settings of that generation, which come after it. */
+/* passwd_file, or for auth-token oauth_credentials, for the settings of that generation, which come after it. */
 #define auth_file_fields(F)         F(u32, generation, 4)                 /* fd: to read */
 #define token_ask_fields(F)         F(secret, token, MOST_SASL)
-#define token_told_fields(F)        F(flag, right, 1) F(text, user, MOST_ADDRESS) F(text, reason, MOST_REASON)
+/* seconds: for how long it may be believed without asking again. */
+#define token_told_fields(F)        F(flag, right, 1) F(flag, later, 1) F(u32, seconds, 4) F(text, user, MOST_ADDRESS) F(text, reason, MOST_REASON)
 #define worker_hangs_fields(F)      F(u8, program, 1) F(u16, index, 2)
 /* The administrator's program (checkpassword): auth asks master to run it once (id: the run); fd: what it reads. */
 #define check_run_fields(F)         F(text, ip, MOST_IP) F(text, service, MOST_SERVICE_NAME)
@@ -286,7 +288,7 @@
 /* --- fetch: HTTPS for others (id: the question); fetch-ask.h. method: enum fetch_method. status: of HTTP, 0 when
  * there is none, and fault says why; result: then, the word of RFC 8460 4.3 for what TLS had against it. --- */
 #define fetch_ask_fields(F)         F(text, url, MOST_URL) F(u8, method, 1) F(text, content_type, MOST_CONTENT_TYPE) \
-                                    F(octets, body, MOST_FETCH_BODY_SENT) F(u32, most_bytes, 4) F(u32, milliseconds, 4) \
+                                    F(secret, authorization, MOST_AUTHORIZATION) F(secret, body, MOST_FETCH_BODY_SENT) F(u32, most_bytes, 4) F(u32, milliseconds, 4) \
                                     F(flag, plain_allowed, 1)
 #define fetch_told_fields(F)        F(u16, status, 2) F(text, content_type, MOST_CONTENT_TYPE) F(octets, body, MOST_FETCH_BODY) \
                                     F(text, fault, MOST_REASON) F(text, result, 40)
@@ -365,6 +367,7 @@
 /* --- this machine's users (id: none) --- */
 #define local_open_fields(F)        F(u32, uid, 4)   /* fd: a stream on which SMTP is spoken, in the name of this user */
 
+#define BY_FETCHES (BY_FETCH | BY_AUTH_FETCH)
 #define BY_PLACERS (BY_LOCAL | BY_LOCAL_HOME)
 
 /*        name              no.  said by                  heard by               hours                          fds */
@@ -392,7 +395,7 @@
 	M(tls_expect,        30,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS_KEY,           HOUR_SERVING,                  0) \
 	M(tls_start,         31,  BY_SMTPD | BY_IMAP_LOGIN, BY_TLS,               HOUR_NONE,                     1) \
 	M(tls_ready,         32,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN, HOUR_WAITING | OR_GONE,     1) \
-	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN | BY_RELAY | BY_FETCH, HOUR_WAITING | OR_GONE, 0) \
+	M(tls_failed,        33,  BY_TLS,                  BY_SMTPD | BY_IMAP_LOGIN | BY_RELAY | BY_FETCHES, HOUR_WAITING | OR_GONE, 0) \
 	M(tls_sign,          34,  BY_TLS,                  BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(tls_signed,        35,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
 	M(tls_sign_refused,  36,  BY_TLS_KEY,              BY_TLS,                HOUR_WAITING | OR_GONE,        0) \
@@ -483,7 +486,7 @@
 	M(auth_entry,        169, BY_AUTH,                 BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(auth_forgive,      170, BY_COMMAND,              BY_AUTH,               HOUR_SERVING,                  0) \
 	M(auth_end,          171, BY_AUTH,                 BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(auth_file,         174, BY_MASTER,               BY_AUTH,               ANYTIME,                       1) \
+	M(auth_file,         174, BY_MASTER,               BY_AUTH | BY_AUTH_TOKEN,ANYTIME,                       1) \
 	M(token_ask,         172, BY_AUTH,                 BY_AUTH_TOKEN,         HOUR_SERVING,                  0) \
 	M(token_told,        173, BY_AUTH_TOKEN,           BY_AUTH,               HOUR_WAITING | OR_GONE,        0) \
 	M(filter_begin,      221, BY_SMTPD,                BY_MILTER,             HOUR_NONE,                     0) \
@@ -516,8 +519,8 @@
 	M(command_mapping,   124, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address,   121, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_address_change, 122, BY_MASTER,          BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(tls_connect,       140, BY_RELAY | BY_FETCH,     BY_TLS,                HOUR_NONE,                     1) \
-	M(tls_connected,     141, BY_TLS,                  BY_RELAY | BY_FETCH,              HOUR_WAITING | OR_GONE,        1) \
+	M(tls_connect,       140, BY_RELAY | BY_FETCHES,   BY_TLS,                HOUR_NONE,                     1) \
+	M(tls_connected,     141, BY_TLS,                  BY_RELAY | BY_FETCHES,            HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
 	M(certificate_status, 143, BY_MASTER,              BY_TLS,                ANYTIME,                       1) \
 	M(certificate_told,  144, BY_TLS_KEY,              BY_MASTER,             ANYTIME,                       0) \
@@ -526,8 +529,8 @@
 	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(dkim_refused,      153, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
-	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_STS | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
-	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCH | BY_STS | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
+	M(dns_ask,           260, BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCHES | BY_STS | BY_COMMAND, BY_DNS, HOUR_NONE,           0) \
+	M(dns_told,          261, BY_DNS,                  BY_SMTPD | BY_RELAY | BY_QUEUE | BY_FETCHES | BY_STS | BY_COMMAND, HOUR_WAITING | OR_GONE, 0) \
 	M(resolver_ask,      262, BY_DNS | BY_RELAY,       BY_MASTER,             HOUR_SERVING,                  0) \
 	M(resolver_file,     263, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  1) \
 	M(resolver_no_file,  264, BY_MASTER,               BY_DNS | BY_RELAY,     HOUR_SERVING,                  0) \
@@ -536,8 +539,8 @@
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
-	M(fetch_ask,         270, BY_TLS | BY_STS | BY_COMMAND, BY_FETCH,              HOUR_NONE,                     0) \
-	M(fetch_told,        271, BY_FETCH,                BY_TLS | BY_STS | BY_COMMAND,   HOUR_WAITING | OR_GONE,        0) \
+	M(fetch_ask,         270, BY_TLS | BY_STS | BY_COMMAND | BY_AUTH_TOKEN, BY_FETCHES,              HOUR_NONE,                     0) \
+	M(fetch_told,        271, BY_FETCHES,              BY_TLS | BY_STS | BY_COMMAND | BY_AUTH_TOKEN,   HOUR_WAITING | OR_GONE,        0) \
 	M(sts_ask,           272, BY_RELAY | BY_COMMAND,   BY_STS,                HOUR_SERVING,                  0) \
 	M(sts_told,          273, BY_STS,                  BY_RELAY | BY_COMMAND, HOUR_WAITING | OR_GONE,        0) \
 	M(sts_list,          274, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0) \

@@ -16,6 +16,7 @@
 	P(AUTH_HASH,  "auth-hash") \
 	P(AUTH_PAM,   "auth-pam") \
 	P(AUTH_TOKEN, "auth-token") \
+	P(AUTH_FETCH, "auth-fetch") \
 	P(QUEUE,      "queue") \
 	P(SPOOL,      "spool") \
 	P(LOCAL,      "local") \

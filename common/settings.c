@@ -223,6 +223,12 @@ settings_has_source(const struct settings *s, struct span source)
 }
 
 bool
+settings_wants_tokens(const struct settings *s)
+{
+	return s->oauth_issuer.len > 0 || s->oauth_introspection.len > 0;
+}
+
+bool
 settings_wants_pam(const struct settings *s)
 {
 	return s->system_users || settings_has_source(s, SPAN("pam"));

@@ -86,6 +86,10 @@
 	O(list,   certificate_users,       "",                  0, MOST_LIST,  "Who may log in with a client certificate (EXTERNAL) beside whom its rfc822Name names: MATCH=ADDRESS, where MATCH is the SHA-256 of certificate or public key in hexadecimal, or the subject (RFC 4514) with ';' for its commas.") \
 	O(text,   oauth_issuer,            "",                  0, 1024,       "The issuer (iss) of the tokens that OAUTHBEARER and XOAUTH2 take. Default: no tokens.") \
 	O(text,   oauth_keys,              "",                  0, 65536,      "File with the public keys of that issuer, a JWKS (RFC 7517); read anew at each reload.") \
+	O(text,   oauth_introspection,     "",                  0, 1024,       "URL (https) that is asked whether a token is good (RFC 7662), in place of looking at its signature.") \
+	O(text,   oauth_credentials,       "",                  0, 1024,       "File with what we say to that URL: one line, CLIENT:SECRET, or a bearer token without a colon; read anew at each reload.") \
+	O(number, oauth_seconds,           10,                  1, 100,        "How long that URL may take for one token.") \
+	O(number, token_processes,         2,                   1, 64,         "Processes that verify tokens; started when there is need.") \
 	O(text,   oauth_audience,          "",                  0, 1024,       "What must be among the audiences (aud) of a token. Default: not looked at.") \
 	O(text,   oauth_scope,             "",                  0, 256,        "What must be among the scopes of a token. Default: not looked at.") \
 	O(text,   oauth_user_claim,        "email",             1, 63,         "The claim of a token that names the user.") \
@@ -201,6 +205,8 @@ struct settings *settings_from_file(int fd, uint32_t generation);
 void settings_free(struct settings **s);
 /* Are there system users, or is PAM a source of passwords? */
 bool settings_wants_pam(const struct settings *s);
+/* Are tokens taken at all (OAUTHBEARER, XOAUTH2)? */
+bool settings_wants_tokens(const struct settings *s);
 /* Is `source` among s->auth_sources? (master has filled in the defaults of this and the next.) */
 bool settings_has_source(const struct settings *s, struct span source);
 /* Is `domain` (any ASCII case) one of system users? Never, without system_users. */

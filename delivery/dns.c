@@ -481,6 +481,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_RELAY, &from_askers },
 	{ PROGRAM_FETCH, &from_askers },
 	{ PROGRAM_STS, &from_askers },
+	{ PROGRAM_AUTH_FETCH, &from_askers },
 	{ PROGRAM_COMMAND, &from_askers },
 	{ 0, NULL },
 };

@@ -2,6 +2,7 @@
 #include "fetch-http.h"
 
 #include "common/message.h"
+#include "common/secret.h"
 
 #include <curl/curl.h>
 #include <event2/event.h>
@@ -130,6 +131,8 @@ http_cancel(struct http_request **request)
 	*request = NULL;
 	curl_multi_remove_handle(r->client->multi, r->easy);
 	curl_easy_cleanup(r->easy);
+	for (struct curl_slist *f = r->fields; f != NULL; f = f->next)
+		secret_wipe(f->data, strlen(f->data));
 	curl_slist_free_all(r->fields);
 	if (r->fd >= 0)
 		close(r->fd);
@@ -283,11 +286,11 @@ http_client_new(struct event_base *base)
 static void
 add_field(struct http_request *r, const char *name, struct span value)
 {
-	struct text field = TEXT_UP_TO(MOST_URL);
+	struct text field = TEXT_UP_TO(MOST_URL + 64);
 
 	text_printf(&field, "%s: %.*s", name, SPAN_ARG(value));
 	r->fields = curl_slist_append(r->fields, text_str(&field));
-	text_clear(&field);
+	text_wipe(&field);
 	if (r->fields == NULL)
 		abort();
 }
@@ -340,8 +343,8 @@ set_options(struct http_request *r, const struct fetch_url *url, bool post, stru
 }
 
 struct http_request *
-http_begin(struct http_client *c, int fd, const struct fetch_url *url, bool post, struct span content_type,
-	struct span body, size_t most_bytes, bool whole, http_heard *heard, void *arg)
+http_begin(struct http_client *c, int fd, const struct fetch_url *url, bool post,
+	struct span authorization, struct span content_type, struct span body, size_t most_bytes, bool whole, http_heard *heard, void *arg)
 {
 	struct http_request *r = must_alloc(sizeof(*r));
 	struct text text = TEXT_UP_TO(sizeof(r->url) - 1);
@@ -362,6 +365,10 @@ http_begin(struct http_client *c, int fd, const struct fetch_url *url, bool post
 	(void)span_copy(text_span(&text), r->url, sizeof(r->url));
 	text_clear(&text);
 	set_options(r, url, post, content_type, body);
+	if (authorization.len > 0) {
+		add_field(r, "Authorization", authorization);
+		curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, r->fields);
+	}
 	if (curl_multi_add_handle(c->multi, r->easy) != CURLM_OK)
 		abort();
 	return r;

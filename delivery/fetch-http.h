@@ -31,7 +31,7 @@ struct http_client *http_client_new(struct event_base *base);
 /* Sends a GET, or with `post` a POST of `body`, over `fd` (taken). whole: the answer counts only if it says
  * itself where it ends, so that nobody can cut it. All are borrowed; `body` and `url` until `heard`. */
 struct http_request *http_begin(struct http_client *c, int fd, const struct fetch_url *url, bool post,
-	struct span content_type, struct span body, size_t most_bytes, bool whole, http_heard *heard, void *arg);
+	struct span authorization, struct span content_type, struct span body, size_t most_bytes, bool whole, http_heard *heard, void *arg);
 /* `heard` will not be called. Sets *r to NULL, accepts NULL in it. */
 void http_cancel(struct http_request **r);
 

@@ -46,7 +46,7 @@ struct fetching {
 	struct fetch_url url;
 	bool post;
 	char *content_type;
-	struct text body;
+	struct text authorization, body;
 	size_t most_bytes;
 	enum stage stage;
 	struct dns_question *ask;
@@ -63,6 +63,7 @@ struct fetching {
 
 static struct {
 	struct daemon daemon;
+	bool for_auth;                 /* we are auth-fetch */
 	struct http_client *http;
 	LIST_HEAD(, fetching) all;
 	unsigned int count, of[PROGRAM_COUNT][MOST_PEERS_OF_A_KIND];
@@ -106,7 +107,8 @@ fetching_free(struct fetching *f)
 	me.of[channel_peer(f->from)][channel_peer_index(f->from)]--;
 	me.count--;
 	LIST_REMOVE(f, all);
-	text_clear(&f->body);
+	text_wipe(&f->authorization);
+	text_wipe(&f->body);
 	free(f->content_type);
 	free(f->text);
 	free(f);
@@ -173,7 +175,8 @@ static void
 talk(struct fetching *f, int fd)
 {
 	f->stage = TALKING;
-	f->http = http_begin(me.http, fd, &f->url, f->post, span_str(f->content_type), text_span(&f->body),
+	f->http = http_begin(me.http, fd, &f->url, f->post,
+		text_span(&f->authorization), span_str(f->content_type), text_span(&f->body),
 		f->most_bytes, f->url.tls, on_answer, f);
 }
 
@@ -296,13 +299,13 @@ on_address_timer(evutil_socket_t fd, short what, void *arg)
 	try_next(f);
 }
 
-/* May a URL lead there? Not to this machine itself, but in trials. */
+/* May a URL lead there? Not to this machine itself, but in trials, and where an administrator wrote the URL. */
 static bool
 may_connect(const struct sockaddr_storage *a)
 {
 	if (address_is_nobodys(a))
 		return false;
-	return me.daemon.settings->relay_loopback || (!address_is_loopback(a) && !address_is_ours(a));
+	return me.for_auth || me.daemon.settings->relay_loopback || (!address_is_loopback(a) && !address_is_ours(a));
 }
 
 /* Begins to connect to the next address; false when that fails at once. */
@@ -414,7 +417,7 @@ refusal(struct channel *from, const struct msg_fetch_ask *m, struct fetch_url *u
 		return fault;
 	if (!url->tls && !m->plain_allowed)
 		return "not https";
-	if ((m->method != FETCH_GET && m->method != FETCH_POST) || !span_is_printable(m->content_type) ||
+	if ((m->method != FETCH_GET && m->method != FETCH_POST) || !span_is_printable(m->content_type) || !span_is_printable(m->authorization) ||
 		m->most_bytes > MOST_FETCH_BODY || m->milliseconds > MOST_MILLISECONDS)
 		return "not a request that is made here";
 	if (me.count >= MOST_FETCHES || me.of[channel_peer(from)][channel_peer_index(from)] >= MOST_OF_ONE)
@@ -444,6 +447,8 @@ on_fetch_ask(void *arg, struct channel *from, uint64_t id, const struct msg_fetc
 	(void)fetch_url_read(span_str(f->text), &f->url);
 	f->post = m->method == FETCH_POST;
 	f->content_type = must_copy(m->content_type);
+	f->authorization = TEXT_UP_TO(MOST_AUTHORIZATION);
+	text_add(&f->authorization, m->authorization);
 	f->body = TEXT_UP_TO(MOST_FETCH_BODY_SENT);
 	text_add(&f->body, m->body);
 	f->most_bytes = m->most_bytes;
@@ -547,6 +552,7 @@ static const struct hearing from_tls = {
 static const struct peer_kind peers[] = {
 	{ PROGRAM_COMMAND, &from_askers },
 	{ PROGRAM_STS, &from_askers },
+	{ PROGRAM_AUTH_TOKEN, &from_askers },
 	{ PROGRAM_DNS, &dns_hearing },
 	{ PROGRAM_TLS, &from_tls },
 	{ 0, NULL },
@@ -556,8 +562,25 @@ static const struct daemon_kind kind = {
 	.peer_came = peer_came, .load = load,
 };
 
+/* The same for auth alone: a process of its own, since tokens and the secret of a client pass through it, and the web
+ * servers of strangers speak with the other one. */
+static const struct room auth_fetch_room = {
+	.name = "auth-fetch",
+	.chrooted = true,
+	.files = false,
+	.secret_memory = true,
+	.internet = true,
+	.syscalls = syscalls,
+	.most_descriptors = 256,
+};
+static const struct daemon_kind auth_kind = {
+	.program = PROGRAM_AUTH_FETCH, .room = &auth_fetch_room, .peers = peers, .prepare = prepare,
+	.peer_came = peer_came, .load = load,
+};
+
 int
-main(void)
+main(int argc, char **argv)
 {
-	return daemon_run(&me.daemon, &kind, &me);
+	me.for_auth = argc > 0 && strcmp(argv[0], "valija-auth-fetch") == 0;
+	return daemon_run(&me.daemon, me.for_auth ? &auth_kind : &kind, &me);
 }

@@ -747,8 +747,20 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 			conf_complain(d, LINE(d, certificate_users),
 				"\"%.*s\" in certificate_users is not of the form MATCH=ADDRESS",
 				SPAN_ARG(conf_printable(d, d->s.certificate_users.at[i])));
-	if (d->s.oauth_issuer.len > 0 && d->s.oauth_keys.len == 0)
-		conf_complain(d, LINE(d, oauth_issuer), "oauth_issuer needs oauth_keys");
+	if (d->s.oauth_issuer.len > 0 && d->s.oauth_keys.len == 0 && d->s.oauth_introspection.len == 0)
+		conf_complain(d, LINE(d, oauth_issuer), "oauth_issuer needs oauth_keys, or oauth_introspection");
+	if (d->s.oauth_introspection.len > 0 &&
+		(!span_starts_nocase(d->s.oauth_introspection, SPAN("https://")) ||
+			!span_is_printable(d->s.oauth_introspection) || span_has(d->s.oauth_introspection, ' ')))
+		conf_complain(d, LINE(d, oauth_introspection),
+			"oauth_introspection must be a URL of https, not \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.oauth_introspection)));
+#ifndef HAVE_JANSSON
+	if (settings_wants_tokens(&d->s))
+		conf_complain(d, LINE(d, oauth_issuer), "tokens: this build has no jansson; install its headers and configure again");
+#endif
+	if (files && d->s.oauth_credentials.len > 0)
+		check_file(d, LINE(d, oauth_credentials), "oauth_credentials", d->s.oauth_credentials, true);
 	if (!password_strength_exists(&(struct password_strength){
 		    d->s.password_scheme, (uint32_t)d->s.password_cost }))
 		conf_complain(d, LINE(d, password_scheme),

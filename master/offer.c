@@ -69,16 +69,16 @@ send_keys(struct process *p, const struct generation *g)
 
 /* Opened anew each time: what the administrator wrote since. That it can be read was checked. */
 static void
-send_passwd_file(struct process *p, const struct generation *g)
+send_file(struct process *p, const struct generation *g, struct span file)
 {
-	char *name = must_copy(g->settings->passwd_file);
+	char *name = must_copy(file);
 	int fd = name[0] == '\0' ? -1 : open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd >= 0)
 		send_auth_file(p->control, 0,
 			&(struct msg_auth_file){ .generation = g->number }, &fd);
 	else if (name[0] != '\0')
-		log_error(0, "passwd-file-unreadable", KEY_STR("file", name), KEY_ERRNO);
+		log_error(0, "file-unreadable", KEY_STR("file", name), KEY_ERRNO);
 	free(name);
 }
 
@@ -92,7 +92,9 @@ offer_generation(struct process *p, const struct generation *g)
 	if (p->row->private_key)
 		send_keys(p, g);
 	if (p->row->passwd_file)
-		send_passwd_file(p, g);
+		send_file(p, g, g->settings->passwd_file);
+	if (p->row->oauth_credentials)
+		send_file(p, g, g->settings->oauth_credentials);
 	if ((fd = settings_to_file(g->settings)) < 0)
 		log_error(0, "settings-not-sent", KEY_STR("program", program_name(p->row->program)),
 			KEY_ERRNO);

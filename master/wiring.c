@@ -14,7 +14,13 @@
 static bool
 wants_tokens(const struct settings *s)
 {
-	return s->oauth_issuer.len > 0;
+	return settings_wants_tokens(s);
+}
+
+static bool
+wants_auth_fetch(const struct settings *s)
+{
+	return s->oauth_introspection.len > 0;
 }
 
 static bool
@@ -62,8 +68,10 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_AUTH_PAM,   NULL,               COUNT(pam_processes),    STAGE_AUTH,
 		.as_root = true, .capabilities = CAP(DAC_READ_SEARCH), .wanted = wants_pam },
-	{ PROGRAM_AUTH_TOKEN, VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
-		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_tokens },
+	{ PROGRAM_AUTH_TOKEN, VALIJA_USER_AUTH,   COUNT(token_processes),  STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true, .oauth_credentials = true, .wanted = wants_tokens },
+	{ PROGRAM_AUTH_FETCH, VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
+		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_auth_fetch },
 	{ PROGRAM_AUTH,       VALIJA_USER_AUTH,   ONE,                     STAGE_AUTH,
 		.directories = DIR(STATE) | DIR(PASSWORDS) | DIR(AUTH), .group = true, .passport_key = true,
 		.passwd_file = true },
@@ -130,6 +138,9 @@ static const enum program wires[][2] = {
 	{ PROGRAM_RELAY, PROGRAM_STS }, /* what domains want */
 	{ PROGRAM_STS, PROGRAM_DNS },
 	{ PROGRAM_STS, PROGRAM_FETCH },
+	{ PROGRAM_AUTH_TOKEN, PROGRAM_AUTH_FETCH }, /* whether a token is good (RFC 7662) */
+	{ PROGRAM_AUTH_FETCH, PROGRAM_DNS },
+	{ PROGRAM_AUTH_FETCH, PROGRAM_TLS },
 	{ PROGRAM_FETCH, PROGRAM_TLS }, /* as their client too, and as one that asks */
 };
 

@@ -399,6 +399,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_IMAP_LOGIN, &from_front },
 	{ PROGRAM_RELAY,      &from_relay },   /* as a front end's; tls-key is not needed for it */
 	{ PROGRAM_FETCH,      &from_relay },   /* likewise */
+	{ PROGRAM_AUTH_FETCH, &from_relay },
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {

@@ -117,7 +117,7 @@ def test_how_it_ends(asked, password, answer, event):
     user = new_user(asked, "ends")
     before = len(asked.log())
     assert answer in login(asked, user, password)
-    assert event in asked.log()[before:]
+    valija.wait_until(lambda: event in asked.log()[before:], what=event)
     (note,) = notes_of(asked, user)
     pid = int(next(asked.notes.glob(user + ".*")).suffix[1:])
     # It, and what it started, are gone.
