@@ -1,5 +1,6 @@
 """What guessing costs, and that honest people do not pay it."""
 
+import base64
 import imaplib
 import json
 import pathlib
@@ -132,24 +133,32 @@ def test_l2_log_lines_for_fail2ban(guarded, tmp_path):
     assert "198.51.100.9" not in re.sub(r"(?m)^\|.*$", "", said.split("Matched line(s)")[0]), said
 
 
+def ratio_of_medians(instance, known, unknown, tries):
+    took = {known: [], unknown: []}
+    with instance.smtp() as smtp:
+        smtp.ehlo()
+        for _ in range(tries):
+            for name, times in took.items():
+                message = "AUTH PLAIN " + base64.b64encode(f"\0{name}\0wrong".encode()).decode()
+                begin = time.perf_counter()
+                assert smtp.docmd(message)[0] == 535
+                times.append(time.perf_counter() - begin)
+    return statistics.median(took[known]) / statistics.median(took[unknown])
+
+
 @pytest.mark.long
 def test_a7_timing_of_unknown_users():
     """A7: with no delay at all, an unknown user and a wrong password take the same time. (Interleaved medians.)"""
     instance = valija.Instance(settings={"auth_delay_seconds": 0, "auth_block_failures": 0, "smtp_errors": 1000})
     try:
         user = instance.new_user("exists")
-        import base64
-        took = {user: [], "nobody@example.org": []}
-        with instance.smtp() as smtp:
-            smtp.ehlo()
-            for _ in range(60):
-                for name, times in took.items():
-                    message = "AUTH PLAIN " + base64.b64encode(f"\0{name}\0wrong".encode()).decode()
-                    begin = time.perf_counter()
-                    assert smtp.docmd(message)[0] == 535
-                    times.append(time.perf_counter() - begin)
-        known, unknown = (statistics.median(t) for t in took.values())
-        assert 0.8 < known / unknown < 1.25, (known, unknown)
+        # What a busy machine adds falls on both: a difference that is ours would be there in every round.
+        ratios = []
+        for _ in range(5):
+            ratios.append(ratio_of_medians(instance, user, "nobody@example.org", 200))
+            if 0.95 < ratios[-1] < 1.05:
+                return
+        assert False, ratios
     finally:
         assert not instance.close()
 

@@ -1,9 +1,10 @@
-/* What strangers and files say to auth and its workers: tokens and their keys, hashes of {SCHEME} form,
+/* What strangers, issuers and files say to auth and its workers: tokens, their keys, what is said of them, hashes of {SCHEME} form,
  * first and last words of each mechanism. The first byte chooses. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "auth/introspect.h"
 #include "auth/jwt.h"
 #include "auth/mechanism.h"
 #include "common/password-scheme.h"
@@ -31,7 +32,8 @@ static void
 mechanism(const char *name, struct span in)
 {
 	static Gsasl *library;
-	struct sasl_owner owner = {no_secret, NULL, SPAN("binding")};
+	struct sasl_owner owner = {
+		no_secret, NULL, {SPAN("binding"), SPAN("unique"), SPAN("end point")}};
 	struct text said = TEXT_UP_TO(MOST_SASL);
 	struct span message;
 	struct sasl s;
@@ -77,6 +79,25 @@ token(struct span in)
 	text_clear(&user);
 }
 
+static void
+introspection(struct span in)
+{
+	struct jwt_wanted wanted = {SPAN_NONE, SPAN_NONE, SPAN("mail"), SPAN("email")};
+	struct text user = TEXT_UP_TO(MOST_ADDRESS), value = TEXT_UP_TO(MOST_AUTHORIZATION);
+	const char *why;
+	uint32_t seconds;
+	bool later;
+
+	if (introspect_judge(&wanted, 200, in, 1000000, &user, &seconds, &why, &later) && user.len == 0)
+		abort();
+	(void)introspect_authorization(in, &value);
+	text_wipe(&value);
+	value = TEXT_UP_TO(MOST_FETCH_BODY_SENT);
+	(void)introspect_body(in, &value);
+	text_wipe(&value);
+	text_clear(&user);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -89,6 +110,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	if (data[0] == 255) {
+		introspection(in);
+		return 0;
+	}
 	switch (data[0] % 10) {
 	case 7:
 		token(in);
