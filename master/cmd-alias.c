@@ -188,6 +188,23 @@ run_change(struct invocation *v, bool add)
 	return status;
 }
 
+int
+cmd_alias_change(const struct invocation *v, const char *name, const char *member)
+{
+	struct text key = TEXT_UP_TO(MOST_ALIAS_KEY), line = TEXT_UP_TO(MOST_MAP_VALUE);
+	int status = EX_DATAERR;
+
+	text_printf(&line, "%s: %s\n", name, member ? member : "");
+	if (!alias_key(span_str(name), &key) || line.failed ||
+		span_index(text_span(&line), '\n') + 1 != line.len)
+		cmd_fail(0, "%s is not a name", name);
+	else
+		status = change(v, text_span(&key), member ? text_str(&line) : NULL);
+	text_clear(&key);
+	text_clear(&line);
+	return status;
+}
+
 static int
 run_add(struct invocation *v)
 {

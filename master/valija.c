@@ -40,6 +40,7 @@ static const struct command *const commands[] = {
 	&cmd_user_enable,
 	&cmd_user_expire,
 	&cmd_user_quota,
+	&cmd_user_alias,
 	&cmd_user_app,
 	&cmd_user_import,
 	&cmd_import,

@@ -6,6 +6,7 @@ import hashlib
 import imaplib
 import json
 import os
+import secrets
 import smtplib
 import time
 
@@ -263,3 +264,21 @@ def test_a_passwd_file_as_source(tmp_path):
         assert log_in(instance, "from-file@example.org", "new word") is None
     finally:
         assert not instance.close()
+
+
+def test_aliases_of_a_user(suite):
+    """Made, used, listed and removed from the user's side; for nobody who is none, and no name that is none."""
+    user, other = suite.new_user("many-names"), suite.new_user("other")
+    names = [f"info-{secrets.token_hex(4)}@{valija.DOMAIN}", f"sales-{secrets.token_hex(4)}@{valija.DOMAIN}"]
+    suite.valija("user", "alias", user, *names)
+    assert sorted(suite.valija("user", "alias", user).stdout.split()) == sorted(names)
+    assert suite.valija("user", "alias", other).stdout == ""
+    suite.receive("stranger@far.example", [names[0]], "Subject: x\r\n\r\nx\r\n")
+    assert len(suite.delivered(user)) == 1
+    again = suite.valija("user", "alias", other, names[0], check=False)
+    assert again.returncode != 0 and "is an alias already" in again.stderr
+    suite.valija("user", "alias", user, names[0], "--delete")
+    assert suite.valija("user", "alias", user).stdout.split() == [names[1]]
+    assert suite.valija("user", "alias", f"nobody-here@{valija.DOMAIN}", "x@example.org", check=False).returncode == 67
+    assert suite.valija("user", "alias", user, "two\nlines", check=False).returncode == 65
+    suite.valija("user", "alias", user, names[1], "--delete")

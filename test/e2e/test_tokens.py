@@ -4,7 +4,9 @@ import base64
 import hashlib
 import imaplib
 import json
+import os
 import pathlib
+import re
 import secrets
 import shutil
 import subprocess
@@ -255,7 +257,6 @@ def test_keys_that_cannot_be_used_are_refused(issuer):
 
 def test_auth_token_is_what_the_table_says(issuer):
     """_auth, an empty root, no capability, a filter; and there is none where no issuer is configured."""
-    import os
     import pwd
     for process in issuer.processes("auth-token"):
         kernel = valija.proc_status(process["pid"])
@@ -263,3 +264,72 @@ def test_auth_token_is_what_the_table_says(issuer):
         if os.getuid() == 0:
             assert set(kernel["Uid"].split()) == {str(pwd.getpwnam("_auth").pw_uid)}
             assert os.readlink(f"/proc/{process['pid']}/root") == str(issuer.dir / "run/empty")
+
+
+# ---- every mechanism, by clients of others -------------------------------------------------------
+
+def by_msmtp(issuer, user, mechanism, tmp):
+    mine = certificate(issuer, "ca", "/CN=msmtp", [user])
+    conf = tmp / "msmtprc"
+    secret = issuer.signers[1].token(email=user) if "OAUTH" in mechanism else issuer.passwords[user]
+    conf.write_text(f"account default\nhost {issuer.host}\nport {issuer.port('submissions')}\nfrom {user}\nauth {mechanism.lower()}\n"
+                    f"user {user}\npassword {secret}\ntls on\ntls_starttls off\ntls_trust_file {issuer.cafile}\n"
+                    + (f"tls_cert_file {mine[0]}\ntls_key_file {mine[1]}\n" if mechanism == "EXTERNAL" else ""))
+    conf.chmod(0o600)
+    valija.run(["msmtp", "-C", conf, "--", user], stdin=b"Subject: by msmtp\n\nx\n")
+
+
+def by_curl(issuer, user, mechanism, tmp):
+    mine = certificate(issuer, "ca", "/CN=curl", [user])
+    way = {"EXTERNAL": ["--cert", mine[0], "--key", mine[1], "-u", f"{user}:"],
+           "OAUTHBEARER": ["--oauth2-bearer", issuer.signers[0].token(email=user), "-u", user]}.get(
+               mechanism, ["-u", f"{user}:{issuer.passwords[user]}"])
+    valija.run(["curl", "--silent", "--show-error", "--cacert", issuer.cafile, *way, "--login-options", f"AUTH={mechanism}",
+                f"imaps://{issuer.host}:{issuer.port('imaps')}/INBOX"])
+
+
+def by_mbsync(issuer, user, mechanism, tmp):
+    conf = tmp / "mbsyncrc"
+    conf.write_text(f"IMAPAccount valija\nHost {issuer.host}\nPort {issuer.port('imaps')}\nUser {user}\nPass {issuer.passwords[user]}\n"
+                    f"SSLType IMAPS\nCertificateFile {issuer.cafile}\nSystemCertificates no\nAuthMechs {mechanism}\n\n"
+                    f"IMAPStore far\nAccount valija\n\nMaildirStore near\nPath {tmp}/\nInbox {tmp}/INBOX\n\n"
+                    f"Channel valija\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\nSync Pull\nSyncState *\n")
+    conf.chmod(0o600)
+    valija.run(["mbsync", "-c", conf, "valija"], env=dict(os.environ, HOME=str(tmp)))
+
+
+def by_mutt(issuer, user, mechanism, tmp):
+    token = tmp / "token"
+    token.write_text(f"#!/bin/sh\necho {issuer.signers[2].token(email=user)}\n")
+    token.chmod(0o755)
+    conf = tmp / "muttrc"
+    conf.write_text(f'set folder="{tmp}"\nset spoolfile="imaps://{issuer.host}:{issuer.port("imaps")}/INBOX"\n'
+                    f'set imap_user="{user}"\nset imap_pass="{issuer.passwords[user]}"\nset imap_authenticators="{mechanism.lower()}"\n'
+                    f'set imap_oauth_refresh_command="{token}"\n'
+                    f'set certificate_file="{tmp}/certificates"\nset ssl_ca_certificates_file="{issuer.cafile}"\n'
+                    f'set ssl_usesystemcerts=no\nset ssl_force_tls=yes\nset quit=yes\npush "<quit>"\n')
+    valija.run(["script", "-qec", f"mutt -F {conf}", "/dev/null"], seconds=40, check=False,
+               env=dict(os.environ, HOME=str(tmp), TERM="xterm", COLUMNS="100", LINES="30", LC_ALL="C.UTF-8"))
+
+
+def by_swaks(issuer, user, mechanism, tmp):
+    valija.run(["swaks", "--server", issuer.host, "--port", issuer.port("submission"), "--tls", "--tls-verify", "--tls-ca-path",
+                issuer.cafile, "--auth", mechanism, "--auth-user", user, "--auth-password", issuer.passwords[user], "--from", user,
+                "--to", user])
+
+
+CLIENTS = {by_msmtp: ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2"],
+           by_curl: ["PLAIN", "LOGIN", "EXTERNAL", "OAUTHBEARER"],
+           by_mbsync: ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"],
+           by_mutt: ["PLAIN", "LOGIN", "SCRAM-SHA-256", "OAUTHBEARER"],
+           by_swaks: ["PLAIN", "LOGIN"]}
+PAIRS = [(client, mechanism) for client, mechanisms in CLIENTS.items() for mechanism in mechanisms]
+
+
+@pytest.mark.parametrize("client,mechanism", PAIRS, ids=[f"{c.__name__[3:]}-{m}" for c, m in PAIRS])
+def test_clients_of_others_by_each_mechanism(issuer, client, mechanism, tmp_path):
+    user = issuer.new_user("client")
+    before = len(issuer.log())
+    client(issuer, user, mechanism, tmp_path)
+    valija.wait_until(lambda: re.search(rf"auth-ok .*mech={mechanism}(-PLUS)? user={re.escape(user)}", issuer.log()[before:]),
+                      what=f"a login by {mechanism}")
