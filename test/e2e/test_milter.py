@@ -350,7 +350,8 @@ def test_skip(filtered, play):
     assert all(received(filtered, u) for u in users)
 
 
-def test_progress_prolongs(filtered, play):
+@pytest.mark.parametrize("seconds, code", [(1.5, 250), pytest.param(8, 451, marks=pytest.mark.long)])
+def test_progress_prolongs(filtered, play, seconds, code):
     """"Still working" says more time, but not for ever: four times as much."""
     user = filtered.new_user()
 
@@ -362,10 +363,8 @@ def test_progress_prolongs(filtered, play):
             connection.sendall(packet("c"))
         return answer
 
-    play({"M": work(1.5)})
-    assert send(filtered, user)[0] == 250
-    play({"M": work(8)})
-    assert send(filtered, user)[0] == 451
+    play({"M": work(seconds)})
+    assert send(filtered, user)[0] == code
 
 
 def test_a_hanging_filter_delays_nobody_for_long(own_suite):

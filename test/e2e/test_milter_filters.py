@@ -125,7 +125,7 @@ AddHeader Replace
 """
 
 
-@pytest.mark.parametrize("what", ["Reject", "Quarantine"])
+@pytest.mark.parametrize("what", ["Reject", pytest.param("Quarantine", marks=pytest.mark.long)])
 def test_clamav_milter(own_suite, place, what):
     """By TCP, with a database of one signature: what it finds is refused in its words, or held; what is clean says so."""
     port = own_suite.ports.base + 99
@@ -158,6 +158,7 @@ IgnoreHosts {dir}/nobody
 """
 
 
+@pytest.mark.long
 def test_opendmarc(own_suite, place):
     """By TCP, behind another filter, whose Authentication-Results field it reads: it adds its own on top."""
     port = own_suite.ports.base + 98
