@@ -298,6 +298,11 @@
 #define sts_ask_fields(F)           F(text, domain, MOST_HOST)
 #define sts_told_fields(F)          F(u8, mode, 1) F(text, policy, MOST_STS_ID) F(u64, expires, 8) F(text, mx, MOST_STS_MX) \
                                     F(text, fault, MOST_REASON)
+/* What became of TLS with a server (RFC 8460), where tls_reports says so (id 0). policy: enum tls_policy_type; result: the
+ * word of RFC 8460 4.3, empty when all was well. sts_report: reports leave now; the answer is sts_end. */
+#define tls_seen_fields(F)          F(text, domain, MOST_HOST) F(u8, policy, 1) F(text, mx, MOST_HOST) F(text, ip, MOST_IP) F(text, own_ip, MOST_IP) \
+                                    F(text, result, 40) F(text, reason, MOST_REASON)
+#define sts_report_fields(F)
 #define sts_list_fields(F)
 #define sts_entry_fields(F)         F(text, domain, MOST_HOST) F(u8, mode, 1) F(text, policy, MOST_STS_ID) F(u64, fetched, 8) \
                                     F(u64, expires, 8) F(text, mx, MOST_STS_MX)
@@ -498,7 +503,7 @@
 	M(filter_sender,     227, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(filter_add,        228, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
 	M(filter_remove,     229, BY_MILTER,               BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
-	M(local_open,        220, BY_PICKUP,               BY_SMTPD,              HOUR_SERVING,                  1) \
+	M(local_open,        220, BY_PICKUP | BY_STS,      BY_SMTPD,              HOUR_SERVING,                  1) \
 	M(command_status,    100, BY_COMMAND,              BY_MASTER,             HOUR_SERVING,                  0) \
 	M(command_process,   101, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(command_end,       102, BY_MASTER,               BY_COMMAND,            HOUR_WAITING,                  0) \
@@ -545,7 +550,9 @@
 	M(sts_told,          273, BY_STS,                  BY_RELAY | BY_COMMAND, HOUR_WAITING | OR_GONE,        0) \
 	M(sts_list,          274, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0) \
 	M(sts_entry,         275, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0) \
-	M(sts_end,           276, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0)
+	M(sts_end,           276, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(tls_seen,          277, BY_RELAY,                BY_STS,                HOUR_SERVING,                  0) \
+	M(sts_report,        278, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0)
 
 #define MOST_DESCRIPTORS 2
 
@@ -599,6 +606,9 @@ enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE
 
 /* What a domain wants of who sends it mail (RFC 8461 3.2). */
 enum sts_mode { STS_NONE = 0, STS_TESTING = 1, STS_ENFORCE = 2 };
+
+/* Which kind of policy TLS with a server had to keep to (RFC 8460 4.1). */
+enum tls_policy_type { TLS_POLICY_STS = 1, TLS_POLICY_TLSA = 2, TLS_POLICY_NONE = 3 };
 
 enum fetch_method { FETCH_GET = 1, FETCH_POST = 2 };
 

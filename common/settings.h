@@ -116,6 +116,8 @@
 	O(number, relay_port,              25,                  1, 65535,      "The port at which other servers are spoken to.") \
 	O(list,   tls_policy,              "",                  0, MOST_LIST,  "Which TLS a next hop must have, one string each: DOMAIN LEVEL [NAME...]. DOMAIN: a domain, .DOMAIN for all below it, * for all others. LEVEL: none, may, encrypt, dane (the default: what DNSSEC proves, else may), dane-only, verify (by a trusted authority, for the name of the server or a NAME).") \
 	O(flag,   mta_sts,                 1,                   0, 1,          "Keep to the policies of domains that say by HTTPS which servers take their mail, and that these must be verified (MTA-STS), where tls_policy is dane (the default) and DNSSEC proves nothing.") \
+	O(flag,   tls_reports,             0,                   0, 1,          "Count how TLS with other domains' servers goes, and send each domain that asks for it a report, once a day (RFC 8460).") \
+	O(text,   tls_report_contact,      "",                  0, 255,        "Whom such a report names, for questions. Default: postmaster at the first of domains.") \
 	O(flag,   relay_chunking,          1,                   0, 1,          "Send messages by BDAT to servers that offer CHUNKING, instead of DATA.") \
 	O(flag,   relay_loopback,          0,                   0, 1,          "Mail may go to loopback and own addresses where DNS says so, at other ports than ours: for trials.") \
 	O(number, relay_connect_seconds,   30,                  1, 600,        "How long a connection to another server may take to come about.") \

@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MOST_PIPELINED_BODY 32768       /* bytes: sent with the envelope, in one chunk */
 
@@ -17,6 +18,9 @@
 #define V_NEEDS_UTF8                                                                               \
 	VERDICT_IS(NEVER, 553, "5.6.7", "the server does not take internationalised addresses")
 #define V_NEEDS_BINARY VERDICT_IS(NEVER, 554, "5.6.1", "the server does not take binary messages")
+#define V_NO_DELIVERBY                                                                             \
+	VERDICT_IS(NEVER, 554, "5.3.3", "the server does not promise when it delivers (DELIVERBY)")
+#define V_NOT_IN_TIME VERDICT_IS(NEVER, 554, "5.4.7", "the server does not deliver as soon as the sender wants")
 #define V_TOO_BIG_THERE VERDICT_IS(NEVER, 552, "5.3.4", "the message is larger than the server takes")
 #define V_LOOPS VERDICT_IS(NEVER, 554, "5.4.6", "mail for this domain leads back to this server")
 
@@ -198,10 +202,11 @@ read_capabilities(struct dialogue *d)
 		{ "STARTTLS", CAP_STARTTLS }, { "SMTPUTF8", CAP_SMTPUTF8 }, { "CHUNKING", CAP_CHUNKING },
 		{ "BINARYMIME", CAP_BINARYMIME }, { "DSN", CAP_DSN }, { "REQUIRETLS", CAP_REQUIRETLS },
 		{ "AUTH", CAP_AUTH }, { "ENHANCEDSTATUSCODES", CAP_ENHANCED },
+		{ "DELIVERBY", CAP_DELIVERBY }, { "MT-PRIORITY", CAP_PRIORITY },
 	};
 	struct span text = text_span(&d->reply.text), line, word;
 
-	d->size_limit = 0;
+	d->size_limit = d->by_least = 0;
 	if (!smtp_reply_take_line(&text, &line))
 		return;
 	while (smtp_reply_take_line(&text, &line)) {
@@ -211,6 +216,8 @@ read_capabilities(struct dialogue *d)
 				d->caps |= known[i].cap;
 		if (span_equal_nocase(word, SPAN("SIZE")))
 			(void)span_take_number(&line, UINT64_MAX, &d->size_limit);
+		if (span_equal_nocase(word, SPAN("DELIVERBY")))
+			(void)span_take_number(&line, UINT64_MAX, &d->by_least);
 		if (span_equal_nocase(word, SPAN("AUTH")))
 			(void)span_copy(span_part(line, 0, sizeof(d->auth) - 1), d->auth, sizeof(d->auth));
 	}
@@ -333,6 +340,8 @@ after_hello(struct dialogue *d)
 		say(d, "STARTTLS");
 		return true;
 	}
+	if (!d->tls && j->policy.wanted == WANT_DANE && !j->plain_again)
+		sts_report(j, d->ip, d->own_ip, SPAN("starttls-not-supported"), SPAN(""));
 	if (!d->tls && tls_must_be(d)) {
 		j->dialogue = NULL;
 		d->job = NULL;
@@ -418,6 +427,27 @@ is_ascii(const char *s)
 	return true;
 }
 
+/* How much of the time that the sender gave is left, in seconds; 0 or less: none. */
+static int64_t
+by_seconds(const struct job *j)
+{
+	int64_t left = (int64_t)j->deliver_by - (int64_t)time(NULL);
+
+	return left > 999999999 ? 999999999 : left < -999999999 ? -999999999 : left; /* RFC 2852 4: nine digits */
+}
+
+/* RFC 2852 and RFC 6710, to servers that know them. */
+static void
+add_urgency(const struct dialogue *d, struct text *out)
+{
+	const struct job *j = d->job;
+
+	if (j->by_mode != 0 && (d->caps & CAP_DELIVERBY) != 0)
+		text_printf(out, " BY=%lld;%c%s", (long long)by_seconds(j), j->by_mode, j->by_trace ? "T" : "");
+	if (j->priority >= 1 && j->priority <= 19 && j->priority != PRIORITY_NORMAL && (d->caps & CAP_PRIORITY) != 0)
+		text_printf(out, " MT-PRIORITY=%d", (int)j->priority - PRIORITY_NORMAL);
+}
+
 static void
 say_mail(struct dialogue *d)
 {
@@ -441,6 +471,7 @@ say_mail(struct dialogue *d)
 		text_add_str(out, " ENVID=");
 		add_xtext(out, span_str(j->envid));
 	}
+	add_urgency(d, out);
 	text_add_str(out, "\r\n");
 	expect(d, SAID_MAIL, 0);
 	d->mail_said = true;
@@ -575,6 +606,11 @@ misfit(const struct dialogue *d)
 	if (j->body == BODY_BINARYMIME &&
 		(d->caps & (CAP_BINARYMIME | CAP_CHUNKING)) != (CAP_BINARYMIME | CAP_CHUNKING))
 		return V_NEEDS_BINARY;
+	/* RFC 2852 4.1.4: "R" means there in time, or back; and who cannot promise it does not get the message. */
+	if (j->by_mode == 'R' && (d->caps & CAP_DELIVERBY) == 0)
+		return V_NO_DELIVERBY;
+	if (j->by_mode == 'R' && (by_seconds(j) <= 0 || (uint64_t)by_seconds(j) < d->by_least))
+		return V_NOT_IN_TIME;
 	if ((d->caps & CAP_SIZE) != 0 && d->size_limit > 0 && j->size + j->top_len > d->size_limit)
 		return V_TOO_BIG_THERE;
 	return (struct verdict){ 0 };

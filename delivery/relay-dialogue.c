@@ -305,6 +305,16 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* --- beginning and end --- */
 
+static void
+own_address(struct dialogue *d, int fd)
+{
+	struct sockaddr_storage own = { 0 };
+	socklen_t len = sizeof(own);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &len) == 0 && own.ss_family != AF_UNSPEC)
+		address_text(&own, d->own_ip, sizeof(d->own_ip));
+}
+
 void
 dialogue_new(struct job *j, int fd, const struct sockaddr_storage *address)
 {
@@ -318,6 +328,7 @@ dialogue_new(struct job *j, int fd, const struct sockaddr_storage *address)
 	memcpy(d->key, j->key, sizeof(d->key));
 	memcpy(d->host, j->server[j->current].name, sizeof(d->host));
 	address_text(address, d->ip, sizeof(d->ip));
+	own_address(d, fd);
 	d->port = j->port;
 	text_printf(&where, "%s[%s]:%u", d->host, d->ip, d->port);
 	span_copy(text_span(&where), d->where, sizeof(d->where));
@@ -466,6 +477,9 @@ dialogue_tls_connected(struct relay *r, struct channel *from, uint64_t id,
 				    : m->verified == TLS_VERIFIED_PKI ? "pki"
 								      : "no"),
 		KEY_SPAN("fault", m->fault));
+	/* Whoever it is does, where nothing is to be proved. */
+	sts_report(d->job, d->ip, d->own_ip, d->verified || (d->job->sts == STS_NONE && !d->job->dane) ? SPAN("")
+		: m->result.len > 0 ? m->result : SPAN("validation-failure"), m->fault);
 	socket_install(d, fd);
 	commands_hello(d);
 }
@@ -479,7 +493,7 @@ may_go_plain(const struct job *j)
 }
 
 static void
-tls_gave_up(struct dialogue *d, struct span reason, bool ours)
+tls_gave_up(struct dialogue *d, struct span reason, struct span result, bool ours)
 {
 	struct job *j = d->job;
 	struct text why = TEXT_UP_TO(MOST_REASON);
@@ -488,6 +502,8 @@ tls_gave_up(struct dialogue *d, struct span reason, bool ours)
 	log_notice(j->session, "relay-tls-failed", KEY_ID("message", j->message),
 		KEY_STR("relay", d->where), KEY_SPAN("reason", reason),
 		KEY_STR("next", ours || !may_go_plain(j) ? "other servers, or later" : "without TLS"));
+	if (!ours)
+		sts_report(j, d->ip, d->own_ip, result.len > 0 ? result : SPAN("validation-failure"), reason);
 	if (!ours && may_go_plain(j)) {
 		dialogue_free(d);
 		j->plain_again = true;
@@ -507,7 +523,7 @@ dialogue_tls_failed(
 	struct dialogue *d = dialogue_find(r, id);
 
 	if (d != NULL && d->step == STEP_TLS && d->tls_worker == from)
-		tls_gave_up(d, m->reason, false);
+		tls_gave_up(d, m->reason, m->result, false);
 }
 
 void
@@ -518,6 +534,6 @@ dialogue_tls_gone(struct relay *r, struct channel *worker)
 	for (d = TAILQ_FIRST(&r->dialogues); d != NULL; d = next) {
 		next = TAILQ_NEXT(d, all);
 		if (d->tls_worker == worker)
-			tls_gave_up(d, SPAN("the TLS worker is gone"), true);
+			tls_gave_up(d, SPAN("the TLS worker is gone"), SPAN(""), true);
 	}
 }

@@ -257,6 +257,7 @@ located(struct job *j)
 		log_notice(j->session, "sts-server-not-named", KEY_ID("message", j->message),
 			KEY_STR("domain", j->next_hop), KEY_STR("host", j->server[j->current].name),
 			KEY_STR("mode", j->sts == STS_ENFORCE ? "enforce" : "testing"));
+		sts_report(j, "", "", SPAN("validation-failure"), SPAN("the policy does not name this server"));
 		if (j->sts == STS_ENFORCE) {
 			job_next_server(j, V_NOT_IN_POLICY, HEALTH_GOOD);
 			return;

@@ -103,3 +103,23 @@ sts_allows(const struct job *j, const struct server *s)
 {
 	return j->sts == STS_NONE || sts_mx_matches(span_str(j->sts_mx), span_str(s->name));
 }
+
+void
+sts_report(const struct job *j, const char *ip, const char *own_ip, struct span result, struct span reason)
+{
+	struct channel *sts = daemon_peer(&j->relay->daemon, PROGRAM_STS, 0);
+	struct text clean = TEXT_UP_TO(MOST_REASON);
+
+	if (sts == NULL || !j->relay->daemon.settings->tls_reports || j->way != WAY_MX || j->next_hop[0] == '[' ||
+		j->policy.wanted != WANT_DANE)
+		return;
+	for (size_t i = 0; i < reason.len && i < MOST_REASON; i++)
+		text_add_byte(&clean, reason.at[i] >= 0x20 && reason.at[i] < 0x7f ? reason.at[i] : '?');
+	send_tls_seen(sts, 0,
+		&(struct msg_tls_seen){ .domain = span_str(j->next_hop),
+			.policy = j->dane ? TLS_POLICY_TLSA : j->sts != STS_NONE ? TLS_POLICY_STS : TLS_POLICY_NONE,
+			.mx = span_str(j->server[j->current].name), .ip = span_str(ip),
+			.own_ip = span_str(own_ip), .result = result, .reason = text_span(&clean) },
+		NULL);
+	text_clear(&clean);
+}

@@ -150,6 +150,9 @@ void sts_cancel(struct job *j);
 void sts_peer_came(struct relay *r, struct channel *peer);
 uint32_t sts_hour(struct relay *r, uint64_t id);
 void sts_told(struct relay *r, uint64_t id, const struct msg_sts_told *m);
+/* For the domain's report (RFC 8460), when tls_reports says so: a session with the current server; result: empty, all
+ * was well. `ip`, `own_ip` may be empty. */
+void sts_report(const struct job *j, const char *ip, const char *own_ip, struct span result, struct span reason);
 /* Is this server one of those that the domain's policy names? */
 bool sts_allows(const struct job *j, const struct server *s);
 
@@ -165,6 +168,7 @@ enum capability {
 	CAP_PIPELINING = 1 << 0, CAP_8BITMIME = 1 << 1, CAP_SIZE = 1 << 2, CAP_STARTTLS = 1 << 3,
 	CAP_SMTPUTF8 = 1 << 4, CAP_CHUNKING = 1 << 5, CAP_BINARYMIME = 1 << 6, CAP_DSN = 1 << 7,
 	CAP_REQUIRETLS = 1 << 8, CAP_AUTH = 1 << 9, CAP_ENHANCED = 1 << 10,
+	CAP_DELIVERBY = 1 << 11, CAP_PRIORITY = 1 << 12,
 };
 
 enum step {
@@ -189,7 +193,7 @@ struct dialogue {
 	struct job *job;
 	uint64_t id;                        /* in the log, and for the TLS worker */
 	char key[512];
-	char host[MOST_DNS_NAME + 1], ip[MOST_IP + 1], where[400]; /* where: "host[ip]:port" */
+	char host[MOST_DNS_NAME + 1], ip[MOST_IP + 1], own_ip[MOST_IP + 1], where[400]; /* where: "host[ip]:port" */
 	uint16_t port;
 	int fd;
 	struct event *readable, *writable, *timer;
@@ -197,6 +201,7 @@ struct dialogue {
 	enum step step;
 	unsigned int caps;
 	uint64_t size_limit;
+	uint64_t by_least;                  /* DELIVERBY: the shortest time that it takes, in seconds */
 	char auth[256];                     /* mechanisms offered */
 	bool lmtp, tls, verified, logged_in, greeted, heard;    /* heard: the peer has answered something in this use */
 	char tls_version[17], tls_cipher[65];

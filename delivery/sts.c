@@ -1,6 +1,6 @@
 /*
  * sts - knows which domains want their mail encrypted and by whom (MTA-STS, RFC 8461).
- *   inherits    channels to master, log, dns, fetch, every relay, and the command; the directory state/sts
+ *   inherits    channels to master, log, dns, fetch, every relay and smtpd, and the command; the directory state/sts
  *   keeps       nothing: the user of relay (_relay), that directory, and the calls that a table needs
  *   may be lied to by    dns, fetch, and whoever writes policies for his own domain. May lie to: relay, about
  *               what domains want: mail to them may then wait, or go unverified
@@ -15,6 +15,7 @@
 #include "common/fetch-ask.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "reporting.h"
 #include "sts-cache.h"
 
 #include <event2/event.h>
@@ -148,9 +149,12 @@ lookup_over(struct lookup *l, unsigned int seconds, const char *fault)
 
 /* --- the policy --- */
 
+static void count_policy_fault(const struct lookup *l, const char *result, const char *fault);
+
 static void
-lookup_failed(struct lookup *l, const char *fault, struct span more)
+lookup_failed(struct lookup *l, const char *result, const char *fault, struct span more)
 {
+	count_policy_fault(l, result, fault);
 	log_notice(0, "sts-policy-failed", KEY_STR("domain", l->domain), KEY_STR("reason", fault),
 		KEY_SPAN("fault", more));
 	lookup_over(l, FAILED_SECONDS, fault);
@@ -174,17 +178,18 @@ on_policy(void *arg, const struct fetch_answer *a)
 
 	l->fetch = NULL;
 	if (a->status == 0) {
-		lookup_failed(l, "the policy cannot be fetched", a->fault);
+		lookup_failed(l, a->result.len > 0 ? "sts-webpki-invalid" : "sts-policy-fetch-error",
+			"the policy cannot be fetched", a->fault);
 		return;
 	}
 	/* RFC 8461 3.3: only 200 counts, and no redirect is followed. */
 	if (a->status != 200 || !is_plain_text(a->content_type)) {
-		lookup_failed(l, a->status != 200 ? "the policy's server does not answer with 200"
+		lookup_failed(l, "sts-policy-fetch-error", a->status != 200 ? "the policy's server does not answer with 200"
 						  : "the policy is not text/plain", a->content_type);
 		return;
 	}
 	if ((why = sts_policy_read(a->body, &p)) != NULL) {
-		lookup_failed(l, why, SPAN(""));
+		lookup_failed(l, "sts-policy-invalid", why, SPAN(""));
 		return;
 	}
 	log_info(0, "sts-policy", KEY_STR("domain", l->domain), KEY_STR("mode", modes[p.mode]),
@@ -376,6 +381,38 @@ on_sts_list(void *arg, struct channel *from, uint64_t id, const struct msg_sts_l
 	send_sts_end(from, id, &(struct msg_sts_end){}, NULL);
 }
 
+/* --- reports --- */
+
+static void
+on_tls_seen(void *arg, struct channel *from, uint64_t id, const struct msg_tls_seen *m, const int *fd)
+{
+	(void)arg;
+	(void)from;
+	(void)id;
+	(void)fd;
+	if (me.daemon.settings->tls_reports)
+		reporting_seen(m);
+}
+
+static void
+on_sts_report(void *arg, struct channel *from, uint64_t id, const struct msg_sts_report *m, const int *fd)
+{
+	(void)arg;
+	(void)m;
+	(void)fd;
+	reporting_send(true);
+	send_sts_end(from, id, &(struct msg_sts_end){}, NULL);
+}
+
+/* Of what can be counted for a domain, which cannot be had is (RFC 8460 4.3.2.2). */
+static void
+count_policy_fault(const struct lookup *l, const char *result, const char *fault)
+{
+	if (me.daemon.settings->tls_reports)
+		reporting_seen(&(struct msg_tls_seen){ .domain = span_str(l->domain), .policy = TLS_POLICY_STS,
+			.result = span_str(result), .reason = span_str(fault) });
+}
+
 /* --- age --- */
 
 struct old {
@@ -426,6 +463,7 @@ on_purge(evutil_socket_t fd, short what, void *arg)
 	}
 	if (s.found > 0)
 		(void)table_sync(me.policies);
+	reporting_send(false);
 	/* There may be more. */
 	if (s.found == MOST_REFRESHED)
 		wait.tv_sec = FAILED_SECONDS / 5;
@@ -445,7 +483,7 @@ prepare(void *arg)
 	d->paths[d->path_count++] = (struct room_path){ directory, ".", ROOM_READ | ROOM_WRITE | ROOM_MAKE };
 	me.policies = table_private(directory, POLICIES, 0600);
 	me.purge = evtimer_new(d->base, on_purge, NULL);
-	return me.policies != NULL && me.purge != NULL;
+	return me.policies != NULL && me.purge != NULL && reporting_prepare(d, directory, me.policies);
 }
 
 static void
@@ -465,6 +503,15 @@ peer_came(void *arg, struct channel *peer)
 }
 
 static void
+leave(void *arg, unsigned int seconds)
+{
+	(void)arg;
+	(void)seconds;
+	reporting_sync();
+	daemon_exit(&me.daemon);
+}
+
+static void
 load(void *arg, uint32_t *connections, uint64_t *served)
 {
 	(void)arg;
@@ -472,27 +519,30 @@ load(void *arg, uint32_t *connections, uint64_t *served)
 	*served = me.served;
 }
 
-static const int syscalls[] = { TABLE_READER_SYSCALLS, TABLE_PRIVATE_SYSCALLS, -1 };
+static const int syscalls[] = { TABLE_READER_SYSCALLS, TABLE_PRIVATE_SYSCALLS, SCMP_SYS(socketpair), -1 };
 
 static const struct room sts_room = {
 	.name = "sts",
 	.files = true,
 	.syscalls = syscalls,
 };
-static const struct hearing from_relay = { .gone = asker_gone, .on_sts_ask = on_sts_ask };
+static const struct hearing from_relay = { .gone = asker_gone, .on_sts_ask = on_sts_ask, .on_tls_seen = on_tls_seen };
+static const struct hearing from_smtpd = { .gone = NULL };
 static const struct hearing from_command = {
 	.gone = asker_gone, .on_sts_ask = on_sts_ask, .on_sts_list = on_sts_list,
+	.on_sts_report = on_sts_report,
 };
 static const struct peer_kind peers[] = {
 	{ PROGRAM_RELAY, &from_relay },
 	{ PROGRAM_DNS, &dns_hearing },
 	{ PROGRAM_FETCH, &fetch_hearing },
+	{ PROGRAM_SMTPD, &from_smtpd },
 	{ PROGRAM_COMMAND, &from_command },
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {
 	.program = PROGRAM_STS, .room = &sts_room, .peers = peers, .prepare = prepare,
-	.peer_came = peer_came, .settings_changed = settings_changed, .load = load,
+	.peer_came = peer_came, .settings_changed = settings_changed, .leave = leave, .load = load,
 };
 
 int

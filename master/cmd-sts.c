@@ -15,6 +15,7 @@
 
 static const struct option_row options[] = {
 	{ "--json", NULL, "as JSON", false },
+	{ "--send-reports", NULL, "send now what was counted (tls_reports), today included", false },
 	{ NULL, NULL, NULL, false },
 };
 
@@ -115,9 +116,13 @@ run(struct invocation *v)
 	h.on_sts_end = on_sts_end;
 	if ((status = client_reach(&c, v, PROGRAM_STS, &h)) != EX_OK)
 		return status;
+	if (cmd_option(v, "--send-reports") != NULL)
+		s.as_json = false;
 	if (s.as_json && s.domain == NULL)
 		json_open(&s.json, NULL, '[');
-	if (s.domain != NULL)
+	if (cmd_option(v, "--send-reports") != NULL)
+		send_sts_report(c.channel, id_new(), &(struct msg_sts_report){}, NULL);
+	else if (s.domain != NULL)
 		send_sts_ask(c.channel, id_new(), &(struct msg_sts_ask){ .domain = span_str(s.domain) }, NULL);
 	else
 		send_sts_list(c.channel, id_new(), &(struct msg_sts_list){}, NULL);

@@ -38,7 +38,7 @@ wants_portmap(const struct settings *s)
 static bool
 wants_sts(const struct settings *s)
 {
-	return s->mta_sts;
+	return s->mta_sts || s->tls_reports;
 }
 
 static bool
@@ -137,6 +137,7 @@ static const enum program wires[][2] = {
 	{ PROGRAM_FETCH, PROGRAM_DNS },
 	{ PROGRAM_RELAY, PROGRAM_STS }, /* what domains want */
 	{ PROGRAM_STS, PROGRAM_DNS },
+	{ PROGRAM_STS, PROGRAM_SMTPD }, /* reports by mail */
 	{ PROGRAM_STS, PROGRAM_FETCH },
 	{ PROGRAM_AUTH_TOKEN, PROGRAM_AUTH_FETCH }, /* whether a token is good (RFC 7662) */
 	{ PROGRAM_AUTH_FETCH, PROGRAM_DNS },

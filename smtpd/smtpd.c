@@ -57,6 +57,7 @@ static const struct hearing hearing_pickup = {
 
 static const struct peer_kind smtpd_peers[] = {
 	{ PROGRAM_QUEUE,   &hearing_queue },
+	{ PROGRAM_STS,     &hearing_pickup }, /* reports about TLS */
 	{ PROGRAM_AUTH,    &hearing_auth },
 	{ PROGRAM_TLS,     &hearing_tls },
 	{ PROGRAM_TLS_KEY, &hearing_tls_key },

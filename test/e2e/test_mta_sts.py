@@ -1,6 +1,9 @@
-"""MTA-STS (RFC 8461): policies of other domains are learned, remembered, and kept to."""
+"""MTA-STS (RFC 8461): policies of other domains are learned, remembered, and kept to; and what they hear of it (RFC 8460)."""
 
 import contextlib
+import email
+import email.policy
+import gzip
 import json
 import os
 import re
@@ -24,7 +27,8 @@ DOMAINS = {"good": ("enforce", "mx.good.example", False), "expired": ("enforce",
            "off": ("none", "mx.off.example", True), "change": ("enforce", "mx.change.example", True),
            "html": ("enforce", "mx.html.example", True), "moved": ("enforce", "mx.moved.example", True),
            "unvouched": ("enforce", "mx.unvouched.example", True), "twice": ("enforce", "mx.twice.example", True),
-           "both": ("enforce", "mx2.both.example", False)}
+           "both": ("enforce", "mx2.both.example", False), "tell": ("testing", "mx.tell.example", True), "post": ("enforce", "mx.post.example", False),
+           "postbad": ("enforce", "mx.postbad.example", False)}
 
 
 def txt(text):
@@ -39,7 +43,7 @@ class World:
         self.address = {name: f"{base}.{n}" for n, name in enumerate(DOMAINS, 20) if f"{base}.{n}" != self.web_host}
         self.record = {name: [f"v=STSv1; id={name}1;"] for name in DOMAINS}
         self.record["twice"] *= 2
-        self.policy, self.asked = {}, []
+        self.policy, self.asked, self.rua, self.posted = {}, [], {}, []
         self.dns = stack.enter_context(zone.Liar(self.answer))
         self.port = 0
         self.peers = {}
@@ -58,7 +62,7 @@ class World:
             *[f"mta-sts.{name}.example" for name in DOMAINS if name != "unvouched"]), self.web_host, 443))
         self.suite = stack.enter_context(valija.Instance(settings={
             "dns_servers": f'{{"127.0.0.1:{self.dns.port}"}}', "dnssec": '"off"', "relay_port": str(self.port), "relay_loopback": "yes",
-            "tls_trust": f'"{self.authority.file}"', "relay_reply_seconds": "5"}))
+            "tls_trust": f'"{self.authority.file}"', "relay_reply_seconds": "5", "tls_reports": "yes", "tls_report_contact": '"tls@example.org"'}))
         self.user = self.suite.new_user("sender")
 
     @staticmethod
@@ -69,6 +73,8 @@ class World:
         labels = name.split(".")
         if kind == TXT and labels[0] == "_mta-sts" and labels[1] in self.record:
             return [(TXT, txt(text)) for text in self.record[labels[1]]]
+        if kind == TXT and labels[:2] == ["_smtp", "_tls"] and labels[2] in self.rua:
+            return [(TXT, txt(f"v=TLSRPTv1; rua={self.rua[labels[2]]}"))]
         if kind == MX and len(labels) == 2 and labels[0] in DOMAINS:
             more = [(MX, b"\0\x14" + zone.wire_name("mx2.both.example"))] if labels[0] == "both" else []
             return [(MX, b"\0\x0a" + zone.wire_name(f"mx.{name}")), *more]
@@ -82,6 +88,9 @@ class World:
 
     def say(self, request):
         name = re.search(rb"Host: mta-sts\.(\w+)\.example\r\n", request).group(1).decode()
+        if request.startswith(b"POST "):
+            self.posted.append(request)
+            return web.answer(b"", "500 No" if name == "postbad" else "201 Created")
         self.asked.append(name)
         assert request.startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\n")
         if name == "html":
@@ -175,6 +184,60 @@ def test_a_policy_lasts_and_changes(world):
     world.suite.stop()
     world.suite.start()
     assert world.send("expired")[0]
+
+
+def test_reports(world):
+    """RFC 8460: counted by domain and policy, sent by mail and by HTTPS to who asks, and to nobody else."""
+    reader = world.suite.user_add("tls-reports")
+    world.rua = {"tell": f"mailto:{reader},ftp://tell.example/", "post": "https://mta-sts.post.example/in?a=b",
+                 "postbad": "https://mta-sts.postbad.example/in"}
+    for _ in range(2):
+        assert world.send("tell")[0]
+    assert world.send("post")[0] and world.send("postbad")[0]
+    assert not world.posted and not world.suite.delivered(reader)
+    world.suite.valija("sts", "--send-reports")
+    (path,) = valija.wait_until(lambda: world.suite.delivered(reader), 10, "a report by mail")
+    mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    assert mail["TLS-Report-Domain"] == "tell.example" and mail["TLS-Report-Submitter"] == "example.org"
+    assert mail.get_content_type() == "multipart/report" and mail["Content-Type"].params["report-type"] == "tlsrpt"
+    assert mail["Subject"].startswith("Report Domain: tell.example Submitter: example.org Report-ID: <") and mail["Return-Path"] == "<>"
+    _, attached = mail.get_payload()
+    assert attached.get_content_type() == "application/tlsrpt+gzip" and attached.get_filename().startswith("example.org!tell.example!")
+    report = json.loads(gzip.decompress(attached.get_payload(decode=True)))
+    day = report["date-range"]["start-datetime"][:10]
+    assert report["organization-name"] == "example.org" and report["contact-info"] == "tls@example.org"
+    assert report["date-range"] == {"start-datetime": f"{day}T00:00:00Z", "end-datetime": f"{day}T23:59:59Z"} and report["report-id"]
+    (policy,) = report["policies"]
+    assert policy["policy"] == {"policy-type": "sts", "policy-domain": "tell.example", "mx-host": ["mx.tell.example"],
+                                "policy-string": ["version: STSv1", "mode: testing", "max_age: 86400", "mx: mx.tell.example"]}
+    bad = policy["summary"]["total-failure-session-count"]
+    assert bad >= 1 and policy["summary"]["total-successful-session-count"] == 0
+    (failure,) = policy["failure-details"]
+    assert failure["result-type"] == "certificate-expired" and failure["failed-session-count"] == bad
+    assert failure["receiving-mx-hostname"] == "mx.tell.example" and failure["receiving-ip"] == world.address["tell"]
+    assert failure["sending-mta-ip"].startswith("127.")
+    # By HTTPS; a place that does not take it is tried again later.
+    posts = valija.wait_until(lambda: len(world.posted) >= 2 and world.posted, 10, "reports by HTTPS")
+    (post,) = [p for p in posts if b"Host: mta-sts.post.example" in p]
+    head, _, body = post.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /in?a=b HTTP/1.1\r\n") and b"Content-Type: application/tlsrpt+gzip\r\n" in head + b"\r\n"
+    (policy,) = json.loads(gzip.decompress(body))["policies"]
+    assert policy["summary"] == {"total-successful-session-count": 1, "total-failure-session-count": 0}
+    valija.wait_until(lambda: re.search(r"tls-report-failed domain=postbad\.example", world.suite.log()), 5, "the refusal in the log")
+    before = len(world.posted)
+    world.suite.valija("sts", "--send-reports")
+    valija.wait_until(lambda: len(world.posted) > before, 10, "another try")
+    assert all(b"Host: mta-sts.postbad.example" in p for p in world.posted[before:])
+    assert len(world.suite.delivered(reader)) == 1
+
+
+def test_unsent_reports_outlast_a_restart(world):
+    before = len(world.posted)
+    world.suite.stop()
+    world.suite.start()
+    world.suite.valija("sts", "--send-reports")
+    valija.wait_until(lambda: len(world.posted) > before, 10, "another try")
+    assert b"Host: mta-sts.postbad.example" in world.posted[-1]
 
 
 def test_a_damaged_table_is_begun_anew(world):
