@@ -27,7 +27,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old"], 10)}
 
 
 def records(port, tlsa):
@@ -420,3 +420,19 @@ def test_forwarded_mail_has_a_sender_of_ours(world):
         smtp.mail("")
         forged = sender.replace("SRS0=", "SRS0=x")
         assert smtp.rcpt(forged)[0] == 550
+
+
+def test_urgency_is_passed_on(world):
+    """DELIVERBY (RFC 2852) and MT-PRIORITY (RFC 6710): told to servers that know them; "R" goes to no others."""
+    knows = world.peer("urgent", extensions=("PIPELINING", "DELIVERBY 120", "MT-PRIORITY"))
+    plain = world.peer("old")
+    assert world.outcome(world.send("x@urgent.example", options=["BY=1000;N", "MT-PRIORITY=2"]))[0]["status"] == "sent"
+    said = re.search(r"^MAIL FROM:<[^>]*> BY=(\d+);N MT-PRIORITY=2$", knows.messages[0]["sender"])
+    assert said and 900 < int(said.group(1)) <= 1000, knows.messages[0]["sender"]
+    assert world.outcome(world.send("x@urgent.example", options=["BY=1000;RT"]))[0]["status"] == "sent"
+    assert re.search(r" BY=\d+;RT$", knows.messages[1]["sender"])
+    # Not so soon as that one wants; and one that promises nothing.
+    assert world.outcome(world.send("x@urgent.example", options=["BY=100;R"]))[0]["dsn"] == "5.4.7"
+    assert world.outcome(world.send("x@old.example", options=["BY=1000;R"]))[0]["dsn"] == "5.3.3" and not plain.messages
+    assert world.outcome(world.send("x@old.example", options=["BY=1000;N", "MT-PRIORITY=-3"]))[0]["status"] == "sent"
+    assert "BY=" not in plain.messages[0]["sender"] and "PRIORITY" not in plain.messages[0]["sender"]
