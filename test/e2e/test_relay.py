@@ -344,6 +344,19 @@ def test_s6_hostile_replies(world, answer):
     assert not [p for p in world.suite.status() if p["restarts"]]
 
 
+@pytest.mark.parametrize("stage, answer", [
+    ("data", b"250 2.0.0 taken already\r\n"), ("data", b"354 go on\r\n250 2.0.0 taken before its end\r\n"),
+    ("rcpt", b"250-2.1.5 yes\r\n550 5.1.1 no\r\n"), ("end", b"550-5.7.1 no\r\n250 2.0.0 yes\r\n"),
+    ("end", b"354 2.0.0 go on\r\n")])
+def test_what_nobody_asked_for_is_no_delivery(world, stage, answer):
+    """A yes in the wrong place, and replies whose lines have different codes: the message stays, and is not counted as sent."""
+    with peer.Peer(DOMAINS["stage"], world.port, answers={stage: answer}):
+        message = world.send(f"x@{os.urandom(4).hex()}.stage.example", mails.plain("a@example.org", "x@stage.example", "long", 400000))
+        told = world.outcome(message)[0]
+    assert told["status"] == "deferred" and told["dsn"].startswith("4."), told
+    assert any((world.suite.dir / "spool/queue").glob("*.env"))
+
+
 def test_s1_smuggling_outbound(world):
     """A message with false ends, accepted by BDAT, reaches a server that honours LF.LF as one message."""
     there = world.peer("smuggle", extensions=("PIPELINING", "8BITMIME"), loose=True)
