@@ -3,6 +3,7 @@
 
 #include "common/ourselves.h"
 #include "common/secret.h"
+#include "seven-bit.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -448,6 +449,13 @@ add_urgency(const struct dialogue *d, struct text *out)
 		text_printf(out, " MT-PRIORITY=%d", (int)j->priority - PRIORITY_NORMAL);
 }
 
+/* How much leaves to this server, before dots are doubled. */
+static uint64_t
+outgoing_size(const struct dialogue *d)
+{
+	return (d->seven ? d->job->seven_size : d->job->size) + d->job->top_len;
+}
+
 static void
 say_mail(struct dialogue *d)
 {
@@ -456,10 +464,10 @@ say_mail(struct dialogue *d)
 
 	text_printf(out, "MAIL FROM:<%s>", j->sender);
 	if ((d->caps & CAP_SIZE) != 0)
-		text_printf(out, " SIZE=%llu", (unsigned long long)(j->size + j->top_len));
-	if (j->body == BODY_BINARYMIME)
+		text_printf(out, " SIZE=%llu", (unsigned long long)outgoing_size(d));
+	if (d->body_kind == BODY_BINARYMIME)
 		text_add_str(out, " BODY=BINARYMIME");
-	else if (j->body == BODY_8BITMIME && (d->caps & CAP_8BITMIME) != 0)
+	else if (d->body_kind == BODY_8BITMIME && (d->caps & CAP_8BITMIME) != 0)
 		text_add_str(out, " BODY=8BITMIME");
 	if (j->utf8 && (d->caps & CAP_SMTPUTF8) != 0)
 		text_add_str(out, " SMTPUTF8");
@@ -513,10 +521,11 @@ static void
 begin_body(struct dialogue *d)
 {
 	struct job *j = d->job;
-	enum outgoing_form form = j->body == BODY_BINARYMIME ? OUTGOING_RAW
+	enum outgoing_form form = d->body_kind == BODY_BINARYMIME ? OUTGOING_RAW
 		: d->chunking ? OUTGOING_CHUNKS : OUTGOING_DATA;
 
-	outgoing_begin(&d->body, j->fd, j->size, span_of(j->top, j->top_len), form);
+	outgoing_begin(&d->body, d->seven ? j->seven_fd : j->fd, d->seven ? j->seven_size : j->size,
+		span_of(j->top, j->top_len), form);
 }
 
 /* Says as much as may be said before the next reply. */
@@ -545,7 +554,7 @@ say_more(struct dialogue *d)
 	if (d->chunking) {
 		/* A small message goes along; a large one waits for somebody to take it. */
 		if (d->expected_from != d->expected_to &&
-			(!pipelining || j->size + j->top_len > MOST_PIPELINED_BODY))
+			(!pipelining || outgoing_size(d) > MOST_PIPELINED_BODY))
 			return;
 		if (d->expected_from == d->expected_to && d->accepted == 0)
 			return;
@@ -594,6 +603,38 @@ addresses_are_ascii(const struct job *j)
 	return ascii;
 }
 
+static bool
+takes_binary(const struct dialogue *d)
+{
+	return (d->caps & (CAP_BINARYMIME | CAP_CHUNKING)) == (CAP_BINARYMIME | CAP_CHUNKING);
+}
+
+/* RFC 6152 3: a server that does not say that it takes 8-bit or binary messages gets them encoded; once for all
+ * servers of a job. Whatever cannot be encoded leaves as it is, if it is not binary. */
+static void
+choose_body(struct dialogue *d)
+{
+	struct job *j = d->job;
+	bool binary = j->body == BODY_BINARYMIME;
+
+	d->seven = false;
+	d->body_kind = j->body;
+	if (binary ? takes_binary(d) : (d->caps & CAP_8BITMIME) != 0)
+		return;
+	if (!j->seven_tried) {
+		j->seven_tried = true;
+		j->seven_size = j->size;
+		j->seven_fd = seven_bit_file(j->fd, &j->seven_size, &j->seven_needed, &j->seven_left);
+		if (j->seven_needed)
+			log_info(j->session, "encoded-again", KEY_ID("message", j->message),
+				KEY_STR("relay", d->where), KEY_NUM("size", j->seven_size),
+				KEY_STR("done", j->seven_fd >= 0 ? "yes" : "no"));
+	}
+	d->seven = j->seven_fd >= 0 && !(binary && j->seven_left);
+	if (d->seven || !j->seven_needed)
+		d->body_kind = BODY_7BIT;
+}
+
 /* Why this message cannot go to this server at all; outcome 0: it can. */
 static struct verdict
 misfit(const struct dialogue *d)
@@ -603,15 +644,14 @@ misfit(const struct dialogue *d)
 	if ((d->caps & CAP_SMTPUTF8) == 0 && (j->utf8 || !addresses_are_ascii(j)) &&
 		(!addresses_are_ascii(j) || !headers_are_ascii(j)))
 		return V_NEEDS_UTF8;
-	if (j->body == BODY_BINARYMIME &&
-		(d->caps & (CAP_BINARYMIME | CAP_CHUNKING)) != (CAP_BINARYMIME | CAP_CHUNKING))
+	if (d->body_kind == BODY_BINARYMIME && !takes_binary(d))
 		return V_NEEDS_BINARY;
 	/* RFC 2852 4.1.4: "R" means there in time, or back; and who cannot promise it does not get the message. */
 	if (j->by_mode == 'R' && (d->caps & CAP_DELIVERBY) == 0)
 		return V_NO_DELIVERBY;
 	if (j->by_mode == 'R' && (by_seconds(j) <= 0 || (uint64_t)by_seconds(j) < d->by_least))
 		return V_NOT_IN_TIME;
-	if ((d->caps & CAP_SIZE) != 0 && d->size_limit > 0 && j->size + j->top_len > d->size_limit)
+	if ((d->caps & CAP_SIZE) != 0 && d->size_limit > 0 && outgoing_size(d) > d->size_limit)
 		return V_TOO_BIG_THERE;
 	return (struct verdict){ 0 };
 }
@@ -620,8 +660,10 @@ void
 commands_envelope(struct dialogue *d)
 {
 	struct job *j = d->job;
-	struct verdict no = misfit(d);
+	struct verdict no;
 
+	choose_body(d);
+	no = misfit(d);
 	if (no.outcome != 0) {
 		(void)end_job(d, no);
 		return;
@@ -630,7 +672,7 @@ commands_envelope(struct dialogue *d)
 	d->mail_said = d->data_said = d->mail_refused = false;
 	d->accepted = d->answered = d->next_recipient = 0;
 	d->expected_from = d->expected_to = 0;
-	d->chunking = j->body == BODY_BINARYMIME ||
+	d->chunking = d->body_kind == BODY_BINARYMIME ||
 		((d->caps & CAP_CHUNKING) != 0 && !d->lmtp && d->relay->daemon.settings->relay_chunking);
 	for (uint32_t i = 0; i < j->count; i++)
 		if (j->recipient[i].state != OVER) {

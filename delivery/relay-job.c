@@ -70,6 +70,8 @@ job_free(struct job *j)
 	free(j->credentials);
 	free(j->top);
 	close(j->fd);
+	if (j->seven_fd >= 0)
+		close(j->seven_fd);
 	free(j);
 }
 

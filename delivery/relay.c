@@ -16,6 +16,7 @@
 #include "common/secret.h"
 
 #include <event2/event.h>
+#include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -113,6 +114,7 @@ on_relay_job(
 	j->wanted = m->recipients;
 	j->recipient = must_alloc(j->wanted * sizeof(*j->recipient));
 	j->fd = fd[0];
+	j->seven_fd = -1;
 	TAILQ_INSERT_TAIL(&me.jobs, j, all);
 	me.job_count++;
 }
@@ -347,7 +349,8 @@ work(void *arg)
 		daemon_exit(&me.daemon);
 }
 
-static const int syscalls[] = { -1 };
+/* The message once more in memory, for servers that take only US-ASCII. */
+static const int syscalls[] = { SCMP_SYS(memfd_create), -1 };
 
 static const struct room relay_room = {
 	.name = "relay",

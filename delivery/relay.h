@@ -83,6 +83,9 @@ struct job {
 	int fd;                             /* the message */
 	struct job_recipient *recipient;
 	uint32_t wanted, count, left;       /* left: not OVER */
+	int seven_fd;                       /* the message in US-ASCII, once a server wanted it; -1 */
+	uint64_t seven_size;
+	bool seven_tried, seven_needed, seven_left; /* left: something could not be encoded */
 	char key[512];                      /* of connections that fit */
 	struct tls_policy policy;
 	enum sts_mode sts;                  /* what the domain wants, where DANE has no say */
@@ -216,6 +219,8 @@ struct dialogue {
 	bool mail_said, data_said;
 	uint32_t accepted, answered;        /* recipients; LMTP: how many were answered at the end */
 	bool chunking, mail_refused, chunk_failed;
+	bool seven;                         /* j->seven_fd is what leaves */
+	uint8_t body_kind;                  /* enum body, of what leaves */
 	struct outgoing body;
 	unsigned int uses;
 	struct sasl *sasl;

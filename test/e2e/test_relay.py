@@ -27,7 +27,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide"], 10)}
 
 
 def records(port, tlsa):
@@ -449,3 +449,70 @@ def test_urgency_is_passed_on(world):
     assert world.outcome(world.send("x@old.example", options=["BY=1000;R"]))[0]["dsn"] == "5.3.3" and not plain.messages
     assert world.outcome(world.send("x@old.example", options=["BY=1000;N", "MT-PRIORITY=-3"]))[0]["status"] == "sent"
     assert "BY=" not in plain.messages[0]["sender"] and "PRIORITY" not in plain.messages[0]["sender"]
+
+
+EIGHT_BIT = b"""From: a@example.org\r
+To: x@narrow.example\r
+Subject: eight bits\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary=outer\r
+\r
+--outer\r
+Content-Type: text/plain; charset=utf-8\r
+Content-Transfer-Encoding: 8bit\r
+\r
+Gr\xc3\xbc\xc3\x9fe = \r
+.dot\r
+--outer\r
+Content-Type: application/octet-stream\r
+Content-Transfer-Encoding: 8bit\r
+\r
+\xff\xfe raw\r
+--outer\r
+Content-Type: multipart/signed; boundary=inner; protocol="application/pgp-signature"\r
+\r
+--inner\r
+Content-Type: text/plain; charset=utf-8\r
+\r
+\xc3\xa9\r
+--inner\r
+Content-Type: application/pgp-signature\r
+\r
+signature\r
+--inner--\r
+--outer--\r
+"""
+
+
+def test_down_conversion(world):
+    """RFC 6152: a server without 8BITMIME gets quoted-printable and base64 that say the same; what is signed is not touched.
+    The next server, which takes it, gets it as it is."""
+    narrow = world.peer("narrow", extensions=("PIPELINING", "SIZE 50000000", "DSN"))
+    wide = world.peer("wide")
+    for name in ("narrow", "wide"):
+        assert world.outcome(world.send(f"x@{name}.example", EIGHT_BIT, options=["BODY=8BITMIME"]))[0]["status"] == "sent"
+    assert wide.messages[0]["body"].endswith(EIGHT_BIT.partition(b"\r\n\r\n")[2]) and "BODY=8BITMIME" in wide.messages[0]["sender"]
+    (got,) = narrow.messages
+    assert "BODY=" not in got["sender"] and int(re.search(r"SIZE=(\d+)", got["sender"]).group(1)) == len(got["body"])
+    text, raw, signed = email.message_from_bytes(got["body"]).get_payload()
+    assert text["Content-Transfer-Encoding"] == "quoted-printable" and raw["Content-Transfer-Encoding"] == "base64"
+    assert text.get_payload(decode=True).replace(b"\r\n", b"\n") == "Grüße = \n.dot".encode() and raw.get_payload(decode=True) == b"\xff\xfe raw"
+    before_signed, _, signed_part = got["body"].partition(b"--inner\r\n")
+    assert not re.search(rb"[\x80-\xff]", before_signed) and signed_part == EIGHT_BIT.partition(b"--inner\r\n")[2]
+
+
+def test_binary_is_encoded(world):
+    """BINARYMIME (RFC 3030) to a server that does not know it: base64; NUL, bare LF and endless lines arrive."""
+    narrow = world.peer("none", extensions=("PIPELINING", "8BITMIME"))
+    content = bytes(range(256)) * 20 + b"\n\r\0"
+    message = (b"From: a@example.org\r\nSubject: binary\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+               b"Content-Transfer-Encoding: binary\r\n\r\n" + content)
+    with world.suite.smtp(world.user) as smtp:
+        smtp.ehlo()
+        assert smtp.docmd(f"MAIL FROM:<{world.user}> BODY=BINARYMIME")[0] == 250
+        assert smtp.docmd("RCPT TO:<x@none.example>")[0] == 250
+        smtp.send(f"BDAT {len(message)} LAST\r\n".encode() + message)
+        assert smtp.getreply()[0] == 250
+    valija.wait_until(lambda: narrow.messages, 10, "the message")
+    assert email.message_from_bytes(narrow.messages[0]["body"]).get_payload(decode=True) == content
+    assert "BINARYMIME" not in narrow.messages[0]["sender"]
