@@ -263,7 +263,9 @@
                                     F(u8, notify, 1) F(text, orcpt, MOST_ORCPT) F(text, given, MOST_ADDRESS) F(text, sender, MOST_ADDRESS)
 #define spool_fields(F)             F(u64, size, 8) F(octets, digest, 32) F(u64, session, 8) F(u8, service, 1) F(text, sender, MOST_ADDRESS) \
                                     F(text, login, MOST_ADDRESS) F(u8, body, 1) F(flag, utf8, 1) WISHES(F) F(flag, hold, 1) \
-                                    F(text, hold_reason, MOST_REASON) F(octets, top, MOST_TRACE)
+                                    F(text, hold_reason, MOST_REASON) F(octets, top, MOST_TRACE) F(u64, arrived, 8) /* 0: now */
+/* Instead of a lend: the envelope of a queued message is to be replaced by what follows. */
+#define spool_renew_fields(F)
 #define spooled_fields(F)
 #define spool_refused_fields(F)     VERDICT(F)
 #define spool_finish_fields(F)      F(u32, number, 4) VERDICT(F)   /* one recipient is done with */
@@ -468,6 +470,7 @@
 	M(forward_ask,       237, BY_QUEUE,                BY_LOCAL_HOME,         HOUR_SERVING,                  0) \
 	M(forward_told,      238, BY_LOCAL_HOME,           BY_QUEUE,              HOUR_WAITING | OR_GONE,        0) \
 	M(spool_hold,        231, BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
+	M(spool_renew,       245, BY_QUEUE,                BY_SPOOL,              HOUR_NONE,                     0) \
 	M(spool_held,        232, BY_SPOOL,                BY_QUEUE,              HOUR_SERVING,                  0) \
 	M(queue_select,      233, BY_COMMAND,              BY_QUEUE,              HOUR_NONE,                     0) \
 	M(queue_detail,      234, BY_QUEUE,                BY_COMMAND,            HOUR_WAITING,                  0) \
@@ -576,6 +579,7 @@ enum queue_action {
 	QUEUE_RELEASE,
 	QUEUE_DELETE,
 	QUEUE_BOUNCE,        /* give up: back to the sender */
+	QUEUE_REQUEUE,       /* find anew where its recipients lead, and try */
 };
 
 /* NOTIFY= of RCPT (RFC 3461 4.1): a set; 0 when it was not given. */

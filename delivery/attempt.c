@@ -90,6 +90,8 @@ delay_of(struct attempt *a)
 			a->m->tries++;
 		return schedule_delay(a->m->tries);
 	}
+	if (a->busy)
+		return BUSY_SECONDS + schedule_jitter(BUSY_JITTER_SECONDS);
 	for (unsigned int i = 0; i < a->m->losses && delay < LONGEST_AFTER_LOSS_SECONDS; i++)
 		delay *= 2;
 	if (a->m->losses < MOST_QUEUED_LOSSES)
@@ -118,7 +120,7 @@ attempt_end(struct queue *q, struct attempt *a)
 	m->active = false;
 	m->held = failed && !again && !elsewhere;
 	if (again) {
-		uint32_t delay = delay_of(a);
+		uint32_t delay = delay_within(m, e, delay_of(a));
 
 		/* What failed while the network changed may have failed because it had not changed yet. */
 		schedule_at(&q->schedule, m, queue_now() + (a->network_changes != q->network_changes ? 1 : delay));
@@ -207,7 +209,7 @@ is_due_later(struct queue *q, struct queued *m, const struct envelope *e, uint64
 		return false;
 	while (m->tries < UINT8_MAX && (uint64_t)FIRST_RETRY_SECONDS << m->tries < wait)
 		m->tries++;
-	schedule_at(&q->schedule, m, queue_now() + (uint32_t)(last + wait - now));
+	schedule_at(&q->schedule, m, queue_now() + delay_within(m, e, (uint32_t)(last + wait - now)));
 	return true;
 }
 
@@ -261,7 +263,6 @@ attempt_begin(struct queue *q, struct queued *m)
 	int error;
 	struct queued_file file;
 
-	schedule_park(&q->schedule, m);
 	if (!m->has_envelope && !recover_orphan(q, m))
 		return;
 	if (queued_read(q, m->id, &file) < 0) {
@@ -277,6 +278,8 @@ attempt_begin(struct queue *q, struct queued *m)
 		}
 		return;
 	}
+	m->sender = queue_sender(file.envelope.login, file.envelope.sender);
+	m->priority = file.envelope.wishes.priority;
 	if (waits(q, m, &file.envelope)) {
 		queued_file_clear(&file);
 		return;
@@ -307,7 +310,11 @@ attempt_begin(struct queue *q, struct queued *m)
 		return;
 	}
 	m->active = true;
-	attempt_go(q, a);
+	m->warned |= was_warned(q, &a->file.envelope);
+	if (attempt_expires(a))
+		attempt_conclude(q, a);
+	else
+		attempt_go(q, a);
 }
 
 void
@@ -316,7 +323,7 @@ attempts_run(struct queue *q)
 	struct queued *m;
 	struct timeval wait = { 0 };
 	static bool running;
-	uint32_t now = queue_now();
+	uint32_t now = queue_now(), seconds;
 
 	/* An attempt that ends at once comes here again. */
 	if (running)
@@ -324,27 +331,29 @@ attempts_run(struct queue *q)
 	running = true;
 	for (int n = 0; n < ATTEMPTS_A_TURN && q->attempts < MOST_ATTEMPTS &&
 		q->relaying < MOST_RELAYING; n++) {
-		if ((m = schedule_first(&q->schedule)) == NULL || m->due > now)
+		if ((m = schedule_take(&q->schedule, now)) == NULL)
 			break;
 		attempt_begin(q, m);
 	}
 	running = false;
-	if ((m = schedule_first(&q->schedule)) == NULL || q->attempts >= MOST_ATTEMPTS ||
-	    q->relaying >= MOST_RELAYING)
+	seconds = schedule_wait(&q->schedule, now);
+	if (seconds == UINT32_MAX || q->attempts >= MOST_ATTEMPTS || q->relaying >= MOST_RELAYING)
 		return;   /* the end of an attempt comes here */
-	if (m->due > now)
-		wait.tv_sec = m->due - now;
+	wait.tv_sec = seconds;
 	evtimer_add(q->due_timer, &wait);
 }
 
 void
-queue_accept(struct queue *q, uint64_t id)
+queue_accept(struct queue *q, uint64_t id, uint32_t sender, uint8_t priority)
 {
 	struct queued *m = schedule_find(&q->schedule, id);
 
 	if (m == NULL)
 		m = schedule_add(&q->schedule, id);
+	schedule_park(&q->schedule, m);
 	m->has_message = m->has_envelope = m->looked_at = true;
+	m->sender = sender;
+	m->priority = priority;
 	schedule_at(&q->schedule, m, queue_now());
 	attempts_run(q);
 }

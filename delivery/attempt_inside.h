@@ -25,6 +25,10 @@
 #define AFTER_LOSS_SECONDS 1             /* until the next try then; doubles each time */
 #define LONGEST_AFTER_LOSS_SECONDS 64
 
+/* Until the next try when too much waits for a next hop: from, and up to so many more. */
+#define BUSY_SECONDS 5
+#define BUSY_JITTER_SECONDS 30
+
 enum attempt_step { COPYING, RELAYING, REPORTING, RECORDING, REMOVING };
 
 /* What came of one recipient in this attempt. */
@@ -66,6 +70,7 @@ struct attempt {
 	bool noting;                         /* RELAYING: what is known so far is being recorded */
 	bool all_relayed;                    /* and nothing more will come */
 	bool away;                           /* somebody of ours was not there: not worth a record */
+	bool busy;                           /* too much waits for a next hop */
 	uint32_t posted;                     /* reports of this attempt, so far */
 };
 
@@ -97,6 +102,12 @@ void note_over(struct attempt *a, bool done);
 void attempt_conclude(struct queue *q, struct attempt *a);
 /* Until when, in seconds since 1970, this message is tried. */
 uint64_t tried_until(const struct queue *q, const struct envelope *e);
+/* Its sender knows that it is late, as the envelope shows. */
+bool was_warned(const struct queue *q, const struct envelope *e);
+/* `delay` in seconds, or less: there is something to do at the time by which it is to be there (RFC 2852). */
+uint32_t delay_within(const struct queued *m, const struct envelope *e, uint32_t delay);
+/* That time is over, before anything was tried: everybody who is left has failed. */
+bool attempt_expires(struct attempt *a);
 /* Whether recipient i's result says anything that the envelope does not say already. */
 bool is_news(const struct attempt *a, uint32_t i);
 /* Has recorded what is news, or removes the message. */

@@ -78,7 +78,7 @@ is_news(const struct attempt *a, uint32_t i)
 	if (is_final(now->outcome))
 		return true;
 	return !a->away && a->file.len < MOST_ENVELOPE_FILE / 2 &&
-	       (now->outcome != before->outcome || now->code != before->code ||
+	       (a->late || now->outcome != before->outcome || now->code != before->code ||
 		       !span_equal(now->status, before->status) ||
 		       !span_equal(now->reason, before->reason));
 }

@@ -12,17 +12,18 @@
 #include <unistd.h>
 
 void
-relayed_one(void *me, uint32_t i, struct verdict v, struct span relay, bool relayed, bool away)
+relayed_one(void *me, uint32_t i, struct verdict v, struct span relay, bool relayed, enum away away)
 {
 	struct attempt *a = me;
 	const struct envelope *e = &a->file.envelope;
 	uint64_t now = (uint64_t)time(NULL);
 
-	a->away |= away;
+	a->away |= away != NOT_AWAY;
+	a->busy |= away == BUSY;
 	result_set(a, i, v);
-	a->result[i].untried = away;
+	a->result[i].untried = away != NOT_AWAY;
 	a->result[i].relayed = relayed;
-	if (!away)
+	if (away == NOT_AWAY)
 		queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given,
 			relay.len > 0 ? relay : SPAN("none"), now > e->arrived ? (now - e->arrived) * 1000 : 0, v);
 }

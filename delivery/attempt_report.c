@@ -18,6 +18,13 @@
 
 #define CLOCK_WAS_SET 1600000000         /* seconds since 1970: no clock that was set says less */
 
+/* RFC 2852: it is to be returned when it is not there by then. */
+static bool
+is_expired(const struct envelope *e, uint64_t now)
+{
+	return e->wishes.by_mode == 'R' && e->wishes.deliver_by > 0 && now >= e->wishes.deliver_by;
+}
+
 uint64_t
 tried_until(const struct queue *q, const struct envelope *e)
 {
@@ -25,12 +32,73 @@ tried_until(const struct queue *q, const struct envelope *e)
 
 	/* It came before the clock was set: nobody knows how old it is. */
 	if (e->arrived < CLOCK_WAS_SET)
-		return UINT64_MAX;
-
-	/* RFC 2852: return it, when it is not there by then. */
+		until = UINT64_MAX;
 	if (e->wishes.by_mode == 'R' && e->wishes.deliver_by > 0 && e->wishes.deliver_by < until)
 		until = e->wishes.deliver_by;
 	return until;
+}
+
+/* When the sender is told that it is late; UINT64_MAX: never. */
+static uint64_t
+warned_at(const struct queue *q, const struct envelope *e)
+{
+	uint64_t hours = q->daemon.settings->delay_warning_hours;
+
+	if (e->wishes.by_mode == 'N' && e->wishes.deliver_by > 0)
+		return e->wishes.deliver_by;
+	return hours == 0 || e->arrived < CLOCK_WAS_SET ? UINT64_MAX : e->arrived + hours * 3600;
+}
+
+bool
+was_warned(const struct queue *q, const struct envelope *e)
+{
+	uint64_t at = warned_at(q, e);
+
+	/* With the warning, everything is recorded: is_news(). */
+	for (uint32_t i = 0; i < e->count; i++)
+		if (!is_final(e->recipient[i].told.outcome) && e->recipient[i].told.outcome != 0 &&
+			e->recipient[i].told_at >= at)
+			return true;
+	return false;
+}
+
+uint32_t
+delay_within(const struct queued *m, const struct envelope *e, uint32_t delay)
+{
+	uint64_t now = (uint64_t)time(NULL), by = e->wishes.deliver_by;
+	bool matters = e->wishes.by_mode == 'R' || (e->wishes.by_mode == 'N' && !m->warned);
+
+	return matters && by > now && by - now < delay ? (uint32_t)(by - now) : delay;
+}
+
+/* Recipient i has failed: its time is over. What was said of it last is the reason. */
+static void
+expire(struct attempt *a, uint32_t i, uint64_t now)
+{
+	const struct envelope *e = &a->file.envelope;
+	struct text reason = TEXT_UP_TO(MOST_REASON);
+	struct verdict old = a->result[i].known ? a->result[i].verdict : e->recipient[i].told;
+
+	text_add_str(&reason, old.reason.len > 0 ? "" : "delivery time expired");
+	text_add(&reason, span_part(old.reason, 0, MOST_REASON));
+	result_change(a, i, (struct verdict){ NEVER, 554, SPAN("5.4.7"), text_span(&reason) });
+	queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given, SPAN("none"),
+		now > e->arrived ? (now - e->arrived) * 1000 : 0, a->result[i].verdict);
+	text_clear(&reason);
+}
+
+bool
+attempt_expires(struct attempt *a)
+{
+	const struct envelope *e = &a->file.envelope;
+	uint64_t now = (uint64_t)time(NULL);
+
+	if (!is_expired(e, now))
+		return false;
+	for (uint32_t i = 0; i < e->count; i++)
+		if (!is_final(e->recipient[i].told.outcome))
+			expire(a, i, now);
+	return true;
 }
 
 /* What is too old has failed; what is late is worth a warning. */
@@ -38,27 +106,19 @@ static void
 judge_age(struct queue *q, struct attempt *a)
 {
 	const struct envelope *e = &a->file.envelope;
-	uint64_t now = (uint64_t)time(NULL), warn = e->arrived + q->daemon.settings->delay_warning_hours * 3600;
-	bool over = now >= tried_until(q, e);
+	uint64_t now = (uint64_t)time(NULL);
+	bool expired = is_expired(e, now),
+	     over = expired || (now >= tried_until(q, e) && !queue_clock_is_doubtful(q));
 
-	if (e->wishes.by_mode == 'N' && e->wishes.deliver_by > 0)
-		warn = e->wishes.deliver_by;
-	a->late = !over && !a->away && !a->m->warned && now >= warn && e->arrived >= CLOCK_WAS_SET &&
-		(q->daemon.settings->delay_warning_hours > 0 || e->wishes.by_mode == 'N');
+	a->late = !over && !a->away && !a->m->warned && now >= warned_at(q, e);
 	for (uint32_t i = 0; over && i < e->count; i++) {
-		struct result *r = &a->result[i];
-		struct text reason = TEXT_UP_TO(MOST_REASON);
-		struct verdict old = r->known ? r->verdict : e->recipient[i].told;
+		const struct result *r = &a->result[i];
 
-		/* It gets its chance when there is a worker, however old it is. */
-		if (is_final(old.outcome) || r->untried)
+		if (is_final(r->known ? r->verdict.outcome : e->recipient[i].told.outcome))
 			continue;
-		text_add_str(&reason, old.reason.len > 0 ? "" : "delivery time expired");
-		text_add(&reason, span_part(old.reason, 0, MOST_REASON));
-		result_change(a, i, (struct verdict){ NEVER, 554, SPAN("5.4.7"), text_span(&reason) });
-		queue_log_recipient(e->session, e->id, e->recipient[i].address, e->recipient[i].given,
-			SPAN("none"), (now - e->arrived) * 1000, r->verdict);
-		text_clear(&reason);
+		/* However old it is, it gets its chance when there is a worker. */
+		if (expired || !r->untried)
+			expire(a, i, now);
 	}
 }
 
@@ -69,13 +129,15 @@ action_of(const struct attempt *a, uint32_t i, enum report_action *action)
 	const struct envelope_recipient *r = &a->file.envelope.recipient[i];
 	const struct result *result = &a->result[i];
 	struct span sender = r->sender.len > 0 ? r->sender : a->file.envelope.sender;
+	bool traced = a->file.envelope.wishes.by_trace && a->place[i].leads == LEADS_ELSEWHERE &&
+		(r->notify & NOTIFY_NEVER) == 0;
 
 	if (sender.len == 0 || is_final(r->told.outcome))
 		return false;
 	if (result->known && result->verdict.outcome == NEVER)
 		*action = REPORT_FAILED;
 	else if (result->known && result->verdict.outcome == DONE)
-		*action = result->relayed ? REPORT_RELAYED : REPORT_DELIVERED;
+		*action = result->relayed || traced ? REPORT_RELAYED : REPORT_DELIVERED;
 	else if (a->late)
 		*action = REPORT_DELAYED;
 	else
@@ -83,7 +145,8 @@ action_of(const struct attempt *a, uint32_t i, enum report_action *action)
 	/* A server that knows DSN tells of what it does itself. */
 	if (*action == REPORT_DELIVERED && a->place[i].leads == LEADS_ELSEWHERE)
 		return false;
-	return report_is_wanted(r->notify, *action);
+	/* RFC 2852 4.1.5: of each hand over, whoever asked to trace it is told. */
+	return (*action == REPORT_RELAYED && traced) || report_is_wanted(r->notify, *action);
 }
 
 static void

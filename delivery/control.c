@@ -1,6 +1,8 @@
-/* control - what an administrator orders for one message: hold, release, delete, bounce, retry. */
+/* control - what an administrator orders for one message: hold, release, delete, bounce, retry,
+ * requeue. */
 #include "queue.h"
 #include "relaying.h"
+#include "requeue.h"
 
 #include "common/id.h"
 #include "common/log.h"
@@ -14,6 +16,7 @@ struct control {
 	struct queued *m;
 	uint8_t action;
 	char *note;
+	struct requeue *again;              /* requeue */
 };
 
 static struct control *
@@ -28,6 +31,8 @@ feed(struct queue *q, struct conversation *c)
 	struct control *k = control_of(c);
 
 	(void)q;
+	if (k->action == QUEUE_REQUEUE)
+		return requeue_feed(c, k->again);
 	if (k->action == QUEUE_DELETE)
 		send_spool_remove(c->worker->channel, c->id, &(struct msg_spool_remove){ }, NULL);
 	else
@@ -38,8 +43,10 @@ feed(struct queue *q, struct conversation *c)
 	return true;
 }
 
+/* Takes `again`, if there is a worker to ask. */
 static bool
-ask_spool(struct queue *q, struct listing *l, struct queued *m, const struct msg_queue_select *order)
+ask_spool(struct queue *q, struct listing *l, struct queued *m, const struct msg_queue_select *order,
+	struct requeue *again)
 {
 	struct worker *w = worker_for(q, PROGRAM_SPOOL, m->id);
 	struct control *k;
@@ -53,6 +60,7 @@ ask_spool(struct queue *q, struct listing *l, struct queued *m, const struct msg
 	k->m = m;
 	k->action = order->action;
 	k->note = must_copy(order->note);
+	k->again = again;
 	idmap_put(&q->conversations, m->id, k);
 	/* No attempt begins while this is open. */
 	schedule_park(&q->schedule, m);
@@ -60,6 +68,22 @@ ask_spool(struct queue *q, struct listing *l, struct queued *m, const struct msg
 	conversation_join(&k->c, w);
 	conversation_say(q, &k->c, feed);
 	return true;
+}
+
+static bool
+requeue(struct queue *q, struct listing *l, struct queued *m, const struct msg_queue_select *order)
+{
+	const char *why;
+	struct requeue *again = requeue_make(q, m->id, &why);
+
+	if (again == NULL) {
+		listing_told(l, m->id, NEVER, span_str(why));
+		return true;
+	}
+	if (ask_spool(q, l, m, order, again))
+		return true;
+	requeue_free(&again);
+	return false;
 }
 
 bool
@@ -82,18 +106,21 @@ control_begin(struct queue *q, struct listing *l, struct queued *m, const struct
 		listing_told(l, m->id, DONE, SPAN_NONE);
 		return true;
 	}
+	if (order->action == QUEUE_REQUEUE)
+		return requeue(q, l, m, order);
 	if (order->action != QUEUE_DELETE && e->held == (order->action == QUEUE_HOLD)) {
 		listing_told(l, m->id, DONE, SPAN_NONE);
 		return true;
 	}
-	return ask_spool(q, l, m, order);
+	return ask_spool(q, l, m, order, NULL);
 }
 
 void
 control_finished(struct queue *q, struct conversation *c, uint8_t outcome)
 {
 	static const char *const words[] = {
-		[QUEUE_HOLD] = "held", [QUEUE_RELEASE] = "released", [QUEUE_DELETE] = "deleted" };
+		[QUEUE_HOLD] = "held", [QUEUE_RELEASE] = "released", [QUEUE_DELETE] = "deleted",
+		[QUEUE_REQUEUE] = "requeued" };
 	struct control *k = control_of(c);
 	struct queued *m = k->m;
 
@@ -109,10 +136,15 @@ control_finished(struct queue *q, struct conversation *c, uint8_t outcome)
 	if (outcome == DONE && k->action == QUEUE_DELETE) {
 		schedule_forget(&q->schedule, m);
 	} else {
+		if (k->action == QUEUE_REQUEUE && outcome == DONE) {
+			m->tries = m->losses = 0;
+			m->bounce = m->warned = false;
+		}
 		m->held = k->action == QUEUE_HOLD && outcome == DONE;
 		if (!m->held)
 			schedule_at(&q->schedule, m, queue_now());
 	}
+	requeue_free(&k->again);
 	free(k->note);
 	free(k);
 	attempts_run(q);

@@ -3,6 +3,7 @@
 
 #include "common/beneath.h"
 #include "common/dns-ask.h"
+#include "common/keyed-hash.h"
 #include "relaying.h"
 #include "common/log.h"
 #include "common/secret.h"
@@ -12,12 +13,15 @@
 
 #include <event2/event.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NETWORK_SECONDS 60             /* in which what waits is tried after a change of addresses */
+#define CLOCK_JUMP_SECONDS 3600
+#define CLOCK_DOUBT_SECONDS 86400
 #define SRS_KEY_FILE "srs-key"
 #define NOTE_SECONDS 2                  /* between two looks at what has become of relayed mail */
 
@@ -34,6 +38,31 @@ uint32_t
 queue_now(void)
 {
 	return (uint32_t)(queue_now_milliseconds() / 1000);
+}
+
+bool
+queue_clock_is_doubtful(struct queue *q)
+{
+	struct timespec since;
+	int64_t offset;
+
+	/* Unlike the monotonic clock, it goes on while the machine sleeps. */
+	clock_gettime(CLOCK_BOOTTIME, &since);
+	offset = (int64_t)time(NULL) - (int64_t)since.tv_sec;
+	if (q->clock_offset != 0 && llabs(offset - q->clock_offset) > CLOCK_JUMP_SECONDS) {
+		q->clock_doubtful_until = (uint64_t)since.tv_sec + CLOCK_DOUBT_SECONDS;
+		log_warning(0, "clock-was-set", KEY_NUM("by", (uint64_t)llabs(offset - q->clock_offset)),
+			KEY_STR("direction", offset > q->clock_offset ? "forward" : "back"),
+			KEY_STR("effect", "no message is given up for its age for a day"));
+	}
+	q->clock_offset = offset;
+	return (uint64_t)since.tv_sec < q->clock_doubtful_until;
+}
+
+uint32_t
+queue_sender(struct span login, struct span sender)
+{
+	return (uint32_t)keyed_hash(login.len > 0 ? login : sender) | 1u;
 }
 
 struct verdict
@@ -101,6 +130,7 @@ on_note_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	attempts_note(q);
 	relaying_look(q);
+	queue_clock_is_doubtful(q);
 	if (q->daemon.leaving && q->transactions == 0 && !attempts_are_noting(q))
 		daemon_exit(&q->daemon);
 }
@@ -158,6 +188,7 @@ keeper_init(struct queue *q)
 	q->note_timer = event_new(q->daemon.base, -1, EV_PERSIST, on_note_timer, q);
 	if (q->note_timer != NULL)
 		evtimer_add(q->note_timer, &note);
+	queue_clock_is_doubtful(q);
 	workers_init(q);
 	for (size_t i = 0; i < MOST_PEERS_OF_A_KIND; i++)
 		TAILQ_INIT(&q->front[i].transactions);

@@ -319,7 +319,7 @@ on_queue_select(void *me, struct channel *from, uint64_t id, const struct msg_qu
 	const int *fd)
 {
 	(void)fd;
-	if (m->action >= QUEUE_LIST && m->action <= QUEUE_BOUNCE)
+	if (m->action >= QUEUE_LIST && m->action <= QUEUE_REQUEUE)
 		begin(me, from, id, m);
 	else
 		send_queue_end(from, id, &(struct msg_queue_end){ .messages = 0 }, NULL);

@@ -180,7 +180,7 @@ feed_spool(struct queue *q, struct conversation *c)
 		&(struct msg_spool){ .size = n->content.len,
 			.digest = span_of(n->digest, sizeof(n->digest)), .service = SERVICE_SMTP,
 			.body = n->eight_bit ? BODY_8BITMIME : BODY_7BIT, .utf8 = n->utf8,
-			.priority = 10 },
+			.priority = PRIORITY_NORMAL },
 		NULL);
 	return true;
 }
@@ -224,7 +224,7 @@ notice_spooled(struct queue *q, struct conversation *c)
 	c->id = id_new();
 	idmap_put(&q->conversations, c->id, n);
 	over(n, true);
-	queue_accept(q, id);
+	queue_accept(q, id, queue_sender(SPAN_NONE, SPAN_NONE), PRIORITY_NORMAL);
 }
 
 void

@@ -10,7 +10,7 @@
  *   recover.c      what lies in the spool at start
  *   listing.c      valija queue: which messages, and what is told of them
  *   select.c       whether a message fits what was asked
- *   control.c      what an administrator orders for one message
+ *   control.c      what an administrator orders for one message; requeue.c: its envelope anew
  *
  * Everything here runs in one event loop and never waits for a disk's acknowledgement: workers do.
  */
@@ -134,8 +134,8 @@ void attempts_place(struct queue *q);
 /* Records what has become known of messages that are still being relayed. Are any being recorded so? */
 void attempts_note(struct queue *q);
 bool attempts_are_noting(const struct queue *q);
-/* A message is in the queue from now on. */
-void queue_accept(struct queue *q, uint64_t id);
+/* A message is in the queue from now on. sender: queue_sender(). */
+void queue_accept(struct queue *q, uint64_t id, uint32_t sender, uint8_t priority);
 /* A message and its envelope, as read from disk; queued_read: 0, or -1 with errno (EBADMSG:
  * unreadable). */
 struct queued_file {
@@ -201,12 +201,19 @@ struct queue {
 	struct event *unplaced_timer;
 	struct listing_list listings;
 	uint32_t network_changes;           /* of addresses and routes, ever */
+	int64_t clock_offset;               /* of the clock from the time since the machine's start */
+	uint64_t clock_doubtful_until;      /* in seconds since that */
 	uint64_t served;
 };
 
 /* Seconds, and milliseconds, of the monotonic clock. */
 uint32_t queue_now(void);
 uint64_t queue_now_milliseconds(void);
+/* The clock was set, by more than an hour, less than a day ago: nothing is given up for its age. */
+bool queue_clock_is_doubtful(struct queue *q);
+/* A number that stands for whose message it is, the login's or the sender's: by a keyed hash, so that nobody can
+ * choose with whom he shares it. Never 0. */
+uint32_t queue_sender(struct span login, struct span sender);
 /* What a worker says of a failure, made sound: LATER with 4yz, or NEVER with 5yz. */
 struct verdict queue_refusal(struct verdict v);
 /* One line for what became of one recipient. given: what RCPT said; empty: the same. relay: "local",

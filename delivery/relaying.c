@@ -1,5 +1,6 @@
 /* relaying - see relaying.h. */
 #include "relaying.h"
+#include "hop.h"
 
 #include "common/beneath.h"
 #include "common/id.h"
@@ -17,22 +18,9 @@
 #define V_NO_RELAY_THERE VERDICT_IS(LATER, 451, "4.3.0", "the relay is not there")
 #define V_RELAY_DIED VERDICT_IS(LATER, 451, "4.3.0", "the relay ended in the middle")
 #define V_UNTOLD VERDICT_IS(LATER, 451, "4.3.0", "the relay did not say what became of it")
-#define FORGET_SECONDS 3600           /* a hop with nothing to do */
-
-TAILQ_HEAD(job_list, relay_job);
-
-struct hop {
-	char *name;                        /* "1 next.hop" */
-	TAILQ_ENTRY(hop) used;             /* least recently first */
-	struct job_list waiting;
-	uint32_t running, waits, limit, window;
-	uint32_t dead_until, dead_seconds, last_used;
-	char reason[MOST_REASON + 1];
-};
-
 /* Some recipients of one message, one way, at most JOB_RECIPIENTS. */
 struct relay_job {
-	TAILQ_ENTRY(relay_job) waiting;    /* in its hop, while it waits */
+	struct hop_job waiting;            /* in its hop, while it waits; first */
 	struct relaying *of;
 	struct hop *hop;
 	uint64_t id;
@@ -53,87 +41,15 @@ struct relaying {
 
 /* Of this process: there is one queue. */
 static struct {
-	void *hops;                        /* tsearch tree, by name */
-	TAILQ_HEAD(, hop) used;
-	uint32_t hop_count;
-	struct idmap jobs;
+	struct idmap jobs;                 /* all of them */
 	uint32_t load[MOST_PEERS_OF_A_KIND];
+	uint32_t waits;                    /* jobs, at all hops together */
 } state;
-
-/* --- hops --- */
-
-static int
-by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct hop *)a)->name, ((const struct hop *)b)->name);
-}
-
-static void
-hop_forget(struct hop *h)
-{
-	tdelete(h, &state.hops, by_name);
-	TAILQ_REMOVE(&state.used, h, used);
-	state.hop_count--;
-	free(h->name);
-	free(h);
-}
-
-/* Forgets the hop that was least needed, if it is of no use any more. */
-static void
-hops_trim(void)
-{
-	struct hop *h = TAILQ_FIRST(&state.used);
-
-	if (h == NULL || h->running > 0 || h->waits > 0)
-		return;
-	if (state.hop_count > MOST_HOPS || queue_now() - h->last_used > FORGET_SECONDS)
-		hop_forget(h);
-}
-
-static struct hop *
-hop_of(const struct relayed *r)
-{
-	struct text name = TEXT_UP_TO(512);
-	struct hop key, *h, **found;
-
-	text_printf(&name, "%u ", r->transport);
-	for (size_t i = 0; i < r->next_hop.len; i++) {
-		unsigned char c = r->next_hop.at[i];
-
-		text_add_byte(&name, c >= 'A' && c <= 'Z' ? (unsigned char)(c + 32) : c);
-	}
-	key.name = must_copy(text_span(&name));
-	text_clear(&name);
-	found = tfind(&key, &state.hops, by_name);
-	if (found != NULL) {
-		free(key.name);
-		h = *found;
-		TAILQ_REMOVE(&state.used, h, used);
-	} else {
-		hops_trim();
-		h = must_alloc(sizeof(*h));
-		h->name = key.name;
-		h->limit = FIRST_HOP_JOBS;
-		TAILQ_INIT(&h->waiting);
-		if (tsearch(h, &state.hops, by_name) == NULL)
-			abort();
-		state.hop_count++;
-	}
-	TAILQ_INSERT_TAIL(&state.used, h, used);
-	h->last_used = queue_now();
-	return h;
-}
-
-static bool
-is_dead(const struct hop *h)
-{
-	return h->dead_until > queue_now();
-}
 
 /* --- jobs --- */
 
 static void
-tell(struct relay_job *j, uint32_t n, struct verdict v, struct span relay, bool relayed, bool away)
+tell(struct relay_job *j, uint32_t n, struct verdict v, struct span relay, bool relayed, enum away away)
 {
 	if (j->told[n])
 		return;
@@ -142,7 +58,7 @@ tell(struct relay_job *j, uint32_t n, struct verdict v, struct span relay, bool 
 }
 
 static void
-tell_all(struct relay_job *j, struct verdict v, bool away)
+tell_all(struct relay_job *j, struct verdict v, enum away away)
 {
 	for (uint32_t n = 0; n < j->count; n++)
 		tell(j, n, v, SPAN("none"), false, away);
@@ -231,6 +147,12 @@ job_run(struct queue *q, struct relay_job *j, struct channel *relay)
 	return true;
 }
 
+static struct relay_job *
+job_of(struct hop_job *j)
+{
+	return (struct relay_job *)(void *)j;
+}
+
 /* Lets as many jobs run as the hop may have. */
 static void
 hop_run(struct queue *q, struct hop *h)
@@ -239,49 +161,21 @@ hop_run(struct queue *q, struct hop *h)
 	struct channel *relay;
 	uint32_t most = (uint32_t)q->daemon.settings->relay_concurrency;
 
-	while ((j = TAILQ_FIRST(&h->waiting)) != NULL && (is_dead(h) || h->running < h->limit)) {
+	while (h->waits > 0) {
 		relay = choose_relay(q, h);
-		if (!is_dead(h) && (h->running >= most || (relay == NULL && relay_is_coming(q))))
+		if (!hop_is_dead(h) && (h->running >= h->limit || h->running >= most ||
+			(relay == NULL && relay_is_coming(q))))
 			break;
-		TAILQ_REMOVE(&h->waiting, j, waiting);
-		h->waits--;
-		if (is_dead(h)) {
+		j = job_of(hop_take(h));
+		state.waits--;
+		if (hop_is_dead(h)) {
 			tell_all(j, (struct verdict){ LATER, 451, SPAN("4.4.1"),
-				span_str(h->reason) }, false);
+				span_str(h->reason) }, NOT_AWAY);
 			job_over(j);
 		} else if (relay == NULL || !job_run(q, j, relay)) {
-			tell_all(j, V_NO_RELAY_THERE, true);
+			tell_all(j, V_NO_RELAY_THERE, AWAY);
 			job_over(j);
 		}
-	}
-}
-
-/* What a job's end says of its hop. */
-static void
-hop_learn(struct queue *q, struct hop *h, enum health health, struct span reason)
-{
-	uint32_t most = (uint32_t)q->daemon.settings->relay_concurrency;
-
-	if (health == HEALTH_GOOD) {
-		h->dead_seconds = h->dead_until = 0;
-		if (h->limit < most)
-			h->limit++;
-	} else if (health == HEALTH_BUSY) {
-		h->limit = h->limit > 2 ? h->limit / 2 : 1;
-	} else if (!is_dead(h)) {
-		/* One vain try may be bad luck among many; all of them are not. */
-		h->limit = h->limit > 2 ? h->limit / 2 : 1;
-		if (h->running > 0 && h->limit > 1)
-			return;
-		h->dead_seconds = h->dead_seconds == 0 ? FIRST_DEAD_SECONDS : h->dead_seconds * 2;
-		if (h->dead_seconds > LONGEST_DEAD_SECONDS)
-			h->dead_seconds = LONGEST_DEAD_SECONDS;
-		h->dead_until = queue_now() + h->dead_seconds;
-		if (!span_copy(span_part(reason, 0, MOST_REASON), h->reason, sizeof(h->reason)))
-			h->reason[0] = '\0';
-		log_notice(0, "next-hop-dead", KEY_STR("next-hop", h->name + 2),
-			KEY_NUM("seconds", h->dead_seconds), KEY_NUM("waiting", h->waits),
-			KEY_SPAN("reason", reason));
 	}
 }
 
@@ -307,10 +201,19 @@ same_way(const struct relayed *a, const struct relayed *b)
 		span_equal(a->sender, b->sender);
 }
 
+/* Half of the room that is left, so that there is room for others, whoever takes all he gets. */
+static uint32_t
+most_of_a_hop(void)
+{
+	uint32_t left = state.waits < MOST_WAITING_JOBS ? MOST_WAITING_JOBS - state.waits : 0;
+
+	return left / 2 < LEAST_OF_A_HOP && left > 0 ? LEAST_OF_A_HOP : left / 2;
+}
+
 static void
 add_job(struct relaying *r, uint32_t from, uint32_t count)
 {
-	struct hop *h = hop_of(&r->to[from]);
+	struct hop *h = hop_of(r->to[from].transport, r->to[from].next_hop);
 	struct relay_job *j = must_alloc(sizeof(*j));
 
 	j->of = r;
@@ -321,13 +224,15 @@ add_job(struct relaying *r, uint32_t from, uint32_t count)
 	j->told = must_alloc(count * sizeof(*j->told));
 	idmap_put(&state.jobs, j->id, j);
 	r->jobs++;
-	if (h->waits >= MOST_OF_A_HOP) {
-		tell_all(j, V_HOP_BUSY, true);
+	if (h->waits >= most_of_a_hop()) {
+		tell_all(j, V_HOP_BUSY, BUSY);
 		job_over(j);
 		return;
 	}
-	TAILQ_INSERT_TAIL(&h->waiting, j, waiting);
-	h->waits++;
+	j->waiting.sender = queue_sender(r->envelope->login, r->envelope->sender);
+	j->waiting.priority = r->envelope->wishes.priority;
+	hop_add(h, &j->waiting);
+	state.waits++;
 }
 
 /* Jobs begin in the next turn of the loop, so that nobody is called back from inside. */
@@ -346,7 +251,7 @@ on_begin(evutil_socket_t fd, short what, void *arg)
 			same_way(&r->to[from], &r->to[to]); to++)
 			;
 		add_job(r, from, to - from);
-		struct hop *h = hop_of(&r->to[from]);
+		struct hop *h = hop_of(r->to[from].transport, r->to[from].next_hop);
 
 		if (hops == 0 || hop[hops - 1] != h)
 			hop[hops++] = h;
@@ -409,7 +314,8 @@ job_left(struct queue *q, struct relay_job *j, enum health health, struct span r
 	if (state.load[j->relay] > 0)
 		state.load[j->relay]--;
 	h->running--;
-	hop_learn(q, h, health, reason);
+	if (health == HEALTH_DEAD || health == HEALTH_BUSY || health == HEALTH_GOOD)
+		hop_learn(h, (uint8_t)health, reason, (uint32_t)q->daemon.settings->relay_concurrency);
 	job_over(j);
 	hop_run(q, h);
 }
@@ -422,14 +328,14 @@ job_lost(struct queue *q, struct relay_job *j)
 	struct hop *h = j->hop;
 
 	if (++j->losses >= MOST_JOB_LOSSES) {
-		tell_all(j, V_RELAY_DIED, true);
+		tell_all(j, V_RELAY_DIED, AWAY);
 		job_left(q, j, HEALTH_GOOD, SPAN_NONE);
 		return;
 	}
 	j->running = false;
 	h->running--;
-	TAILQ_INSERT_HEAD(&h->waiting, j, waiting);
-	h->waits++;
+	hop_add_again(h, &j->waiting);
+	state.waits++;
 	hop_run(q, h);
 }
 
@@ -465,7 +371,7 @@ on_relay_result(
 		return;
 	if (v.outcome != DONE || v.code / 100 != 2 || v.status.len == 0 || v.status.at[0] != '2')
 		v = queue_refusal(v);
-	tell(j, m->number, v, m->relay, m->relayed, false);
+	tell(j, m->number, v, m->relay, m->relayed, NOT_AWAY);
 }
 
 static void
@@ -475,7 +381,7 @@ on_relay_done(void *me, struct channel *from, uint64_t id, const struct msg_rela
 
 	(void)from;
 	(void)fd;
-	tell_all(j, V_UNTOLD, true);
+	tell_all(j, V_UNTOLD, AWAY);
 	job_left(me, j, m->health >= HEALTH_GOOD && m->health <= HEALTH_DEAD ? (enum health)m->health
 									     : HEALTH_GOOD, m->reason);
 }
@@ -484,7 +390,7 @@ void
 relaying_init(struct queue *q)
 {
 	idmap_init(&state.jobs);
-	TAILQ_INIT(&state.used);
+	hops_init();
 	q->relay_seen = queue_now();
 }
 
@@ -494,7 +400,7 @@ run_all(struct queue *q)
 {
 	struct hop *h;
 
-	TAILQ_FOREACH(h, &state.used, used)
+	for (h = hop_first(); h != NULL; h = hop_next(h))
 		hop_run(q, h);
 }
 
@@ -516,11 +422,8 @@ relaying_peer_came(struct queue *q, struct channel *relay)
 void
 relaying_revive(struct queue *q)
 {
-	struct hop *h;
-
 	(void)q;
-	TAILQ_FOREACH(h, &state.used, used)
-		h->dead_until = h->dead_seconds = 0;
+	hops_revive();
 }
 
 const struct hearing queue_hears_relay = {

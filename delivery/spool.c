@@ -18,7 +18,7 @@ struct spool {
 };
 
 static const int syscalls[] = {
-	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(linkat), SCMP_SYS(unlinkat),
+	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(linkat), SCMP_SYS(unlinkat), SCMP_SYS(renameat), SCMP_SYS(renameat2),
 	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
 	SCMP_SYS(sync_file_range), SCMP_SYS(sync_file_range2), -1,
 };

@@ -196,6 +196,20 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 }
 
 static void
+on_spool_renew(void *me, struct channel *from, uint64_t id, const struct msg_spool_renew *m, const int *fd)
+{
+	struct spooler *s = me;
+	struct spool_job *job = job_new(from, id);
+
+	(void)m;
+	(void)fd;
+	job->renews = true;
+	job->hour = HOUR_LENT;
+	job->state = FILE_LENT;
+	idmap_put(&s->jobs, id, job);
+}
+
+static void
 on_lend_return(void *me, struct channel *from, uint64_t id, const struct msg_lend_return *m,
 	const int *fd)
 {
@@ -270,7 +284,7 @@ on_spool(void *me, struct channel *from, uint64_t id, const struct msg_spool *m,
 	e->held = m->hold;
 	e->hold_reason = m->hold_reason;
 	e->top = m->top;
-	e->arrived = (uint64_t)time(NULL);
+	e->arrived = m->arrived != 0 ? m->arrived : (uint64_t)time(NULL);
 	if (e->count == 0)
 		job->why = V_NO_RECIPIENTS;
 	envelope_encode(e, &job->strings);
@@ -324,6 +338,7 @@ const struct hearing spooler_hears_queue = {
 	.gone = queue_gone,
 	.on_lend = on_lend,
 	.on_lend_return = on_lend_return,
+	.on_spool_renew = on_spool_renew,
 	.on_spool_recipient = on_spool_recipient,
 	.on_spool = on_spool,
 	.on_spool_finish = on_spool_finish,
@@ -342,7 +357,8 @@ answer_spooling(struct spooler *s, int sync_error)
 		TAILQ_REMOVE(&s->spooling, job, next);
 		idmap_remove(&s->jobs, job->id);
 		if (job->why.outcome == 0 && sync_error != 0) {
-			spool_unname(s, job->id);
+			if (!job->renews)
+				spool_unname(s, job->id);
 			job->why = V_LATER;
 		}
 		if (job->why.outcome == 0) {

@@ -17,6 +17,7 @@ struct spool_job {
 	uint32_t hour;                   /* LENT or PLACING */
 	enum file_state state;
 	int fd, envelope_fd;
+	bool renews;                     /* message and an older envelope have their names already */
 	bool named;                      /* the file system has no unnamed files */
 	struct envelope envelope;        /* its strings are in `strings` */
 	size_t room, bytes;

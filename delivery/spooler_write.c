@@ -7,6 +7,7 @@
 #include "lent.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,13 +33,15 @@ seal(struct spooler *s, struct spool_job *job)
 {
 	struct span envelope = text_span(&job->strings);
 
-	if (job->why.outcome != 0 ||
-	    !lent_seal(&job->fd, job->id, job->envelope.size, job->named, &job->why))
+	if (job->why.outcome != 0)
+		return;
+	if (!job->renews && !lent_seal(&job->fd, job->id, job->envelope.size, job->named, &job->why))
 		return;
 	job->state = FILE_SEALED;
-	sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (!job->renews)
+		sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	job->envelope_fd = open_in(s->queue, ".", O_TMPFILE | O_RDWR, 0600);
-	if (job->envelope_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
+	if (job->envelope_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && (job->named = true))
 		job->envelope_fd = open_in(s->queue,
 			spool_name(job->id, SUFFIX_ENVELOPE SUFFIX_UNNAMED).str,
 			O_RDWR | O_CREAT | O_EXCL, 0600);
@@ -54,11 +57,40 @@ link_as(struct spooler *s, int fd, uint64_t id, const char *suffix)
 	return maildir_link(fd, s->spool, &none, s->spool, SPOOL_QUEUE, spool_name(id, suffix).str);
 }
 
+/* The new envelope takes the place of the old one in one step; before that, it is ID.env.new. */
+static void
+replace(struct spooler *s, struct spool_job *job)
+{
+	struct spool_name new = spool_name(job->id, SUFFIX_ENVELOPE SUFFIX_UNNAMED),
+			  old = spool_name(job->id, SUFFIX_ENVELOPE);
+	struct stat st;
+
+	if (fstatat(s->queue, old.str, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		fail(job, "envelope to be replaced");
+		return;
+	}
+	if (!job->named) {
+		unlinkat(s->queue, new.str, 0);   /* what a crash has left */
+		if (link_as(s, job->envelope_fd, job->id, SUFFIX_ENVELOPE SUFFIX_UNNAMED) < 0) {
+			fail(job, "link of envelope");
+			return;
+		}
+	}
+	if (renameat(s->queue, new.str, s->queue, old.str) < 0) {
+		fail(job, "envelope to be replaced");
+		unlinkat(s->queue, new.str, 0);
+		return;
+	}
+	job->state = FILE_NAMED;
+}
+
 /* DURABLE to NAMED. The message first: an envelope in queue/ always has its message. */
 static void
 name(struct spooler *s, struct spool_job *job)
 {
-	if (link_as(s, job->fd, job->id, SUFFIX_MESSAGE) < 0) {
+	if (job->renews) {
+		replace(s, job);
+	} else if (link_as(s, job->fd, job->id, SUFFIX_MESSAGE) < 0) {
 		fail(job, "link of message");
 	} else if (link_as(s, job->envelope_fd, job->id, SUFFIX_ENVELOPE) < 0) {
 		fail(job, "link of envelope");
@@ -78,7 +110,7 @@ spool_write(struct spooler *s)
 	TAILQ_FOREACH(job, &s->spooling, next) {
 		if (job->why.outcome != 0)
 			continue;
-		if (fdatasync(job->fd) < 0 || fdatasync(job->envelope_fd) < 0)
+		if ((!job->renews && fdatasync(job->fd) < 0) || fdatasync(job->envelope_fd) < 0)
 			fail(job, "sync");
 		else
 			job->state = FILE_DURABLE;

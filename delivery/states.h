@@ -19,6 +19,7 @@
  *
  *   and in the spool, while it is queued:
  *   TOLD      record in ID.env            append, fdatasync: *_work    what was told stays told
+ *   RENEWED   ID.env is another           rename of ID.env.new: *_work the one or the other, whole
  *   DONE      ID.msg alone                unlink ID.env: *_work        ID.msg: removed at start
  *   GONE      nothing                     unlink ID.msg, fsync         nothing
  *   UNREADABLE both in corrupt/           rename: queued_set_aside     an administrator decides

@@ -829,12 +829,14 @@ transaction_spooled(struct queue *q, struct conversation *c)
 {
 	struct transaction *t = transaction_of(c);
 	uint64_t id = c->id;
+	uint32_t sender = queue_sender(span_str(t->login), span_str(t->sender));
+	uint8_t priority = t->wishes.priority;
 
 	log_info(t->session, "queued", KEY_ID("message", id), KEY_STR("from", t->sender),
 		KEY_NUM("size", t->size), KEY_NUM("nrcpt", t->leads));
 	q->served++;
 	tell(q, t, V_QUEUED);
-	queue_accept(q, id);
+	queue_accept(q, id, sender, priority);
 }
 
 void

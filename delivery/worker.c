@@ -241,6 +241,7 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	return c->kind == TRANSACTION ? transaction_hour(c)
 		: c->kind == ATTEMPT  ? attempt_hour(c)
 		: c->kind == NOTICE   ? notice_hour(c)
+		: c->kind == CONTROL  ? HOUR_PLACING
 				      : HOUR_NONE;
 }
 
@@ -304,6 +305,8 @@ on_spooled(void *me, struct channel *from, uint64_t id, const struct msg_spooled
 	(void)fd;
 	if (c->kind == NOTICE)
 		notice_spooled(me, c);
+	else if (c->kind == CONTROL)
+		control_finished(me, c, DONE);
 	else
 		transaction_spooled(me, c);
 }
@@ -317,6 +320,8 @@ on_spool_refused(void *me, struct channel *from, uint64_t id, const struct msg_s
 	(void)fd;
 	if (c->kind == NOTICE)
 		notice_refused(me, c);
+	else if (c->kind == CONTROL)
+		control_finished(me, c, LATER);
 	else
 		transaction_refused(me, c, VERDICT_OF(m));
 }

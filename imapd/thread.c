@@ -2,7 +2,7 @@
 #include "imapd/thread.h"
 
 #include "imapd/header.h"
-#include "imapd/keyed-hash.h"
+#include "common/keyed-hash.h"
 #include "imapd/message-id.h"
 #include "imapd/sort.h"
 #include "imapd/subject.h"

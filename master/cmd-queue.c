@@ -45,6 +45,7 @@ static const struct action_row {
 	{ "release", "released", QUEUE_RELEASE, true },
 	{ "delete", "deleted", QUEUE_DELETE, true },
 	{ "bounce", "given up", QUEUE_BOUNCE, true },
+	{ "requeue", "requeued", QUEUE_REQUEUE, true },
 };
 
 struct talk {
@@ -475,7 +476,7 @@ run(struct invocation *v)
 	t.row = find_action(v->argument_count ? v->arguments[0] : "list");
 	if (!t.row)
 		return cmd_fail(EX_USAGE,
-			"queue %s: there are list, show, top, flush, retry, hold, release, delete, bounce",
+			"queue %s: there are list, show, top, flush, retry, hold, release, delete, bounce, requeue",
 			v->arguments[0]);
 	s.action = t.row->action;
 	if (!selection(v, &s))
@@ -509,7 +510,7 @@ run(struct invocation *v)
 
 const struct command cmd_queue = {
 	.words = "queue",
-	.arguments = "[list|show|top|flush|retry|hold|release|delete|bounce [ID ...]]",
+	.arguments = "[list|show|top|flush|retry|hold|release|delete|bounce|requeue [ID ...]]",
 	.most = 1000,
 	.help = "list the messages in the queue, with recipients and reasons; give orders about them",
 	.options = options,

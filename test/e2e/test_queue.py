@@ -108,3 +108,59 @@ def test_bounce_gives_up(post):
     post.valija("queue", "bounce", message)
     valija.wait_until(lambda: "Returned by the administrator" in post.log(), 10, "the end of it")
 
+
+def test_requeue_reads_the_aliases_again(post):
+    """What a mistake in an alias sent astray goes where the alias leads now; who has it already gets no second one."""
+    ben = post.user_add(f"ben-{secrets.token_hex(3)}")
+    (post.conf.parent / "aliases").write_text(f"team: {post.user}, x@one.example\n")
+    post.valija("map", "aliases")
+    word = secrets.token_hex(6)
+    before = ids(post)
+    post.receive("s@far.example", ["team@example.org"], mails.plain("s@far.example", "team", word))
+    message, = valija.wait_until(lambda: [m for m in ids(post) - before], 10, "the message in the queue")
+    copies = lambda user: [p for p in post.delivered(user) if word.encode() in p.read_bytes()]
+    valija.wait_until(lambda: copies(post.user) and ids(post, "--state", "deferred") >= {message}, 10, "its first try")
+    arrived = listed(post, "--recipient", "x@one.example")[0]["arrived"]
+    (post.conf.parent / "aliases").write_text(f"team: {post.user}, {ben}, y@two.example\n")
+    post.valija("map", "aliases")
+    assert post.valija("queue", "requeue", message).stdout == f"{message} requeued\n"
+    valija.wait_until(lambda: copies(ben), 10, "the copy of who is new in the list")
+    assert len(copies(post.user)) == 1
+    valija.wait_until(lambda: ids(post, "--recipient", "y@two.example") == {message}, 10, "the new address")
+    assert not ids(post, "--recipient", "x@one.example")
+    assert listed(post, "--recipient", "y@two.example")[0]["arrived"] == arrived
+    # And so it stays, over a restart.
+    post.stop()
+    post.start()
+    valija.wait_until(lambda: ids(post, "--recipient", "y@two.example") == {message}, 10, "the new address")
+    assert not [n for n in os.listdir(post.dir / "spool/queue") if n.endswith(".new")]
+    post.valija("queue", "delete", message)
+
+
+def test_deliver_by(post):
+    """RFC 2852: R is returned at its time, not when the next try would have been; N warns then."""
+    def send(by):
+        with post.smtp(post.user) as smtp:
+            smtp.ehlo()
+            assert smtp.mail(post.user, ["BY=" + by])[0] == 250
+            assert smtp.rcpt("a@one.example")[0] == 250
+            word = secrets.token_hex(6)
+            assert smtp.data(mails.plain(post.user, "a", word))[0] == 250
+            return word
+
+    def reports(word, action):
+        return [p for p in post.delivered(post.user) if word.encode() in p.read_bytes()
+                and b"Action: " + action in p.read_bytes()]
+
+    returned, warned = send("2;R"), send("2;N")
+    valija.wait_until(lambda: reports(returned, b"failed"), 10, "the report of what was to be returned")
+    assert b"Status: 5.4.7" in reports(returned, b"failed")[0].read_bytes()
+    valija.wait_until(lambda: reports(warned, b"delayed"), 10, "the warning")
+    assert not reports(warned, b"failed")
+    # It is given once, whatever is started again.
+    post.stop()
+    post.start()
+    post.valija("queue", "flush")
+    valija.wait_until(lambda: [m for m in listed(post) if m["state"] == "deferred"], 10, "the next try")
+    assert len(reports(warned, b"delayed")) == 1
+    post.valija("queue", "delete", "--all")

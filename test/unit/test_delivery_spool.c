@@ -371,6 +371,65 @@ killed_while_removing(void **state)
 	assert_true(half > 0);
 }
 
+/* requeue: the envelope is the old one or the new one, whole, whenever the worker dies. */
+static void
+killed_while_renewing(void **state)
+{
+	struct played p;
+	bool killed = true;
+	int old = 0, new = 0;
+
+	(void)state;
+	play(&p);
+	lend_and_write(&p, 9000);
+	spool(&p, 9000);
+	wait_for(&p, &p.spooled);
+	stop(&p);
+	for (int call = 1; killed; call++) {
+		struct envelope e;
+		size_t len, whole;
+		uint32_t last = 4 + (uint32_t)new % 2;
+		char *file;
+
+		play(&p);
+		p.spooled = 0;
+		if (!rig_watch(p.worker)) {
+			stop(&p);
+			skip();
+		}
+		send_spool_renew(p.channel, 9000, &(struct msg_spool_renew){ }, NULL);
+		for (uint32_t i = 0; i < last; i++)
+			send_spool_recipient(p.channel, 9000, &(struct msg_spool_recipient){ .number = i,
+				.address = SPAN("x@example.org") }, NULL);
+		send_spool(p.channel, 9000, &(struct msg_spool){ .size = MESSAGE_SIZE, .arrived = 77,
+			.digest = SPAN("0123456789abcdef0123456789abcdef"), .sender = SPAN("a@b.example") },
+			NULL);
+		killed = rig_kill_before(p.worker, call, answered, &p);
+		answered(&p);
+		file = envelope_of(9000, &len);
+		assert_true(envelope_decode(span_of(file, len), &e, &whole) && whole == len);
+		assert_true(is_there(9000, ".msg"));
+		if (e.count == last) {
+			assert_int_equal(e.arrived, 77);
+			new++;
+		} else {
+			assert_int_equal(p.spooled, 0);
+			old++;
+		}
+		envelope_clear(&e);
+		free(file);
+		channel_free(&p.channel);
+	}
+	assert_true(old > 0 && new > 0);
+	/* What is not there is not made. */
+	play(&p);
+	send_spool_renew(p.channel, 9001, &(struct msg_spool_renew){ }, NULL);
+	spool(&p, 9001);
+	wait_for(&p, &p.refused);
+	assert_false(is_there(9001, ".env") || is_there(9001, ".env.new"));
+	stop(&p);
+}
+
 static int
 set_up(void **state)
 {
@@ -396,6 +455,7 @@ main(void)
 		cmocka_unit_test(removal_removes_both),
 		cmocka_unit_test(killed_while_spooling),
 		cmocka_unit_test(killed_while_removing),
+		cmocka_unit_test(killed_while_renewing),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,5 +1,5 @@
 /* keyed-hash - see keyed-hash.h. */
-#include "imapd/keyed-hash.h"
+#include "keyed-hash.h"
 
 #include "common/secret.h"
 

@@ -1,0 +1,198 @@
+/* Whose turn it is: by when it is due, by priority, and by sender in turn; of messages and of jobs for a hop. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "delivery/hop.h"
+#include "delivery/queue.h"
+#include "delivery/relaying.h"
+
+#define CROWD 1000
+
+static void
+add(struct schedule *s, uint64_t id, uint32_t sender, uint8_t priority, uint32_t due)
+{
+	struct queued *m = schedule_add(s, id);
+
+	m->sender = sender;
+	m->priority = priority;
+	schedule_at(s, m, due);
+}
+
+static void
+clear(struct schedule *s)
+{
+	struct queued *m;
+	size_t place;
+
+	while (place = 0, (m = idmap_next(&s->messages, &place)) != NULL)
+		schedule_forget(s, m);
+	free(s->heap);
+	idmap_clear(&s->messages);
+}
+
+/* A thousand of one sender before one of another: that one is among the first few. */
+static void
+senders_take_turns(void **state)
+{
+	struct schedule s;
+	int turn = 0;
+
+	(void)state;
+	schedule_init(&s);
+	for (uint64_t id = 1; id <= CROWD; id++)
+		add(&s, id, 3, PRIORITY_NORMAL, 10);
+	add(&s, 5000, 5, PRIORITY_NORMAL, 10);
+	assert_null(schedule_take(&s, 9));
+	assert_int_equal(schedule_wait(&s, 9), 1);
+	/* What is due moves in pieces: as many as the crowd is big. */
+	for (struct queued *m; (m = schedule_take(&s, 10)) != NULL && m->id != 5000;)
+		turn++;
+	assert_true(turn <= 3);
+	for (turn = 0; schedule_take(&s, 10) != NULL;)
+		turn++;
+	assert_true(turn >= CROWD - 3);
+	assert_int_equal(schedule_wait(&s, 10), UINT32_MAX);
+	clear(&s);
+}
+
+static void
+priority_goes_first_and_starves_nobody(void **state)
+{
+	struct schedule s;
+	uint32_t low = 0, high = 0;
+
+	(void)state;
+	schedule_init(&s);
+	for (uint64_t id = 1; id <= CROWD; id++)
+		add(&s, id, (uint32_t)id, PRIORITY_NORMAL - 9, 10);
+	for (uint64_t id = CROWD + 1; id <= 2 * CROWD; id++)
+		add(&s, id, (uint32_t)id, PRIORITY_NORMAL + 3, 10);
+	for (int n = 0; n < CROWD / 2; n++) {
+		const struct queued *m = schedule_take(&s, 10);
+
+		*(m->priority < PRIORITY_NORMAL ? &low : &high) += 1;
+	}
+	assert_true(high > low * 5 && low > 0);
+	clear(&s);
+}
+
+static void
+parked_from_everywhere(void **state)
+{
+	struct schedule s;
+
+	(void)state;
+	schedule_init(&s);
+	for (uint64_t id = 1; id <= 8; id++)
+		add(&s, id, (uint32_t)id, (uint8_t)(id * 37), (uint32_t)id);   /* any priority that a file may have */
+	assert_int_equal(schedule_take(&s, 1)->id, 1);
+	schedule_park(&s, schedule_find(&s, 5));
+	assert_int_equal(s.count, 6);
+	assert_non_null(schedule_take(&s, 6));
+	schedule_forget(&s, schedule_find(&s, 3));
+	schedule_at(&s, schedule_find(&s, 4), 100);
+	schedule_at(&s, schedule_find(&s, 5), 100);
+	assert_int_equal(s.messages.count, 7);
+	while (schedule_take(&s, 200) != NULL)
+		;
+	assert_int_equal(s.ready + s.count, 0);
+	clear(&s);
+}
+
+/* --- jobs for one hop --- */
+
+static void
+wait_for_hop(struct hop *h, struct hop_job *j, size_t count, uint32_t sender, uint8_t priority)
+{
+	for (size_t i = 0; i < count; i++) {
+		j[i] = (struct hop_job){ .sender = sender, .priority = priority };
+		hop_add(h, &j[i]);
+	}
+}
+
+static void
+jobs_of_a_hop_take_turns(void **state)
+{
+	static struct hop_job crowd[CROWD], list[100], one, urgent;
+	struct hop *h;
+	int turn[2] = { 0, 0 };
+	struct hop_job *j;
+
+	(void)state;
+	hops_init();
+	h = hop_of(TRANSPORT_RELAY, SPAN("Far.Example"));
+	assert_ptr_equal(h, hop_of(TRANSPORT_RELAY, SPAN("far.example")));
+	assert_ptr_not_equal(h, hop_of(TRANSPORT_SMTP, SPAN("far.example")));
+	wait_for_hop(h, crowd, CROWD, 3, PRIORITY_NORMAL);
+	wait_for_hop(h, list, 100, 5, PRIORITY_NORMAL);
+	wait_for_hop(h, &one, 1, 7, PRIORITY_NORMAL);
+	for (int n = 1; (j = hop_take(h)) != &one; n++)
+		turn[0] = n;
+	assert_true(turn[0] <= 3);
+	wait_for_hop(h, &urgent, 1, 3, PRIORITY_NORMAL + 1);
+	for (int n = 1; (j = hop_take(h)) != &urgent; n++)
+		turn[1] = n;
+	assert_true(turn[1] <= 1);   /* at most the one whose turn it was for its age */
+	/* A lost job is before what waited behind it. */
+	j = hop_take(h);
+	hop_add_again(h, j);
+	assert_int_equal(h->waits, CROWD + 100 + 1 + 1 - (uint32_t)turn[0] - (uint32_t)turn[1] - 2);
+	while (hop_take(h) != NULL)
+		;
+	assert_int_equal(h->waits, 0);
+}
+
+static void
+nothing_waits_for_ever(void **state)
+{
+	static struct hop_job low, high[CROWD];
+	struct hop *h;
+	int n = 0;
+
+	(void)state;
+	hops_init();
+	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	wait_for_hop(h, &low, 1, 3, 1);
+	wait_for_hop(h, high, CROWD, 5, 19);
+	while (hop_take(h) != &low)
+		n++;
+	assert_true(n < 2 * HOP_OLDEST_TURN);
+	while (hop_take(h) != NULL)
+		;
+}
+
+static void
+a_dead_hop_lives_again(void **state)
+{
+	struct hop *h;
+
+	(void)state;
+	hops_init();
+	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	assert_false(hop_is_dead(h));
+	for (int n = 0; n < 3; n++)
+		hop_learn(h, HEALTH_DEAD, SPAN("connection refused"), 20);
+	assert_true(hop_is_dead(h));
+	hops_revive();
+	assert_false(hop_is_dead(h));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(senders_take_turns),
+		cmocka_unit_test(priority_goes_first_and_starves_nobody),
+		cmocka_unit_test(parked_from_everywhere),
+		cmocka_unit_test(jobs_of_a_hop_take_turns),
+		cmocka_unit_test(nothing_waits_for_ever),
+		cmocka_unit_test(a_dead_hop_lives_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
