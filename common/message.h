@@ -546,7 +546,7 @@
 	M(relay_recipient,   266, BY_QUEUE,                BY_RELAY,              HOUR_OPEN | OR_GONE,           0) \
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
-	M(notice,            269, BY_MASTER | BY_LOCAL,    BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
+	M(notice,            269, BY_MASTER | BY_PLACERS,  BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
 	M(fetch_ask,         270, BY_TLS | BY_STS | BY_COMMAND | BY_AUTH_TOKEN, BY_FETCHES,              HOUR_NONE,                     0) \
 	M(fetch_told,        271, BY_FETCHES,              BY_TLS | BY_STS | BY_COMMAND | BY_AUTH_TOKEN,   HOUR_WAITING | OR_GONE,        0) \
 	M(sts_ask,           272, BY_RELAY | BY_COMMAND,   BY_STS,                HOUR_SERVING,                  0) \

@@ -105,6 +105,7 @@
 	O(text,   dnssec,                  "auto",              0, 16,         "required: what DNSSEC does not let through is an error. auto: the same, but where the name servers keep DNSSEC from us, go on without it and say so. off: no DNSSEC, and so no DANE.") \
 	O(text,   dns_trust_anchor,        "/usr/share/dns/root.key", 0, 1024, "File with DNSKEY or DS records that DNSSEC trusts. When it is not there, the keys of the root that Valija knows.") \
 	O(number, queue_days,              5,                   1, 60,         "How long a message is tried before it goes back to its sender (RFC 5321 4.5.4.1: at least four to five days).") \
+	O(list,   quota_warnings,          "80, 95",            0, 8,          "At how many percent of its quota the owner of a mailbox is told by mail, once each time. Empty: never.") \
 	O(number, delay_warning_hours,     4,                   0, 1000,       "After how long a sender is told that a message is late, once. 0: never.") \
 	O(text,   relayhost,               "",                  0, 270,        "The server that takes all mail to others, HOST or HOST:PORT: a provider's, where this machine has no fixed address. Port 465 means TLS from the first byte. Default: mail goes to the servers of each domain.") \
 	O(list,   sender_relayhosts,       "",                  0, 1000,       "Other relayhosts for some senders, one string each: ADDRESS HOST:PORT, or @DOMAIN HOST:PORT.") \

@@ -92,6 +92,16 @@ expand_member(struct expansion *x, const struct alias_member *m, struct span add
 {
 	struct text name = TEXT_UP_TO(MOST_ADDRESS);
 
+	/* As everywhere: nobody wants it. */
+	if (m->kind == ALIAS_FILE && span_equal(m->text, SPAN("/dev/null"))) {
+		struct resolved nowhere = { .leads = LEADS_DISCARD };
+
+		expansion_tell(x, "/dev/null: discarded");
+		nowhere.address = must_copy(address);
+		expansion_place(x, &nowhere);
+		free(nowhere.address);
+		return;
+	}
 	/* Nothing here runs programs or writes elsewhere than into Maildirs. */
 	if (m->kind == ALIAS_COMMAND || m->kind == ALIAS_FILE) {
 		log_warning(0, "alias-member-refused", KEY_SPAN("alias", address),
@@ -235,7 +245,8 @@ forward_is_sound(struct span text, const char **why)
 	while ((taken = alias_member_take(&text, &member, &m, why)) > 0) {
 		if (m.kind == ALIAS_INCLUDE)
 			*why = ":include: is for the administrator's aliases";
-		else if (m.kind == ALIAS_COMMAND || m.kind == ALIAS_FILE)
+		else if (m.kind == ALIAS_COMMAND ||
+			(m.kind == ALIAS_FILE && !span_equal(m.text, SPAN("/dev/null"))))
 			*why = "commands are not run, and files not written";
 		else if (++count > MOST_FORWARD_MEMBERS)
 			*why = "too many members";

@@ -82,6 +82,7 @@ settings_changed(void *me, const struct settings *old)
 	struct home *h = me;
 
 	(void)old;
+	quota_warnings_set(&h->placer.warnings, &h->daemon.settings->quota_warnings);
 	placer_set_journal(&h->placer, h->daemon.settings->mail_journal);
 	h->placer.least_uid = (uint32_t)h->daemon.settings->system_least_uid;
 	if (!span_copy(h->daemon.settings->hostname, h->hostname, sizeof(h->hostname)))

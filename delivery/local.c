@@ -54,6 +54,7 @@ settings_changed(void *me, const struct settings *old)
 	struct local *l = me;
 
 	(void)old;
+	quota_warnings_set(&l->placer.warnings, &l->daemon.settings->quota_warnings);
 	placer_set_journal(&l->placer, l->daemon.settings->mail_journal);
 	if (!span_copy(l->daemon.settings->hostname, l->hostname, sizeof(l->hostname)))
 		l->hostname[0] = '\0';

@@ -8,22 +8,39 @@
 
 #include <string.h>
 
+/* Where somebody has his mail sent on to does not take it from him: whose an address is, his .forward has no say. */
+static int
+no_forward(void *me, struct span login, const struct system_user *u, struct span *text)
+{
+	(void)me;
+	(void)login;
+	(void)u;
+	(void)text;
+	return 0;
+}
+
 /* The mailbox of the login is among those that the sender's address leads to. */
-static bool
+static enum owner
 leads_to_login(struct resolver *r, const struct settings *s, struct span login, struct span sender)
 {
 	struct resolution mine, theirs;
-	bool may = false;
+	enum owner may = OWNER_NO;
+	const struct resolver_asks *asks = r->asks;
+	struct resolver_asks names_only = { asks != NULL ? asks->name : NULL, no_forward };
 
+	r->asks = asks != NULL ? &names_only : NULL;
 	resolution_init(&mine);
 	resolution_init(&theirs);
 	resolve_again(r, s, login, &mine);
 	/* Never what leads out of our own domains: whoever may relay would own it. */
 	if (mine.count == 1 && mine.at[0].leads == LEADS_HERE)
 		resolve(r, s, sender, true, false, &theirs);
-	for (uint32_t i = 0; i < theirs.count && !may; i++)
-		may = theirs.at[i].leads == LEADS_HERE &&
-			strcmp(theirs.at[i].home, mine.at[0].home) == 0;
+	for (uint32_t i = 0; i < theirs.count && may == OWNER_NO; i++)
+		if (theirs.at[i].leads == LEADS_HERE && strcmp(theirs.at[i].home, mine.at[0].home) == 0)
+			may = OWNER_YES;
+	r->asks = asks;
+	if (may == OWNER_NO && (mine.waits || theirs.waits))
+		may = OWNER_NOT_KNOWN;
 	resolution_clear(&mine);
 	resolution_clear(&theirs);
 	return may;
@@ -69,18 +86,19 @@ owner_is_asked(const struct settings *s, uint8_t service)
 	return false;
 }
 
-bool
+enum owner
 owner_may_use(struct resolver *r, const struct settings *s, struct span login, struct span sender)
 {
 	struct text user = TEXT_UP_TO(MOST_ALIAS_KEY), as = TEXT_UP_TO(MOST_ALIAS_KEY);
-	bool may;
+	enum owner may = OWNER_NO;
 
 	if (sender.len == 0)
-		return true;
-	may = alias_key(login, &user) && alias_key(sender, &as) &&
-		(span_equal(text_span(&user), text_span(&as)) ||
-			is_granted(r, text_span(&user), text_span(&as)) ||
-			leads_to_login(r, s, text_span(&user), text_span(&as)));
+		return OWNER_YES;
+	if (alias_key(login, &user) && alias_key(sender, &as))
+		may = span_equal(text_span(&user), text_span(&as)) ||
+				is_granted(r, text_span(&user), text_span(&as))
+			? OWNER_YES
+			: leads_to_login(r, s, text_span(&user), text_span(&as));
 	text_clear(&user);
 	text_clear(&as);
 	return may;

@@ -57,6 +57,7 @@ job_free(struct placer *p, struct job *job)
 	if (job->maildir >= 0)
 		close(job->maildir);
 	for (size_t i = 0; i < job->targets; i++) {
+		free(job->target[i].address);
 		free(job->target[i].home);
 		free(job->target[i].folder);
 	}
@@ -217,11 +218,12 @@ placer_is_there(struct placer *p, const struct job *job)
 
 bool
 placer_has_room(struct placer *p, int maildir, const struct quota *q, uint64_t size,
-	struct verdict *why)
+	struct quota_usage *usage, struct verdict *why)
 {
 	struct quota_usage u;
 
 	(void)p;
+	*usage = (struct quota_usage){ UINT64_MAX, UINT64_MAX };
 	if (!quota_is_set(q))
 		return true;
 	if (q->bytes != 0 && size > q->bytes) {
@@ -229,7 +231,10 @@ placer_has_room(struct placer *p, int maildir, const struct quota *q, uint64_t s
 		return false;
 	}
 	/* What cannot be counted does not keep anybody's mail away. */
-	if (quota_usage(maildir, q, &u) < 0 || !quota_is_full(q, &u))
+	if (quota_usage(maildir, q, &u) < 0)
+		return true;
+	*usage = u;
+	if (!quota_is_full(q, &u))
 		return true;
 	*why = V_MAILBOX_FULL;
 	return false;
@@ -314,6 +319,7 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 {
 	struct placer *p = me;
 	struct quota quota = { m->quota_bytes, m->quota_messages };
+	struct quota_usage usage;
 	struct verdict full = { .outcome = 0 };
 	struct maildir_name tmp = { "" };
 	int maildir, file = -1, other;
@@ -327,7 +333,7 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 	}
 	maildir = placer_open(p, m->home, m->uid, m->gid);
 	if (maildir >= 0 && placer_enter(p, m->uid, m->gid)) {
-		if (placer_has_room(p, maildir, &quota, 0, &full))
+		if (placer_has_room(p, maildir, &quota, 0, &usage, &full))
 			file = maildir_file(maildir, &tmp);
 		user_leave();
 	}
@@ -399,6 +405,7 @@ on_target(void *me, struct channel *from, uint64_t id, const struct msg_target *
 	t = &job->target[job->targets++];
 	memset(t, 0, sizeof(*t));
 	t->number = m->number;
+	t->address = must_copy(m->address);
 	t->home = must_copy(m->home);
 	t->folder = must_copy(m->folder);
 	t->uid = m->uid;
@@ -636,6 +643,10 @@ job_answer(struct placer *p, struct batch *b, struct job *job)
 		send_place_refused(job->from, job->id, &(struct msg_place_refused){
 			.number = job->why_number, VERDICT_FIELDS(job->why) }, NULL);
 	} else {
+		for (size_t n = 0; n < job->targets; n++)
+			if (job->target[n].warning > 0 && !job->target[n].refused)
+				quota_warning_say(job->from, span_str(job->target[n].address),
+					&job->target[n].quota, job->target[n].warning);
 		job->state = FILE_PROMISED;
 		p->placed++;
 		send_placed(job->from, job->id, &(struct msg_placed){ }, NULL);

@@ -14,6 +14,7 @@
 
 #include "common/channel.h"
 #include "idmap.h"
+#include "quota_warning.h"
 
 #include <sys/queue.h>
 #include <sys/types.h>
@@ -30,6 +31,7 @@ struct home_root {
 };
 
 struct placer {
+	struct quota_warnings warnings;
 	int mail;                    /* the mail root */
 	const char *hostname;        /* for file names; borrowed */
 	/* Where a journal keeps the order of data and names (journal.h): everywhere on such file systems, as the

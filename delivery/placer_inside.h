@@ -17,9 +17,10 @@
 
 struct target {
 	uint32_t number;
-	char *home, *folder;
+	char *address, *home, *folder;
 	uint32_t uid, gid;
 	struct quota quota;
+	unsigned int warning;        /* percent of it that are in use by now; 0: nothing to say of it */
 	/* While it is placed: where in the batch, or -1; under which name. */
 	int place;
 	struct maildir_name name;
@@ -82,9 +83,10 @@ void batch_unname(struct placer *p, struct batch *b, struct job *job);
 int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
 /* Is the Maildir of that home the one that the job has open? */
 bool placer_is_there(struct placer *p, const struct job *job);
-/* Whether a message of `size` may still come in; *why when not. Counts nothing. */
+/* Whether a message of `size` may still come in; *why when not. Counts nothing. *usage: what is there, all
+ * ones where that is not known. */
 bool placer_has_room(struct placer *p, int maildir, const struct quota *q, uint64_t size,
-	struct verdict *why);
+	struct quota_usage *usage, struct verdict *why);
 /* As user_enter(), for those whom this worker serves; user_leave() ends it. */
 bool placer_enter(struct placer *p, uint32_t uid, uint32_t gid);
 void job_refuse_target(struct job *job, struct target *t, struct verdict v);

@@ -245,18 +245,22 @@ name_within_quota(struct placer *p, const struct job *job, struct place *at, str
 	struct sources *all, struct verdict *why)
 {
 	uint64_t size = job->size + job->prefix_len;
+	struct quota_usage before;
 	int inbox = -1, named;
 
 	if (quota_is_set(&t->quota))
 		inbox = placer_open(p, span_str(t->home), t->uid, t->gid);
 	if (!placer_enter(p, t->uid, t->gid)) {
 		named = -1;
-	} else if (inbox >= 0 && !placer_has_room(p, inbox, &t->quota, size, why)) {
+	} else if (inbox >= 0 && !placer_has_room(p, inbox, &t->quota, size, &before, why)) {
 		named = 1;
 	} else {
 		named = name_target(p, job, at, t, all);
-		if (named == 0 && inbox >= 0)
+		if (named == 0 && inbox >= 0) {
 			quota_add(inbox, &t->quota, (int64_t)size, 1);
+			if (before.bytes != UINT64_MAX)
+				t->warning = quota_warning_crossed(&p->warnings, &t->quota, &before, size);
+		}
 	}
 	user_leave();
 	if (inbox >= 0) {

@@ -185,6 +185,7 @@ struct queue {
 	struct front front[MOST_PEERS_OF_A_KIND];
 	struct idmap logins;                /* by session */
 	size_t transactions, pending_recipients, notices;
+	size_t unowned;                     /* transactions that wait to hear whose their sender is */
 	struct pending_list pending;        /* recipients that wait for an answer of others */
 	struct troubled troubled[MOST_TROUBLED];
 	size_t next_troubled;

@@ -50,6 +50,7 @@ struct transaction {
 	bool utf8, by_queue;                /* by_queue: not every recipient is a mailbox here */
 	bool rewritten;                     /* the sender is not what smtpd takes it for */
 	char *sender, *login;
+	char *claimed;                      /* the sender as it was said, while nobody knows whose it is */
 	struct wishes wishes;               /* its strings are owned: wishes_free */
 	bool hold;
 	char *hold_reason;
@@ -114,6 +115,8 @@ transaction_free(struct queue *q, struct transaction *t)
 	free(t->destination);
 	free(t->mailbox);
 	tdestroy(t->elsewhere, free);
+	q->unowned -= t->claimed != NULL;
+	free(t->claimed);
 	free(t->sender);
 	free(t->login);
 	free((void *)(uintptr_t)t->wishes.envid.at);
@@ -217,7 +220,7 @@ sender_is_sound(struct span sender)
 }
 
 static struct verdict
-may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_mail_begin *m)
+may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_mail_begin *m, enum owner *owner)
 {
 	const struct settings *s = q->daemon.settings;
 
@@ -237,8 +240,10 @@ may_begin(struct queue *q, const struct front *f, uint64_t id, const struct msg_
 			KEY_SPAN("login", m->login));
 		return V_LOG_IN_AGAIN;
 	}
-	if (m->login.len > 0 && owner_is_asked(s, m->service) &&
-		!owner_may_use(&q->resolver, s, m->login, m->sender))
+	*owner = m->login.len > 0 && owner_is_asked(s, m->service)
+		? owner_may_use(&q->resolver, s, m->login, m->sender)
+		: OWNER_YES;
+	if (*owner == OWNER_NO)
 		return V_NOT_OWNER;
 	return m->size > s->message_size_bytes ? V_TOO_BIG : V_BEGUN;
 }
@@ -264,7 +269,8 @@ on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail
 {
 	struct queue *q = me;
 	struct front *f = &q->front[channel_peer_index(from)];
-	struct verdict v = may_begin(q, f, id, m);
+	enum owner owner = OWNER_NO;
+	struct verdict v = may_begin(q, f, id, m, &owner);
 	struct transaction *t;
 
 	(void)fd;
@@ -288,6 +294,11 @@ on_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail
 		TAILQ_INSERT_TAIL(&f->transactions, t, next);
 		f->count++;
 		q->transactions++;
+	}
+	if (v.outcome == DONE && owner == OWNER_NOT_KNOWN) {
+		t->claimed = must_copy(m->sender);
+		q->unowned++;
+		return;
 	}
 	send_mail_begun(from, id, &(struct msg_mail_begun){ VERDICT_FIELDS(v) }, NULL);
 }
@@ -521,7 +532,7 @@ on_mail_sender(void *me, struct channel *from, uint64_t id, const struct msg_mai
 	struct transaction *t = idmap_get(&q->conversations, id);
 	const struct settings *s = q->daemon.settings;
 	bool owned = t->login[0] == '\0' || !owner_is_asked(s, t->service) ||
-		owner_may_use(&q->resolver, s, span_str(t->login), m->sender);
+		owner_may_use(&q->resolver, s, span_str(t->login), m->sender) == OWNER_YES;
 
 	(void)from;
 	(void)fd;
@@ -533,6 +544,42 @@ on_mail_sender(void *me, struct channel *from, uint64_t id, const struct msg_mai
 	t->sender = must_copy(m->sender);
 }
 
+/* Who waits to hear whether the sender is his hears it, if it is known now. */
+static void
+settle_owner(struct queue *q, struct transaction *t)
+{
+	struct verdict v = V_BEGUN;
+	enum owner owner = owner_may_use(
+		&q->resolver, q->daemon.settings, span_str(t->login), span_str(t->claimed));
+
+	if (owner == OWNER_NOT_KNOWN)
+		return;
+	if (owner == OWNER_NO)
+		v = V_NOT_OWNER;
+	send_mail_begun(t->smtpd, t->c.id, &(struct msg_mail_begun){ VERDICT_FIELDS(v) }, NULL);
+	free(t->claimed);
+	t->claimed = NULL;
+	q->unowned--;
+	if (owner == OWNER_NO) {
+		give_back(q, t);
+		transaction_free(q, t);
+	}
+}
+
+static void
+settle_owners(struct queue *q)
+{
+	struct transaction *t, *next;
+
+	for (size_t i = 0; q->unowned > 0 && i < MOST_PEERS_OF_A_KIND; i++) {
+		for (t = TAILQ_FIRST(&q->front[i].transactions); t != NULL; t = next) {
+			next = TAILQ_NEXT(t, next);
+			if (t->claimed != NULL && t->smtpd != NULL)
+				settle_owner(q, t);
+		}
+	}
+}
+
 static void begin_data(struct queue *q, struct transaction *t);
 
 void
@@ -540,6 +587,7 @@ transactions_resolve(struct queue *q)
 {
 	struct pending *p, *next;
 
+	settle_owners(q);
 	for (p = TAILQ_FIRST(&q->pending); p != NULL; p = next) {
 		struct transaction *t = p->t;
 
@@ -665,6 +713,11 @@ on_mail_data(
 	(void)from;
 	(void)fd;
 	t->data_by_queue = m->by_queue;
+	/* A sound smtpd waits for mail_begun. */
+	if (t->claimed != NULL) {
+		tell(q, t, V_LATER);
+		return;
+	}
 	t->data = true;
 	t->state = WAITING;
 	if (t->pending == 0)

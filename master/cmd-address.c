@@ -103,7 +103,7 @@ resolve_and_tell(struct invocation *v, const struct settings *s, int tables, str
 	r.tell = NULL;
 	if (login)
 		printf("%s %s send as %s\n", login,
-			owner_may_use(&r, s, span_str(login), address) ? "may" : "may not",
+			owner_may_use(&r, s, span_str(login), address) == OWNER_YES ? "may" : "may not",
 			v->arguments[0]);
 	resolution_clear(&to);
 	resolver_clear(&r);

@@ -132,6 +132,21 @@ check_block_lists(struct conf_draft *d, const struct list *l, const char *option
 }
 
 static void
+check_quota_warnings(struct conf_draft *d)
+{
+	const struct list *l = &d->s.quota_warnings;
+
+	for (size_t i = 0; i < l->count; i++) {
+		struct span s = l->at[i];
+		uint64_t percent;
+
+		if (!span_take_number(&s, 100, &percent) || s.len > 0 || percent == 0)
+			conf_complain(d, LINE(d, quota_warnings),
+				"\"%.*s\" in quota_warnings is not a number from 1 to 100", SPAN_ARG(l->at[i]));
+	}
+}
+
+static void
 check_helo_checks(struct conf_draft *d)
 {
 	static const char *const words[] = { "own", "literal", "full", "known" };
@@ -164,4 +179,5 @@ conf_check_reception(struct conf_draft *d)
 	check_block_lists(d, &d->s.dns_block_lists, "dns_block_lists", LINE(d, dns_block_lists));
 	check_block_lists(d, &d->s.dns_allow_lists, "dns_allow_lists", LINE(d, dns_allow_lists));
 	check_helo_checks(d);
+	check_quota_warnings(d);
 }

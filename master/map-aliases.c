@@ -82,7 +82,8 @@ list_take(struct list_work *l, struct span in, const char *path, unsigned int li
 
 	while ((taken = alias_member_take(&in, &text, &m, &why)) != 0) {
 		if (taken > 0 && (why = member_fault(l, &m)) == NULL) {
-			if (m.kind == ALIAS_COMMAND || m.kind == ALIAS_FILE)
+			if (m.kind == ALIAS_COMMAND ||
+				(m.kind == ALIAS_FILE && !span_equal(m.text, SPAN("/dev/null"))))
 				text_printf(l->w->complaints,
 					"warning: %s:%u: %.*s: commands are not run, and files not written: mail for this member alone is refused\n",
 					path, line, SPAN_ARG(text_span(&text)));

@@ -3,6 +3,8 @@
 import json
 import os
 import secrets
+import subprocess
+import time
 
 import pytest
 
@@ -164,3 +166,39 @@ def test_deliver_by(post):
     valija.wait_until(lambda: [m for m in listed(post) if m["state"] == "deferred"], 10, "the next try")
     assert len(reports(warned, b"delayed")) == 1
     post.valija("queue", "delete", "--all")
+
+
+@pytest.mark.long
+def test_a_million_messages():
+    """They are known within seconds while mail already flows, cost at most 200 bytes each, and are listed at once."""
+    count = 1_000_000
+    valija.run(["make", "-C", valija.TOP, f"BUILD={valija.BUILD.name}", f"{valija.BUILD.name}/test/bench/bench_queue"],
+               seconds=300)
+    with valija.Instance(start=False) as suite:
+        suite.start()
+        user = suite.user_add("ana")
+        memory = lambda: int(valija.proc_status(suite.processes("queue")[0]["pid"])["RssAnon"].split()[0]) * 1024
+        empty = memory()
+        suite.stop()
+        valija.run([valija.BUILD / "test/bench/bench_queue", suite.dir / "spool", str(count)], seconds=900)
+        owner = (suite.dir / "spool/queue").stat()
+        for entry in os.scandir(suite.dir / "spool/queue"):
+            os.chown(entry.path, owner.st_uid, owner.st_gid)
+        before = len(suite.log())
+        begun = time.monotonic()
+        suite.start()
+        suite.receive("a@far.example", [user], mails.plain("a@far.example", user, "meanwhile"))
+        assert len(suite.delivered(user)) == 1
+        valija.wait_until(lambda: "queue-read" in suite.log()[before:], 120, "the end of the scan", 0.1)
+        print(f"known after {time.monotonic() - begun:.1f} s")
+        assert f"messages={count} " in suite.log()[before:]
+        each = (memory() - empty) / count
+        print(f"{each:.0f} bytes each")
+        assert each <= 200
+        listing = subprocess.Popen(suite.argv("queue", "list"), stdout=subprocess.PIPE, cwd=suite.tmp)
+        begun = time.monotonic()
+        assert listing.stdout.readline()
+        print(f"listed after {time.monotonic() - begun:.2f} s")
+        listing.kill()
+        listing.wait()
+        suite.stop()

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import mails
+import valija
 
 
 def code_of(suite, to, size=2000):
@@ -24,16 +25,16 @@ def code_of(suite, to, size=2000):
 
 def test_r2_a_full_mailbox(suite):
     user = suite.new_user("quota")
-    suite.valija("user", "quota", user, "5000")
+    suite.valija("user", "quota", user, "6000")
     answers = [code_of(suite, user) for _ in range(6)]
     codes = [code for code, _ in answers]
     # One may pass the limit; then none, at DATA and from then on at RCPT.
     assert codes[:2] == [250, 250] and codes[-1] == 452 and codes == sorted(codes), answers
     assert answers[-1][1].startswith("4.2.2")
     file = suite.maildir(user) / "maildirsize"
-    assert file.read_text().startswith("5000S\n")
+    assert file.read_text().startswith("6000S\n")
     assert not [m for m in json.loads(suite.valija("queue", "list", "--json").stdout)
-                if any(r["address"] == user for r in m["recipients"])]
+                if m["sender"] and any(r["address"] == user for r in m["recipients"])]   # its warning may wait
     # Its owner makes room, and the file is not fresh any more.
     for path in suite.delivered(user):
         path.unlink()
@@ -54,3 +55,33 @@ def test_larger_than_the_mailbox(suite):
     suite.valija("user", "quota", user, "1000")
     code, text = code_of(suite, user)
     assert code == 552 and text.startswith("5.2.2") and not suite.delivered(user)
+
+
+def test_warnings(suite):
+    """At 80 and 95 percent, each once, in the mailbox itself; emptied and filled again, once more."""
+    user = suite.new_user("quota")
+    assert code_of(suite, user, size=6000)[0] == 250
+    quota = suite.delivered(user)[0].stat().st_size * 20      # 5 percent each
+    suite.valija("user", "quota", user, str(quota))
+
+    def warnings(percent):
+        return [p for p in suite.delivered(user) if b"Subject: Your mailbox is %d %% full" % percent in p.read_bytes()]
+
+    def fill(n):
+        for _ in range(n):
+            assert code_of(suite, user, size=6000)[0] == 250
+
+    fill(14)
+    assert not warnings(80)
+    fill(2)
+    valija.wait_until(lambda: warnings(80), 10, "the first warning")
+    fill(2)
+    valija.wait_until(lambda: warnings(95), 10, "the second warning")
+    assert len(warnings(80)) == 1 and len(warnings(95)) == 1
+    text = warnings(95)[0].read_bytes()
+    assert b"%d bytes" % quota in text and b"Auto-Submitted: auto-generated" in text and b"Return-Path: <>" in text
+    for path in suite.delivered(user):
+        path.unlink()
+    (suite.maildir(user) / "maildirsize").unlink()             # it is counted anew
+    fill(17)
+    valija.wait_until(lambda: warnings(80), 10, "the warning after it was emptied")
