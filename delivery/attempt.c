@@ -67,6 +67,7 @@ attempt_free(struct queue *q, struct attempt *a)
 	}
 	free(a->place);
 	free(a->srs);
+	free(a->header);
 	free(a->destination);
 	free(a->result);
 	free(a->mailbox);

@@ -63,6 +63,8 @@ struct attempt {
 	uint32_t told;                       /* how many of them were answered */
 	bool failed;                         /* one of them with a failure */
 	TAILQ_ENTRY(attempt) relaying_next;
+	unsigned char *header;               /* the beginning of the message, or NULL */
+	size_t header_len;
 	char *srs;                           /* the rewritten sender, or NULL */
 	uint32_t reports;                    /* that are not in the spool yet */
 	bool unreported;                     /* one of them did not get there */

@@ -6,10 +6,14 @@
 #include "relaying.h"
 #include "srs.h"
 
+#include "common/beneath.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define MOST_LOOP_HEADER 65536           /* bytes in which Delivered-To lines are looked for */
 
 void
 relayed_one(void *me, uint32_t i, struct verdict v, struct span relay, bool relayed, enum away away)
@@ -110,6 +114,30 @@ forwarded_sender(struct queue *q, struct attempt *a, const struct envelope_recip
 	return a->srs != NULL ? span_str(a->srs) : sender;
 }
 
+/* The header says that `given` has had this message before: whoever it was sent on to has sent it back (RFC 5321
+ * 6.3). Only what is sent on is looked at: to come to a mailbox twice is no circle. */
+static bool
+goes_in_circles(struct attempt *a, struct span given)
+{
+	struct span head, line;
+	ssize_t got;
+
+	if (given.len == 0)
+		return false;
+	if (a->header == NULL) {
+		a->header = must_alloc(MOST_LOOP_HEADER);
+		got = read_at(a->message, a->header, MOST_LOOP_HEADER, 0);
+		a->header_len = got < 0 ? 0 : (size_t)got;
+	}
+	head = span_of(a->header, a->header_len);
+	while (span_take_until(&head, '\n', &line) && line.len > 1) {
+		line.len -= line.at[line.len - 1] == '\r';
+		if (span_take_word(&line, SPAN("Delivered-To:")) && span_equal_nocase(span_trim(line), given))
+			return true;
+	}
+	return false;
+}
+
 /* What is left goes to other servers, if anything does. Meanwhile this attempt is none of those that
  * keep local workers busy, and has no file open. */
 void
@@ -117,13 +145,25 @@ attempt_relay(struct queue *q, struct attempt *a)
 {
 	const struct envelope *e = &a->file.envelope;
 	struct relayed *to = must_alloc((e->count + 1) * sizeof(*to));
+	struct span checked = SPAN_NONE;
 	uint32_t count = 0;
+	bool circles = false;
 
 	for (uint32_t i = 0; i < e->count; i++) {
 		const struct envelope_recipient *r = &e->recipient[i];
 
 		if (a->place[i].leads != LEADS_ELSEWHERE || a->result[i].known)
 			continue;
+		/* The members of a list stand behind each other. */
+		if (!span_equal(checked, r->given))
+			circles = goes_in_circles(a, r->given);
+		checked = r->given;
+		if (circles) {
+			result_set(a, i, V_FORWARD_LOOP);
+			queue_log_recipient(e->session, e->id, r->address, r->given, SPAN("none"), 0,
+				V_FORWARD_LOOP);
+			continue;
+		}
 		struct span sender = r->sender.len > 0 ? r->sender : e->sender;
 		sender = forwarded_sender(q, a, r, sender);
 
@@ -135,7 +175,7 @@ attempt_relay(struct queue *q, struct attempt *a)
 			span_equal_nocase(hop, span_part(r->address, at + 1, r->address.len)))
 			host = relayhost_of(q->daemon.settings, sender);
 		to[count++] = (struct relayed){ .index = i, .address = r->address, .orcpt = r->orcpt,
-			.sender = sender, .notify = r->notify,
+			.sender = sender, .notify = r->notify, .given = r->given,
 			.next_hop = host.len > 0 ? host : hop,
 			.transport = (uint8_t)(host.len > 0 ? TRANSPORT_SMTP : a->place[i].transport) };
 	}

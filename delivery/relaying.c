@@ -118,10 +118,15 @@ job_run(struct queue *q, struct relay_job *j, struct channel *relay)
 	const struct envelope *e = j->of->envelope;
 	const struct relayed *first = &j->of->to[j->from];
 	int fd = open_in(q->queue, spool_name(e->id, SUFFIX_MESSAGE).str, O_RDONLY, 0);
+	struct text top = TEXT_UP_TO(MOST_TRACE);
 	uint32_t left = 0;
 
 	if (fd < 0)
 		return false;
+	/* Whoever sends it back to the same alias is found out by this (attempt_relay). */
+	if (first->given.len > 0 && e->top.len + first->given.len + 32 <= MOST_TRACE)
+		text_printf(&top, "Delivered-To: %.*s\r\n", SPAN_ARG(first->given));
+	text_add(&top, e->top);
 	for (uint32_t n = 0; n < j->count; n++)
 		left += !j->told[n];
 	j->relay = channel_peer_index(relay);
@@ -131,9 +136,10 @@ job_run(struct queue *q, struct relay_job *j, struct channel *relay)
 	send_relay_job(relay, j->id,
 		&(struct msg_relay_job){ .message = e->id, .session = e->session,
 			.sender = first->sender, .body = e->body, .utf8 = e->utf8, .size = e->size,
-			.top = e->top, WISHES_FIELDS(e->wishes), .way = first->transport,
+			.top = text_span(&top), WISHES_FIELDS(e->wishes), .way = first->transport,
 			.next_hop = first->next_hop, .recipients = left },
 		&fd);
+	text_clear(&top);
 	for (uint32_t n = 0; n < j->count; n++) {
 		const struct relayed *r = &j->of->to[j->from + n];
 
@@ -191,6 +197,8 @@ by_way(const void *one, const void *other)
 		order = span_compare(a->next_hop, b->next_hop);
 	if (order == 0)
 		order = span_compare(a->sender, b->sender);
+	if (order == 0)
+		order = span_compare(a->given, b->given);
 	return order != 0 ? order : a->index < b->index ? -1 : 1;
 }
 
@@ -198,7 +206,7 @@ static bool
 same_way(const struct relayed *a, const struct relayed *b)
 {
 	return a->transport == b->transport && span_equal_nocase(a->next_hop, b->next_hop) &&
-		span_equal(a->sender, b->sender);
+		span_equal(a->sender, b->sender) && span_equal(a->given, b->given);
 }
 
 /* Half of the room that is left, so that there is room for others, whoever takes all he gets. */

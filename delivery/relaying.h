@@ -21,6 +21,7 @@ enum away { NOT_AWAY, AWAY, BUSY };
 struct relayed {
 	uint32_t index;              /* for the asker: told back */
 	struct span address, orcpt, sender, next_hop;
+	struct span given;           /* what led to it here; empty: nothing did */
 	uint8_t notify, transport;
 };
 

@@ -52,6 +52,7 @@ struct verdict {
 #define V_NO_RELAY VERDICT_IS(NEVER, 550, "5.7.1", "Relaying denied")
 #define V_BAD_LITERAL VERDICT_IS(NEVER, 550, "5.1.2", "Address literal is not accepted")
 #define V_ALIAS_LOOP VERDICT_IS(NEVER, 554, "5.4.6", "Address loops: an alias leads back to itself")
+#define V_FORWARD_LOOP VERDICT_IS(NEVER, 554, "5.4.6", "Mail goes in circles: it has been sent on from here before")
 #define V_ALIAS_DEEP VERDICT_IS(NEVER, 554, "5.4.6", "Address loops: too many aliases of aliases")
 #define V_ALIAS_LARGE VERDICT_IS(NEVER, 554, "5.4.6", "Alias leads to too many addresses")
 #define V_NOT_ALLOWED VERDICT_IS(NEVER, 550, "5.7.1", "Delivery to programs and files is not allowed")

@@ -98,6 +98,17 @@ def test_r2_bad_aliases_are_refused_in_the_session(post):
     assert json.loads(post.valija("queue", "list", "--json").stdout) == []
 
 
+def test_f5_loops(post):
+    """An alias of itself, a circle of two, a circle with a way out: found at RCPT, at once."""
+    compiled(post, "aliases", "self: self\nla: lb\nlb: la\nwide: ana, la\nnull: /dev/null\n")
+    for name in ("la", "lb", "wide"):
+        code, text = refused(post, f"{name}@example.org")
+        assert code == 554 and text.startswith("5.4.6"), (name, text)
+    assert refused(post, "self@example.org")[0] in (550, 554)
+    word = send(post, "null@example.org")
+    assert not any(has(post, user, word) for user in ("ana", "ben", "zoe"))
+
+
 def test_f5_a_chain_of_a_thousand(post):
     compiled(post, "aliases", "".join(f"c{i}: c{i + 1}\n" for i in range(1000)) + "self: self\n")
     assert refused(post, "c0@example.org")[1].startswith("5.4.6")

@@ -11,7 +11,7 @@ import pytest
 
 import mails
 import valija
-from test_pam import LocalUser
+from test_pam import PASSWORD, LocalUser
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root: makes local users")
 DOMAIN = "sys.example.org"
@@ -184,3 +184,26 @@ def test_aliases_for_system_users(post, people):
     valija.wait_until(lambda: found(one.home, word), 10, "mail by an alias")
     said = post.valija("check", "address", address(one)).stdout
     assert f"mailbox {one.home}/Maildir of uid {one.uid}" in said and ".forward" in said
+
+
+def test_ten_at_once(post, people):
+    """More users of the system in one message than are copied to together."""
+    many = [people() for _ in range(10)]
+    word = send(post, *[address(u) for u in many])
+    valija.wait_until(lambda: all(found(u.home, word) for u in many), 15, "mail for all ten")
+    assert all(len(found(u.home, word)) == 1 and found(u.home, word)[0].stat().st_uid == u.uid for u in many)
+
+
+def test_sends_as_his_alias_at_once(post, people):
+    """Nobody knows yet whose the alias is: he waits a moment for the answer, and is not refused. Where his mail is
+    sent on to does not matter."""
+    user = people()
+    name = "as-" + secrets.token_hex(3)
+    post.valija("alias", "add", f"{name}@{DOMAIN}", address(user))
+    put(user.home / ".forward", "elsewhere@far.example\n", user)
+    post.passwords[address(user)] = PASSWORD
+    with post.smtp(address(user)) as smtp:
+        assert smtp.mail(f"{name}@{DOMAIN}")[0] == 250
+        smtp.rset()
+        code, text = smtp.mail("ana@example.org")
+        assert (code, text[:5]) == (553, b"5.7.1")
