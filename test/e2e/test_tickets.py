@@ -22,7 +22,7 @@ CONTROL_FD = 3
 # common/message.h
 AUTH_ANSWER, AUTH_TOLD, IMAP_OPEN, MAIL_BEGIN, MAIL_BEGUN, MAIL_ABORT = 42, 44, 50, 60, 61, 68
 AUTH_RIGHT = 1
-SERVICE_SUBMISSION, SERVICE_LOCAL = 1, 4
+SERVICE_SUBMISSION, SERVICE_LOCAL, SERVICE_IMAPS = 1, 4, 6
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to speak in another process's place")
 
@@ -73,7 +73,8 @@ def field(data):
 
 
 def imap_open(ticket, session, tag=b"a", text=b""):
-    return struct.pack("=HQ", IMAP_OPEN, session) + b"".join(field(f) for f in (ticket, tag, text, b"192.0.2.1", b"LOGIN"))
+    return (struct.pack("=HQ", IMAP_OPEN, session) + b"".join(field(f) for f in (ticket, tag, text, b"192.0.2.1", b"LOGIN")) +
+            bytes([SERVICE_IMAPS]) + field(b""))
 
 
 def hand_over(control, packet):
