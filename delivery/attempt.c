@@ -198,7 +198,9 @@ is_due_later(struct queue *q, struct queued *m, const struct envelope *e, uint64
 		return false;
 	m->looked_at = true;
 	for (uint32_t i = 0; i < e->count; i++)
-		if (!is_final(e->recipient[i].told.outcome) && e->recipient[i].told_at > last)
+		if (e->recipient[i].told.outcome == 0)
+			return false;   /* somebody has not had his turn at all */
+		else if (!is_final(e->recipient[i].told.outcome) && e->recipient[i].told_at > last)
 			last = e->recipient[i].told_at;
 	if (last == 0 || last > now || last < e->arrived)
 		return false;   /* not tried yet, or the clock has jumped */
