@@ -17,7 +17,10 @@ from test_tls import line, tls
 
 
 @pytest.mark.skipif(not shutil.which("sslscan"), reason="sslscan is not installed")
-@pytest.mark.parametrize("service,more", [("imaps", []), pytest.param("smtp", ["--starttls-smtp"], marks=pytest.mark.long)])
+@pytest.mark.parametrize("service,more", [("imaps", []), ("smtp", ["--starttls-smtp"]),
+                                          pytest.param("submission", ["--starttls-smtp"], marks=pytest.mark.long),
+                                          pytest.param("submissions", [], marks=pytest.mark.long),
+                                          pytest.param("imap", ["--starttls-imap"], marks=pytest.mark.long)])
 def test_sslscan_finds_nothing_old(suite, service, more):
     done = subprocess.run(["sslscan", "--no-colour", "--xml=-", *more, f"127.0.0.1:{suite.port(service)}"],
                           capture_output=True, timeout=60, check=True)
@@ -33,7 +36,8 @@ def test_sslscan_finds_nothing_old(suite, service, more):
 
 @pytest.mark.long
 @pytest.mark.skipif(not shutil.which("testssl"), reason="testssl.sh is not installed")
-@pytest.mark.parametrize("service,more", [("imaps", []), ("submission", ["--starttls", "smtp"])])
+@pytest.mark.parametrize("service,more", [("imaps", []), ("submissions", []), ("smtp", ["--starttls", "smtp"]),
+                                          ("submission", ["--starttls", "smtp"]), ("imap", ["--starttls", "imap"])])
 def test_testssl_finds_nothing_above_low(suite, tmp_path, service, more):
     told = tmp_path / "found.json"
     subprocess.run(["testssl", "--quiet", "--color", "0", "--warnings", "off", "--severity", "MEDIUM", "--nodns", "none",

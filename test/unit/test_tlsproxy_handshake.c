@@ -127,6 +127,115 @@ bulk_goes_both_ways(void **state)
 	client_close(&c);
 }
 
+/* Who does not read is waited for, in bounded memory, while the other direction goes on; then nothing is
+ * missing. */
+static void
+back_pressure_on_the_front_end(void **state)
+{
+	enum { PIECE = 65536, MOST = 48 << 20 };
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	static unsigned char piece[PIECE];
+	size_t sent = 0, got = 0;
+	char word[8];
+
+	(void)state;
+	assert_true(c.session->ready);
+	for (long quiet = rig_now(); rig_now() < quiet + 300;) {
+		ssize_t n;
+
+		for (size_t i = 0; i < PIECE; i++)
+			piece[i] = (unsigned char)((sent + i) * 13 + (sent + i) / 257);
+		if ((n = send(c.session->plain, piece, PIECE, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+			sent += (size_t)n;
+			quiet = rig_now();
+			assert_true(sent < MOST); /* the sockets' buffers, and a round of the worker's */
+		}
+		rig_nap();
+	}
+	client_send(&c, "up", 2);
+	rig_until(recv(c.session->plain, word, sizeof(word), MSG_DONTWAIT) == 2);
+	for (long limit = rig_now() + 20000; got < sent;) {
+		ssize_t n = gnutls_record_recv(c.tls, piece, PIECE);
+
+		assert_true(rig_now() < limit);
+		for (ssize_t i = 0; i < n; i++)
+			assert_true(piece[i] == (unsigned char)((got + (size_t)i) * 13 + (got + (size_t)i) / 257));
+		if (n > 0)
+			got += (size_t)n;
+		else
+			rig_nap();
+	}
+	client_close(&c);
+}
+
+static void
+back_pressure_on_the_client(void **state)
+{
+	enum { PIECE = 16384, MOST = 48 << 20 };
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_SUBMISSIONS });
+	static unsigned char piece[PIECE];
+	size_t sent = 0, got = 0;
+	bool under_way = false;
+	char word[8];
+
+	(void)state;
+	assert_true(c.session->ready);
+	for (long quiet = rig_now(); rig_now() < quiet + 300;) {
+		ssize_t n;
+
+		for (size_t i = 0; i < PIECE && !under_way; i++)
+			piece[i] = (unsigned char)((sent + i) * 17 + (sent + i) / 263);
+		n = under_way ? gnutls_record_send(c.tls, NULL, 0) : gnutls_record_send(c.tls, piece, PIECE);
+		under_way = n == GNUTLS_E_AGAIN;
+		if (n > 0) {
+			sent += (size_t)n;
+			quiet = rig_now();
+			assert_true(sent < MOST);
+		} else {
+			rig_nap();
+		}
+	}
+	assert_int_equal(send(c.session->plain, "down", 4, MSG_NOSIGNAL), 4);
+	assert_int_equal(client_receive(&c, word, sizeof(word)), 4);
+	if (under_way)
+		sent += PIECE;
+	for (long limit = rig_now() + 20000; got < sent;) {
+		ssize_t n = recv(c.session->plain, piece, PIECE, MSG_DONTWAIT);
+
+		assert_true(rig_now() < limit);
+		for (ssize_t i = 0; i < n; i++)
+			assert_true(piece[i] == (unsigned char)((got + (size_t)i) * 17 + (got + (size_t)i) / 263));
+		if (n > 0)
+			got += (size_t)n;
+		else
+			rig_nap();
+		if (under_way && gnutls_record_send(c.tls, NULL, 0) > 0)
+			under_way = false;
+	}
+	client_close(&c);
+}
+
+/* RFC 8446 6.1: each direction ends by itself. The front end ends; the client still says something. And the
+ * other way round in t3. */
+static void
+half_closed_by_the_front_end(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_SUBMISSIONS });
+	char got[64];
+
+	(void)state;
+	assert_int_equal(send(c.session->plain, "last", 4, MSG_NOSIGNAL), 4);
+	assert_int_equal(shutdown(c.session->plain, SHUT_WR), 0);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 4);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 0); /* close_notify */
+	client_send(&c, "still here", 10);
+	rig_until(recv(c.session->plain, got, sizeof(got), MSG_DONTWAIT) == 10);
+	assert_memory_equal(got, "still here", 10);
+	assert_int_equal(gnutls_bye(c.tls, GNUTLS_SHUT_WR), 0);
+	rig_until(recv(c.session->plain, got, sizeof(got), MSG_DONTWAIT) == 0);
+	client_close(&c);
+}
+
 static gnutls_datum_t
 take_ticket(struct client *c)
 {
@@ -1029,6 +1138,9 @@ main(void)
 		RIG_TEST(certificate_verifies_by_our_authority),
 		RIG_TEST(passport_tells_what_was_seen),
 		RIG_TEST(bulk_goes_both_ways),
+		RIG_TEST(back_pressure_on_the_front_end),
+		RIG_TEST(back_pressure_on_the_client),
+		RIG_TEST(half_closed_by_the_front_end),
 		RIG_TEST(t6_tickets),
 		RIG_TEST(t6_wrong_protocol),
 		RIG_TEST(old_and_weak_is_refused),
