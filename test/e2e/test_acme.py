@@ -74,3 +74,42 @@ def test_certbot_gets_a_certificate_and_hands_it_over(tmp_path, pebble):
         # And back.
         suite.valija("cert", "rollback")
         valija.wait_until(lambda: fingerprint(suite) == first, 20, "the first one again")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("pebble") or not shutil.which("uacme"), reason="pebble or uacme is not installed")
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="mounts need root")
+def test_uacme_gets_a_certificate_and_hands_it_over(tmp_path, pebble):
+    """The other client of valija-certificates(7). It trusts the system's authorities alone: those are the test's, in a
+    mount namespace of its own."""
+    server, authority = pebble
+    trusted = "/etc/ssl/certs/ca-certificates.crt"
+    hook = tmp_path / "challenge"
+    hook.write_text('#!/bin/sh\ntest "$2" = http-01\n')
+    hook.chmod(0o755)
+    with valija.Instance(hostname="mail.example.org") as suite:
+        before = fingerprint(suite)
+        env = {"PATH": f"{suite.command.parent}:/usr/sbin:/usr/bin:/sbin:/bin", "VALIJA_DIR": str(suite.dir), "HOME": str(tmp_path)}
+        conf = tmp_path / "uacme"
+        common = ["uacme", "--acme-url", server, "--confdir", conf, "--yes", "--hook", hook]
+
+        def uacme(*more):
+            argv = ["unshare", "--mount", "sh", "-c", f'mount --bind "{authority}" {trusted} && exec "$@"', "sh",
+                    *map(str, common), *more]
+            done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        def deploy():
+            chain = conf / "mail.example.org/cert.pem"
+            subprocess.run([HOOK, chain, conf / "private/mail.example.org/key.pem"], env=env, check=True, capture_output=True)
+            return der(chain.read_bytes())
+
+        uacme("new")
+        uacme("issue", "mail.example.org")
+        first = deploy()
+        valija.wait_until(lambda: fingerprint(suite) == first, 20, "the certificate in service")
+        assert first != before
+        uacme("--force", "issue", "mail.example.org")
+        second = deploy()
+        assert second != first
+        valija.wait_until(lambda: fingerprint(suite) == second, 20, "the renewed one")

@@ -152,10 +152,21 @@ def test_certificates_of_people(certs, tmp_path):
         return lines[-1]
 
     assert "valid=yes" in log_in() and user in log_in()
+    # A client that takes the file as it is logs in with it, without a password.
+    curl = ["curl", "--silent", "--show-error", "--cacert", where / "ca.crt", "--cert-type", "P12", "--cert",
+            f"{tmp_path}/person.p12:{password}", "--login-options", "AUTH=EXTERNAL", "--user", f"{user}:"]
+    url = f"imaps://localhost:{certs.port('imaps')}/"
+    assert "INBOX" in valija.run([*curl, url]).stdout.decode()
+    letter = tmp_path / "letter"
+    letter.write_bytes(f"From: <{user}>\r\nTo: <{user}>\r\nSubject: no password\r\n\r\nx\r\n".encode())
+    valija.run([*curl, "--mail-from", user, "--mail-rcpt", user, "--upload-file", letter,
+                f"smtps://localhost:{certs.port('submissions')}/"])
+    valija.wait_until(lambda: certs.delivered(user), 10, "the letter")
     assert user in certs.valija("cert", "ca", "list").stdout
     certs.valija("cert", "ca", "revoke", user)
     certs.valija("reload")
     assert "it is revoked" in log_in()
+    assert valija.run([*curl, url], check=False).returncode == 67   # denied
     assert "revoked" in certs.valija("cert", "ca", "list").stdout
     assert certs.valija("cert", "ca", "revoke", user, check=False).returncode != 0
     # Another file of the same name is never written over.

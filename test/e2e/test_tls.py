@@ -380,24 +380,49 @@ def test_a_reload_with_wrong_files_is_refused(own_suite):
         (small, (suite.tmp / "small.key").read_bytes(), "1024 bits, at least 2048 are needed"),
         (make_certificate(suite, begin="20200101000000Z", end="20210101000000Z"), None, "has expired on 2021-01-01"),
         (make_certificate(suite, begin="20480101000000Z", end="20490101000000Z"), None, "is not valid before 2048-01-01"),
+        ("a directory", None, "is not a regular file"),
         (None, None, "is not there"),
     ]
     for content, its_key, reason in rows:
-        if content is None:
+        before = len(suite.log())
+        if content in (None, "a directory"):
             crt.unlink()
+            if content:
+                crt.mkdir()
         else:
             crt.write_bytes(content)
         key.chmod(0o600)
         key.write_bytes(its_key or good_key)
         done = suite.valija("reload", check=False)
         assert done.returncode != 0, reason
-        assert reason in done.stdout + done.stderr + suite.log(), done
+        assert reason in done.stdout + done.stderr + suite.log()[before:], done
         tls(suite, "imaps").close()
+        if content == "a directory":
+            crt.rmdir()
+            crt.touch()
     crt.write_bytes(good)
     key.write_bytes(good_key)
     suite.valija("reload")
     assert ask(live, b"NOOP").startswith(b"t OK")
     tls(suite, "imaps").close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can take a file away from somebody")
+def test_a_file_that_may_not_be_read_is_refused():
+    with valija.Instance(as_user=valija.UNPRIVILEGED) as suite:
+        for name in ["server.crt", "server.key"]:
+            path = suite.dir / "state/tls" / name
+            owner = path.stat()
+            os.chown(path, 0, 0)
+            path.chmod(0o600)
+            for command in ["reload", "check"]:
+                done = suite.valija(command, check=False)
+                assert done.returncode and name in done.stdout + done.stderr, done
+                assert re.search("Permission denied|cannot be read", done.stdout + done.stderr), done
+            tls(suite, "imaps").close()
+            os.chown(path, owner.st_uid, owner.st_gid)
+            path.chmod(owner.st_mode & 0o777)
+        suite.valija("reload")
 
 
 def test_a_certificate_that_changes_on_disk_is_taken_by_itself(own_suite):
