@@ -153,10 +153,12 @@ def test_certificates_of_people(certs, tmp_path):
 
     assert "valid=yes" in log_in() and user in log_in()
     # A client that takes the file as it is logs in with it, without a password.
-    curl = ["curl", "--silent", "--show-error", "--cacert", where / "ca.crt", "--cert-type", "P12", "--cert",
-            f"{tmp_path}/person.p12:{password}", "--login-options", "AUTH=EXTERNAL", "--user", f"{user}:"]
+    curl = ["curl", "--silent", "--show-error", "--cacert", where / "ca.crt", "--login-options", "AUTH=EXTERNAL",
+            "--user", f"{user}:"]
     url = f"imaps://localhost:{certs.port('imaps')}/"
-    assert "INBOX" in valija.run([*curl, url]).stdout.decode()
+    packed = ["--cert-type", "P12", "--cert", f"{tmp_path}/person.p12:{password}"]
+    assert "INBOX" in valija.run([*curl, *packed, url]).stdout.decode()
+    curl += ["--cert", tmp_path / "person.pem"]
     letter = tmp_path / "letter"
     letter.write_bytes(f"From: <{user}>\r\nTo: <{user}>\r\nSubject: no password\r\n\r\nx\r\n".encode())
     valija.run([*curl, "--mail-from", user, "--mail-rcpt", user, "--upload-file", letter,
@@ -250,3 +252,37 @@ def test_postmaster_is_told_of_ends_and_renewals_once():
         valija.wait_until(lambda: subjects(suite, postmaster) == sorted(mails), 20, "the mail of the renewal")
         assert len(re.findall("certificate-in-service .*until=", suite.log())) == 3
         assert json.loads(suite.valija("status", "--json").stdout)["certificates"][0]["days_left"] > 800
+
+
+def test_the_root_may_be_kept_offline(certs, tmp_path):
+    """Without ca.key all goes on but what needs a signature, which says so and changes nothing."""
+    where = certs.dir / "state/tls"
+    crt, key = where / "ca.crt", where / "ca.key"
+    before = (where / "server.crt").read_bytes()
+    os.rename(key, tmp_path / "ca.key")
+    try:
+        certs.valija("check")
+        certs.valija("reload")
+        certs.valija("cert", "csr")
+        for words in [["renew"], ["client", "who@example.org", "--out", tmp_path / "x.p12"], ["ca", "issue", "x.example.org"],
+                      ["ca", "crl"]]:
+            done = certs.valija("cert", *words, check=False)
+            assert done.returncode and "ca.key" in done.stderr, (words, done)
+        assert (where / "server.crt").read_bytes() == before and not (tmp_path / "x.p12").exists()
+    finally:
+        os.rename(tmp_path / "ca.key", key)
+    certs.valija("cert", "ca", "crl")
+    # It vouches for servers and people, never for another authority.
+    said = openssl("x509", "-noout", "-text", "-in", crt).decode()
+    assert re.search(r"Basic Constraints: critical\s+CA:TRUE, pathlen:0", said)
+    (tmp_path / "ext").write_text("[x]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,digitalSignature\n")
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    request = openssl("req", "-new", *ec, "-keyout", tmp_path / "below.key", "-subj", "/CN=below")
+    (tmp_path / "below.crt").write_bytes(openssl("x509", "-req", "-CA", crt, "-CAkey", key, "-extfile", tmp_path / "ext",
+                                                 "-extensions", "x", "-set_serial", "77", stdin=request))
+    request = openssl("req", "-new", *ec, "-keyout", tmp_path / "leaf.key", "-subj", "/CN=leaf")
+    (tmp_path / "leaf.crt").write_bytes(openssl("x509", "-req", "-CA", tmp_path / "below.crt", "-CAkey", tmp_path / "below.key",
+                                                "-set_serial", "78", stdin=request))
+    done = subprocess.run(["openssl", "verify", "-CAfile", crt, "-untrusted", tmp_path / "below.crt", tmp_path / "leaf.crt"],
+                          capture_output=True, text=True)
+    assert done.returncode and "path length constraint exceeded" in done.stderr

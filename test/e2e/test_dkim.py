@@ -1,6 +1,9 @@
 """DKIM: what one of ours submits for elsewhere is signed; another implementation verifies it."""
 
 import json
+import re
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -75,6 +78,29 @@ def test_both_signatures_verify(signing, body):
     assert not verifies(added, keys, 0)
     # DSN, Return-Path and the like come above; what is between the signatures and From is Received alone
     assert b"Received:" in got
+
+
+@pytest.mark.skipif(not shutil.which("opendkim"), reason="opendkim is not installed")
+def test_a_third_implementation_verifies_both(signing, tmp_path):
+    """opendkim, with the records that valija cert dkim printed in place of the DNS."""
+    suite, keys = signing
+    sender, other = suite.new_user("signer"), suite.new_user("reader")
+    submit(suite, sender, [other, "far@elsewhere.example"],
+           b"From: %s\r\nTo: %s\r\nSubject: a third\r\n\r\nhello\r\n" % (sender.encode(), other.encode()))
+    message = arrived(suite, other)
+    (tmp_path / "data").write_text("".join(f"{k['selector']}._domainkey.{k['domain']} {k['record']}\n" for k in keys))
+    (tmp_path / "conf").write_text(f"TestDNSData file:{tmp_path}/data\nMode v\n")
+
+    def says(content):
+        (tmp_path / "message").write_bytes(content)
+        done = subprocess.run(["opendkim", "-x", tmp_path / "conf", "-v", "-v", "-t", tmp_path / "message"],
+                              capture_output=True, text=True, timeout=30)
+        return done.stdout + done.stderr
+
+    for algorithm in ["rsa-sha256", "ed25519-sha256"]:
+        assert re.search(rf"dkim=pass[^;]* header.a={algorithm} ", says(message)), algorithm
+    changed = says(message.replace(b"hello", b"hallo"))
+    assert "dkim=pass" not in changed and "signature verification failed" in changed
 
 
 def test_not_signed_for_mailboxes_here_nor_for_other_domains(signing):

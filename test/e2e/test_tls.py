@@ -261,29 +261,51 @@ def test_t8_the_key_is_in_one_process_only(suite):
             assert b"Permission denied" in done.stderr, done.stderr
 
 
-@pytest.mark.long
+def secrets_of(key):
+    """The numbers of a private key that nobody else may have: an exponent or seed, and primes with what follows from them."""
+    said = openssl("pkey", "-in", key, "-noout", "-text").decode()
+    parts = re.findall(r"^(\w+):\s*\n((?:    [0-9a-f:]+\n)+)", said, re.M)
+    known = {"priv", "privateExponent", "prime1", "prime2", "exponent1", "exponent2", "coefficient"}
+    return [bytes.fromhex("".join(number.split()).replace(":", "")).lstrip(b"\0") for name, number in parts if name in known]
+
+
+@pytest.mark.parametrize("kind,count", [("ed25519", 1), pytest.param("ec:P-384", 1, marks=pytest.mark.long),
+                                        pytest.param("ec:P-521", 1, marks=pytest.mark.long),
+                                        ("rsa:2048", 6)])
 @pytest.mark.skipif(os.getuid() != 0, reason="reads the memory of other processes")
-def test_t8_primes_and_exponents_of_rsa_are_in_one_process_only(own_suite):
-    """As above for RSA, while handshakes go on: neither d nor a prime, in either order of bytes."""
+def test_t8_numbers_of_every_kind_of_key_are_in_one_process_only(own_suite, kind, count):
+    """As above for each kind of key, while handshakes go on: no exponent, seed or prime, in either order of bytes; nor
+    does what a crash leaves."""
     suite = own_suite
-    crt, key = suite.tmp / "rsa.crt", suite.tmp / "rsa.key"
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", crt, "-subj", "/CN=localhost",
+    crt, key = suite.tmp / "kind.crt", suite.tmp / "kind.key"
+    new = ["ec", "-pkeyopt", f"ec_paramgen_curve:{kind[3:]}"] if kind.startswith("ec") else [kind]
+    openssl("req", "-x509", "-newkey", *new, "-nodes", "-keyout", key, "-out", crt, "-subj", "/CN=localhost",
             "-days", "9", "-addext", "keyUsage=digitalSignature")
     key.chmod(0o400)
     suite.configure(tls_certificate=f'"{crt}"', tls_key=f'"{key}"')
     suite.valija("reload")
-    numbers = re.findall(r"INTEGER +:([0-9A-F]{128,})", openssl("asn1parse", "-i", "-in", key, "-strparse", "22").decode()
-                         if b"OCTET STRING" in openssl("asn1parse", "-in", key) else openssl("asn1parse", "-in", key).decode())
-    secrets = [bytes.fromhex(n) for n in numbers[1:]]  # the first is the modulus
-    assert len(secrets) == 6
+    secrets = secrets_of(key)
+    assert len(secrets) == count and all(len(n) >= 31 for n in secrets)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     held = [context.wrap_socket(suite.connect("imaps")) for _ in range(50)]
-    needles = [n[:64] for n in secrets] + [n[::-1][:64] for n in secrets]
+    needles = [n[:31] for n in secrets] + [n[::-1][:31] for n in secrets]
     seen = {pid for pid in suite.pids() if memory_holds(pid, needles)}
-    assert seen == {p["pid"] for p in suite.processes("tls-key")}
+    keeper = {p["pid"] for p in suite.processes("tls-key")}
+    assert seen == keeper
     for sock in held:
         sock.close()
+    # A crash leaves no file: neither the limit nor the kernel's flag (PR_SET_DUMPABLE) lets it.
+    pid = keeper.pop()
+    assert re.search(r"Max core file size\s+0\s+0\s", pathlib.Path(f"/proc/{pid}/limits").read_text())
+    os.kill(pid, signal.SIGSEGV)
+    valija.wait_until(lambda: suite.processes("tls-key") and suite.processes("tls-key")[0]["pid"] != pid, 10, "another")
+    line_of_death = [row for row in suite.log().splitlines() if "process-died" in row and f"pid={pid}" in row]
+    assert len(line_of_death) == 1 and "core=1" not in line_of_death[0], line_of_death
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if not pattern.startswith("|"):
+        places = [suite.dir, suite.dir / "run/empty", pathlib.Path("/")]
+        assert not [p for place in places for p in place.glob("core*") if p.is_file() and p.stat().st_mtime > time.time() - 60]
 
 
 def openssl(*arguments, stdin=None):
