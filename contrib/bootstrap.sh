@@ -8,7 +8,7 @@ set -eu
 
 goal=${1:-build}
 
-deb_build='make gcc libnatpmp-dev libc6-dev autoconf pkg-config|pkgconf libgnutls28-dev nettle-dev libevent-dev
+deb_build='make gcc libnatpmp-dev libc6-dev autoconf pkg-config|pkgconf libgnutls28-dev nettle-dev libgmp-dev libevent-dev
 	libconfuse-dev libseccomp-dev libcap-dev libgsasl-dev|libgsasl7-dev libdb5.3-dev|libdb-dev
 	libcrypt-dev libpam0g-dev libargon2-dev libpwquality-dev libjansson-dev libidn2-dev libunistring-dev libunbound-dev
 	libcurl4-gnutls-dev|libcurl4-openssl-dev zlib1g-dev'
@@ -24,7 +24,7 @@ deb_long='neomutt offlineimap3 fetchmail getmail6 imapfilter testssl.sh pebble c
 deb_deb='build-essential debhelper dpkg-dev fakeroot'
 deb_rpm='rpm'
 
-rpm_build='make gcc libnatpmp-devel glibc-devel autoconf pkgconf-pkg-config gnutls-devel nettle-devel libevent-devel
+rpm_build='make gcc libnatpmp-devel glibc-devel autoconf pkgconf-pkg-config gnutls-devel nettle-devel gmp-devel libevent-devel
 	libconfuse-devel libseccomp-devel libcap-devel libgsasl-devel libdb-devel libxcrypt-devel
 	pam-devel libargon2-devel libpwquality-devel jansson-devel libidn2-devel libunistring-devel unbound-devel libcurl-devel zlib-devel'
 rpm_run='curl procps-ng'

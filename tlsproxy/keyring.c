@@ -56,6 +56,7 @@ keyring_add(struct keyring *ring, int chain_fd, int key_fd, struct text *why)
 	result = chain_read_key(key_fd, &chain, &held->key, why);
 	if (result == 0) {
 		held->kind = chain.kind;
+		held->rsa = rsa_signer_new(held->key);
 		size_t size = sizeof(held->fingerprint);
 
 		memcpy(held->id, chain.key_id, sizeof(held->id));
@@ -117,10 +118,18 @@ keyring_is_in_time(const struct held_key *held, int64_t now, struct text *why)
 	return false;
 }
 
+int
+keyring_sign(struct held_key *held, const struct signing *what, gnutls_datum_t *signature)
+{
+	return held->rsa != NULL ? rsa_signer_do(held->rsa, what, signature) : signing_do(held->key, what, signature);
+}
+
 void
 keyring_clear(struct keyring *ring)
 {
-	for (unsigned int i = 0; i < ring->count; i++)
+	for (unsigned int i = 0; i < ring->count; i++) {
+		rsa_signer_free(&ring->held[i].rsa);
 		gnutls_privkey_deinit(ring->held[i].key);
+	}
 	memset(ring, 0, sizeof(*ring));
 }

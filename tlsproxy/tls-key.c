@@ -376,7 +376,7 @@ on_tls_sign(
 		return;
 	}
 	announced_use(by, id);
-	if ((error = signing_do(held->key, &what, &signature)) < 0) {
+	if ((error = keyring_sign(held, &what, &signature)) < 0) {
 		refuse(me, from, id, m, gnutls_strerror(error));
 		return;
 	}
@@ -569,5 +569,6 @@ main(void)
 {
 	static struct tls_key me;
 
+	rsa_signer_prepare();
 	return daemon_run(&me.daemon, &kind, &me);
 }
