@@ -19,7 +19,7 @@ ROOMS := master smtpd imapd delivery auth tlsproxy common
 MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c delivery/fetch.c delivery/sts.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
-	tlsproxy/tls-key.c tlsproxy/tls.c
+	tlsproxy/tls-key.c tlsproxy/tls.c tlsproxy/ocsp.c
 MAINS += smtpd/sendmail.c smtpd/pickup.c smtpd/milter.c
 
 # ---- What configure found ------------------------------------------------------------------------
@@ -137,6 +137,7 @@ LIBS_of_auth-pam = $(LIBS_DAEMON) $(LIBS_PAM)
 LIBS_of_auth-token = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_JANSSON)
 LIBS_of_auth-hash = $(LIBS_DAEMON) $(LIBS_CRYPT) $(LIBS_ARGON2) $(LIBS_NETTLE)
 LIBS_of_tls-key = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_HOGWEED) $(LIBS_NETTLE)
+LIBS_of_ocsp = $(LIBS_DAEMON) $(LIBS_GNUTLS)
 LIBS_of_tls = $(LIBS_DAEMON) $(LIBS_GNUTLS) $(LIBS_NETTLE)
 
 LIBS_ALL = $(LIBS_DAEMON) $(LIBS_ZLIB) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_HOGWEED) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_CRYPT) $(LIBS_UNISTRING) \

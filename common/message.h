@@ -136,6 +136,8 @@
 #define tls_trust_fields(F)         F(u32, generation, 4) F(u8, kind, 1)   /* fd: PEM; enum tls_trust_kind */
 #define certificate_status_fields(F) F(u32, generation, 4) F(u16, number, 2) /* fd: an OCSP response (DER) for it */
 
+/* ocsp has an OCSP response (DER), which whoever hears it judges, for the certificate with this SHA-256. */
+#define staple_fields(F)            F(octets, fingerprint, 32) F(octets, response, 60000)
 /* tls-key to master: a certificate that is in service now, the first of them with number 0; its first name, SHA-256
  * of the certificate, and the times between which its whole chain is valid. */
 #define certificate_told_fields(F)  F(u16, number, 2) F(text, name, MOST_HOST) F(octets, fingerprint, 32) F(u64, not_before, 8) F(u64, not_after, 8)
@@ -389,7 +391,7 @@
 	M(listener_gone,     8,   BY_MASTER,               BY_SMTPD | BY_IMAP_LOGIN, ANYTIME,                    0) \
 	M(directory,         9,   BY_MASTER,               BY_DAEMONS,            HOUR_START,                    1) \
 	M(passport_key,      10,  BY_MASTER,               BY_TLS | BY_AUTH,      HOUR_START,                    0) \
-	M(certificate,       11,  BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
+	M(certificate,       11,  BY_MASTER,               BY_TLS | BY_OCSP,      ANYTIME,                       1) \
 	M(private_key,       12,  BY_MASTER,               BY_TLS_KEY,            ANYTIME,                       2) \
 	M(go,                13,  BY_MASTER,               BY_DAEMONS,            HOUR_START,                    0) \
 	M(confined,          14,  BY_DAEMONS,              BY_MASTER,             HOUR_START,                    0) \
@@ -530,9 +532,10 @@
 	M(tls_connect,       140, BY_RELAY | BY_FETCHES,   BY_TLS,                HOUR_NONE,                     1) \
 	M(tls_connected,     141, BY_TLS,                  BY_RELAY | BY_FETCHES,            HOUR_WAITING | OR_GONE,        1) \
 	M(tls_trust,         142, BY_MASTER,               BY_TLS,                ANYTIME,                       1) \
-	M(certificate_status, 143, BY_MASTER,              BY_TLS,                ANYTIME,                       1) \
+	M(certificate_status, 143, BY_MASTER,              BY_TLS | BY_OCSP,      ANYTIME,                       1) \
 	M(certificate_told,  144, BY_TLS_KEY,              BY_MASTER,             ANYTIME,                       0) \
 	M(command_certificate, 145, BY_MASTER,             BY_COMMAND,            HOUR_WAITING,                  0) \
+	M(staple,            146, BY_OCSP,                 BY_TLS,                HOUR_SERVING,                  0) \
 	M(dkim_key,          150, BY_MASTER,               BY_TLS_KEY,            ANYTIME,                       1) \
 	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
@@ -547,8 +550,8 @@
 	M(relay_result,      267, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(relay_done,        268, BY_RELAY,                BY_QUEUE,              HOUR_PLACING,                  0) \
 	M(notice,            269, BY_MASTER | BY_PLACERS,  BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
-	M(fetch_ask,         270, BY_TLS | BY_STS | BY_COMMAND | BY_AUTH_TOKEN, BY_FETCHES,              HOUR_NONE,                     0) \
-	M(fetch_told,        271, BY_FETCHES,              BY_TLS | BY_STS | BY_COMMAND | BY_AUTH_TOKEN,   HOUR_WAITING | OR_GONE,        0) \
+	M(fetch_ask,         270, BY_OCSP | BY_STS | BY_COMMAND | BY_AUTH_TOKEN, BY_FETCHES,              HOUR_NONE,                     0) \
+	M(fetch_told,        271, BY_FETCHES,              BY_OCSP | BY_STS | BY_COMMAND | BY_AUTH_TOKEN,   HOUR_WAITING | OR_GONE,        0) \
 	M(sts_ask,           272, BY_RELAY | BY_COMMAND,   BY_STS,                HOUR_SERVING,                  0) \
 	M(sts_told,          273, BY_STS,                  BY_RELAY | BY_COMMAND, HOUR_WAITING | OR_GONE,        0) \
 	M(sts_list,          274, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0) \
@@ -655,6 +658,7 @@ enum directory {           /* numbered by their order: no two are alike */
 	DIRECTORY_SHARES,  /* state/shares/: with whom users share mailboxes; master's own */
 	DIRECTORY_DROP,    /* state/drop/: what the sendmail command leaves */
 	DIRECTORY_STS,     /* state/sts/: policies of other domains */
+	DIRECTORY_OCSP,    /* state/ocsp/: the last answer about each certificate */
 	DIRECTORY_COUNT
 };
 

@@ -32,6 +32,7 @@
 	P(PORTMAP,    "portmap") \
 	P(FETCH,      "fetch") \
 	P(STS,        "sts") \
+	P(OCSP,       "ocsp") \
 	P(COMMAND,    "command")
 
 enum program {

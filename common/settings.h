@@ -58,6 +58,7 @@
 	O(text,   tls_client_crl,          "",                  0, 1024,       "PEM file of the revocation lists of these authorities.") \
 	O(list,   tls_client_services,     "submission, submissions, imap, imaps", 0, 16, "Services that ask clients for a certificate.") \
 	O(flag,   tls_client_required,     0,                   0, 1,          "Whether these services serve nobody without a valid one.") \
+	O(flag,   tls_ocsp,                1,                   0, 1,          "Whether the authorities of certificates are asked about them (OCSP), where these say whom to ask, so that the answers can be stapled.") \
 	O(flag,   tls_kernel,              1,                   0, 1,          "Whether the kernel makes the TLS records, where it can (module tls; AES-GCM): less work for large mail.") \
 	O(list,   tls_token_paths,         "/etc/softhsm, /var/lib/softhsm, /dev/tpmrm0", 0, 8, "Directories and devices that PKCS#11 modules need while they sign, when a file of tls_key holds the URL of a key in a token.") \
 	O(list,   dkim,                    "",                  0, 256,        "Keys that sign what users submit for other servers (DKIM, RFC 6376 and 8463): DOMAIN:SELECTOR for a key of RSA, DOMAIN:SELECTOR:ed25519 for one of Ed25519.") \

@@ -493,19 +493,6 @@ asker_gone(void *arg, struct channel *from)
 }
 
 /* A TLS worker is both: whom we ask for TLS, and one who may ask for something. */
-static void
-tls_or_asker_gone(void *arg, struct channel *from)
-{
-	tls_gone(arg, from);
-	asker_gone(arg, from);
-}
-
-static uint32_t
-tls_or_asker_hour(void *arg, struct channel *from, enum message m, uint64_t id)
-{
-	return m == MSG_fetch_ask ? asker_hour(arg, from, m, id) : tls_hour(arg, from, m, id);
-}
-
 /* --- life --- */
 
 static bool
@@ -546,8 +533,7 @@ static const struct hearing from_askers = {
 	.hour = asker_hour, .gone = asker_gone, .on_fetch_ask = on_fetch_ask,
 };
 static const struct hearing from_tls = {
-	.hour = tls_or_asker_hour, .gone = tls_or_asker_gone, .on_fetch_ask = on_fetch_ask,
-	.on_tls_connected = on_tls_connected, .on_tls_failed = on_tls_failed,
+	.hour = tls_hour, .gone = tls_gone, .on_tls_connected = on_tls_connected, .on_tls_failed = on_tls_failed,
 };
 static const struct peer_kind peers[] = {
 	{ PROGRAM_COMMAND, &from_askers },
@@ -555,6 +541,7 @@ static const struct peer_kind peers[] = {
 	{ PROGRAM_AUTH_TOKEN, &from_askers },
 	{ PROGRAM_DNS, &dns_hearing },
 	{ PROGRAM_TLS, &from_tls },
+	{ PROGRAM_OCSP, &from_askers },
 	{ 0, NULL },
 };
 static const struct daemon_kind kind = {

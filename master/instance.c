@@ -121,6 +121,7 @@ open_directories(struct supervisor *s, struct text *why)
 		{ DIRECTORY_POLICY, s->paths.policy },
 		{ DIRECTORY_STS, s->paths.sts },
 		{ DIRECTORY_SHARES, s->paths.shares },
+		{ DIRECTORY_OCSP, s->paths.ocsp },
 		{ DIRECTORY_SPOOL, s->paths.spool },
 		{ DIRECTORY_MAIL, s->paths.mail },
 		{ DIRECTORY_DROP, s->paths.drop },

@@ -39,6 +39,7 @@ static const struct directory_row {
 	{ PATH(sts),      NULL,      VALIJA_USER_RELAY, NULL,          0700 },
 	/* Open to all: clients need the authority's certificate. Keys have modes of their own. */
 	{ PATH(tls),      NULL,      NULL,              NULL,          0755 },
+	{ PATH(ocsp),     NULL,      VALIJA_USER_OCSP,  NULL,          0700 },
 	{ PATH(spool),    NULL,      VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "queue",   VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "corrupt", VALIJA_USER_QUEUE, NULL,          0700 },
@@ -54,7 +55,7 @@ static const struct directory_row {
 
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
-static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY, VALIJA_USER_TLS,
+static const char *const system_users[] = { VALIJA_USER_LOG, VALIJA_USER_TLSKEY, VALIJA_USER_TLS, VALIJA_USER_OCSP,
 	VALIJA_USER_AUTH, VALIJA_USER_QUEUE, VALIJA_USER_SMTPD, VALIJA_USER_IMAPD,
 	VALIJA_USER_DNS, VALIJA_USER_RELAY, VALIJA_USER_FETCH, VALIJA_USER_PORTMAP, VALIJA_USER_PICKUP, VALIJA_USER_MILTER, VALIJA_USER_MAIL };
 

@@ -37,7 +37,7 @@ send_certificates(struct process *p, const struct generation *g)
 			send_certificate_status(p->control, 0, &(struct msg_certificate_status){
 				.generation = g->number, .number = number }, &fd);
 	}
-	for (unsigned int kind = 0; kind < TRUST_COUNT; kind++) {
+	for (unsigned int kind = 0; p->row->trust && kind < TRUST_COUNT; kind++) {
 		int fd = g->trust[kind] < 0 ? -1 : generation_reopen(g->trust[kind]);
 
 		if (fd >= 0)

@@ -90,6 +90,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 	p->sts = paths_join(p->state, "sts");
 	p->shares = paths_join(p->state, "shares");
 	p->tls = paths_join(p->state, "tls");
+	p->ocsp = paths_join(p->state, "ocsp");
 	p->drop = paths_join(p->state, "drop");
 	p->empty = paths_join(p->run, "empty");
 	p->control = paths_join(p->run, "control");
@@ -101,7 +102,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 void
 paths_clear(struct paths *p)
 {
-	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->auth, &p->policy, &p->sts, &p->shares, &p->tls,
+	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->auth, &p->policy, &p->sts, &p->shares, &p->tls, &p->ocsp,
 		&p->spool, &p->mail, &p->run, &p->empty, &p->log, &p->control, &p->pid_file,
 		&p->drop, &p->lock };
 

@@ -23,6 +23,7 @@ struct paths {
 	char *policy;  /* state/policy: what smtpd must remember */
 	char *sts;     /* state/sts: policies of other domains */
 	char *tls;       /* and so: certificates and keys */
+	char *ocsp;      /* and so: what authorities said of certificates */
 	char *drop;      /* what the sendmail command leaves */
 	char *spool;
 	char *mail;

@@ -42,6 +42,12 @@ wants_sts(const struct settings *s)
 }
 
 static bool
+wants_ocsp(const struct settings *s)
+{
+	return s->tls_ocsp;
+}
+
+static bool
 wants_milters(const struct settings *s)
 {
 	return s->smtp_milters.count + s->submission_milters.count + s->lmtp_milters.count > 0;
@@ -63,7 +69,10 @@ static const struct program_row programs[] = {
 	{ PROGRAM_TLS_KEY,    VALIJA_USER_TLSKEY, ONE,                     STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true, .private_key = true },
 	{ PROGRAM_TLS,        VALIJA_USER_TLS,    COUNT(tls_processes),    STAGE_TLS,
-		.directories = DIR(EMPTY), .chrooted = true, .certificate = true, .passport_key = true },
+		.directories = DIR(EMPTY), .chrooted = true, .certificate = true, .trust = true,
+		.passport_key = true },
+	{ PROGRAM_OCSP,       VALIJA_USER_OCSP,   ONE,                     STAGE_AUTH,
+		.directories = DIR(OCSP), .certificate = true, .wanted = wants_ocsp },
 	{ PROGRAM_AUTH_HASH,  VALIJA_USER_AUTH,   COUNT(hash_processes),   STAGE_AUTH,
 		.directories = DIR(EMPTY), .chrooted = true },
 	{ PROGRAM_AUTH_PAM,   NULL,               COUNT(pam_processes),    STAGE_AUTH,
@@ -142,7 +151,9 @@ static const enum program wires[][2] = {
 	{ PROGRAM_AUTH_TOKEN, PROGRAM_AUTH_FETCH }, /* whether a token is good (RFC 7662) */
 	{ PROGRAM_AUTH_FETCH, PROGRAM_DNS },
 	{ PROGRAM_AUTH_FETCH, PROGRAM_TLS },
-	{ PROGRAM_FETCH, PROGRAM_TLS }, /* as their client too, and as one that asks */
+	{ PROGRAM_OCSP, PROGRAM_FETCH }, /* what authorities say of our certificates ... */
+	{ PROGRAM_OCSP, PROGRAM_TLS },   /* ... to be shown with them */
+	{ PROGRAM_FETCH, PROGRAM_TLS }, /* as their client too */
 };
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))

@@ -37,7 +37,7 @@ struct program_row {
 	bool per_user;            /* started on demand, one for each user */
 	bool passwd_file;         /* gets passwd_file, open to read */
 	bool oauth_credentials;   /* gets oauth_credentials, likewise */
-	bool passport_key, certificate, private_key;
+	bool passport_key, certificate, private_key, trust;
 	bool as_root;             /* uid 0, for what a library of the system insists on */
 	uint64_t capabilities;    /* kept over exec beside that of the chroot; only when started by root */
 	bool (*wanted)(const struct settings *s); /* NULL: always */

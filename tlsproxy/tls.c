@@ -100,6 +100,26 @@ on_certificate_status(void *arg, uint32_t generation, unsigned int number, int f
 	return true;
 }
 
+/* ocsp has an answer of an authority. It is judged here too: nobody can make us say what the authority
+ * does not. */
+static void
+on_staple(void *arg, struct channel *from, uint64_t id, const struct msg_staple *m, const int *fd)
+{
+	struct worker *w = arg;
+	struct credentials *both[] = { w->now, w->offered };
+	struct text why = TEXT_UP_TO(MOST_REASON);
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	for (size_t i = 0; i < 2; i++) {
+		text_reset(&why);
+		if (both[i] != NULL && credentials_staple(both[i], m->fingerprint, m->response, &why) < 0)
+			log_warning(0, "ocsp-response-unused", KEY_SPAN("reason", text_span(&why)));
+	}
+	text_clear(&why);
+}
+
 static const char *
 settings_check(void *arg, const struct settings *offers)
 {
@@ -392,11 +412,13 @@ static const struct hearing from_front = {
 static const struct hearing from_relay = {
 	.hour = front_hour, .gone = front_gone, .on_tls_connect = on_tls_connect,
 };
+static const struct hearing from_ocsp = { .on_staple = on_staple };
 static const struct peer_kind peers[] = {
 	/* who                 what it says     while it is dead */
 	{ PROGRAM_TLS_KEY,    &signer_hearing }, /* new handshakes wait */
 	{ PROGRAM_SMTPD,      &from_front },     /* its handshakes end; the rest ends by itself */
 	{ PROGRAM_IMAP_LOGIN, &from_front },
+	{ PROGRAM_OCSP,       &from_ocsp },    /* what it said last is shown until it ends */
 	{ PROGRAM_RELAY,      &from_relay },   /* as a front end's; tls-key is not needed for it */
 	{ PROGRAM_FETCH,      &from_relay },   /* likewise */
 	{ PROGRAM_AUTH_FETCH, &from_relay },

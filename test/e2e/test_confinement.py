@@ -21,7 +21,7 @@ TABLE = {
     "auth": ("_auth", False), "auth-hash": ("_auth", True), "tls-key": ("_tlskey", True), "tls": ("_tls", True),
     "pickup": ("_pickup", False),
     "policy": ("_smtpd", False),
-    "queue": ("_queue", False), "dns": ("_dns", True), "fetch": ("_fetch", True), "sts": ("_relay", False), "relay": ("_relay", True), "spool": ("_queue", False), "local": ("vmail", False),
+    "queue": ("_queue", False), "dns": ("_dns", True), "fetch": ("_fetch", True), "sts": ("_relay", False), "ocsp": ("_ocsp", False), "relay": ("_relay", True), "spool": ("_queue", False), "local": ("vmail", False),
 }
 # Who may make sockets of the Internet: nobody else, and these no others.
 INTERNET = {"dns", "relay", "fetch", "portmap", "milter"}

@@ -1,5 +1,9 @@
 """OCSP: what is stapled, whose word counts, and certificates that must come with a response."""
 
+import os
+import re
+import signal
+import socket
 import subprocess
 
 import pytest
@@ -133,3 +137,131 @@ def test_one_that_needs_a_response_gives_way(own_suite):
     suite.configure(tls_certificate=f'"{owed}"', tls_key=f'"{where}/server.key"')
     suite.valija("reload")
     assert serial() == "7A34"
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Responder:
+    """openssl ocsp as the authority's service, which lets a delegate sign."""
+
+    def __init__(self, authority):
+        self.authority, self.port, self.process = authority, free_port(), None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/ocsp"
+
+    def start(self, serial, *more, revoked=False, signer="delegate"):
+        self.stop()
+        crt, key = self.authority.signer(signer)
+        said = self.authority.tmp / "responder"
+        with open(said, "wb") as out:
+            self.process = subprocess.Popen(
+                ["openssl", "ocsp", "-port", str(self.port), "-index", self.authority.index(serial, revoked), "-CA",
+                 self.authority.where / "ca.crt", "-rsigner", crt, "-rkey", key, *(more or ["-ndays", "4"])],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        # It serves one after the other: one that only connects would hold it up.
+        valija.wait_until(lambda: b"waiting for" in said.read_bytes(), 10, "the responder")
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+        self.process = None
+
+
+@pytest.fixture
+def responder(own_suite):
+    made = Responder(Authority(own_suite))
+    own_suite.configure(relay_loopback="yes")     # fetch connects to this machine only then
+    own_suite.valija("reload")
+    yield own_suite, made.authority, made
+    made.stop()
+
+
+def stapled_everywhere(suite):
+    """By every worker: they take turns."""
+    return all(shown(suite) for _ in range(2 * len(suite.processes("tls"))))
+
+
+def test_an_answer_is_fetched_and_kept(responder):
+    """From the URL in the certificate, by a delegate of the authority; after a restart it is there without asking."""
+    suite, authority, service = responder
+    crt = suite.dir / "state/tls/server.crt"
+    service.start("7A41")
+    put(crt, authority.server("7A41", f"authorityInfoAccess=OCSP;URI:{service.url}", "tlsfeature=status_request"), crt)
+    suite.valija("reload")
+    valija.wait_until(lambda: stapled_everywhere(suite), 15, "the answer of the authority")
+    assert re.search(r"ocsp-answered .*name=localhost hours=9[56]", suite.log())
+    kept = list((suite.dir / "state/ocsp").iterdir())
+    assert len(kept) == 1 and kept[0].name == openssl("dgst", "-sha256", "-r", stdin=openssl(
+        "x509", "-outform", "der", "-in", crt)).decode().split()[0]
+    service.stop()
+    asked = suite.log().count(" fetch ")
+    # A worker that comes anew is told; so are all after a restart. Nobody is asked: half of the time is not over.
+    pid = suite.processes("tls")[0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    valija.wait_until(lambda: len(suite.processes("tls")) == 2 and pid not in [p["pid"] for p in suite.processes("tls")],
+                      10, "another worker")
+    valija.wait_until(lambda: stapled_everywhere(suite), 5, "what is known, at the new one")
+    suite.stop()
+    suite.start()
+    valija.wait_until(lambda: stapled_everywhere(suite), 5, "what was kept")
+    assert suite.log().count(" fetch ") == asked and "ocsp-failed" not in suite.log()
+    # Another certificate: the old answer is of nobody now. The service is away: one line, whatever is tried.
+    put(crt, authority.server("7A42", f"authorityInfoAccess=OCSP;URI:{service.url}"), crt)
+    suite.valija("reload")
+    valija.wait_until(lambda: "ocsp-failed" in suite.log(), 10, "a line in the log")
+    assert not shown(suite) and not list((suite.dir / "state/ocsp").iterdir())
+    ocsp = suite.processes("ocsp")[0]
+    assert ocsp["seccomp"] == 2 and ocsp["landlock"] > 0 and ocsp["capabilities"] == []
+    # An administrator's own file goes before.
+    (suite.dir / "state/tls/server.crt.ocsp").write_bytes(authority.response("7A42"))
+    suite.valija("reload")
+    valija.wait_until(lambda: stapled_everywhere(suite), 5, "the response of the file")
+    suite.configure(tls_ocsp="no")
+    suite.valija("reload")
+    valija.wait_until(lambda: not suite.processes("ocsp"), 5, "the end of ocsp")
+
+
+def test_a_lie_is_not_stapled(responder):
+    """What is revoked is said, loudly; what others sign is nothing."""
+    suite, authority, service = responder
+    crt = suite.dir / "state/tls/server.crt"
+    service.start("7A43", signer="stranger")
+    put(crt, authority.server("7A43", f"authorityInfoAccess=OCSP;URI:{service.url}"), crt)
+    suite.valija("reload")
+    valija.wait_until(lambda: "nor by whom it lets sign" in suite.log(), 10, "the refusal")
+    assert not shown(suite) and not list((suite.dir / "state/ocsp").iterdir())
+    service.start("7A44", revoked=True)
+    put(crt, authority.server("7A44", f"authorityInfoAccess=OCSP;URI:{service.url}"), crt)
+    suite.valija("reload")
+    valija.wait_until(lambda: "certificate-revoked" in suite.log(), 10, "the line about it")
+    assert not shown(suite)
+    sock = tls(suite, "imaps")          # it serves on: who is cut off by what an authority says can mend nothing
+    assert ask(sock, b"NOOP").startswith(b"t OK")
+    sock.close()
+
+
+@pytest.mark.long
+def test_a_service_that_fails_and_returns(responder):
+    """The old answer goes on until its end, one warning meanwhile, and again when the service is back."""
+    suite, authority, service = responder
+    crt = suite.dir / "state/tls/server.crt"
+    service.start("7A45", "-nmin", "2")
+    put(crt, authority.server("7A45", f"authorityInfoAccess=OCSP;URI:{service.url}"), crt)
+    suite.valija("reload")
+    valija.wait_until(lambda: stapled_everywhere(suite), 15, "the answer of the authority")
+    service.stop()
+    valija.wait_until(lambda: "ocsp-failed" in suite.log(), 90, "the first attempt that fails", pause=1)
+    assert shown(suite)
+    valija.wait_until(lambda: not shown(suite), 100, "the end of the answer", pause=1)
+    assert suite.log().count("ocsp-failed") == 1
+    assert suite.log().count(" fetch ") >= 3
+    service.start("7A45")
+    valija.wait_until(lambda: stapled_everywhere(suite), 100, "the next answer", pause=1)
+    assert re.search(r"ocsp-answered name=localhost hours=9[56]", suite.log())

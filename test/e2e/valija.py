@@ -33,7 +33,7 @@ DOMAIN = "example.org"
 UNPRIVILEGED = "nobody"
 
 # What ARCHITECTURE's table of processes promises: system user, chroot.
-DAEMONS = ["log", "smtpd", "imap-login", "auth", "auth-hash", "tls-key", "tls", "queue", "spool", "local", "dns", "fetch", "sts", "relay",
+DAEMONS = ["log", "smtpd", "imap-login", "auth", "auth-hash", "tls-key", "tls", "queue", "spool", "local", "dns", "fetch", "sts", "ocsp", "relay",
            "policy", "pickup"]
 
 
