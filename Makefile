@@ -309,20 +309,17 @@ install: all
 	install -d $(DESTDIR)$(datadir)/valija/hooks
 	install -m 755 contrib/hooks/* $(DESTDIR)$(datadir)/valija/hooks/
 	sed $(PLACES) contrib/valija.service.in >$(DESTDIR)$(unitdir)/valija.service
-	sed $(PLACES) contrib/valija-renew.service.in >$(DESTDIR)$(unitdir)/valija-renew.service
-	install -m 644 contrib/valija-renew.timer $(DESTDIR)$(unitdir)/
 	sed $(PLACES) contrib/valija.init.in >$(DESTDIR)$(sysconfdir)/init.d/valija
 	install -d $(DESTDIR)$(sysconfdir)/pam.d
 	test -e $(DESTDIR)$(sysconfdir)/pam.d/valija || \
 		install -m 644 $(PAM_SERVICE) $(DESTDIR)$(sysconfdir)/pam.d/valija
-	chmod 644 $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(unitdir)/valija-renew.service
+	chmod 644 $(DESTDIR)$(unitdir)/valija.service
 	chmod 755 $(DESTDIR)$(sysconfdir)/init.d/valija
 
 # Configuration, mail, spool and state stay.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(LINKS))) $(DESTDIR)$(sbindir)/sendmail $(DESTDIR)$(prefix)/lib/sendmail
-	rm -f $(DESTDIR)$(sbindir)/valija $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(unitdir)/valija-renew.service \
-		$(DESTDIR)$(unitdir)/valija-renew.timer $(DESTDIR)$(sysconfdir)/init.d/valija
+	rm -f $(DESTDIR)$(sbindir)/valija $(DESTDIR)$(unitdir)/valija.service $(DESTDIR)$(sysconfdir)/init.d/valija
 	rm -rf $(DESTDIR)$(libexecdir)/valija $(DESTDIR)$(datadir)/valija
 	rm -rf $(DESTDIR)$(docdir)/acme
 	rm -f $(addprefix $(DESTDIR)$(docdir)/,README ARCHITECTURE valija.conf)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "master/cmd-cert.h"
+#include "master/expiry-told.h"
 #include "tlsproxy/ca.h"
 #include "tlsproxy/install.h"
 
@@ -19,7 +20,7 @@ static const struct option_row install_options[] = {
 	{ NULL, NULL, NULL, false },
 };
 static const struct option_row renew_options[] = {
-	{ "--if-due", NULL, "only when less than a third of its life is left", false },
+	{ "--if-due", NULL, "only when a third of its life is about to be left", false },
 	{ NULL, NULL, NULL, false },
 };
 
@@ -87,7 +88,7 @@ rollback(struct invocation *v)
 	return status;
 }
 
-/* Less than a third of its life is left. */
+/* A third of its life is about to be left. */
 static bool
 is_due(const char *path)
 {
@@ -97,7 +98,7 @@ is_due(const char *path)
 	bool due = true;
 
 	if (fd >= 0 && certificate_check(fd, -1, NULL, &facts, &why) == 0)
-		due = facts.not_after - (int64_t)time(NULL) < (facts.not_after - facts.not_before) / 3;
+		due = expiry_is_due(facts.not_before, facts.not_after, (int64_t)time(NULL));
 	if (fd >= 0)
 		close(fd);
 	text_clear(&why);

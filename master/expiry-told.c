@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define SECONDS_A_DAY 86400
+#define RENEW_AHEAD_DAYS 2
 
 enum expiry_stage
 expiry_stage(int64_t not_after, int64_t now)
@@ -18,6 +19,12 @@ expiry_stage(int64_t not_after, int64_t now)
 		if (not_after < now + steps[i].days * SECONDS_A_DAY)
 			return steps[i].stage;
 	return EXPIRY_FAR;
+}
+
+bool
+expiry_is_due(int64_t not_before, int64_t not_after, int64_t now)
+{
+	return not_after - now < (not_after - not_before) / 3 + RENEW_AHEAD_DAYS * SECONDS_A_DAY;
 }
 
 /* One line without its end. */

@@ -28,6 +28,9 @@ enum expiry_stage {
 /* Where a certificate that ends at `not_after` stands at `now` (seconds since 1970). */
 enum expiry_stage expiry_stage(int64_t not_after, int64_t now);
 
+/* Is it time to renew it: is less than a third of its life left, or will be within two days? */
+bool expiry_is_due(int64_t not_before, int64_t not_after, int64_t now);
+
 struct expiry_told {
 	struct expiry_told_row {
 		unsigned char fingerprint[FINGERPRINT_SIZE];

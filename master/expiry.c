@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "master/errand.h"
 #include "master/expiry-told.h"
 #include "master/process.h"
 
 #define MOST_ENTRIES 64            /* as many certificates as tls-key keeps */
 #define MOST_MAIL 4096
 #define SECONDS_A_DAY 86400
+#define RENEW_SECONDS 82800        /* between two attempts to renew: the hourly look makes it once a day */
 
 struct expiry {
 	struct supervisor *s;
@@ -26,6 +28,7 @@ struct expiry {
 	struct expiry_told told;
 	bool first;                /* no file yet: what is there now is nothing new */
 	bool unsaved;
+	int64_t renewed;           /* when a renewal was last begun */
 };
 
 /* --- on disk --- */
@@ -184,13 +187,27 @@ look_at(struct expiry *e, const struct expiry_entry *c, int64_t now)
 	return true;
 }
 
+/* The managed one renews itself: the command decides whether it is of our authority, and does it; what it
+ * wrote is noticed like any change (renewal.c). Once in a while, whatever comes of it. */
+static void
+renew_when_due(struct expiry *e, int64_t now)
+{
+	char *managed = paths_join(e->s->paths.tls, "server.crt");
+	const struct expiry_entry *c = e->count != 0 ? &e->entry[0] : NULL;
+
+	if (c && now >= e->renewed + RENEW_SECONDS && span_equal(file_of(e, c), span_str(managed)) &&
+		expiry_is_due(c->not_before, c->not_after, now) && errand_renew(e->s))
+		e->renewed = now;
+	free(managed);
+}
+
 static void
 look(struct expiry *e)
 {
 	struct timeval again = { .tv_sec = EXPIRY_LOOK_SECONDS };
 	struct process *queue = process_find(e->s, PROGRAM_QUEUE, 0);
 
-	if (!queue || queue->state != PROCESS_SERVING) {
+	if (!queue || queue->state != PROCESS_SERVING || e->s->phase != PHASE_RUNNING) {
 		again.tv_sec = EXPIRY_RETRY_SECONDS;
 	} else {
 		for (size_t i = 0; i < e->count; i++)
@@ -198,6 +215,7 @@ look(struct expiry *e)
 				again.tv_sec = EXPIRY_RETRY_SECONDS;
 		if (e->unsaved)
 			write_told(e);
+		renew_when_due(e, time(NULL));
 	}
 	event_add(e->timer, &again);
 }

@@ -31,6 +31,7 @@
 #include "common/secret.h"
 #include "master/conf.h"
 #include "master/control.h"
+#include "master/errand.h"
 #include "master/expiry.h"
 #include "master/checkpassword.h"
 #include "master/hook.h"
@@ -117,7 +118,8 @@ on_child(evutil_socket_t signal, short what, void *arg)
 	(void)signal;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!hook_ended(arg, pid, status) && !checkpassword_ended(arg, pid, status))
+		if (!hook_ended(arg, pid, status) && !checkpassword_ended(arg, pid, status) &&
+			!errand_ended(arg, pid, status))
 			process_ended(arg, pid, status);
 }
 
@@ -236,6 +238,7 @@ static void
 finish(struct supervisor *s)
 {
 	expiry_end(s);
+	errand_close(s);
 	renewal_end(s);
 	watchdog_end(s);
 	watch_end(s);

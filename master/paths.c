@@ -149,3 +149,15 @@ paths_libexec(const char *program)
 	free(own);
 	return must_copy(span_str(VALIJA_LIBEXECDIR));
 }
+
+char *
+paths_command(void)
+{
+	char *own = own_directory(), *beside = own ? paths_join(own, "../bin/valija") : NULL;
+
+	free(own);
+	if (beside && access(beside, X_OK) == 0)
+		return beside;
+	free(beside);
+	return must_copy(span_str(VALIJA_SBINDIR "/valija"));
+}

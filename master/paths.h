@@ -43,6 +43,9 @@ void paths_clear(struct paths *p);
 /* Where the daemons are: "../libexec" or "." as seen from the running program, when `program` is
  * there, else the directory given to configure. The caller frees it. */
 char *paths_libexec(const char *program);
+/* The command valija: "../bin/valija" as seen from the running program, else in the directory given to configure.
+ * The caller frees it. */
+char *paths_command(void);
 /* directory/name, on the heap. */
 char *paths_join(const char *directory, const char *name);
 

@@ -24,6 +24,7 @@ struct visitor;
 struct watch;
 struct hook;
 struct expiry;
+struct errand;
 struct public;
 
 /* Of one certificate; copies in sealed memory, or -1. */
@@ -92,6 +93,7 @@ struct supervisor {
 	struct shares *shares; /* who shares with whom; share.c */
 	struct watch *watch; /* addresses; watch.c */
 	struct expiry *expiry; /* ends of certificates; expiry.c */
+	struct errand *errand; /* the command at work for us; NULL until it is needed */
 	struct hook *hook;   /* address_hook; NULL until it is needed */
 	char *doubts; /* lines that trust-watch has told; NULL: none yet */
 	struct public *public; /* addresses at which the world reaches us; public.c */

@@ -223,10 +223,15 @@ def test_postmaster_is_told_of_ends_and_renewals_once():
     """In the log, in status, and by mail; not again after a restart, but at the next step."""
     with valija.Instance(start=False) as suite:
         crt = suite.dir / "state/tls/server.crt"
+        ca = suite.dir / "state/tls/ca.key"
+        os.rename(ca, suite.tmp / "offline")
         postmaster = suite.user_add("postmaster")
 
         def put_one(days):
-            put(crt, make_certificate(suite, begin=in_days(-300), end=in_days(days)), crt)
+            os.rename(suite.tmp / "offline", ca)
+            made = make_certificate(suite, begin=in_days(-300), end=in_days(days))
+            os.rename(ca, suite.tmp / "offline")
+            put(crt, made, crt)
 
         put_one(20.5)
         suite.start()
@@ -246,8 +251,12 @@ def test_postmaster_is_told_of_ends_and_renewals_once():
         mails += ["A new certificate of localhost is in service", "The certificate of localhost ends in 2 days"]
         valija.wait_until(lambda: subjects(suite, postmaster) == sorted(mails), 20, "two more mails")
         assert suite.log().count("postmaster-told") == 2
-        # By our own authority, as the timer does it: it is due.
-        suite.valija("cert", "renew", "--if-due")
+        # It is due, and the suite would renew it: its authority's key is away. With it, it does so by itself.
+        valija.wait_until(lambda: re.search("certificate-not-renewed .*ca.key", suite.log()), 10, "an attempt to renew")
+        os.rename(suite.tmp / "offline", ca)
+        suite.stop()
+        suite.start()
+        valija.wait_until(lambda: re.search("certificate-renewed .*said=.renewed", suite.log()), 20, "the renewal")
         mails += ["A new certificate of localhost is in service"]
         valija.wait_until(lambda: subjects(suite, postmaster) == sorted(mails), 20, "the mail of the renewal")
         assert len(re.findall("certificate-in-service .*until=", suite.log())) == 3

@@ -62,6 +62,20 @@ test_each_stage_is_told_once(void **state)
 		assert_int_equal(mails[stage], 1);
 }
 
+/* Renewed while a third of its life is still left; not long before. */
+static void
+test_due_before_a_third_is_left(void **state)
+{
+	const int64_t life = INT64_C(820) * DAY, begin = END - life;
+
+	(void)state;
+	assert_false(expiry_is_due(begin, END, begin));
+	assert_false(expiry_is_due(begin, END, END - life / 3 - 3 * DAY));
+	assert_true(expiry_is_due(begin, END, END - life / 3 - DAY));
+	assert_true(expiry_is_due(begin, END, END - life / 3));
+	assert_true(expiry_is_due(begin, END, END + DAY));
+}
+
 /* --- the file --- */
 
 static void
@@ -125,6 +139,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stages_by_days_left),
 		cmocka_unit_test(test_each_stage_is_told_once),
+		cmocka_unit_test(test_due_before_a_third_is_left),
 		cmocka_unit_test(test_what_is_no_line_is_left_out),
 		cmocka_unit_test(test_the_oldest_gives_way),
 	};
