@@ -82,7 +82,8 @@ allow_path(const struct room *room, int ruleset, const struct room_path *path, u
 {
 	struct landlock_path_beneath_attr rule;
 	struct stat st;
-	int fd = open_in(path->directory, path->below, O_PATH, 0);
+	int fd = path->below == NULL ? fcntl(path->directory, F_DUPFD_CLOEXEC, 0)
+				     : open_in(path->directory, path->below, O_PATH, 0);
 
 	if (fd < 0 && errno == ENOENT)
 		return;

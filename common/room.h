@@ -15,7 +15,7 @@
 
 struct room_path {
 	int directory;        /* an O_PATH descriptor */
-	const char *below;    /* relative to it, "." for itself; a missing one is skipped */
+	const char *below;    /* relative to it, "." for itself; a missing one is skipped. NULL: itself, also a file or device */
 	uint32_t rights;
 };
 

@@ -456,7 +456,7 @@ open_token_paths(struct tls_key *me)
 		int fd = open(path, O_PATH | O_CLOEXEC);
 
 		if (fd >= 0)
-			d->paths[d->path_count++] = (struct room_path){ .directory = fd, .below = ".",
+			d->paths[d->path_count++] = (struct room_path){ .directory = fd, .below = NULL,
 				.rights = ROOM_READ | ROOM_WRITE };
 		free(path);
 	}

@@ -29,7 +29,8 @@ mount -t tmpfs -o mode=1777,size=300m tmp /tmp
 ip link set lo up
 for m in {modules}; do insmod /modules/$m || echo "GUEST failed insmod $m"; done
 chmod 755 /suite /suite/build
-cd /tmp && su tester -s /bin/sh -c 'HOME=/tmp PYTHONPATH=/suite/test/e2e python3 -B /suite/test/e2e/guest_kernel_tls.py'
+{before}
+cd /tmp && su tester -s /bin/sh -c 'HOME=/tmp PYTHONPATH=/suite/test/e2e python3 -B /suite/test/e2e/{script}'
 poweroff -f
 """
 
@@ -81,7 +82,8 @@ def standard_library(archive):
                 archive.add(str(path), path.read_bytes(), 0o100644)
 
 
-def initial_file_system(release):
+def initial_file_system(release, script="guest_kernel_tls.py", modules=MODULES, before=""):
+    """What runs `script` as an ordinary user, with the built suite; an Archive to which more can be added."""
     archive = Archive()
     archive.copy(shutil.which("busybox"), "bin/busybox")
     archive.copy(os.path.realpath("/usr/bin/python3"), "usr/bin/python3")
@@ -90,9 +92,9 @@ def initial_file_system(release):
     standard_library(archive)
     for path in [BUILD / "bin/valija", *(BUILD / "libexec").iterdir()]:
         archive.copy(path, f"suite/build/{path.parent.name}/{path.name}")
-    for name in ["valija.py", "mails.py", "guest_kernel_tls.py"]:
+    for name in ["valija.py", "mails.py", script]:
         archive.add(f"suite/test/e2e/{name}", (TOP / "test/e2e" / name).read_bytes(), 0o100644)
-    for module in MODULES:
+    for module in modules:
         archive.add(f"modules/{os.path.basename(module)}",
                     pathlib.Path(f"/lib/modules/{release}", module).read_bytes(), 0o100644)
     archive.add("etc/passwd", b"root:x:0:0::/:/bin/sh\ntester:x:1000:1000::/tmp:/bin/sh\n", 0o100644)
@@ -101,8 +103,18 @@ def initial_file_system(release):
     archive.add("etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n", 0o100644)
     for directory in ["proc", "sys", "dev", "tmp", "run", "root"]:
         archive.add(directory, mode=0o040755)
-    archive.add("init", INIT.format(modules=" ".join(map(os.path.basename, MODULES))).encode())
-    return archive.bytes()
+    archive.add("init", INIT.format(modules=" ".join(map(os.path.basename, modules)), script=script, before=before).encode())
+    return archive
+
+
+def boot(tmp_path, archive, *more):
+    """What the guest says on its console."""
+    (tmp_path / "initrd").write_bytes(archive.bytes())
+    done = subprocess.run([QEMU, "-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "2", "-nographic", "-no-reboot",
+                           "-nic", "none", *more, "-kernel", KERNEL, "-initrd", tmp_path / "initrd", "-append",
+                           "console=ttyS0 quiet panic=-1 lsm=landlock random.trust_cpu=on"],
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=560)
+    return done.stdout.decode(errors="replace")
 
 
 @pytest.mark.long
@@ -111,12 +123,7 @@ def initial_file_system(release):
 @pytest.mark.skipif(not shutil.which("busybox"), reason="busybox is not installed")
 def test_kernel_tls_in_a_guest(tmp_path):
     release = KERNEL.name.removeprefix("vmlinuz-")
-    (tmp_path / "initrd").write_bytes(initial_file_system(release))
-    done = subprocess.run([QEMU, "-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "2", "-nographic", "-no-reboot",
-                           "-nic", "none", "-kernel", KERNEL, "-initrd", tmp_path / "initrd", "-append",
-                           "console=ttyS0 quiet panic=-1 lsm=landlock random.trust_cpu=on"],
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=560)
-    said = done.stdout.decode(errors="replace")
+    said = boot(tmp_path, initial_file_system(release))
     told = re.findall(r"^GUEST (ok|failed) (.*?)\r?$", said, re.M)
     assert "GUEST end" in said, said[-4000:]
     assert len(told) >= 10 and all(verdict == "ok" for verdict, _ in told), said[-16000:]
