@@ -31,6 +31,23 @@ tell(const char *what, const struct certificate_facts *facts)
 		what, facts->key, facts->names, facts->days_left);
 }
 
+/* Servers that the administrator never sees may refuse it, where his own browser knows the issuer. */
+static void
+warn_of_chain(const struct invocation *v, const struct settings *s)
+{
+	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE), *ca = paths_join(v->paths.tls, CA_CERTIFICATE),
+	     *trust = must_copy(s->tls_trust);
+	int fd = open(own, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && !certificate_chain_ends(fd, ca, trust))
+		puts("warning: " INCOMPLETE_CHAIN);
+	if (fd >= 0)
+		close(fd);
+	free(own);
+	free(ca);
+	free(trust);
+}
+
 static int
 install(struct invocation *v)
 {
@@ -51,6 +68,7 @@ install(struct invocation *v)
 		status = cmd_fail(EX_DATAERR, "%s: not installed: %s", v->arguments[0], text_str(&why));
 	} else {
 		tell("installed", &facts);
+		warn_of_chain(v, s);
 		status = EX_OK;
 	}
 out:

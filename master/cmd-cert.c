@@ -136,7 +136,7 @@ cert_read(const char *path, struct text *to)
 /* One certificate of the configuration, as it is found on disk. */
 struct found {
 	struct span crt, key;
-	bool good;
+	bool good, ends;       /* ends: clients can get from it to an authority */
 	struct certificate_facts facts;
 	char reason[MOST_SENTENCE];
 };
@@ -152,8 +152,10 @@ open_named(struct span name)
 }
 
 static void
-look(struct span crt, struct span key, const char *hostname, struct found *f)
+look(const struct invocation *v, const struct settings *s, struct span crt, struct span key, const char *hostname,
+	struct found *f)
 {
+	char *own = paths_join(v->paths.tls, CA_CERTIFICATE), *trust = must_copy(s->tls_trust);
 	struct text why = TEXT_UP_TO(MOST_SENTENCE - 1);
 	int chain_fd = open_named(crt), key_fd = chain_fd < 0 ? -1 : open_named(key);
 
@@ -166,6 +168,9 @@ look(struct span crt, struct span key, const char *hostname, struct found *f)
 		/* Who may not read the key sees all but whether it fits. */
 		f->good = certificate_check(chain_fd, key_fd, hostname, &f->facts, &why) == 0;
 	(void)span_copy(text_span(&why), f->reason, sizeof f->reason);
+	f->ends = f->good && certificate_chain_ends(chain_fd, own, trust);
+	free(own);
+	free(trust);
 	if (chain_fd >= 0)
 		close(chain_fd);
 	if (key_fd >= 0)
@@ -189,6 +194,8 @@ problem(const struct found *f, bool name_matters, int days, int *grade)
 		return "it ends soon";
 	if (name_matters && !f->facts.names_host)
 		return "it is not for the host name";
+	if (!f->ends)
+		return INCOMPLETE_CHAIN;
 	*grade = 0;
 	return "";
 }
@@ -264,7 +271,7 @@ show(struct invocation *v)
 	for (size_t i = 0; i < s->tls_certificate.count && i < s->tls_key.count; i++) {
 		struct found f;
 
-		look(s->tls_certificate.at[i], s->tls_key.at[i], hostname, &f);
+		look(v, s, s->tls_certificate.at[i], s->tls_key.at[i], hostname, &f);
 		if (as_json)
 			json_one(&j, &f, s->tls_certificate.count == 1);
 		else
@@ -301,7 +308,7 @@ check(struct invocation *v)
 		struct found f;
 		const char *wrong;
 
-		look(s->tls_certificate.at[i], s->tls_key.at[i], hostname, &f);
+		look(v, s, s->tls_certificate.at[i], s->tls_key.at[i], hostname, &f);
 		named = named || f.facts.names_host;
 		wrong = problem(&f, false, (int)days, &grade);
 		worst = grade > worst ? grade : worst;

@@ -8,6 +8,8 @@
 #include "master/cmd.h"
 
 #define MOST_SENTENCE 1024
+/* What is said of a chain from which clients may find no way to an authority. */
+#define INCOMPLETE_CHAIN "the certificate of its issuer does not follow in the file, and nobody known here issued it"
 
 /* The directory of managed certificates (state/tls), or -1 after complaining. */
 int cert_directory(const struct invocation *v);

@@ -117,6 +117,34 @@ certificate_check(int chain_fd, int key_fd, const char *hostname, struct certifi
 	return 0;
 }
 
+bool
+certificate_chain_ends(int chain_fd, const char *own, const char *trust)
+{
+	struct text why = TEXT_UP_TO(400);
+	gnutls_x509_trust_list_t known = NULL;
+	gnutls_x509_crt_t issuer;
+	struct chain chain;
+	bool ends = false;
+
+	if (chain_read(chain_fd, &chain, &why) == 0) {
+		gnutls_x509_crt_t last = chain.at[chain.count - 1];
+
+		ends = gnutls_x509_crt_check_issuer(last, last) == 1;
+		if (!ends && gnutls_x509_trust_list_init(&known, 0) >= 0) {
+			(void)gnutls_x509_trust_list_add_trust_file(known, own, NULL, GNUTLS_X509_FMT_PEM, 0, 0);
+			if (trust[0] == '\0')
+				(void)gnutls_x509_trust_list_add_system_trust(known, 0, 0);
+			else
+				(void)gnutls_x509_trust_list_add_trust_file(known, trust, NULL, GNUTLS_X509_FMT_PEM, 0, 0);
+			ends = gnutls_x509_trust_list_get_issuer(known, last, &issuer, 0) >= 0;
+			gnutls_x509_trust_list_deinit(known, 1);
+		}
+		chain_clear(&chain);
+	}
+	text_clear(&why);
+	return ends;
+}
+
 int
 certificate_key_digest(int directory, const char *name, unsigned char digest[32])
 {

@@ -36,6 +36,11 @@ struct certificate_facts {
 int certificate_check(int chain_fd, int key_fd, const char *hostname,
 	struct certificate_facts *facts, struct text *why);
 
+/* Can clients be expected to get from the chain of `chain_fd` to an authority: does it end with a certificate that
+ * signed itself, or whose issuer is in the file `own`, in the file `trust`, or, where that is empty, among the
+ * authorities that the system trusts? Missing files hold nobody. False also where the chain cannot be read. */
+bool certificate_chain_ends(int chain_fd, const char *own, const char *trust);
+
 /* The same digest of a private key's public half, from a file of `directory`. 0 or -1. */
 int certificate_key_digest(int directory, const char *name, unsigned char digest[32]);
 

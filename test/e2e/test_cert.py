@@ -295,3 +295,39 @@ def test_the_root_may_be_kept_offline(certs, tmp_path):
     done = subprocess.run(["openssl", "verify", "-CAfile", crt, "-untrusted", tmp_path / "below.crt", tmp_path / "leaf.crt"],
                           capture_output=True, text=True)
     assert done.returncode and "path length constraint exceeded" in done.stderr
+
+
+def test_a_chain_that_does_not_end_is_told(certs, tmp_path):
+    """An intermediate that is left out: most clients cannot verify then, and the administrator's may."""
+    where = certs.dir / "state/tls"
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *ec, "-keyout", tmp_path / "root.key", "-out", tmp_path / "root.crt", "-subj", "/CN=root", "-days", "99")
+    (tmp_path / "ca").write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n")
+    (tmp_path / "leaf").write_text("subjectAltName=DNS:localhost\nkeyUsage=digitalSignature\n")
+
+    def signed(name, by, extensions, serial, key):
+        request = openssl("req", "-new", "-key", key, "-subj", f"/CN={name}")
+        made = openssl("x509", "-req", "-CA", tmp_path / f"{by}.crt", "-CAkey", tmp_path / f"{by}.key", "-days", "98", "-set_serial",
+                       serial, "-extfile", tmp_path / extensions, stdin=request)
+        (tmp_path / f"{name}.crt").write_bytes(made)
+        return made
+
+    (tmp_path / "between.key").write_bytes(openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
+    between = signed("between", "root", "ca", "91", tmp_path / "between.key")
+    leaf = signed("leaf", "between", "leaf", "92", where / "server.key")
+    missing = "the certificate of its issuer does not follow"
+    rows = [(leaf, True), (leaf + between, True), (leaf + between + (tmp_path / "root.crt").read_bytes(), False)]
+    for chain, warned in rows:
+        (tmp_path / "chain").write_bytes(chain)
+        assert (missing in certs.valija("cert", "install", tmp_path / "chain").stdout) == warned
+        assert (missing in certs.valija("cert", "show").stdout) == warned
+        assert (json.loads(certs.valija("cert", "show", "--json").stdout)[0]["problem"] != "") == warned
+        done = certs.valija("cert", "check", check=False)
+        assert (done.returncode, "WARNING" in done.stdout) == ((1, True) if warned else (0, False)), done
+    # Known is whom other servers are checked by, too.
+    certs.valija("cert", "rollback")
+    certs.configure(tls_trust=f'"{tmp_path}/root.crt"')
+    assert missing not in certs.valija("cert", "show").stdout
+    certs.configure(tls_trust='""')
+    certs.valija("cert", "self-signed")
+    certs.valija("cert", "check")
