@@ -1,10 +1,14 @@
 /* journal - see journal.h. */
 #include "journal.h"
 
+#include "common/beneath.h"
+
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -50,15 +54,88 @@ has_journal(dev_t device)
 	return found;
 }
 
+/* Reads a file of /proc from its beginning, and puts NUL behind it. */
+static bool
+read_text(int fd, char *to, size_t room)
+{
+	ssize_t got = read_at(fd, to, room - 1, 0);
+
+	if (got <= 0)
+		return false;
+	to[got] = '\0';
+	return true;
+}
+
+/* What the kernel tells of an ext4 on this device. -1 with errno. */
+static int
+open_facts(dev_t device, const char *which)
+{
+	char name[256], path[512];
+
+	if (!device_name(device, name)) {
+		errno = ENODEV;
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/proc/fs/ext4/%s/%s", name, which);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Is it mounted so that the journal's commits are whole, and come after the data? */
+static bool
+commits_in_order(dev_t device)
+{
+	int fd = open_facts(device, "options");
+	char options[4096];
+	bool in_order;
+
+	in_order = fd >= 0 && read_text(fd, options, sizeof(options)) &&
+		strstr(options, "journal_async_commit") == NULL;
+	if (fd >= 0)
+		close(fd);
+	return in_order;
+}
+
+/* "N commits", or another word, is a line of the text: not there is none. */
+static unsigned long
+count_of(const char *text, const char *word)
+{
+	const char *at = strstr(text, word);
+
+	while (at != NULL && at > text && at[-1] != '\n')
+		at--;
+	return at == NULL ? 0 : strtoul(at, NULL, 10);
+}
+
 bool
-journal_orders(int directory, dev_t *device)
+journal_is_whole(const struct journal *j)
+{
+	char facts[1024];
+
+	if (j->fast_commits < 0)
+		return true;
+	return read_text(j->fast_commits, facts, sizeof(facts)) && strstr(facts, " commits") != NULL &&
+		count_of(facts, " commits") == 0 && count_of(facts, " ineligible") == 0;
+}
+
+bool
+journal_orders(int directory, struct journal *j)
 {
 	struct statfs fs;
 	struct stat st;
 
 	if (fstatfs(directory, &fs) < 0 || fstat(directory, &st) < 0)
 		return false;
-	*device = st.st_dev;
-	return fs.f_type == XFS_SUPER_MAGIC ||
-		(fs.f_type == EXT4_SUPER_MAGIC && has_journal(st.st_dev));
+	*j = (struct journal){ .device = st.st_dev, .fast_commits = -1 };
+	if (fs.f_type == XFS_SUPER_MAGIC)
+		return true;
+	if (fs.f_type != EXT4_SUPER_MAGIC || !has_journal(st.st_dev) || !commits_in_order(st.st_dev))
+		return false;
+	j->fast_commits = open_facts(st.st_dev, "fc_info");
+	/* A kernel from before there were fast commits (5.10) has not that file. */
+	if (j->fast_commits < 0)
+		return errno == ENOENT;
+	if (journal_is_whole(j))
+		return true;
+	close(j->fast_commits);
+	return false;
 }

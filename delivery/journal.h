@@ -13,7 +13,16 @@
  *           before its record. In data=writeback too, since the data was not left to the commit.
  *
  * It is not so on ext2, and ext4 without a journal, which look the same to statfs(2): there the kernel names no
- * journal for the device in /proc/fs/jbd2. What is not recognised is synced first, as everywhere else.
+ * journal for the device in /proc/fs/jbd2. Nor on ext4 with
+ *
+ *   fast_commit            fsync of a file that never had a name writes a short record of its names before the one
+ *                          of its inode; after a crash the kernel cannot follow it, and all of the names are gone. No
+ *                          mount option tells of it, but its commits are counted in /proc/fs/ext4/DEVICE/fc_info
+ *   journal_async_commit   the record of a commit may be at the disk before what it speaks of
+ *   a journal elsewhere    a commit flushes the data's own disk only where the kernel thinks it has to
+ *
+ * With nobarrier nothing is flushed, whatever is called, which is the administrator's choice. What is not recognised is
+ * synced first, as everywhere else.
  */
 #ifndef VALIJA_JOURNAL_H
 #define VALIJA_JOURNAL_H
@@ -21,8 +30,16 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Does the file system of this directory keep the order? Its device goes to *device. Reads /sys and /proc: to be asked
- * before the program is confined. */
-bool journal_orders(int directory, dev_t *device);
+struct journal {
+	dev_t device;
+	int fast_commits;            /* the kernel's counts, to be read again; -1: it cannot make such commits */
+};
+
+/* Does the file system of this directory keep the order? Then *j is how it is known again. Reads /sys and /proc: to be
+ * asked before the program is confined. What it opens stays open. */
+bool journal_orders(int directory, struct journal *j);
+/* To be asked after the fsync that was to be for all: was there never a fast commit? If there was, that fsync has promised
+ * nothing of names. */
+bool journal_is_whole(const struct journal *j);
 
 #endif

@@ -4,7 +4,6 @@
 #include "common/beneath.h"
 #include "common/log.h"
 #include "common/text.h"
-#include "journal.h"
 #include "lent.h"
 #include "limits.h"
 #include "placer_inside.h"
@@ -78,10 +77,8 @@ job_drop(struct placer *p, struct job *job)
 void
 placer_recognise(struct placer *p, int directory)
 {
-	dev_t device;
-
-	if (p->ordered_devices < MOST_HOME_ROOTS && journal_orders(directory, &device))
-		p->ordered[p->ordered_devices++] = device;
+	if (p->ordered_devices < MOST_HOME_ROOTS && journal_orders(directory, &p->ordered[p->ordered_devices]))
+		p->ordered_devices++;
 }
 
 void
@@ -503,6 +500,17 @@ source_fits(struct job *job)
 	return false;
 }
 
+/* Which of the journals that were recognised; p->ordered_devices: none. */
+static size_t
+journal_of(const struct placer *p, dev_t device)
+{
+	size_t i = 0;
+
+	while (i < p->ordered_devices && p->ordered[i].device != device)
+		i++;
+	return i;
+}
+
 /* May the body get its name before it is synced, and do both become durable together (journal.h)? What only the
  * administrator says, and we cannot see, is not relied on for what is promised. */
 static void
@@ -514,12 +522,21 @@ job_look_at_journal(const struct placer *p, struct job *job)
 	if (p->ordered_nowhere || fstat(job->fd, &s) < 0)
 		return;
 	job->file_device = s.st_dev;
-	for (size_t i = 0; i < p->ordered_devices; i++)
-		if (p->ordered[i] == job->file_device)
-			job->one_commit = true;
+	job->one_commit = journal_of(p, job->file_device) < p->ordered_devices;
 	job->sync_later = job->one_commit ||
 		(p->ordered_everywhere && fstatfs(job->fd, &fs) == 0 &&
 			(fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC));
+}
+
+static void
+journal_forget(struct placer *p, size_t at)
+{
+	if (at >= p->ordered_devices)
+		return;
+	log_info(0, "journal-not-relied-on", KEY_STR("reason", "its file system makes fast commits"));
+	if (p->ordered[at].fast_commits >= 0)
+		close(p->ordered[at].fast_commits);
+	p->ordered[at] = p->ordered[--p->ordered_devices];
 }
 
 /* Waits until what was written is with the disk, whether it has it durably or not. */
@@ -531,12 +548,17 @@ written(int fd)
 }
 
 static void
-job_sync(struct job *job, int (*sync)(int fd))
+sync_failed(struct job *job)
 {
-	if (sync(job->fd) == 0)
-		return;
 	job->why = verdict_of_errno(errno);
 	log_error(0, "sync-failed", KEY_ID("message", job->id), KEY_ERRNO);
+}
+
+static void
+job_sync(struct job *job, int (*sync)(int fd))
+{
+	if (sync(job->fd) < 0)
+		sync_failed(job);
 }
 
 /* SEALED, then WRITTEN or DURABLE: every file of the batch begins to be written before we wait for
@@ -560,7 +582,9 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 		if (!sealed)
 			continue;
 		job->state = FILE_SEALED;
-		sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		/* What cannot be placed on the disk may be said here, and only here. */
+		if (sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0 && errno != ENOSYS)
+			sync_failed(job);
 	}
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (job->why.outcome != 0 || job->copy)
@@ -572,26 +596,44 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 	}
 }
 
-/* One sync of `last` makes durable what was named before it on its device; if that fails, nothing of it is. */
+/* The body of its own, and the directory of each of its names, which batch_sync_places does. */
 static void
-device_sync(struct batch *b, struct job *last)
+job_sync_apart(struct batch *b, struct job *job)
 {
+	job_sync(job, fdatasync);
+	for (size_t i = 0; i < job->targets; i++)
+		if (job->target[i].place >= 0)
+			b->place[job->target[i].place].named = true;
+}
+
+/* One sync of `last` makes durable what was named before it on its device; if that fails, nothing of it is. If the journal
+ * turns out to be of another kind than we took it for, all of it is synced apart, now and in future. */
+static void
+device_sync(struct placer *p, struct batch *b, struct job *last)
+{
+	size_t at = journal_of(p, last->file_device);
 	struct job *job;
+	bool whole;
 
 	job_sync(last, fsync);
+	whole = at < p->ordered_devices && journal_is_whole(&p->ordered[at]);
 	TAILQ_FOREACH(job, &b->jobs, next) {
 		if (!job->one_commit || job->file_device != last->file_device)
 			continue;
 		job->one_commit = false;
 		if (job->why.outcome == 0)
 			job->why = last->why;
+		if (!whole && job->why.outcome == 0)
+			job_sync_apart(b, job);
 	}
+	if (!whole)
+		journal_forget(p, at);
 }
 
 /* The bodies that got their names first. Each link changes the file's own inode, so that syncing the file commits the last
  * of its names, and the journal, which is one sequence, all that came before: earlier files of the batch too. */
 static void
-batch_sync_written(struct batch *b)
+batch_sync_written(struct placer *p, struct batch *b)
 {
 	struct job *job;
 
@@ -600,7 +642,7 @@ batch_sync_written(struct batch *b)
 			job_sync(job, fdatasync);
 	TAILQ_FOREACH_REVERSE(job, &b->jobs, job_list, next)
 		if (job->why.outcome == 0 && job->one_commit && job->state == FILE_NAMED)
-			device_sync(b, job);
+			device_sync(p, b, job);
 }
 
 static void
@@ -665,7 +707,7 @@ placer_work(struct placer *p)
 		TAILQ_FOREACH(job, &b.jobs, next)
 			if (job->why.outcome == 0)
 				batch_name(p, &b, job);
-		batch_sync_written(&b);
+		batch_sync_written(p, &b);
 		batch_sync_places(&b);
 		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
 			TAILQ_REMOVE(&b.jobs, job, next);

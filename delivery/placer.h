@@ -14,6 +14,7 @@
 
 #include "common/channel.h"
 #include "idmap.h"
+#include "journal.h"
 #include "quota_warning.h"
 
 #include <sys/queue.h>
@@ -37,7 +38,7 @@ struct placer {
 	/* Where a journal keeps the order of data and names (journal.h): everywhere on such file systems, as the
 	 * administrator says, or on the devices that were recognised. */
 	bool ordered_everywhere, ordered_nowhere;
-	dev_t ordered[MOST_HOME_ROOTS];
+	struct journal ordered[MOST_HOME_ROOTS];
 	size_t ordered_devices;
 	uint32_t uid;                /* whom this process runs as */
 	bool homes;                  /* serves system users: below roots, as each of them */

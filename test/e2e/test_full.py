@@ -116,6 +116,34 @@ def test_mailboxes_on_other_file_systems():
             suite.stop()
 
 
+@pytest.mark.parametrize("features, copies", [("has_journal", 1), ("has_journal,fast_commit", 1), ("has_journal,fast_commit", 3)])
+def test_a_power_cut_after_the_250(features, copies):
+    """What the disk has when the 250 comes is enough: the image of that moment has every message whole, under each of its
+    names. With fast commits the fsync of the file alone would not do."""
+    with valija.Instance(start=False, settings={"mail_journal": '"auto"'}) as suite, mounted(suite.dir / "mail", features=features):
+        suite.start()
+        users = [suite.user_add(f"u{n}") for n in range(copies)]
+        cut, at = suite.tmp / "cut.image", suite.tmp / "cut"
+        image = pathlib.Path(f"{suite.dir / 'mail'}.image")
+        at.mkdir()
+        for word in ("first", "second", "third"):
+            message = mails.plain("a@client.example", users[0], word)
+            with suite.smtp(service="smtp") as smtp:
+                smtp.sendmail("a@client.example", users, message)
+            shutil.copyfile(image, cut)
+            subprocess.run(["mount", "-o", "loop", str(cut), str(at)], check=True)
+            try:
+                for user in users:
+                    there = suite.delivered(user)
+                    assert there and any(word.encode() in path.read_bytes() for path in there)
+                    for path in there:
+                        kept = at / path.relative_to(suite.dir / "mail")
+                        assert kept.read_bytes() == path.read_bytes()
+            finally:
+                subprocess.run(["umount", "-l", str(at)], check=True)
+        suite.stop()
+
+
 @pytest.mark.parametrize("features, option, named_first", [("has_journal", "auto", True), ("^has_journal", "auto", False),
                                                            ("has_journal", "no", False)])
 def test_what_is_synced_first(features, option, named_first, tmp_path):
