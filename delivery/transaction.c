@@ -29,6 +29,7 @@ struct recipient {
 /* One place that a recipient leads to. */
 struct lead {
 	uint32_t recipient;
+	bool again;                         /* another one leads there too, and this one only if that is dropped */
 	struct resolved to;                 /* owned */
 };
 
@@ -60,7 +61,7 @@ struct transaction {
 	struct recipient *recipient;        /* those that were accepted */
 	uint32_t count, room;
 	struct lead *lead;
-	uint32_t leads, leads_room;
+	uint32_t leads, leads_room, agains;
 	void *elsewhere;                    /* tree of addresses: who is named twice gets one */
 	struct destination *destination;    /* beside lead; borrows; once the data are asked for */
 	uint32_t *mailbox, mailboxes;       /* leads that stand for a mailbox each */
@@ -343,11 +344,12 @@ recipient_add(struct queue *q, struct transaction *t, struct recipient r, struct
 		if (to->at[i].leads == LEADS_DISCARD)
 			log_info(t->session, "discarded", KEY_ID("message", t->c.id),
 				KEY_STR("to", r.address), KEY_STR("status", "sent"));
-		if (to->at[i].leads == LEADS_DISCARD || is_named_before(t, &to->at[i])) {
+		if (to->at[i].leads == LEADS_DISCARD) {
 			resolved_clear(&to->at[i]);
 			continue;
 		}
-		t->lead[t->leads++] = (struct lead){ t->count, to->at[i] };
+		t->lead[t->leads] = (struct lead){ t->count, is_named_before(t, &to->at[i]), to->at[i] };
+		t->agains += t->lead[t->leads++].again;
 		q->pending_recipients++;
 	}
 	to->count = 0;
@@ -474,30 +476,69 @@ recipient_index(const struct transaction *t, uint32_t number)
 	return i;
 }
 
+/* Nobody leads to this address any more: or somebody does who had only named it again, and now leads there. */
+static void
+elsewhere_drop(struct transaction *t, const struct lead *of)
+{
+	void **node = tfind(of->to.address, &t->elsewhere, compare);
+	void *address = node == NULL ? NULL : *node;
+
+	for (uint32_t i = 0; t->agains > 0 && i < t->leads; i++) {
+		struct lead *l = &t->lead[i];
+
+		if (!l->again || l->recipient == of->recipient || compare(l->to.address, of->to.address) != 0)
+			continue;
+		l->again = false;
+		t->agains--;
+		return;
+	}
+	if (address != NULL) {
+		tdelete(address, &t->elsewhere, compare);
+		free(address);
+	}
+}
+
+static void
+lead_forget(struct queue *q, struct transaction *t, struct lead *l)
+{
+	t->agains -= l->again;
+	resolved_clear(&l->to);
+	q->pending_recipients--;
+}
+
 /* Forgets where a recipient led to; the others move up. */
 static void
 leads_drop(struct queue *q, struct transaction *t, uint32_t recipient)
 {
 	uint32_t kept = 0;
 
+	for (uint32_t i = 0; i < t->leads; i++)
+		if (t->lead[i].recipient == recipient && t->lead[i].to.leads == LEADS_ELSEWHERE && !t->lead[i].again)
+			elsewhere_drop(t, &t->lead[i]);
 	for (uint32_t i = 0; i < t->leads; i++) {
-		struct lead *l = &t->lead[i];
-		void **node;
-
-		if (l->recipient != recipient) {
-			t->lead[kept] = *l;
-			t->lead[kept++].recipient -= l->recipient > recipient;
+		if (t->lead[i].recipient == recipient) {
+			lead_forget(q, t, &t->lead[i]);
 			continue;
 		}
-		node = l->to.leads == LEADS_ELSEWHERE ? tfind(l->to.address, &t->elsewhere, compare) : NULL;
-		if (node != NULL) {
-			void *address = *node;
+		t->lead[kept] = t->lead[i];
+		t->lead[kept++].recipient -= t->lead[i].recipient > recipient;
+	}
+	t->leads = kept;
+}
 
-			tdelete(address, &t->elsewhere, compare);
-			free(address);
-		}
-		resolved_clear(&l->to);
-		q->pending_recipients--;
+/* Nobody is dropped any more: what was named twice stays once. */
+static void
+leads_settle(struct queue *q, struct transaction *t)
+{
+	uint32_t kept = 0;
+
+	if (t->agains == 0)
+		return;
+	for (uint32_t i = 0; i < t->leads; i++) {
+		if (t->lead[i].again)
+			lead_forget(q, t, &t->lead[i]);
+		else
+			t->lead[kept++] = t->lead[i];
 	}
 	t->leads = kept;
 }
@@ -838,6 +879,7 @@ on_mail_commit(void *me, struct channel *from, uint64_t id, const struct msg_mai
 	}
 	t->size = m->size;
 	memcpy(t->digest, m->digest.at, DIGEST_SIZE);
+	leads_settle(q, t);
 	t->state = PLACING;
 	conversation_say(q, &t->c, t->by_queue ? feed_spool : feed_place);
 }

@@ -402,6 +402,35 @@ list(struct world *w)
 
 /* --- tests --- */
 
+/* Who is named twice gets one; and still gets it when a filter takes one of the two out, whichever. */
+static void
+dropping_one_of_two_keeps_the_other(void **state)
+{
+	struct world *w = *state;
+	static const uint32_t drops[][3] = { { 0, 9, 9 }, { 1, 9, 9 }, { 0, 1, 9 }, { 0, 2, 9 }, { 1, 2, 9 }, { 2, 1, 0 } };
+
+	for (uint64_t i = 0; i < sizeof(drops) / sizeof(drops[0]); i++) {
+		uint64_t id = 100 + i;
+
+		begin(w, id, "ana");
+		recipient(w, id, 0, "x@far.example");
+		recipient(w, id, 1, "X@far.example");
+		recipient(w, id, 2, "x@FAR.example");
+		recipient(w, id, 3, "y@far.example");
+		for (int n = 0; n < 3; n++)
+			send_mail_recipient_drop(
+				w->smtpd, id, &(struct msg_mail_recipient_drop){ .number = drops[i][n] }, NULL);
+		data(w, id);
+		write_and_commit(w, id);
+		expect_told(w, 250, "2.0.0");
+		list(w);
+		assert_int_equal(w->entries, i + 1);
+		/* One for x, unless all three were dropped; one for y. */
+		assert_int_equal(w->recipients, 2 * (i + 1) - (i == 5));
+		assert_int_equal(w->q.pending_recipients, 0);
+	}
+}
+
 static void
 local_mail_is_written_once(void **state)
 {
@@ -1075,6 +1104,7 @@ main(void)
 {
 #define ROW(test) cmocka_unit_test_setup_teardown(test, world_make, world_remove)
 	const struct CMUnitTest tests[] = {
+		ROW(dropping_one_of_two_keeps_the_other),
 		ROW(local_mail_is_written_once),
 		ROW(mixed_mail_is_queued_and_delivered),
 		ROW(no_recipients_no_data),
