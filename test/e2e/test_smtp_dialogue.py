@@ -16,6 +16,11 @@ DIALOGUES = pathlib.Path(__file__).resolve().parents[1] / "smtp"
 CLOSED = "(closed)"
 
 
+# What a line may begin with, and what may stand behind it.
+LINES = {"C": None, "S": r"(\d{3}[ -]?|\(closed\)$)", "S+": r"\d{3}[ -]", "S-": r"\d{3}[ -]", "M": r".", "M-": r".",
+         **dict.fromkeys(("TLS", "HELLO", "LHLO", "MAIL", "RCPT", "LOGIN"), r"$")}
+
+
 class Dialogue:
     """One case: its name, its listener, and its steps as (line number, what, text)."""
 
@@ -23,23 +28,45 @@ class Dialogue:
         self.name, self.service, self.source, self.steps = name, "smtp", None, []
 
 
-def read(path):
+def take_step(line):
+    """One line of a dialogue, as one or two steps of (what, text). What is written in another way is an error, never
+    something else: a reply that was taken for a part of the command would be expected by nobody."""
+    # A reply may stand on the line of its command.
+    both = re.match(r"(C:.*?)\s+(S: (?:\d{3}|\(closed\)).*)$", line)
+    steps = []
+    for part in both.groups() if both else [line]:
+        what, _, text = part.partition(":")
+        text = text.removeprefix(" ")
+        if what not in LINES or not re.match(LINES[what] or "", text) or \
+                what == "C" and re.search(r"\s(S[+-]?|M-?|C):\s*(\d|\(|\w+ )", text):
+            raise ValueError(f"what is {line!r}?")
+        steps.append((what, text))
+    return steps
+
+
+def read_text(text, stem):
     """The dialogues of one file."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#") or not line.strip():
             continue
         if line.startswith("=="):
-            found.append(Dialogue(f"{path.stem}: {line[2:].strip()}"))
+            found.append(Dialogue(f"{stem}: {line[2:].strip()}"))
         elif line.startswith("@"):
             found[-1].service, found[-1].source = (line[1:].split() + [None])[:2]
         else:
-            # A reply may stand on the line of its command.
-            both = re.match(r"(C:.*?)\s+(S: (?:\d{3}|\(closed\)).*)$", line)
-            for part in both.groups() if both else [line]:
-                what, _, text = part.partition(":")
-                found[-1].steps.append((number, what.strip(), text.removeprefix(" ")))
+            try:
+                found[-1].steps += [(number, what, text) for what, text in take_step(line)]
+            except (ValueError, IndexError) as e:
+                raise ValueError(f"{stem}.txt:{number}: {e}") from e
+    for dialogue in found:
+        if not any(what[0] in "SM" for _, what, _ in dialogue.steps):
+            raise ValueError(f"{dialogue.name}: it expects nothing")
     return found
+
+
+def read(path):
+    return read_text(path.read_text(), path.stem)
 
 
 def unescape(text):
@@ -176,6 +203,19 @@ def server():
                  "plain": b64(f"\0{user}\0{password}"), "wrong": b64(f"\0{user}\0not this"),
                  "user64": b64(user), "password64": b64(password)}
         yield suite, names
+
+
+@pytest.mark.parametrize("line", ["C: NOOP S: 5", "C: NOOP    S: 25", "S: 5", "S: ok", "S:", "S : 250", "s: 250", "X: 250", "HELO",
+                                  "HELLO: 250", "S+: SIZE", "M:", "TLS now", "C: NOOP  S+: 250-x"])
+def test_a_line_that_is_none_is_an_error(line):
+    """A dialogue whose expectation is overlooked could never fail."""
+    with pytest.raises(ValueError, match=r"t\.txt:2: "):
+        read_text(f"== a\n{line}\nS: 250", "t")
+
+
+def test_a_dialogue_that_expects_nothing_is_an_error():
+    with pytest.raises(ValueError, match="expects nothing"):
+        read_text("== a\nHELLO\nC: NOOP", "t")
 
 
 @pytest.mark.parametrize("dialogue", [d for p in sorted(DIALOGUES.glob("*.txt")) for d in read(p)],
