@@ -141,7 +141,10 @@
 /* tls-key to master: a certificate that is in service now, the first of them with number 0; its first name, SHA-256
  * of the certificate, and the times between which its whole chain is valid. */
 #define certificate_told_fields(F)  F(u16, number, 2) F(text, name, MOST_HOST) F(octets, fingerprint, 32) F(u64, not_before, 8) F(u64, not_after, 8)
-#define command_certificate_fields(F) F(u16, number, 2) F(text, name, MOST_HOST) F(text, file, MOST_PATH_FIELD) F(u64, not_before, 8) F(u64, not_after, 8)
+/* ocsp to master: what the authority of that certificate says of it (enum revocation), and until when that counts. */
+#define revocation_told_fields(F)   F(octets, fingerprint, 32) F(u8, word, 1) F(u64, until, 8)
+#define command_certificate_fields(F) F(u16, number, 2) F(text, name, MOST_HOST) F(text, file, MOST_PATH_FIELD) F(u64, not_before, 8) F(u64, not_after, 8) \
+                                    F(u8, word, 1) F(u64, until, 8) /* as in revocation_told */
 
 /* --- authentication (id: the session) --- */
 #define auth_ask_fields(F)          F(u8, service, 1) F(text, mechanism, 20) F(flag, has_initial, 1) F(secret, initial, MOST_SASL) \
@@ -536,6 +539,7 @@
 	M(certificate_told,  144, BY_TLS_KEY,              BY_MASTER,             ANYTIME,                       0) \
 	M(command_certificate, 145, BY_MASTER,             BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(staple,            146, BY_OCSP,                 BY_TLS,                HOUR_SERVING,                  0) \
+	M(revocation_told,   147, BY_OCSP,                 BY_MASTER,             ANYTIME,                       0) \
 	M(dkim_key,          150, BY_MASTER,               BY_TLS_KEY,            ANYTIME,                       1) \
 	M(dkim_ask,          151, BY_SMTPD,                BY_TLS_KEY,            HOUR_SERVING,                  0) \
 	M(dkim_signed,       152, BY_TLS_KEY,              BY_SMTPD,              HOUR_WAITING | OR_GONE,        0) \
@@ -610,6 +614,9 @@ enum tls_level {
  * that are revoked (CRLs). */
 enum tls_trust_kind { TRUST_SERVERS = 0, TRUST_CLIENTS = 1, TRUST_REVOKED = 2, TRUST_COUNT };
 enum tls_verified { TLS_VERIFIED_NO = 0, TLS_VERIFIED_PKI = 1, TLS_VERIFIED_DANE = 2 };
+
+/* What an authority says of a certificate: it is not asked; it did not answer. */
+enum revocation { REVOCATION_UNASKED = 0, REVOCATION_UNKNOWN, REVOCATION_GOOD, REVOCATION_REVOKED, REVOCATION_COUNT };
 
 /* What a domain wants of who sends it mail (RFC 8461 3.2). */
 enum sts_mode { STS_NONE = 0, STS_TESTING = 1, STS_ENFORCE = 2 };

@@ -52,6 +52,8 @@ struct mapping_row {
 struct certificate_row {
 	char name[MOST_HOST + 1], file[MOST_PATH_FIELD + 1];
 	int64_t not_after;
+	uint8_t revocation;          /* enum revocation */
+	int64_t answer_until;        /* with REVOCATION_GOOD */
 };
 
 /* An address at which the world reaches us, and how that is known. */
@@ -190,6 +192,8 @@ on_command_certificate(void *me, struct channel *from, uint64_t id,
 	span_copy(m->name, row->name, sizeof row->name);
 	span_copy(m->file, row->file, sizeof row->file);
 	row->not_after = (int64_t)m->not_after;
+	row->revocation = m->word;
+	row->answer_until = (int64_t)m->until;
 }
 
 static void
@@ -353,6 +357,13 @@ json_addresses(struct json *j, const struct listing *l)
 	json_close(j, '}');
 }
 
+/* What authorities say of certificates (enum revocation). */
+static const char *const revocation_words[REVOCATION_COUNT] = {
+	[REVOCATION_UNKNOWN] = "no answer",
+	[REVOCATION_GOOD] = "good",
+	[REVOCATION_REVOKED] = "revoked",
+};
+
 static void
 json_certificates(struct json *j, const struct listing *l)
 {
@@ -366,6 +377,12 @@ json_certificates(struct json *j, const struct listing *l)
 		json_number(j, "not_after", row->not_after);
 		json_number(j, "days_left", days_left(row));
 		json_flag(j, "ends_soon", days_left(row) < WARN_DAYS);
+		if (row->revocation < REVOCATION_COUNT && revocation_words[row->revocation] != NULL)
+			json_text(j, "ocsp", span_str(revocation_words[row->revocation]));
+		else
+			json_null(j, "ocsp");
+		if (row->revocation == REVOCATION_GOOD)
+			json_number(j, "ocsp_until", row->answer_until);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -472,6 +489,21 @@ table_addresses(const struct listing *l)
 }
 
 static void
+table_revocation(const struct certificate_row *row)
+{
+	time_t until = (time_t)row->answer_until;
+	char date[32] = "?";
+	struct tm at;
+
+	if (row->revocation == REVOCATION_REVOKED)
+		printf("  REVOKED by its authority");
+	else if (row->revocation == REVOCATION_UNKNOWN)
+		printf("  no answer of its authority (OCSP)");
+	else if (row->revocation == REVOCATION_GOOD && gmtime_r(&until, &at) && strftime(date, sizeof date, "%Y-%m-%d %H:%M", &at))
+		printf("  OCSP: good until %s", date);
+}
+
+static void
 table_certificates(const struct listing *l)
 {
 	if (l->certificate_count)
@@ -485,8 +517,10 @@ table_certificates(const struct listing *l)
 
 		if (gmtime_r(&when, &at))
 			strftime(date, sizeof date, "%Y-%m-%d %H:%M", &at);
-		printf("%-30s %-17s %9d%s\n", row->name, date, days,
+		printf("%-30s %-17s %9d%s", row->name, date, days,
 			days < 0 ? "  EXPIRED" : days < WARN_DAYS ? "  WARNING: it ends soon" : "");
+		table_revocation(row);
+		putchar('\n');
 	}
 }
 

@@ -151,7 +151,9 @@ tell_certificates(struct visitor *v)
 	const struct settings *settings = v->s->now.settings;
 	const struct expiry_entry *c;
 
-	for (size_t i = 0; (c = expiry_entry(v->s, i)) != NULL; i++)
+	for (size_t i = 0; (c = expiry_entry(v->s, i)) != NULL; i++) {
+		struct expiry_word word = expiry_word(v->s, c);
+
 		send_command_certificate(v->channel, 0,
 			&(struct msg_command_certificate){ .number = c->number,
 				.name = span_str(c->name),
@@ -159,8 +161,11 @@ tell_certificates(struct visitor *v)
 					? span_part(settings->tls_certificate.at[c->number], 0, MOST_PATH_FIELD)
 					: SPAN_NONE,
 				.not_before = (uint64_t)c->not_before,
-				.not_after = (uint64_t)c->not_after },
+				.not_after = (uint64_t)c->not_after,
+				.word = (uint8_t)word.word,
+				.until = (uint64_t)word.until },
 			NULL);
+	}
 }
 
 static void

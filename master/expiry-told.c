@@ -35,7 +35,10 @@ take_line(struct span line, struct expiry_told_row *row)
 	struct span hex;
 
 	if (!span_take_bytes(&line, 2 * FINGERPRINT_SIZE, &hex) || !span_take(&line, ' ') ||
-		!span_take_number(&line, EXPIRY_STAGE_COUNT - 1, &stage) || line.len != 0)
+		!span_take_number(&line, EXPIRY_STAGE_COUNT - 1, &stage))
+		return false;
+	row->revoked = span_equal(line, SPAN(" revoked"));
+	if (line.len != 0 && !row->revoked)
 		return false;
 	for (size_t i = 0; i < FINGERPRINT_SIZE; i++) {
 		int high = span_hex_value(hex.at[2 * i]), low = span_hex_value(hex.at[2 * i + 1]);
@@ -64,7 +67,7 @@ expiry_told_write(const struct expiry_told *t, struct text *file)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		text_add_hex(file, span_of(t->row[i].fingerprint, FINGERPRINT_SIZE));
-		text_printf(file, " %d\n", (int)t->row[i].stage);
+		text_printf(file, " %d%s\n", (int)t->row[i].stage, t->row[i].revoked ? " revoked" : "");
 	}
 }
 
@@ -89,5 +92,6 @@ expiry_told_add(struct expiry_told *t, const unsigned char *fingerprint)
 	row = &t->row[t->count++];
 	memcpy(row->fingerprint, fingerprint, FINGERPRINT_SIZE);
 	row->stage = EXPIRY_FAR;
+	row->revoked = false;
 	return row;
 }

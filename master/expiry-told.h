@@ -3,7 +3,7 @@
  * restart says nothing twice.
  *
  * As a file: a line for each certificate, its SHA-256 in hexadecimal, a blank, and the last stage that was
- * told (enum expiry_stage). What cannot be read as such a line is left out: at worst something is said twice.
+ * told (enum expiry_stage), and " revoked" where that was told. What cannot be read as such a line is left out: at worst something is said twice.
  */
 #ifndef VALIJA_EXPIRY_TOLD_H
 #define VALIJA_EXPIRY_TOLD_H
@@ -35,6 +35,7 @@ struct expiry_told {
 	struct expiry_told_row {
 		unsigned char fingerprint[FINGERPRINT_SIZE];
 		enum expiry_stage stage;
+		bool revoked;          /* and that it is revoked */
 	} row[MOST_EXPIRY_ROWS];
 	size_t count;
 };

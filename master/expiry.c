@@ -25,6 +25,8 @@ struct expiry {
 	struct event *timer;
 	struct expiry_entry entry[MOST_ENTRIES];
 	size_t count;
+	struct expiry_word word[MOST_ENTRIES];
+	size_t words;
 	struct expiry_told told;
 	bool first;                /* no file yet: what is there now is nothing new */
 	bool unsaved;
@@ -143,6 +145,20 @@ post_end(struct expiry *e, const struct expiry_entry *c, enum expiry_stage stage
 }
 
 static bool
+post_revoked(struct expiry *e, const struct expiry_entry *c)
+{
+	struct text subject = TEXT_UP_TO(600), body = TEXT_UP_TO(MOST_MAIL);
+
+	text_printf(&subject, "The certificate of %s is revoked", c->name);
+	text_printf(&body, "%s: the authority that issued it says so.\n\n", text_str(&subject));
+	add_what_to_do(e, c, &body);
+	text_add_str(&body, "It is used on, for there is no other, but mail clients and other servers may refuse it.\n"
+		"Whoever issued it can say why. Have another one issued, for another key where this one\n"
+		"was stolen: `valija cert csr --next`, `valija cert install` (valija-cert(8)).\n");
+	return post(e->s, &subject, &body);
+}
+
+static bool
 post_new(struct expiry *e, const struct expiry_entry *c)
 {
 	struct text subject = TEXT_UP_TO(600), body = TEXT_UP_TO(MOST_MAIL), hex = TEXT_UP_TO(65);
@@ -158,6 +174,29 @@ post_new(struct expiry *e, const struct expiry_entry *c)
 }
 
 /* --- looking --- */
+
+static struct expiry_word *
+word_find(struct expiry *e, const unsigned char *fingerprint)
+{
+	for (size_t i = 0; i < e->words; i++)
+		if (memcmp(e->word[i].fingerprint, fingerprint, FINGERPRINT_SIZE) == 0)
+			return &e->word[i];
+	return NULL;
+}
+
+struct expiry_word
+expiry_word(const struct supervisor *s, const struct expiry_entry *c)
+{
+	struct expiry_word *found = s->expiry && s->now.settings->tls_ocsp ? word_find(s->expiry, c->fingerprint) : NULL;
+	struct expiry_word word = { .word = REVOCATION_UNASKED };
+
+	if (found)
+		word = *found;
+	/* A revocation has no end. */
+	if (word.word == REVOCATION_GOOD && word.until <= (int64_t)time(NULL))
+		word.word = REVOCATION_UNKNOWN;
+	return word;
+}
 
 /* Says what there is to say of one. False: it must be said later. */
 static bool
@@ -175,6 +214,12 @@ look_at(struct expiry *e, const struct expiry_entry *c, int64_t now)
 			return false;
 		row = expiry_told_add(&e->told, c->fingerprint);
 		e->unsaved = true;
+	}
+	/* Once, whatever ocsp says later: it speaks for strangers. */
+	if (!row->revoked && expiry_word(e->s, c).word == REVOCATION_REVOKED) {
+		if (!post_revoked(e, c))
+			return false;
+		row->revoked = e->unsaved = true;
 	}
 	if (stage <= row->stage)
 		return true;
@@ -248,6 +293,27 @@ expiry_hear(struct supervisor *s, const struct msg_certificate_told *m)
 		snprintf(c->name, sizeof c->name, "?");
 	c->not_before = (int64_t)m->not_before;
 	c->not_after = (int64_t)m->not_after;
+	event_add(e->timer, &soon);
+}
+
+void
+expiry_hear_revocation(struct supervisor *s, const struct msg_revocation_told *m)
+{
+	static const struct timeval soon = { .tv_usec = 200000 };
+	struct expiry *e = s->expiry;
+	struct expiry_word *word;
+
+	if (!e || m->fingerprint.len != FINGERPRINT_SIZE || m->word >= REVOCATION_COUNT)
+		return;
+	if ((word = word_find(e, m->fingerprint.at)) == NULL) {
+		/* The oldest gives way. */
+		if (e->words == MOST_ENTRIES)
+			memmove(&e->word[0], &e->word[1], --e->words * sizeof e->word[0]);
+		word = &e->word[e->words++];
+		memcpy(word->fingerprint, m->fingerprint.at, FINGERPRINT_SIZE);
+	}
+	word->word = (enum revocation)m->word;
+	word->until = (int64_t)m->until;
 	event_add(e->timer, &soon);
 }
 

@@ -322,6 +322,16 @@ on_certificate_told(void *me, struct channel *from, uint64_t id, const struct ms
 }
 
 static void
+on_revocation_told(void *me, struct channel *from, uint64_t id, const struct msg_revocation_told *m,
+	const int *fd)
+{
+	(void)from;
+	(void)id;
+	(void)fd;
+	expiry_hear_revocation(me, m);
+}
+
+static void
 on_public_told(void *me, struct channel *from, uint64_t id, const struct msg_public_told *m,
 	const int *fd)
 {
@@ -358,6 +368,7 @@ hears_daemons(void)
 		.on_imap_back = on_imap_back,
 		.on_portmap_told = on_portmap_told,
 		.on_certificate_told = on_certificate_told,
+		.on_revocation_told = on_revocation_told,
 		.on_public_told = on_public_told,
 	};
 

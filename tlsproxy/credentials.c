@@ -17,6 +17,7 @@ struct signer {
 	struct text names;            /* of the certificate, lower case, a comma behind each */
 	struct text status;           /* OCSP response (DER), or empty */
 	int64_t status_until;         /* from then on it is not shown any more */
+	bool fetched;                 /* ocsp brought it */
 	bool owed;                    /* clients refuse the certificate without one */
 	unsigned char fingerprint[KEY_ID_SIZE];   /* SHA-256 of der */
 	gnutls_datum_t der;           /* the certificate itself */
@@ -434,6 +435,7 @@ take_status(struct signer *s, struct span der, struct text *why)
 	s->status = TEXT_UP_TO(MOST_STATUS_RESPONSE);
 	text_add(&s->status, der);
 	s->status_until = facts.until;
+	s->fetched = false;
 	return 0;
 }
 
@@ -457,9 +459,30 @@ credentials_staple(struct credentials *c, struct span fingerprint, struct span d
 	int result = 0;
 
 	for (unsigned int i = 0; i < c->count; i++)
-		if (span_equal(fingerprint, span_of(c->signer[i]->fingerprint, sizeof(c->signer[i]->fingerprint))))
-			result |= take_status(c->signer[i], der, why);
+		if (span_equal(fingerprint, span_of(c->signer[i]->fingerprint, sizeof(c->signer[i]->fingerprint)))) {
+			if (take_status(c->signer[i], der, why) < 0)
+				result = -1;
+			else
+				c->signer[i]->fetched = true;
+		}
 	return result;
+}
+
+void
+credentials_inherit_staples(struct credentials *c, const struct credentials *before)
+{
+	for (unsigned int i = 0; i < c->count; i++)
+		for (unsigned int k = 0; k < before->count && c->signer[i]->status.len == 0; k++) {
+			const struct signer *old = before->signer[k];
+
+			if (!old->fetched || memcmp(old->fingerprint, c->signer[i]->fingerprint, KEY_ID_SIZE) != 0)
+				continue;
+			text_clear(&c->signer[i]->status);
+			c->signer[i]->status = TEXT_UP_TO(MOST_STATUS_RESPONSE);
+			text_add(&c->signer[i]->status, text_span(&old->status));
+			c->signer[i]->status_until = old->status_until;
+			c->signer[i]->fetched = true;
+		}
 }
 
 int

@@ -39,6 +39,9 @@ int credentials_add(struct credentials *c, int chain_fd, struct text *why);
 int credentials_add_status(struct credentials *c, unsigned int number, int fd, struct text *why);
 /* The same, at any time, for the certificate of this SHA-256; 0 also when there is none of these. */
 int credentials_staple(struct credentials *c, struct span fingerprint, struct span der, struct text *why);
+/* Certificates that were in service `before` too go on with what credentials_staple brought there, where they
+ * have nothing of their own. */
+void credentials_inherit_staples(struct credentials *c, const struct credentials *before);
 /* Authorities (`revoked` false) or revocation lists of clients' certificates. */
 int credentials_add_clients(struct credentials *c, bool revoked, int fd, struct text *why);
 struct credentials *credentials_hold(struct credentials *c);

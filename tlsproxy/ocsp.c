@@ -77,9 +77,24 @@ tell(struct channel *worker, const struct watched *w)
 			.response = text_span(&w->response) }, NULL);
 }
 
+/* What master shows, and writes to postmaster. */
+static void
+tell_master(const struct watched *w)
+{
+	bool has = w->response.len != 0 && w->facts.until > (int64_t)time(NULL);
+	enum revocation word = !w->begun || w->url.len == 0 ? REVOCATION_UNASKED
+		: !has                                      ? REVOCATION_UNKNOWN
+		: w->facts.word == STATUS_REVOKED           ? REVOCATION_REVOKED : REVOCATION_GOOD;
+
+	send_revocation_told(me.daemon.master, 0, &(struct msg_revocation_told){
+		.fingerprint = span_of(w->fingerprint, sizeof(w->fingerprint)), .word = (uint8_t)word,
+		.until = has ? (uint64_t)w->facts.until : 0 }, NULL);
+}
+
 static void
 tell_all(const struct watched *w)
 {
+	tell_master(w);
 	for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
 		struct channel *worker = daemon_peer(&me.daemon, PROGRAM_TLS, i);
 
@@ -124,6 +139,8 @@ failed(struct watched *w, struct span reason)
 			KEY_STR("effect", has ? "the last answer is shown until it ends"
 				: w->owed ? "no answer is shown, and clients may refuse the certificate"
 					  : "no answer is shown"));
+	if (!has)
+		tell_master(w);
 	wait_for(w, pause < MOST_RETRY_SECONDS ? pause : MOST_RETRY_SECONDS);
 }
 
@@ -297,6 +314,7 @@ watched_end(struct watched *w)
 	fetch_cancel(&w->ask);
 	event_del(w->timer);
 	text_reset(&w->response);
+	tell_master(w);
 }
 
 static void
@@ -305,8 +323,20 @@ set_begin(struct set *s)
 	for (unsigned int i = 0; i < s->count; i++)
 		if (!s->at[i].w->begun && !s->at[i].by_file)
 			watched_begin(s->at[i].w);
-		else if (s->at[i].w->begun && s->at[i].by_file)
+}
+
+/* What only the offer has begun may end; what it does not want, not before it is in force. */
+static void
+set_in_force(struct set *s)
+{
+	for (unsigned int i = 0; i < s->count; i++)
+		if (s->at[i].w->begun && s->at[i].by_file)
 			watched_end(s->at[i].w);
+	set_begin(s);
+	/* Workers have read all certificates anew. */
+	for (unsigned int i = 0; i < s->count; i++)
+		if (!s->at[i].by_file)
+			tell_all(s->at[i].w);
 }
 
 static bool
@@ -398,7 +428,7 @@ settings_changed(void *arg, const struct settings *old)
 		me.now = me.offered;
 		memset(&me.offered, 0, sizeof(me.offered));
 	}
-	set_begin(&me.now);
+	set_in_force(&me.now);
 	ocsp_cache_sweep(me.daemon.directory[DIRECTORY_OCSP], is_wanted, &me.now);
 }
 

@@ -170,6 +170,8 @@ take_offered(struct worker *w)
 		trust_free(&w->offered_trust);
 	w->offered_trust = NULL;
 	if (w->offered != NULL && credentials_generation(w->offered) == generation) {
+		if (w->now != NULL && w->daemon.settings->tls_ocsp)
+			credentials_inherit_staples(w->offered, w->now);
 		credentials_drop(&w->now);
 		w->now = w->offered;
 		w->offered = NULL;

@@ -1,14 +1,17 @@
 """OCSP: what is stapled, whose word counts, and certificates that must come with a response."""
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
 import valija
+from test_cert import subjects
 from test_tls import ask, openssl, put, tls
 
 
@@ -183,6 +186,11 @@ def responder(own_suite):
     made.stop()
 
 
+def told(suite):
+    """What `valija status` says of the one certificate."""
+    return json.loads(suite.valija("status", "--json").stdout)["certificates"][0]
+
+
 def stapled_everywhere(suite):
     """By every worker: they take turns."""
     return all(shown(suite) for _ in range(2 * len(suite.processes("tls"))))
@@ -200,6 +208,10 @@ def test_an_answer_is_fetched_and_kept(responder):
     kept = list((suite.dir / "state/ocsp").iterdir())
     assert len(kept) == 1 and kept[0].name == openssl("dgst", "-sha256", "-r", stdin=openssl(
         "x509", "-outform", "der", "-in", crt)).decode().split()[0]
+    # Other settings, the same certificate: workers read it anew, and its answer stays.
+    suite.valija("reload")
+    assert stapled_everywhere(suite)
+    assert told(suite)["ocsp"] == "good" and told(suite)["ocsp_until"] > time.time() + 90 * 3600
     service.stop()
     asked = suite.log().count(" fetch ")
     # A worker that comes anew is told; so are all after a restart. Nobody is asked: half of the time is not over.
@@ -217,12 +229,14 @@ def test_an_answer_is_fetched_and_kept(responder):
     suite.valija("reload")
     valija.wait_until(lambda: "ocsp-failed" in suite.log(), 10, "a line in the log")
     assert not shown(suite) and not list((suite.dir / "state/ocsp").iterdir())
+    assert told(suite)["ocsp"] == "no answer"
     ocsp = suite.processes("ocsp")[0]
     assert ocsp["seccomp"] == 2 and ocsp["landlock"] > 0 and ocsp["capabilities"] == []
     # An administrator's own file goes before.
     (suite.dir / "state/tls/server.crt.ocsp").write_bytes(authority.response("7A42"))
     suite.valija("reload")
     valija.wait_until(lambda: stapled_everywhere(suite), 5, "the response of the file")
+    assert told(suite)["ocsp"] is None
     suite.configure(tls_ocsp="no")
     suite.valija("reload")
     valija.wait_until(lambda: not suite.processes("ocsp"), 5, "the end of ocsp")
@@ -239,9 +253,20 @@ def test_a_lie_is_not_stapled(responder):
     assert not shown(suite) and not list((suite.dir / "state/ocsp").iterdir())
     service.start("7A44", revoked=True)
     put(crt, authority.server("7A44", f"authorityInfoAccess=OCSP;URI:{service.url}"), crt)
+    postmaster = suite.user_add("postmaster")
     suite.valija("reload")
     valija.wait_until(lambda: "certificate-revoked" in suite.log(), 10, "the line about it")
     assert not shown(suite)
+    revoked = "The certificate of localhost is revoked"
+    valija.wait_until(lambda: revoked in subjects(suite, postmaster), 15, "the mail to postmaster")
+    assert "REVOKED by its authority" in suite.valija("status").stdout
+    # Said once, whatever is put in force, and also across a restart.
+    suite.valija("reload")
+    suite.stop()
+    suite.start()
+    valija.wait_until(lambda: told(suite)["ocsp"] == "revoked", 10, "what is known, after a restart")
+    time.sleep(1)      # master looks, 0.2 s after it was told
+    assert subjects(suite, postmaster).count(revoked) == 1
     sock = tls(suite, "imaps")          # it serves on: who is cut off by what an authority says can mend nothing
     assert ask(sock, b"NOOP").startswith(b"t OK")
     sock.close()

@@ -48,6 +48,8 @@ test_each_stage_is_told_once(void **state)
 
 		if (!row)
 			row = expiry_told_add(&told, fingerprint);
+		assert_int_equal(row->revoked, now > END - 50 * DAY);
+		row->revoked = now + 3600 > END - 50 * DAY;
 		if (stage > row->stage) {
 			mails[stage]++;
 			row->stage = stage;
@@ -96,6 +98,9 @@ test_what_is_no_line_is_left_out(void **state)
 	for (int i = 0; i < 32; i++)
 		text_add_str(&file, "xy");
 	text_add_str(&file, " 1\n");
+	for (int i = 0; i < 32; i++)
+		text_add_str(&file, "ae");
+	text_add_str(&file, " 1 revoked?\n");
 	for (int i = 0; i < 32; i++)
 		text_add_str(&file, "ad");
 	text_add_str(&file, " 1");            /* cut */
