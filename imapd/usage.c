@@ -13,11 +13,11 @@ store_usage(struct store *store, struct quota_usage *u)
 	return quota_usage(store->maildir, &store->quota, u);
 }
 
-/* `used` and `more` within `most`; 0: no limit. */
+/* `used` and `more` within `most`; 0: no limit. Who has too much already may replace it by no more (RFC 8508 3.4). */
 static bool
 fits(uint64_t used, uint64_t more, uint64_t most)
 {
-	return most == 0 || (used <= most && more <= most - used);
+	return most == 0 || more == 0 || (used <= most && more <= most - used);
 }
 
 int

@@ -71,6 +71,30 @@ def test_quota(suite):
         assert append(imap, "INBOX", 50000).startswith("OK")
 
 
+def test_replace_counts_what_goes(suite):
+    """RFC 8508 3.4: only what REPLACE adds counts; who has too much already may replace it by as much, and no more."""
+    user = suite.new_user("limits")
+    with suite.imap(user=user) as imap:
+        assert append(imap, "INBOX", 4000, 4000).startswith("OK")
+
+        def replace(size):
+            imap.select("INBOX")
+            tag = imap._new_tag()
+            imap.send(tag + b" REPLACE 1 INBOX {%d+}\r\n%s\r\n" % (size, message(size)))
+            line = imap.readline()
+            while not line.startswith(tag):
+                line = imap.readline()
+            return line[len(tag) + 1:].decode()
+        suite.valija("user", "quota", user, "6000", "--messages", "1")
+        assert replace(4001).startswith("NO [OVERQUOTA]")
+        for size in (4000, 4000, 3000, 3000):
+            assert replace(size).startswith("OK"), size
+        assert usage(imap) == {"STORAGE": (6, 5), "MESSAGE": (2, 1)}
+        suite.valija("user", "quota", user, "8000", "--messages", "1")
+        assert replace(4500).startswith("OK")       # one message more than allowed, as before
+        assert append(imap, "INBOX", 100).startswith("NO [OVERQUOTA]")
+
+
 def test_quota_of_the_next_login(suite):
     """A limit that was set while nobody was there counts, too, and what another program put in is seen."""
     user = suite.new_user("limits")
