@@ -3,6 +3,7 @@
 
 #include "common/beneath.h"
 #include "common/log.h"
+#include "imapd/flags.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,6 +51,20 @@ rights_write(unsigned int rights, struct text *out)
 		text_add_byte(out, 'c');
 	if (rights & (RIGHT_DELETE | RIGHT_TRASH | RIGHT_EXPUNGE))
 		text_add_byte(out, 'd');
+}
+
+uint8_t
+rights_flags(unsigned int rights)
+{
+	uint8_t flags = 0;
+
+	if (rights & RIGHT_SEEN)
+		flags |= FLAG_SEEN;
+	if (rights & RIGHT_TRASH)
+		flags |= FLAG_DELETED;
+	if (rights & RIGHT_WRITE)
+		flags |= FLAG_SYSTEM & (uint8_t)~(FLAG_SEEN | FLAG_DELETED);
+	return flags;
 }
 
 /* The address is compared with those that auth tells: lower case, one @ with something on both sides. */

@@ -55,6 +55,9 @@ bool rights_take(struct span letters, unsigned int *rights);
 /* The letters, with c and d behind them where what they stand for is there (RFC 4314 2.1.1). */
 void rights_write(unsigned int rights, struct text *out);
 
+/* The system flags that they let one change; keywords go with RIGHT_WRITE. */
+uint8_t rights_flags(unsigned int rights);
+
 /* 0, also when there is none; -1 with errno: ENOENT when there is no such folder. Release with acl_clear. */
 int acl_read(const struct store *store, const char *folder, struct acl *acl);
 /* Durable. -1 with errno. */

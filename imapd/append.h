@@ -57,6 +57,7 @@ struct joining;
 
 struct append {
 	struct mailbox *to;
+	unsigned int rights;         /* of the session, there (acl.h) */
 	struct arrival *first, *last;
 	unsigned int count, open, pieces;
 	size_t text;                 /* bytes of lines */

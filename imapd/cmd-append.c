@@ -210,6 +210,15 @@ take_message_options(struct command *c, struct span *in, struct arrival *a)
 	return true;
 }
 
+/* RFC 4314 section 4: flags that the session may not set there are left out. */
+static void
+keep_rightful(const struct append *append, struct arrival *a)
+{
+	a->flags.system &= rights_flags(append->rights);
+	if (!(append->rights & RIGHT_WRITE))
+		a->flags.keyword_count = 0;
+}
+
 /* SP append-message, up to its literal or into its pieces. False: answered. */
 static bool
 take_message(struct command *c, struct append *append, struct span *in,
@@ -230,6 +239,7 @@ take_message(struct command *c, struct append *append, struct span *in,
 			"nothing behind the message, or a space and another one"), false;
 	if (!take_message_options(c, in, a))
 		return false;
+	keep_rightful(append, a);
 	catenate = span_take_word(in, SPAN("CATENATE ("));
 	if (!catenate && c->session->utf8)
 		utf8 = span_take_word(in, SPAN("UTF8 ("));
@@ -348,6 +358,7 @@ open_target(struct command *c, struct append *append)
 		return command_no(c, "TRYCREATE", "There is no such mailbox."), false;
 	if (append->to == NULL)
 		return command_failed(c, "append"), false;
+	append->rights = session_rights(c->session, folder);
 	change_init(&append->change);
 	c->state = append;
 	c->release = append_release;

@@ -7,6 +7,7 @@
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/notify.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 
 struct copy {
 	struct mailbox *from, *to;
+	unsigned int rights;            /* of the session, in `to` (acl.h) */
 	bool from_is_ours, moves, all;
 	struct message_set messages;
 	uint32_t next_uid;              /* of copy_all; where move_step goes on */
@@ -126,8 +128,9 @@ target_keywords(struct copy *copy, const struct index_record *r)
 {
 	const struct keywords *from = &copy->from->index.keywords;
 	struct keyword_bits bits = { { 0 } };
+	bool any = r->keywords != 0 && (copy->rights & RIGHT_WRITE);
 
-	for (unsigned int i = 0; r->keywords != 0 && i < from->count; i++) {
+	for (unsigned int i = 0; any && i < from->count; i++) {
 		int number;
 
 		if (!keywords_has(from, r->keywords, i))
@@ -152,6 +155,7 @@ copy_message(struct copy *copy, uint32_t uid)
 	if (at == NO_RECORD)
 		return -1;
 	r = copy->from->index.records[at];
+	r.flags &= rights_flags(copy->rights);     /* RFC 4314 section 4: the others are left behind */
 	if (!target_name(copy, &r, base, name)) {
 		errno = ENAMETOOLONG;
 		return -1;
@@ -296,17 +300,10 @@ copy_finish(struct command *c)
 	return move_step(c);
 }
 
-/* How many are copied, about: the set may name messages that are not there. */
 static uint64_t
 copy_size(const struct copy *copy, const struct view *v)
 {
-	uint64_t all = 0;
-
-	if (copy->all)
-		return copy->from->index.count;
-	for (size_t i = 0; i < copy->messages.set.count; i++)
-		all += (uint64_t)(copy->messages.set.at[i].to - copy->messages.set.at[i].from) + 1;
-	return all < v->count ? all : v->count;
+	return copy->all ? copy->from->index.count : messages_about(&copy->messages, v);
 }
 
 static enum progress
@@ -339,6 +336,7 @@ copy_begin(struct command *c, struct mailbox *from, struct mailbox *to)
 
 	copy->from = from;
 	copy->to = to;
+	copy->rights = session_rights(c->session, to->folder);
 	copy->names = TEXT_UP_TO(SIZE_MAX / 2);
 	change_init(&copy->change);
 	to->held++;       /* files without records must not be taken for new mail */

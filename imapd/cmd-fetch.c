@@ -58,7 +58,7 @@ struct fetch {
 	uint32_t partial_from, partial_to;
 	size_t skip, left;           /* how many more of the set are passed over, and taken up */
 	/* Where it stands: a message, its item, the bytes of a section that are not yet out. */
-	size_t number, item;
+	size_t number, item, done;
 	bool in_message, in_body, flags_told, modseq_told, new_flags;
 	struct index_record record;
 	struct cached cached;        /* into `kept` */
@@ -773,6 +773,8 @@ fetch_step(struct command *c)
 	for (;;) {
 		if (session_full(s) || session_slice_over(s)) {
 			keep_learned(c, f);
+			if (!f->in_message && !c->inside)
+				command_progress(c, f->done, messages_about(&f->messages, s->view));
 			return COMMAND_AGAIN;
 		}
 		if (f->in_body) {
@@ -787,6 +789,7 @@ fetch_step(struct command *c)
 			f->number = f->left == 0 ? 0 : messages_next(&f->messages, s->view);
 			if (f->number == 0)
 				return fetch_finish(c, f);
+			f->done++;
 			if (f->skip > 0) {
 				f->skip--;
 			} else {

@@ -1,5 +1,6 @@
 /* cmd-idle - IDLE (RFC 2177): news come as they happen, until the client says DONE; and, with NOTIFY (RFC 5465), between
  * two commands too. */
+#include "imapd/command.h"
 #include "imapd/context.h"
 #include "imapd/notify.h"
 
@@ -48,6 +49,8 @@ push_selected(struct session *s, bool idle)
 		session_bye(s, "The selected mailbox is no more.");
 		return false;
 	}
+	if (view_has_news(s->view, expunges) && !guest_may_stay(s))
+		return false;
 	if (!view_has_news(s->view, expunges) || view_tell(s->view, expunges, uids, &s->out,
 		s->sent + OUT_FULL))
 		return true;

@@ -30,7 +30,7 @@ struct listing {
 	struct folder_list folders;
 	struct text spelled;                   /* the name that is looked at, as the session spells it */
 	bool read;
-	size_t at, foreign_at;
+	size_t hidden, at, foreign_at;
 	struct remote_list others;
 };
 
@@ -321,22 +321,27 @@ list_foreign(struct session *s, struct listing *l, struct span foreign)
 		write_entry(s, l, &e, false, false);
 }
 
-/* What a guest may not know of is not there for him. */
-static void
-hide_from_guest(const struct session *s, struct folder_list *list)
+/* What a guest may not know of is not there for him. False: the slice is over; each folder has a file to be read. */
+static bool
+hide_from_guest(const struct session *s, struct listing *l)
 {
 	char folder[MOST_FOLDER_NAME + 1];
 	const char *why;
 
-	for (size_t i = 0; i < list->count; i++) {
-		struct folder_entry *e = &list->entries[i];
+	if (!session_is_guest(s) || l->at > 0)
+		return true;
+	for (; l->hidden < l->folders.count; l->hidden++) {
+		struct folder_entry *e = &l->folders.entries[l->hidden];
 
+		if (session_slice_over(s))
+			return false;
 		e->use = NULL;
 		e->subscribed = e->subscribed_below = false;
 		e->exists = e->exists && folder_of_name(e->name, folder, &why) &&
 			(session_rights(s, folder) & RIGHT_LOOKUP);
 	}
-	folder_list_mark(list);
+	folder_list_mark(&l->folders);
+	return true;
 }
 
 /* Could a pattern match what begins with "user/"? */
@@ -379,6 +384,8 @@ list_step(struct command *c)
 	struct listing *l = c->state;
 	bool waits;
 
+	if (!hide_from_guest(c->session, l))
+		return COMMAND_AGAIN;
 	for (;;) {
 		char folder[MOST_FOLDER_NAME + 1];
 		const struct folder_entry *e;
@@ -440,8 +447,6 @@ list(struct command *c, bool lsub)
 		&l->folders) < 0)
 		return command_failed(c, "list");
 	l->read = true;
-	if (session_is_guest(c->session))
-		hide_from_guest(c->session, &l->folders);
 	c->step = list_step;
 	return list_step(c);
 }

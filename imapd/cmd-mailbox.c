@@ -80,7 +80,8 @@ parent_of(const struct store *store, const char *folder, char parent[MOST_FOLDER
 	} while (parent[0] != '\0' && folder_check(store, parent) < 0);
 }
 
-/* May it be made there? What is at the top is the owner's alone. */
+/* May it be made there? What is at the top is the owner's alone. The answer is the same below a mailbox that the guest
+ * may not know of and below one that is not there (P7). */
 static bool
 may_make(struct command *c, const char *folder)
 {
@@ -89,9 +90,9 @@ may_make(struct command *c, const char *folder)
 	if (!session_is_guest(c->session))
 		return true;
 	parent_of(&c->session->account->store, folder, parent);
-	if (parent[0] == '\0')
-		return command_no(c, "NOPERM", "You may not make mailboxes here."), false;
-	return command_may(c, parent, RIGHT_CREATE);
+	if (parent[0] != '\0' && (session_rights(c->session, parent) & RIGHT_CREATE))
+		return true;
+	return command_no(c, "NOPERM", "You may not make mailboxes here."), false;
 }
 
 /* Who has rights above a new folder has them there too (RFC 4314 section 3 leaves it to us). */
@@ -234,6 +235,7 @@ subscribe(struct command *c, bool subscribed)
 	char folder[MOST_FOLDER_NAME + 1], owner[MOST_ADDRESS + 1];
 	const char *why;
 	struct span name;
+	bool foreign;
 	int result;
 
 	if (!command_take_space(c))
@@ -242,7 +244,8 @@ subscribe(struct command *c, bool subscribed)
 		return command_bad(c, "the name of a mailbox");
 	if (!command_no_more(c))
 		return COMMAND_DONE;
-	if (session_name_owner(c->session, name, owner))
+	foreign = session_name_owner(c->session, name, owner);
+	if (foreign)
 		result = subscribe_foreign(c, name, subscribed);
 	else if (!session_folder_of(c->session, name, folder, &why))
 		return command_no(c, "CANNOT", why);
@@ -251,7 +254,8 @@ subscribe(struct command *c, bool subscribed)
 			folder_subscribe(store, folder, subscribed);
 	if (result < 0)
 		return command_failed(c, "subscribe");
-	notify_subscription(c->session, folder);
+	if (!foreign)            /* NOTIFY is about one's own (notify.h) */
+		notify_subscription(c->session, folder);
 	return command_ok(c, NULL, subscribed ? "SUBSCRIBE completed." : "UNSUBSCRIBE completed.");
 }
 

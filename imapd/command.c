@@ -243,6 +243,16 @@ messages_next(struct message_set *messages, const struct view *v)
 	return 0;
 }
 
+uint64_t
+messages_about(const struct message_set *messages, const struct view *v)
+{
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < messages->set.count; i++)
+		all += (uint64_t)(messages->set.at[i].to - messages->set.at[i].from) + 1;
+	return all < v->count ? all : v->count;
+}
+
 /* --- from the input to a command --- */
 
 static struct command *
@@ -261,19 +271,16 @@ command_new(struct session *s, struct span line)
 	return c;
 }
 
-/* A guest's rights may have changed since he selected the mailbox. False: answered, or over. */
-static bool
-guest_may_stay(struct command *c)
+bool
+guest_may_stay(struct session *s)
 {
-	struct session *s = c->session;
-
 	if (!session_is_guest(s) || s->view == NULL)
 		return true;
 	s->view->rights = session_rights(s, s->view->mailbox->folder);
 	if (s->view->rights & RIGHT_READ)
 		return true;
 	session_bye(s, "You may not read this mailbox any more.");
-	return command_no(c, "NOPERM", "You may not read this mailbox any more."), false;
+	return false;
 }
 
 /* Tag, verb, state. False: answered. */
@@ -299,7 +306,9 @@ command_begin(struct command *c)
 		return command_no(c, "NOPERM", "That is for the owner of the mailbox."), false;
 	if (s->selected != NULL && !(c->verb->when & (WHEN_LOGGED_IN | TO_SELECTED)))
 		return command_no(c, "CANNOT", "Not in a mailbox of another user."), false;
-	return guest_may_stay(c);
+	if (!guest_may_stay(c->session))
+		return command_no(c, "NOPERM", "You may not read this mailbox any more."), false;
+	return true;
 }
 
 static void

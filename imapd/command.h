@@ -100,6 +100,8 @@ bool command_take_space(struct command *c);
 /* Has the session these rights (acl.h) in a folder? Else answered: NO [NOPERM], or, as for one that is not there, NO
  * [NONEXISTENT] where it may not even know of it. */
 bool command_may(struct command *c, const char *folder, unsigned int rights);
+/* A guest's rights may have changed since he selected the mailbox. False: he was told BYE. */
+bool guest_may_stay(struct session *s);
 static inline struct text *command_out(struct command *c) { return &c->session->out; }
 
 /* The messages that a command is about: SP and a set, or "$" (RFC 5182), taken and resolved. */
@@ -112,6 +114,8 @@ struct message_set {
 bool command_take_messages(struct command *c, struct message_set *messages);
 /* The next message's number, or 0. The view must not change meanwhile. */
 size_t messages_next(struct message_set *messages, const struct view *v);
+/* How many they are, about: the set may name such as are not there. */
+uint64_t messages_about(const struct message_set *messages, const struct view *v);
 
 /* Fetches `items` of the messages of the view with these UIDs, though nobody asked: between two commands, or within IDLE,
  * which goes on behind it. */

@@ -420,6 +420,7 @@ prepare(void *me)
 {
 	struct account *a = me;
 	struct daemon *d = &a->daemon;
+	const struct timeval linger = { (time_t)d->settings->imap_linger_seconds, 0 };
 
 	if (!open_mail(a))
 		return false;
@@ -444,6 +445,7 @@ prepare(void *me)
 	}
 	maildir_sweep(a->maildir);
 	share_tell_kept(a);
+	(void)event_add(a->linger, &linger);     /* the guest for whom it was started may be gone */
 	a->removing = true;          /* what a crash may have left of a deleted folder */
 	account_housekeep(a);
 	return true;

@@ -96,6 +96,12 @@ link_is_unknown(const struct link *l)
 	return l->unknown;
 }
 
+bool
+link_is_within(const struct link *l)
+{
+	return l->within || l->literal > 0;
+}
+
 void
 link_refused(struct link *l, bool later)
 {

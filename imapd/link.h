@@ -31,6 +31,8 @@ struct link *link_new(struct session *s, struct span owner);
 void link_free(struct link **l);
 /* Is it over because master knows of nothing there that the user shares? */
 bool link_is_unknown(const struct link *l);
+/* Is it in the middle of a response? Then the client can be told nothing more. */
+bool link_is_within(const struct link *l);
 struct span link_owner(const struct link *l);
 void link_say(struct link *l, struct span octets);
 /* Is so much waiting that nothing more should be said now? */

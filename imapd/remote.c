@@ -61,19 +61,26 @@ is_select(const struct command *c)
 	return c->verb->run == cmd_select || c->verb->run == cmd_examine;
 }
 
+/* What the client still says of the command (c->wants) is to be heard all the same: it is no other command. */
 static enum progress
 lost(struct command *c)
 {
 	struct remote *r = c->state;
 	struct session *s = c->session;
+	int wants = c->wants;
 
-	if (r->link == s->selected) {
+	if (link_is_within(r->link)) {
+		session_end(s, "the process of another user broke off");
+	} else if (r->link == s->selected) {
 		remote_unselect(s);
 		session_bye(s, "[UNAVAILABLE] The selected mailbox is out of reach.");
 	}
 	if (s->link != NULL && link_is_unknown(s->link))
-		return command_no(c, "NONEXISTENT", "There is no such mailbox.");
-	return command_no(c, "UNAVAILABLE", "That mailbox is out of reach now.");
+		(void)command_no(c, "NONEXISTENT", "There is no such mailbox.");
+	else
+		(void)command_no(c, "UNAVAILABLE", "That mailbox is out of reach now.");
+	c->wants = wants;
+	return COMMAND_DONE;
 }
 
 /* The tagged answer is here. */
@@ -423,6 +430,8 @@ remote_list_step(struct command *c, struct remote_list *r, bool *wait)
 			/* fall through */
 		case LINK_OVER:      /* who cannot be reached has nothing to show */
 		default:
+			if (link_is_within(s->link))
+				return session_end(s, "the process of another user broke off"), true;
 			link_free(&s->link);
 			break;
 		}

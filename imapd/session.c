@@ -110,9 +110,10 @@ restart_silence(struct session *s)
 {
 	const struct timeval wait = { (time_t)s->account->daemon.settings->imap_idle_seconds, 0 };
 
-	if (session_is_guest(s) && !s->blocked)
-		return;              /* the member's process ends it with the client's session */
-	(void)event_add(s->silence, &wait);
+	if (session_is_guest(s) && !s->blocked)     /* the member's process ends it with the client's session */
+		(void)event_del(s->silence);
+	else
+		(void)event_add(s->silence, &wait);
 }
 
 /* We read as long as there is room; a client that sends ahead of a long command waits in the
@@ -201,6 +202,7 @@ on_writable(evutil_socket_t fd, short what, void *me)
 	(void)fd;
 	(void)what;
 	s->blocked = false;      /* the end of the round sends */
+	restart_silence(s);
 }
 
 static void
@@ -284,6 +286,7 @@ session_flush(struct session *s)
 		} else if (errno == EAGAIN) {
 			s->blocked = true;
 			(void)event_add(s->writable, NULL);
+			restart_silence(s);
 		} else if (errno != EINTR) {
 			session_end(s, strerror(errno));
 			return;

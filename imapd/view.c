@@ -154,15 +154,7 @@ view_modseq_write(const struct index_record *r, struct text *out)
 uint8_t
 view_may_change(const struct view *v)
 {
-	uint8_t flags = 0;
-
-	if (v->rights & RIGHT_SEEN)
-		flags |= FLAG_SEEN;
-	if (v->rights & RIGHT_TRASH)
-		flags |= FLAG_DELETED;
-	if (v->rights & RIGHT_WRITE)
-		flags |= FLAG_SYSTEM & (uint8_t)~(FLAG_SEEN | FLAG_DELETED);
-	return v->read_only ? 0 : flags;
+	return v->read_only ? 0 : rights_flags(v->rights);
 }
 
 void

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -179,9 +180,76 @@ def test_rights_are_kept(two):
         assert not [n for n in names(member.ok('LIST "" *')) if n.startswith("user")]
 
 
+def test_flags_that_come_along_are_kept_within_the_rights(two):
+    """RFC 4314 section 4: APPEND and COPY leave out the flags that the member may not set in their target."""
+    suite, ana, bob, member = two
+    work, drop = f"user/{ana}/Work", f"user/{ana}/Drop"
+    with Session(suite, ana) as owner:
+        owner.ok("CREATE Drop")
+        owner.ok("SELECT Work")
+        owner.ok("STORE 1 +FLAGS (\\Seen \\Deleted \\Flagged mine)")
+        for rights, kept in (("lri", set()), ("lris", {"\\Seen"}), ("lrit", {"\\Deleted"}), ("lriw", {"\\Flagged", "mine"}),
+                             ("lriswt", {"\\Seen", "\\Deleted", "\\Flagged", "mine"})):
+            owner.ok(f"SETACL Drop {bob} {rights}")
+            member.ok(f"SELECT {work}")
+            member.ok(f"APPEND {drop} (\\Seen \\Deleted \\Flagged mine) {{3+}}\r\na: ")
+            member.ok(f"COPY 1 {drop}")
+            owner.ok("SELECT Drop")
+            for line in owner.ok("FETCH 1:* (FLAGS)"):
+                if " FETCH " in line:
+                    assert set(re.search(r"FLAGS \(([^)]*)\)", line)[1].split()) - {"\\Recent"} == kept, (rights, line)
+            owner.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+            owner.ok("EXPUNGE")
+
+
+def test_who_idles_and_may_read_no_more_hears_no_more(two):
+    suite, ana, bob, member = two
+    member.ok(f"SELECT user/{ana}/Work")
+    member.imap.send(b"i IDLE\r\n")
+    assert member.imap.readline().startswith(b"+ ")
+    with Session(suite, ana) as owner:
+        owner.ok(f"SETACL Work {bob} l")
+        owner.ok(append("Work", "told to nobody"))
+        assert b"BYE" in member.imap.readline()
+
+
+def test_an_answer_that_breaks_off_is_not_gone_on_with(two):
+    """What is said behind half a literal would be taken for its rest."""
+    suite, ana, bob, member = two
+    with Session(suite, ana) as owner:
+        size = 8_000_000
+        owner.ok(f"APPEND Work {{{size}+}}\r\n" + "x: y\r\n\r\n" + "z" * (size - 8))
+        member.ok(f"SELECT user/{ana}/Work")
+        member.imap.send(b"f FETCH 3 BODY.PEEK[]\r\n")
+        assert member.imap.readline().startswith(b"* 3 FETCH (BODY[] {8000000}")
+        os.kill(sorted(p["pid"] for p in suite.processes("imap"))[-2], signal.SIGKILL)     # hers, which came before his
+        rest = member.imap.file.read()
+        assert 0 < len(rest) < size and rest.strip(b"z\r\n") in (b"x: y\r\n\r\n".strip(), b"x: y"), rest[-100:]
+
+
+@pytest.mark.parametrize("selected", (False, True))
+def test_the_rest_of_a_literal_is_no_command(two, selected):
+    """The owner's process dies while the member says a message for it: the rest is passed over, not obeyed."""
+    suite, ana, bob, member = two
+    if selected:
+        member.ok(f"SELECT user/{ana}/Work")
+    member.imap.send(f"a APPEND user/{ana}/Work {{1000+}}\r\nx: y\r\n".encode())
+    time.sleep(0.5)
+    os.kill(sorted(p["pid"] for p in suite.processes("imap"))[-2], signal.SIGKILL)     # hers, which came before his
+    time.sleep(0.5)
+    with contextlib.suppress(OSError):
+        member.imap.send(b"\r\nb CREATE Obeyed\r\n".ljust(994, b"x") + b"\r\n")
+    line = member.imap.readline()
+    if selected:
+        assert line.startswith(b"* BYE [UNAVAILABLE]"), line
+        return
+    assert line.startswith(b"a NO [UNAVAILABLE]"), line
+    assert names(member.ok('LIST "" Obeyed')) == [] and member.ok("NOOP") == []
+
+
 ARGUMENTS = ["SELECT {}", "EXAMINE {}", "CREATE {}", "DELETE {}", "RENAME {} {}x", "STATUS {} (MESSAGES)", "APPEND {} {{1+}}\r\nx",
              "GETACL {}", "SETACL {} anyone lr", "DELETEACL {} anyone", "LISTRIGHTS {} anyone", "MYRIGHTS {}", "GETQUOTAROOT {}",
-             "GETMETADATA {} /private/comment", "SETMETADATA {} (/private/comment x)"]
+             "GETMETADATA {} /private/comment", "SETMETADATA {} (/private/comment x)", "CREATE {}/below", "STATUS {}/below (MESSAGES)"]
 
 
 def test_p7_commands_that_skip_the_access_check(two):
@@ -197,6 +265,11 @@ def test_p7_commands_that_skip_the_access_check(two):
                     name = f"user/{owner}/{mailbox}"
                     answers.append(who.say(command.format(name, name))[1])
                 assert answers[0].startswith("NO") and len(set(answers)) == 1, (command, answers)
+        # Nor is a mailbox that he may rename a way to ask.
+        with Session(suite, ana) as owner:
+            owner.ok(f"SETACL Work {bob} +x")
+        answers = {member.say(f"RENAME user/{ana}/Work user/{ana}/{mailbox}/x")[1] for mailbox in ("Secret", "Missing")}
+        assert len(answers) == 1 and answers.pop().startswith("NO"), answers
         # Names that lead elsewhere.
         for name in (f"user/{ana}/../../x", f"user/{ana}//Work", f"user/{ana}/~root", f"user/{ana}/cur", f"user/{ana}/&AC4ALg-/x",
                      "user/../x@y", "user/@", "user/a@", "user/@b", "user/" + "a" * 3000 + "@b", f"user/{ana}/" + "x" * 3000,
@@ -240,6 +313,22 @@ def test_the_owner_is_not_there(leaving):
         assert b"BYE [UNAVAILABLE]" in member.imap.readline()
     with Session(suite, bob) as member:
         assert "* 1 EXISTS" in member.ok(f"SELECT {work}")
+
+
+def test_a_process_for_a_guest_who_is_gone_leaves(leaving):
+    """The member's process dies while the owner's is started for him: nobody comes, and it ends all the same."""
+    suite = leaving
+    ana, bob = suite.new_user("ana"), suite.new_user("bob")
+    with Session(suite, ana) as owner:
+        owner.ok(f"SETACL INBOX {bob} lr")
+    for n in range(20):
+        valija.wait_until(lambda: not suite.processes("imap"), 10, "the end of imap")
+        member = Session(suite, bob)
+        pid = suite.processes("imap")[0]["pid"]
+        member.imap.send(f"x SELECT user/{ana}\r\n".encode())
+        time.sleep(n / 1000)
+        os.kill(pid, signal.SIGKILL)
+    valija.wait_until(lambda: not suite.processes("imap"), 10, "the end of imap")
 
 
 @pytest.fixture(scope="module")
