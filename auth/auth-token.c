@@ -44,7 +44,7 @@ struct auth_token {
 /* The issuer is asked. */
 struct question {
 	struct auth_token *a;
-	struct channel *from; /* NULL: gone */
+	struct channel *from;
 	uint64_t id;
 	struct fetch_question *fetch;
 };
@@ -85,8 +85,7 @@ on_answer(void *me, const struct fetch_answer *answer)
 	if (told.later)
 		log_error(0, "introspection-failed", KEY_NUM("status", answer->status),
 			KEY_SPAN("reason", answer->fault));
-	if (q->from != NULL)
-		tell(q->from, q->id, &told);
+	tell(q->from, q->id, &told);
 	text_clear(&user);
 	free(q);
 }
@@ -98,7 +97,9 @@ ask_issuer(struct auth_token *a, struct channel *from, uint64_t id, struct span 
 	struct text body = TEXT_UP_TO(MOST_FETCH_BODY_SENT);
 	struct question *q;
 
-	if (a->asked != NULL || !introspect_body(token, &body)) {
+	if (a->asked != NULL) {
+		tell(from, id, &(struct msg_token_told){.later = true});
+	} else if (!introspect_body(token, &body)) {
 		tell(from, id, &(struct msg_token_told){.reason = SPAN("token-form")});
 	} else {
 		q = must_alloc(sizeof(*q));
@@ -149,8 +150,12 @@ auth_gone(void *me, struct channel *from)
 {
 	struct auth_token *a = me;
 
-	if (a->asked != NULL && a->asked->from == from)
-		a->asked->from = NULL;
+	if (a->asked == NULL || a->asked->from != from)
+		return;
+	/* The next auth asks anew, and finds nobody busy for one that is no more. */
+	fetch_cancel(&a->asked->fetch);
+	free(a->asked);
+	a->asked = NULL;
 }
 
 static const struct hearing auth_hearing = {.on_token_ask = on_token_ask, .gone = auth_gone};

@@ -314,14 +314,29 @@ fail(struct guard *g, const struct settings *s, enum guard_kind kind, struct spa
 	return (uint32_t)(wait < most ? wait : most);
 }
 
-/* The address of many: the default gateway, or one from which several users log in. What strangers do there says
- * nothing of the others; the counts of users and pairs remain. */
+/* The address of many: the default gateway, or one from which several users log in. What one does there says nothing
+ * of the others; the counts of users and pairs remain. */
 static bool
 is_shared(const struct guard *g, struct span ip, uint64_t now)
 {
 	char name[MOST_IP + 1];
 
 	return span_copy(ip, name, sizeof(name)) && shared_is(&g->shared, name, now);
+}
+
+/* Has it failed so often that each of its tries is slowed? Three accounts make an address a shared one, and a guesser
+ * may have them: that buys patience, not a free hand. Behind the default gateway is the whole world: never. */
+static bool
+is_slow(struct guard *g, const struct settings *s, struct span ip, struct span key, uint64_t now)
+{
+	const struct mark *m = find(g, GUARD_ADDRESS, key);
+	uint64_t most = s->auth_slow_failures;
+	char name[MOST_IP + 1];
+
+	if (most == 0 || !counts(m, now) ||
+		(span_copy(ip, name, sizeof(name)) && network_is_gateway(name)))
+		return false;
+	return m->count >= (is_shared(g, ip, now) ? most * GUARD_SHARED_PATIENCE : most);
 }
 
 uint32_t
@@ -338,7 +353,8 @@ guard_failed(struct guard *g, const struct settings *s, struct span ip, struct s
 	wait = fail(g, s, GUARD_ADDRESS, text_span(&n.ip), now);
 	if (user.len > 0) {
 		of_user = fail(g, s, GUARD_USER, user, now);
-		if (wait < of_user || is_shared(g, ip, now))
+		if (wait < of_user ||
+			(is_shared(g, ip, now) && !is_slow(g, s, ip, text_span(&n.ip), now)))
 			wait = of_user;
 		(void)fail(g, s, GUARD_PAIR, text_span(&n.pair), now);
 		pair = find(g, GUARD_PAIR, text_span(&n.pair));
@@ -371,7 +387,7 @@ guard_ask(struct guard *g, const struct settings *s, struct span ip, struct span
 	uint32_t *seconds)
 {
 	enum guard_answer answer = GUARD_GO;
-	struct mark *pair, *address;
+	struct mark *pair;
 	struct names n;
 
 	*seconds = 0;
@@ -379,14 +395,12 @@ guard_ask(struct guard *g, const struct settings *s, struct span ip, struct span
 		return GUARD_GO;
 	n = names_of(ip, user);
 	pair = find(g, GUARD_PAIR, text_span(&n.pair));
-	address = find(g, GUARD_ADDRESS, text_span(&n.ip));
 	if (pair != NULL && pair->until > now) {
 		*seconds = (uint32_t)(pair->until - now);
 		answer = is_blocked(pair, s, now) ? GUARD_BLOCK : GUARD_HOLD;
 		if (answer == GUARD_HOLD)
 			pair->until++; /* the one behind this one waits a second longer */
-	} else if (s->auth_slow_failures > 0 && counts(address, now) &&
-		   address->count >= s->auth_slow_failures && !is_shared(g, ip, now) &&
+	} else if (is_slow(g, s, ip, text_span(&n.ip), now) &&
 		   !is_good(g, text_span(&n.pair), now)) {
 		*seconds = (uint32_t)s->auth_delay_most_seconds;
 		answer = *seconds > 0 ? GUARD_HOLD : GUARD_GO;

@@ -7,8 +7,9 @@
  * looked at, right or wrong, and of several at once one goes on each second. A pair that fails too
  * often is blocked for a while. An address that fails too often with many names is slowed: each of its
  * tries is held back, but for the pairs that were right lately; it is never shut out, for honest people
- * may sit behind it; and one that many share (common/shared.h) is not slowed either. A right password from another address never waits, so nobody can lock another
- * out.
+ * may sit behind it. One that many share (common/shared.h) is slowed after ten times as many failures, and
+ * the default gateway, behind which the world may be, never. A right password from another address never
+ * waits, so nobody can lock another out.
  *
  * The counts outlast a restart in a table. Time is seconds since 1970; where the clock goes back,
  * what was is taken as now. Memory and table are bounded: what was untouched for longest makes room.
@@ -21,6 +22,7 @@
 
 #define GUARD_TABLE	     "guard.db"
 #define GUARD_MOST	     16384 /* of each kind */
+#define GUARD_SHARED_PATIENCE 10 /* times auth_slow_failures, for an address that many share */
 #define GUARD_FORGET_SECONDS 900   /* after so long without a failure the next is a first again */
 #define GUARD_GOOD_SECONDS   (30 * 86400) /* so long a pair that was right counts as known */
 

@@ -355,8 +355,11 @@ jwt_judge_answer(const struct jwt_wanted *wanted, struct span json, uint64_t now
 		*why = "token-inactive";
 		if (json_is_true(json_object_get(claims, "active")))
 			*why = check_claims(claims, wanted, true, now, user);
-		if (*why == NULL && time_of(claims, "exp", &t) && t > (double)now)
-			*seconds = t - (double)now < (double)UINT32_MAX ? (uint32_t)(t - (double)now) : UINT32_MAX;
+		/* 0 would mean that it does not say: one that ends now ends in a second. */
+		if (*why == NULL && time_of(claims, "exp", &t))
+			*seconds = t - (double)now < 1			  ? 1
+				   : t - (double)now < (double)UINT32_MAX ? (uint32_t)(t - (double)now)
+									  : UINT32_MAX;
 	}
 	json_decref(claims);
 	return *why == NULL;

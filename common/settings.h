@@ -178,7 +178,7 @@
 	O(number, auth_delay_most_seconds, 16,                  0, 600,        "The longest such delay.") \
 	O(number, auth_block_failures,     10,                  0, 1000000,    "Failures of one user from one address after which the two are blocked. 0: never.") \
 	O(number, auth_block_seconds,      900,                 1, 86400,      "How long such a block lasts after the last failure.") \
-	O(number, auth_slow_failures,      100,                 0, 1000000,    "Failures of an address after which each of its tries waits auth_delay_most_seconds, but for users who logged in from there lately; not of an address that many share. 0: never.") \
+	O(number, auth_slow_failures,      100,                 0, 1000000,    "Failures of an address (ten times as many where many share it) after which each of its tries waits auth_delay_most_seconds, but for users who logged in from there lately. 0: never.") \
 	O(list,   auth_allow,              "",                  0, 1000,       "Addresses and networks (192.0.2.0/24) whose failures are neither counted nor delayed.") \
 	O(number, hang_seconds,            60,                  5, 3600,       "How long a process may owe master an answer before it is killed and started anew; local, spool and imap, which wait for disks, five times as long.") \
 	O(number, stop_seconds,            10,                  1, 600,        "How long an orderly stop waits for what is in flight.")

@@ -67,11 +67,14 @@ on_mail_login(void *me, struct channel *from, uint64_t session, const struct msg
 	(void)fd;
 	if (session == 0 || m->index >= MOST_PEERS_OF_A_KIND || m->login.len == 0)
 		return;
-	/* The ids are random: the same again is an accident, or a front end that wants one. The older stays. */
-	if (k != NULL) {
+	/* The ids are random: one of another front end's again is an accident, or a front end that wants it. The older
+	 * stays. Of the same front end the newer counts: the end of the older one came before auth's word of it. */
+	if (k != NULL && k->front != m->index) {
 		log_warning(session, "mail-login-taken", KEY_NUM("front", m->index));
 		return;
 	}
+	if (k != NULL)
+		forget(q, k);
 	f = &q->front[m->index];
 	forget_expired(q, f, queue_now());
 	if (f->login_count >= MOST_LOGINS)

@@ -1,11 +1,14 @@
 """Tokens whose issuer is asked (RFC 7662): a web server plays the issuer, an honest one and hostile ones."""
 
 import base64
+import contextlib
+import imaplib
 import json
 import os
 import pathlib
 import pwd
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -169,6 +172,29 @@ def test_a_slow_issuer_delays_only_tokens(issuer):
     for t in threads:
         t.join()
     assert len(said) == 2 and all("UNAVAILABLE" in s for s in said)
+
+
+def test_an_auth_that_comes_anew_finds_no_worker_busy_for_the_old_one(issuer):
+    """A worker that waited for the issuer on behalf of an auth that died answers the next one."""
+    good = issuer.good("anew", issuer.instance.new_user("anew"))
+    issuer.answers["slow"] = lambda: time.sleep(3)
+
+    def one():
+        with contextlib.suppress(OSError, imaplib.IMAP4.error):
+            login(issuer.instance, "OAUTHBEARER", bearer("slow"))
+
+    before = len(issuer.asked)
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for t in threads:
+        t.start()
+    valija.wait_until(lambda: len(issuer.asked) > before, 5, "the question")
+    time.sleep(0.3)  # the other one's; the server answers one at a time
+    old = issuer.instance.processes("auth")[0]["pid"]
+    os.kill(old, signal.SIGKILL)
+    valija.wait_until(lambda: [p for p in issuer.instance.processes("auth") if p["pid"] != old], 5, "another auth")
+    assert login(issuer.instance, "OAUTHBEARER", bearer(good)) is None
+    for t in threads:
+        t.join()
 
 
 def test_auth_fetch_is_what_the_table_says(issuer):

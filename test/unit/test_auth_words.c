@@ -158,6 +158,58 @@ a_signature_of_the_rfc(void **state)
 	text_clear(&why);
 	text_clear(&user);
 }
+
+/* What an issuer says that was asked: until when it may be remembered, and all that is no yes. */
+static void
+answers_of_an_issuer(void **state)
+{
+	static const struct {
+		const char *answer, *why; /* NULL: good */
+		uint32_t seconds;
+	} rows[] = {
+		{"{\"active\":true,\"email\":\"ana@x\"}", NULL, 0},
+		{"{\"active\":true,\"email\":\"ana@x\",\"iss\":\"i\",\"exp\":1100}", NULL, 100},
+		{"{\"active\":true,\"email\":\"ana@x\",\"exp\":1000.5}", NULL, 1},
+		{"{\"active\":true,\"email\":\"ana@x\",\"exp\":999}", NULL, 1}, /* clocks differ a little */
+		{"{\"active\":true,\"email\":\"ana@x\",\"exp\":1e300}", NULL, UINT32_MAX},
+		{"{\"active\":true,\"email\":\"ana@x\",\"exp\":\"soon\"}", "token-expired", 0},
+		{"{\"active\":true,\"email\":\"ana@x\",\"exp\":1}", "token-expired", 0},
+		{"{\"active\":true,\"email\":\"ana@x\",\"iss\":\"j\"}", "token-issuer", 0},
+		{"{\"active\":false,\"email\":\"ana@x\"}", "token-inactive", 0},
+		{"{\"active\":\"true\",\"email\":\"ana@x\"}", "introspection-form", 0},
+		{"{\"active\":1,\"email\":\"ana@x\"}", "introspection-form", 0},
+		{"{\"active\":true,\"email\":\"ana@x\",\"active\":true}", "introspection-form", 0},
+		{"{\"email\":\"ana@x\"}", "introspection-form", 0},
+		{"[true]", "introspection-form", 0},
+		{"", "introspection-form", 0},
+	};
+	const struct jwt_wanted wanted = {SPAN("i"), SPAN_NONE, SPAN_NONE, SPAN("email")};
+	struct text user = TEXT_UP_TO(320);
+	const char *why;
+	uint32_t seconds;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool good = jwt_judge_answer(
+			&wanted, span_str(rows[i].answer), 1000, &user, &seconds, &why);
+
+		assert_int_equal(good, rows[i].why == NULL);
+		assert_int_equal(seconds, rows[i].seconds);
+		if (good)
+			assert_true(span_equal(text_span(&user), SPAN("ana@x")));
+		else
+			assert_string_equal(why, rows[i].why);
+		for (size_t len = 0; len < strlen(rows[i].answer); len++) {
+			char *cut = malloc(len + 1);
+
+			memcpy(cut, rows[i].answer, len);
+			assert_false(jwt_judge_answer(
+				&wanted, span_of(cut, len), 1000, &user, &seconds, &why));
+			free(cut);
+		}
+	}
+	text_clear(&user);
+}
 #endif
 
 int
@@ -168,6 +220,7 @@ main(void)
 		cmocka_unit_test(passwd_files),
 #ifdef HAVE_JANSSON
 		cmocka_unit_test(a_signature_of_the_rfc),
+		cmocka_unit_test(answers_of_an_issuer),
 #endif
 	};
 

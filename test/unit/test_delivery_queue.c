@@ -597,6 +597,12 @@ a_login_is_believed_from_auth_alone(void **state)
 	send_mail_login_end(w->smtpd, 50, &(struct msg_mail_login_end){ }, NULL);
 	assert_int_equal(begins(w, 50, SERVICE_SUBMISSION, ana), 421);  /* reused */
 	assert_int_equal(w->q.logins.count, 1);                         /* another's is not ended */
+	log_in(w, 0, 54, ana);                                          /* cancelled too late, and then another */
+	log_in(w, 0, 54, bob);
+	assert_int_equal(begins(w, 54, SERVICE_SUBMISSION, ana), 421);
+	assert_int_equal(begins(w, 54, SERVICE_SUBMISSION, bob), 250);
+	send_mail_login_end(w->smtpd, 54, &(struct msg_mail_login_end){ }, NULL);
+	assert_int_equal(begins(w, 54, SERVICE_SUBMISSION, bob), 421);
 	log_in(w, 0, 52, ana);
 	now = queue_now();
 	assert_true(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + LOGIN_REST_SECONDS - 1));
