@@ -66,13 +66,17 @@ def test_an_unprivileged_user_submits(either):
 
 CALLS = {
     "php": ["-t", "-i"],
+    "-t after -oi": ["-oi", "-t"],
     "phpmailer": ["-oi", "-fana@example.org", "-t"],
+    "mutt without a sender": ["-oem", "-oi", "--", "RECIPIENT"],
     "mutt": ["-oem", "-oi", "-f", "ana@example.org", "--", "RECIPIENT"],
     "cron": ["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "RECIPIENT"],
     "anacron": ["-FAnacron", "-odi", "RECIPIENT"],
     "arpwatch": ["-odi", "RECIPIENT"],
     "fail2ban": ["-f", "ana@example.org", "RECIPIENT"],
     "git-hook": ["-t", "-f", "ana@example.org"],
+    "arpwatch with a sender": ["-odi", "-f", "ana@example.org", "RECIPIENT"],
+    "git-hook, glued": ["-t", "-fana@example.org"],
     "rkhunter": ["RECIPIENT"],
     "old options": ["-oQ/x", "-Am", "-h", "5", "-L", "tag", "-m", "-n", "-U", "-v", "-G", "-X/x", "-e", "m", "-bm", "RECIPIENT"],
     "dsn": ["-N", "success,failure", "-R", "hdrs", "-V", "an+id", "RECIPIENT"],
@@ -124,8 +128,15 @@ def test_bs_speaks_smtp(suite):
     assert b"Return-Path: <ana@example.org>" in only(suite, user)[0]
 
 
+def test_q_as_the_hooks_of_interfaces_call_it(suite):
+    """-q says nothing and succeeds; with the suite down, too, where there is nothing to be done."""
+    for call in (["-q"], ["-q15m"], ["-q", "-v"]):
+        done = sendmail(suite, *call, stdin=b"")
+        assert done.stdout == b"", call
+
+
 def test_mailq(suite):
-    assert b"Mail queue is empty" in sendmail(suite, "-bp").stdout or b"Request" in sendmail(suite, "-bp").stdout
+    assert re.search(rb"Mail queue is empty|Request", sendmail(suite, "-bp").stdout)
     assert sendmail(suite, name="mailq").stdout == sendmail(suite, "-bp").stdout
 
 
@@ -192,17 +203,18 @@ def test_l3_hostile_calls(suite):
     assert os.listdir(suite.dir / "state/drop") == []
 
 
-def test_l4_sigterm_at_any_moment(suite):
+@pytest.mark.parametrize("times", [40, pytest.param(1000, marks=pytest.mark.long)])
+def test_l4_sigterm_at_any_moment(suite, times):
     """Whenever the signal comes, a message is there whole or not at all."""
     user = suite.new_user()
     sent = 0
-    for n in range(40):
+    for n in range(times):
         p = subprocess.Popen([str(suite.command.parent / "sendmail"), "--dir", str(suite.dir), user], stdin=subprocess.PIPE,
                              stderr=subprocess.DEVNULL)
         with open(p.stdin.fileno(), "wb", closefd=False) as pipe:
             pipe.write(MESSAGE)
         p.stdin.close()
-        time.sleep(0.0002 * n)
+        time.sleep(0.008 * n / times)
         p.terminate()
         sent += p.wait() == 0
     time.sleep(0.3)
@@ -252,6 +264,29 @@ def test_the_drop(down):
     (notice,) = [m for m in mails if b"Auto-Submitted: auto-replied" in m]
     assert b"nobody-here" in notice and b"Action: failed" in notice and notice.startswith(b"Return-Path: <>\r\n")
     down.stop()
+
+
+def test_nobody_gets_it_twice_for_the_sake_of_a_notice(down):
+    """One recipient has the message, another does not exist, and the sender cannot be told now: the file goes all the same.
+    Handed in again it would come once more to whoever has it."""
+    ana, ben = down.user_add("only"), down.user_add("deaf")
+    sendmail(down, "-f", ben, ana, "nobody-here")
+    home = down.maildir(ben).parent
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(down.maildir(ben), ignore_errors=True)
+    down.maildir(ben).write_text("no Maildir")          # a refusal for now, whatever comes
+    down.start()
+    try:
+        only(down, ana)
+        valija.wait_until(lambda: os.listdir(drop(down)) == [], what="an empty drop")
+        assert "drop-lost" in down.log() and "drop-deferred" not in down.log()
+        (pickup,) = down.processes("pickup")
+        os.kill(pickup["pid"], signal.SIGKILL)
+        valija.wait_until(lambda: [p for p in down.processes("pickup") if p["pid"] != pickup["pid"]], what="another pickup")
+        sendmail(down, "-f", ana, ana, stdin=b"Subject: behind it\n\nlast\n")
+        assert sum(b"from a program" in mail for mail in only(down, ana, 2)) == 1
+    finally:
+        down.stop()
 
 
 @needs_root

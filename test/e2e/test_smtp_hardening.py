@@ -4,6 +4,7 @@ import contextlib
 import signal
 import os
 import itertools
+import resource
 import selectors
 import socket
 import statistics
@@ -293,6 +294,48 @@ def test_a_thousand_clients_at_once(suite):
                     s.send(steps[state[0]])
                     state[0] += 1
     assert accepted == 1000 and len(suite.delivered(user)) == 1000
+
+
+def test_one_worker_holds_thousands(suite_of_one_worker):
+    """5,000 clients of 100 addresses at one process: each is greeted and stays, an honest message goes through between them,
+    and each is still answered."""
+    suite, many = suite_of_one_worker, 5000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < many + 500:
+        pytest.skip(f"needs {many + 500} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (many + 500, hard))
+    try:
+        (smtpd,) = suite.processes("smtpd")
+        user = suite.new_user()
+        rss = int(valija.proc_status(smtpd["pid"])["VmRSS"].split()[0])
+        with contextlib.ExitStack() as held:
+            clients = [held.enter_context(socket.create_connection(("127.0.0.1", suite.port("smtp")), 30,
+                                                                   source_address=(ADDRESSES[n % len(ADDRESSES)], 0)))
+                       for n in range(many)]
+            # In waves: what one process may owe another at a time is bounded, and 5,000 questions at once are more.
+            for wave in range(0, many, 500):
+                for say, expect in ((b"EHLO client.example\r\n", b"220 "), (b"MAIL FROM:<a@client.example>\r\n", b"250-"),
+                                    (b"", b"250 2.1.0")):
+                    for s in clients[wave:wave + 500]:
+                        assert s.recv(4000).startswith(expect)
+                        s.sendall(say)
+            assert len(os.listdir(f"/proc/{smtpd['pid']}/fd")) > many
+            assert (int(valija.proc_status(smtpd["pid"])["VmRSS"].split()[0]) - rss) / many < MOST_KIB_OF_AN_IDLE_CONNECTION
+            assert honest(suite, user) < 5 and len(suite.delivered(user)) == 1
+            for s in clients:
+                s.sendall(b"NOOP\r\n")
+            for s in clients:
+                assert s.recv(4000).startswith(b"250 2.0.0")
+        assert [p["pid"] for p in suite.processes("smtpd")] == [smtpd["pid"]]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def suite_of_one_worker():
+    with valija.Instance(settings={"smtpd_processes": 1, "connections": 6000, "connections_per_address": 200,
+                                   "policy_exempt": '{"127.0.0.0/8"}'}) as suite:
+        yield suite
 
 
 def test_what_policy_says_too_late(own_suite):

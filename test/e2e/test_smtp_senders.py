@@ -1,14 +1,19 @@
 """Senders that others wrote: other mail servers, libraries of other languages, the mail commands of Unix."""
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import socket
 import subprocess
+import threading
 
 import pytest
 
 import mails
+import test_relay_peers
 import valija
 
 POSTFIX = """
@@ -41,12 +46,12 @@ def postfix(suite):
     def postfix_command(what, check=True):
         subprocess.run(["postfix", "-c", etc, what], check=check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def start(tls):
+    def start(tls, port=None):
         for part in ("etc", "spool", "data", "log"):
             (directory / part).mkdir(parents=True)
         directory.chmod(0o755)
         shutil.chown(directory / "data", "postfix")
-        (etc / "main.cf").write_text(POSTFIX.format(dir=directory, port=suite.port("smtp"), tls=tls))
+        (etc / "main.cf").write_text(POSTFIX.format(dir=directory, port=port or suite.port("smtp"), tls=tls))
         lines = []
         for line in pathlib.Path("/usr/share/postfix/master.cf.dist").read_text().splitlines():
             fields = line.split()
@@ -88,6 +93,102 @@ def test_postfix_delivers(suite, postfix, tls):
     assert "No such user" in send.log()
     # Ours delivers when it has answered; that Postfix has read the answer, and logged it, comes later.
     valija.wait_until(lambda: send.log().count("status=sent") >= 3, 20, "what Postfix says of the others")
+
+
+class Wire:
+    """What lies between a sender and us: `said` has what the sender wrote, a piece for each of its packets."""
+
+    def __init__(self, suite):
+        self.said, self.suite = [], suite
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = self.socket.accept()
+                other = socket.create_connection((self.suite.host, self.suite.port("smtp")))
+                for a, b, keep in ((one, other, self.said), (other, one, None)):
+                    threading.Thread(target=self.carry, args=(a, b, keep), daemon=True).start()
+
+    @staticmethod
+    def carry(a, b, keep):
+        with contextlib.suppress(OSError):
+            while piece := a.recv(65536):
+                if keep is not None:
+                    keep.append(piece)
+                b.sendall(piece)
+            b.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def wire(suite):
+    w = Wire(suite)
+    yield w
+    w.socket.close()
+
+
+def test_postfix_groups_its_commands(suite, postfix, wire):
+    """PIPELINING by a client that others wrote: MAIL, each RCPT and DATA in one packet. Postfix takes BDAT, but does not say
+    it, as the client of no version does: chunks come from Exim, below."""
+    users = [suite.new_user("pp") for _ in range(3)]
+    postfix("none", wire.port)("bob@sender.example", users, mails.plain("bob@sender.example", users[0]))
+    valija.wait_until(lambda: all(suite.delivered(u) for u in users), 20, "the messages")
+    (group,) = (piece for piece in wire.said if piece.startswith(b"MAIL FROM:"))
+    assert group.count(b"RCPT TO:") == 3 and group.endswith(b"DATA\r\n")
+
+
+EXIM = """exim_path = {program}
+primary_hostname = sender.example
+spool_directory = {dir}/spool
+log_file_path = {dir}/log/%slog
+pid_file_path = {dir}/pid
+accept_8bitmime = true
+begin routers
+out:
+  driver = manualroute
+  route_list = * 127.0.0.1
+  self = send
+  transport = smtp
+begin transports
+smtp:
+  driver = smtp
+  port = {port}
+  allow_localhost
+  hosts_try_chunking = *
+  hosts_avoid_tls = *
+"""
+
+
+def test_exim_sends_chunks(suite, wire, tmp_path):
+    """CHUNKING and PIPELINING by Exim: the envelope and BDAT LAST in one packet, and nothing of the message is changed."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to run Exim")
+    for parent in (tmp_path, *list(tmp_path.parents)[:3]):
+        parent.chmod(0o755)
+    program = test_relay_peers.exim_program(tmp_path)
+    for name, line in (("passwd", "Debian-exim:x:64101:64101::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:64101:\n")):
+        text = pathlib.Path("/etc", name).read_text()
+        (tmp_path / name).write_text(text if "Debian-exim:" in text else text + line)
+    uid = int(re.search(r"^Debian-exim:[^:]*:(\d+):", (tmp_path / "passwd").read_text(), re.M).group(1))
+    for part in ("spool", "log"):
+        (tmp_path / part).mkdir()
+        os.chown(tmp_path / part, uid, -1)
+    (tmp_path / "conf").write_text(EXIM.format(program=program, dir=tmp_path, port=wire.port))
+    users = [suite.new_user("ex") for _ in range(2)]
+    message = mails.with_attachment("bob@sender.example", users[0], size=150000)
+    valija.run(["unshare", "--mount", "sh", "-c", 'd=$1 p=$2; shift 2; mount --bind "$d/passwd" /etc/passwd && '
+                'mount --bind "$d/group" /etc/group && exec "$p" -C "$d/conf" -odf -i -f bob@sender.example "$@"',
+                "sh", tmp_path, program, *users], stdin=message.replace(b"\r\n", b"\n"))
+    logs = "".join(p.read_text() for p in (tmp_path / "log").glob("*"))
+    valija.wait_until(lambda: all(suite.delivered(u) for u in users), 20, f"the messages: {logs}")
+    for user in users:
+        received, = (p.read_bytes() for p in suite.delivered(user))
+        mails.assert_same(received, message)
+    said = b"".join(wire.said)
+    assert re.search(rb"\r\nBDAT \d+ LAST\r\n", said) and b"\r\nDATA\r\n" not in said and logs.count(" K ") >= 1
+    assert any(p.startswith(b"MAIL FROM:") and p.count(b"RCPT TO:") == 2 for p in wire.said)
 
 
 NODE = """
