@@ -27,7 +27,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets"], 10)}
 
 
 def records(port, tlsa):
@@ -214,7 +214,8 @@ def test_a_failure_goes_back(world):
     text, status, back = report.get_payload()
     assert "bad@mixed.example" in text.get_content() and "good@mixed.example" not in text.get_content()
     whole = dict(status.get_payload()[0].items())
-    assert whole["Reporting-MTA"] == "dns; localhost" and whole["Original-Envelope-Id"] == "order+66" and whole["Arrival-Date"]
+    # "localhost" is no full name: the machine's public address stands in its place, where it has one.
+    assert re.fullmatch(r"dns; (localhost|\[\S+\])", whole["Reporting-MTA"]) and whole["Original-Envelope-Id"] == "order+66" and whole["Arrival-Date"]
     (one,) = fields(report)
     assert one["Final-Recipient"] == "rfc822; bad@mixed.example" and one["Original-Recipient"] == "rfc822; first+bad@mixed.example"
     assert (one["Action"], one["Status"]) == ("failed", "5.1.1")
@@ -503,14 +504,14 @@ def test_down_conversion(world):
 
 def test_binary_is_encoded(world):
     """BINARYMIME (RFC 3030) to a server that does not know it: base64; NUL, bare LF and endless lines arrive."""
-    narrow = world.peer("none", extensions=("PIPELINING", "8BITMIME"))
+    narrow = world.peer("octets", extensions=("PIPELINING", "8BITMIME"))
     content = bytes(range(256)) * 20 + b"\n\r\0"
     message = (b"From: a@example.org\r\nSubject: binary\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
                b"Content-Transfer-Encoding: binary\r\n\r\n" + content)
     with world.suite.smtp(world.user) as smtp:
         smtp.ehlo()
         assert smtp.docmd(f"MAIL FROM:<{world.user}> BODY=BINARYMIME")[0] == 250
-        assert smtp.docmd("RCPT TO:<x@none.example>")[0] == 250
+        assert smtp.docmd("RCPT TO:<x@octets.example>")[0] == 250
         smtp.send(f"BDAT {len(message)} LAST\r\n".encode() + message)
         assert smtp.getreply()[0] == 250
     valija.wait_until(lambda: narrow.messages, 10, "the message")
