@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -128,6 +130,101 @@ fail:
 	saved = errno;
 	close(fd);
 	errno = saved;
+	return -1;
+}
+
+/* --- names of the administrator --- */
+
+#define MOST_LINKS 40
+
+/* Follows the link `part`, whose descriptor (O_PATH) is `link`, in front of `rest`; false with errno. */
+static bool
+follow(int link, const struct stat *st, char left[PATH_MAX], const char *rest, unsigned int *links)
+{
+	char target[PATH_MAX], all[2 * PATH_MAX];
+	ssize_t n;
+
+	if ((st->st_uid != 0 && st->st_uid != geteuid()) || ++*links > MOST_LINKS) {
+		errno = ELOOP;
+		return false;
+	}
+	n = readlinkat(link, "", target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	if ((size_t)snprintf(all, sizeof(all), "%s/%s", target, rest) >= PATH_MAX) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	memcpy(left, all, strlen(all) + 1);
+	return true;
+}
+
+static int
+start_of(const char *path)
+{
+	return open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* What `at` becomes; the old one is closed, errno kept. */
+static int
+go_to(int at, int next)
+{
+	int saved = errno;
+
+	if (at >= 0)
+		close(at);
+	errno = saved;
+	return next;
+}
+
+int
+open_path_typed(const char *path, int flags)
+{
+	char left[PATH_MAX], part[NAME_MAX + 1];
+	unsigned int links = 0;
+	int at;
+
+	if (path[0] == '\0' || strlen(path) >= sizeof(left)) {
+		errno = path[0] == '\0' ? ENOENT : ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(left, path, strlen(path) + 1);
+	at = start_of(path);
+	while (at >= 0) {
+		const char *from = left + strspn(left, "/");
+		size_t len = strcspn(from, "/");
+		const char *rest = from + len + strspn(from + len, "/");
+		struct stat st;
+		int next;
+
+		if (len == 0)
+			return go_to(at, openat(at, ".", flags | O_CLOEXEC));
+		if (len >= sizeof(part)) {
+			errno = ENAMETOOLONG;
+			return go_to(at, -1);
+		}
+		memcpy(part, from, len);
+		part[len] = '\0';
+		next = openat(at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0 || fstat(next, &st) < 0)
+			return go_to(next, go_to(at, -1));
+		if (S_ISLNK(st.st_mode)) {
+			bool followed = follow(next, &st, left, rest, &links);
+
+			next = go_to(next, -1);
+			if (!followed)
+				return go_to(at, -1);
+			if (left[0] == '/')
+				at = go_to(at, start_of(left));
+			continue;
+		}
+		/* Somebody may have put a link there meanwhile: it is not followed. */
+		if (*rest == '\0' && !S_ISDIR(st.st_mode))
+			return go_to(next, go_to(at, openat(at, part, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)));
+		at = go_to(at, next);
+		memmove(left, rest, strlen(rest) + 1);
+	}
 	return -1;
 }
 

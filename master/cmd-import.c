@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,10 +152,12 @@ import_user(struct run *r, struct span address)
 	} else if (!source_of(r->source, address, &path)) {
 		r->failed = true;
 		cmd_fail(0, "SOURCE has a %% that is none of %%u, %%n, %%d, %%%%, or is too long");
-	} else if ((source = open(text_str(&path), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0) {
+	} else if ((source = open_path_typed(text_str(&path), O_RDONLY)) < 0) {
 		/* Of many users some have no mail yet. */
 		r->failed = r->failed || r->only || errno != ENOENT;
-		cmd_fail(0, "%s: %s: %s", text_str(&name), text_str(&path), strerror(errno));
+		cmd_fail(0, "%s: %s: %s", text_str(&name), text_str(&path),
+			errno == ELOOP ? "a link of somebody else's on the way; name the place that it leads to"
+				       : strerror(errno));
 	} else if ((maildir = open_place(r, &u, text_str(&name))) < 0) {
 		r->failed = true;
 		close(source);
@@ -200,6 +203,9 @@ run(struct invocation *v)
 	for (const char *c = r.folder; c && *c; c++)
 		if (*c < ' ' || *c > '~')
 			return cmd_fail(EX_USAGE, "--folder: letters of ASCII, or modified UTF-7 (RFC 3501 5.1.3)");
+	/* setfsuid, with which the user's place is made, leaves the groups as they are. */
+	if (geteuid() == 0 && setgroups(0, NULL) < 0)
+		return cmd_fail(EX_OSERR, "setgroups: %s", strerror(errno));
 	r.mail = open(v->paths.mail, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r.mail < 0)
 		return cmd_fail(EX_NOINPUT, "%s: %s", v->paths.mail, strerror(errno));

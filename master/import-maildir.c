@@ -73,7 +73,7 @@ take_message(struct import *in, int directory, const char *subdir, const char *n
 	to = import_file(in);
 	if (to >= 0 && !import_copy(from, to, &octets)) {
 		import_complain(in, "%s: %s", name, strerror(errno));
-		close(to);
+		import_drop(in, to);
 		to = -1;
 	}
 	close(from);
@@ -96,7 +96,7 @@ take_subdir(struct import *in, int folder, const char *subdir)
 			close(fd);
 		return;
 	}
-	while ((one = readdir(all)))
+	while ((one = import_next(in, all, subdir)))
 		if (one->d_name[0] != '.')
 			take_message(in, dirfd(all), subdir, one->d_name);
 	closedir(all);
@@ -136,6 +136,16 @@ take_folder(struct import *in, int folder, const char *name)
 	import_folder_end(in, uids ? "UIDs kept" : "");
 }
 
+/* A folder that is not taken is told, unless it is none: a file, or a link to one. */
+static void
+left_out(struct import *in, int directory, const char *name, const char *why)
+{
+	struct stat st;
+
+	if (fstatat(directory, name, &st, 0) == 0 && S_ISDIR(st.st_mode))
+		import_complain(in, "%s is left out: %s", name, why);
+}
+
 /* `name`: of the folder so far, "" or ".A.B". */
 static void
 walk(struct import *in, int directory, const char *name, unsigned int depth)
@@ -146,17 +156,26 @@ walk(struct import *in, int directory, const char *name, unsigned int depth)
 
 	if (is_maildir(directory))
 		take_folder(in, directory, name);
-	while (all && (one = readdir(all)) && in->folders < MOST_IMPORT_FOLDERS) {
+	while (all && (one = import_next(in, all, name)) && import_may_go_on(in)) {
 		struct text below = TEXT_UP_TO(MAILDIR_MOST_NAME);
 		bool plus = one->d_name[0] == '.';
 		int fd;
 
 		if (strcmp(one->d_name, ".") == 0 || strcmp(one->d_name, "..") == 0 ||
 			strcmp(one->d_name, "cur") == 0 || strcmp(one->d_name, "new") == 0 ||
-			strcmp(one->d_name, "tmp") == 0 || (plus && depth > 0) || depth == MOST_IMPORT_DEPTH)
+			strcmp(one->d_name, "tmp") == 0 || (plus && depth > 0))
 			continue;
+		if (depth == MOST_IMPORT_DEPTH) {
+			left_out(in, directory, one->d_name, "too deep");
+			continue;
+		}
 		fd = open_directory(directory, one->d_name);
 		text_printf(&below, "%s%s%s", name, plus ? "" : ".", one->d_name);
+		if (fd < 0)
+			left_out(in, directory, one->d_name,
+				errno == ELOOP ? "a link; name the place that it leads to" : strerror(errno));
+		else if (below.failed)
+			left_out(in, directory, one->d_name, "the name is too long");
 		/* A directory without Maildirs below it costs a look, and gives nothing. */
 		if (fd >= 0 && !below.failed && (!plus || is_maildir(fd)))
 			walk(in, fd, text_str(&below), depth + 1);

@@ -27,7 +27,7 @@ struct reading {
 	time_t came;
 	bool in_header, dropping; /* the field whose line was last, with its continuations */
 	bool blank;		  /* an empty line that belongs to the message if another line follows */
-	bool folder_data;	  /* a first message that programs keep notes in: none of anybody's */
+	bool first, folder_data;  /* a first message that programs keep notes in: none of anybody's */
 	bool old, seen, answered, flagged, deleted, draft;
 };
 
@@ -88,7 +88,7 @@ leave_out(struct reading *r, const char *line, size_t len)
 		r->dropping = r->dropping || (len > strlen(dropped[i]) && strncasecmp(line, dropped[i], strlen(dropped[i])) == 0);
 	if (strncasecmp(line, "Status:", 7) == 0 || strncasecmp(line, "X-Status:", 9) == 0)
 		note_flags(r, line);
-	r->folder_data = r->folder_data || strncasecmp(line, "X-IMAP:", 7) == 0;
+	r->folder_data = r->folder_data || (r->first && strncasecmp(line, "X-IMAP:", 7) == 0);
 	return r->dropping;
 }
 
@@ -145,7 +145,7 @@ message_end(struct import *in, struct reading *r)
 	else if (r->octets.len > 0 && !r->folder_data && name_of(in, r, name) && (fd = import_file(in)) >= 0) {
 		if (write_all(fd, r->octets.at, r->octets.len) < 0) {
 			import_complain(in, "%s: %s", name, strerror(errno));
-			close(fd);
+			import_drop(in, fd);
 		} else {
 			import_put(in, fd, r->old || r->seen ? "cur" : "new", name, r->came, r->octets.len);
 		}
@@ -154,9 +154,24 @@ message_end(struct import *in, struct reading *r)
 }
 
 static void
-message_begin(struct reading *r, time_t came)
+message_begin(struct reading *r, time_t came, bool first)
 {
-	*r = (struct reading){ .octets = TEXT_UP_TO(MOST_IMPORT_MESSAGE), .came = came, .in_header = true };
+	*r = (struct reading){
+		.octets = TEXT_UP_TO(MOST_IMPORT_MESSAGE), .came = came, .in_header = true, .first = first };
+}
+
+/* Without its end. Of a line that no message may have, the rest is dropped, and line->failed set. False: no more. */
+static bool
+read_line(FILE *from, struct text *line)
+{
+	int c;
+
+	text_reset(line);
+	while ((c = getc_unlocked(from)) != EOF && c != '\n')
+		text_add_byte(line, (unsigned char)c);
+	while (line->len > 0 && line->at[line->len - 1] == '\r')
+		line->len--;
+	return c != EOF || line->len > 0;
 }
 
 void
@@ -164,9 +179,7 @@ import_mbox(struct import *in, int file, const char *name)
 {
 	FILE *from = fdopen(file, "r");
 	struct reading r = { .octets = TEXT_UP_TO(MOST_IMPORT_MESSAGE) };
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t n;
+	struct text all = TEXT_UP_TO(MOST_IMPORT_MESSAGE);
 	bool any = false, behind_blank = true;
 	time_t came;
 
@@ -175,16 +188,18 @@ import_mbox(struct import *in, int file, const char *name)
 		close(file);
 		return;
 	}
-	while ((n = getline(&line, &room, from)) > 0) {
-		while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-			line[--n] = '\0';
+	while (read_line(from, &all)) {
+		const char *line = text_str(&all);
+		size_t n = all.len;
+
 		if (behind_blank && is_from_line(line, &came)) {
 			if (any)
 				message_end(in, &r);
-			message_begin(&r, came);
+			message_begin(&r, came, !any);
 			any = true;
 		} else if (any) {
-			add_line(&r, line, (size_t)n);
+			add_line(&r, line, n);
+			r.octets.failed = r.octets.failed || all.failed;
 		} else if (n > 0) {
 			import_complain(in, "%s is no mbox: it does not begin with a line \"From \"", name);
 			break;
@@ -195,7 +210,7 @@ import_mbox(struct import *in, int file, const char *name)
 		message_end(in, &r);
 	if (ferror(from))
 		import_complain(in, "%s: %s", name, strerror(errno));
-	free(line);
+	text_clear(&all);
 	fclose(from);
 }
 
@@ -229,14 +244,17 @@ walk(struct import *in, int directory, const char *above, unsigned int depth)
 	DIR *all = copy < 0 ? NULL : fdopendir(copy);
 	const struct dirent *one;
 
-	while (all && (one = readdir(all)) && in->folders < MOST_IMPORT_FOLDERS) {
+	while (all && (one = import_next(in, all, above)) && import_may_go_on(in)) {
 		struct text name = TEXT_UP_TO(MAILDIR_MOST_NAME);
 		struct stat st;
 		int fd;
 
-		if (one->d_name[0] == '.' || depth == MOST_IMPORT_DEPTH ||
-			fstatat(directory, one->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (one->d_name[0] == '.' || fstatat(directory, one->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
+		if (depth == MOST_IMPORT_DEPTH) {
+			import_complain(in, "%s is left out: too deep", one->d_name);
+			continue;
+		}
 		fd = open_in(directory, one->d_name, O_RDONLY | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0), 0);
 		if (fd < 0 && (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
 			import_complain(in, "%s: %s", one->d_name, strerror(errno));

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/beneath.h"
@@ -41,22 +42,30 @@ struct import_folder {
 	uint64_t messages, there;
 };
 
+/* These two say nothing of success; -1 is nobody's, so that it only asks. */
+static void
+become(unsigned int uid, unsigned int gid)
+{
+	setfsgid(gid);
+	setfsuid(uid);
+	if ((unsigned int)setfsgid((gid_t)-1) == gid && (unsigned int)setfsuid((uid_t)-1) == uid)
+		return;
+	fprintf(stderr, "valija: this machine does not let root act as uid %u, gid %u\n", uid, gid);
+	exit(EX_OSERR);
+}
+
 void
 import_as_user(const struct import *in)
 {
-	if (!in->root)
-		return;
-	setfsgid(in->gid);
-	setfsuid(in->uid);
+	if (in->root)
+		become(in->uid, in->gid);
 }
 
 void
 import_as_self(const struct import *in)
 {
-	if (!in->root)
-		return;
-	setfsuid(0);
-	setfsgid(0);
+	if (in->root)
+		become(0, 0);
 }
 
 /* Names were chosen by people far away; nothing of them may steer a terminal. */
@@ -129,6 +138,18 @@ progress(struct import *in)
 
 /* --- names that are there --- */
 
+const struct dirent *
+import_next(struct import *in, DIR *all, const char *name)
+{
+	const struct dirent *one;
+
+	errno = 0;
+	one = readdir(all);
+	if (!one && errno)
+		import_complain(in, "%s: not all of it can be read: %s", name, strerror(errno));
+	return one;
+}
+
 /* The unique part: before flags, and before S= and W=, which not every program keeps. */
 static struct span
 base_of(struct span name)
@@ -171,7 +192,7 @@ remember_all(struct import *in, const char *subdir)
 			close(fd);
 		return;
 	}
-	while ((one = readdir(all)))
+	while ((one = import_next(in, all, subdir)))
 		if (one->d_name[0] != '.')
 			remember(in->folder, span_str(one->d_name));
 	closedir(all);
@@ -220,6 +241,17 @@ import_into(struct import *in, const char *name)
 }
 
 bool
+import_may_go_on(struct import *in)
+{
+	if (in->folders < MOST_IMPORT_FOLDERS)
+		return true;
+	if (!in->full)
+		import_complain(in, "more than %d folders: the others are left out", MOST_IMPORT_FOLDERS);
+	in->full = true;
+	return false;
+}
+
+bool
 import_is_fresh(const struct import *in)
 {
 	return in->folder->fresh;
@@ -242,6 +274,21 @@ import_file(struct import *in)
 }
 
 static void
+forget(struct import_folder *f, int fd, const struct maildir_name *tmp)
+{
+	maildir_drop(f->directory, tmp);
+	close(fd);
+}
+
+void
+import_drop(struct import *in, int fd)
+{
+	import_as_user(in);
+	forget(in->folder, fd, &in->folder->waiting[in->folder->count].tmp);
+	import_as_self(in);
+}
+
+static void
 name_one(struct import *in, struct waiting *w)
 {
 	struct import_folder *f = in->folder;
@@ -256,23 +303,27 @@ name_one(struct import *in, struct waiting *w)
 	} else {
 		import_complain(in, "%s in %s: %s", w->name, folder_text(f), strerror(errno));
 	}
-	maildir_drop(f->directory, &w->tmp);
-	close(w->fd);
+	forget(f, w->fd, &w->tmp);
 }
 
-/* Bodies first, then names, then the directories: what has a name is whole. */
+/* Bodies first, then names, then the directories: what has a name is whole. Without a name it is taken the next time. */
 static void
 batch_end(struct import *in)
 {
 	struct import_folder *f = in->folder;
+	bool whole;
 
 	if (f->count == 0)
 		return;
 	import_as_user(in);
-	if (syncfs(f->directory) < 0)
-		import_complain(in, "%s: %s", folder_text(f), strerror(errno));
+	whole = syncfs(f->directory) == 0;
+	if (!whole)
+		import_complain(in, "%zu messages of %s are left out: %s", f->count, folder_text(f), strerror(errno));
 	for (size_t i = 0; i < f->count; i++)
-		name_one(in, &f->waiting[i]);
+		if (whole)
+			name_one(in, &f->waiting[i]);
+		else
+			forget(f, f->waiting[i].fd, &f->waiting[i].tmp);
 	if (maildir_sync(f->directory, "new") < 0 || maildir_sync(f->directory, "cur") < 0)
 		import_complain(in, "%s: %s", folder_text(f), strerror(errno));
 	import_as_self(in);
@@ -295,8 +346,7 @@ import_put(struct import *in, int fd, const char *subdir, const char *name, time
 	w->octets = octets;
 	if (!span_copy(span_str(name), w->name, sizeof w->name)) {
 		import_complain(in, "%s: the name is too long", name);
-		maildir_drop(f->directory, &w->tmp);
-		close(fd);
+		import_drop(in, fd);
 		return;
 	}
 	remember(f, span_str(name));
@@ -441,7 +491,8 @@ import_end(struct import *in)
 {
 	subscriptions_end(in);
 	text_clear(&in->subscribed);
-	fsync(in->maildir);
+	if (fsync(in->maildir) < 0)
+		import_complain(in, "%s", strerror(errno));
 	close(in->maildir);
 	printf("%s: %llu folders, %llu messages, %llu MiB; %llu were there already; %llu failed\n", in->user,
 		(unsigned long long)in->folders, (unsigned long long)in->messages,

@@ -11,6 +11,7 @@
 #ifndef VALIJA_IMPORT_H
 #define VALIJA_IMPORT_H
 
+#include <dirent.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -36,7 +37,7 @@ struct import {
 	struct import_folder *folder;
 	struct text subscribed; /* names, a line each */
 	struct timespec told;
-	bool terminal;
+	bool terminal, full;
 };
 
 /* `maildir` is the user's, open; taken. */
@@ -53,12 +54,16 @@ void import_as_self(const struct import *in);
 bool import_into(struct import *in, const char *name);
 /* Has nobody opened it here yet? Then it may bring its UIDs along. */
 bool import_is_fresh(const struct import *in);
+/* Another folder? False after complaining: there are MOST_IMPORT_FOLDERS. */
+bool import_may_go_on(struct import *in);
 /* Is a message whose name begins like this (up to the first ':' or ',') there already? */
 bool import_has(struct import *in, struct span base);
 /* A file to write the next message into; -1 after complaining. Then its name in "new" or "cur", and the time that it
  * came: the file is taken. */
 int import_file(struct import *in);
 void import_put(struct import *in, int fd, const char *subdir, const char *name, time_t came, uint64_t octets);
+/* Instead of import_put: nothing comes of this file, which is closed. */
+void import_drop(struct import *in, int fd);
 /* A file of the folder that is no message (a list of UIDs): copied, unless there is one; into `below`, a directory of
  * the folder that is made, unless that is NULL. */
 void import_list(struct import *in, int directory, const char *name, const char *below);
@@ -67,6 +72,8 @@ void import_folder_end(struct import *in, const char *remark);
 /* A subscribed folder, without the first dot. */
 void import_subscribe(struct import *in, struct span name);
 void import_complain(struct import *in, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* readdir of a source; NULL at its end, and after complaining about `name` where there is more that cannot be read. */
+const struct dirent *import_next(struct import *in, DIR *all, const char *name);
 /* Copies the whole of a file. False with errno. */
 bool import_copy(int from, int to, uint64_t *octets);
 

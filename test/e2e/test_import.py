@@ -4,6 +4,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import subprocess
 import time
 
@@ -171,6 +172,59 @@ def test_what_cannot_be_imported(suite, source):
     (source / "Maildir/nothing").mkdir()
     assert "the folder Trap cannot be made" in complaint("--user", user, source / "Maildir", code=74)
     assert not pathlib.Path("/etc/cur").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, who may read what belongs to others")
+def test_source_that_is_a_link(suite, source):
+    """Root reads nothing for somebody who only points at it; links of root's lead where he put them."""
+    user = suite.new_user("thief")
+    put(source / "boss", "1000.M1.old:2,S", b"secret")
+    place = source / "home"
+    place.mkdir()
+    (place / "direct").symlink_to(source / "boss")
+    (place / "above").symlink_to(source)
+    (place / "relative").symlink_to("../boss")
+    for link in ("direct", "above", "relative"):
+        os.chown(place / link, 65534, 65534, follow_symlinks=False)
+    for path in ("direct", "direct/", "above/boss", "relative", "../home/./relative/../home/relative"):
+        done = suite.valija("import", "--user", user, f"{place}/{path}", check=False)
+        assert done.returncode == 74 and "a link of somebody else's on the way" in done.stderr, (path, done.stderr)
+    for link in ("direct", "above", "relative"):
+        os.chown(place / link, 0, 0, follow_symlinks=False)
+    assert "INBOX: 1 messages\n" in imported(suite, "--user", user, place / "direct")
+    for path in ("above/boss", "relative", "direct/../boss//", "above/home/above/boss"):
+        assert "INBOX: 0 messages, 1 there already\n" in imported(suite, "--user", user, f"{place}/{path}")
+    (place / "round").symlink_to("round")
+    assert "a link" in suite.valija("import", "--user", user, place / "round", check=False).stderr
+
+
+def test_nothing_is_left_out_in_silence(suite, source):
+    """A folder that is a link, and ends up nowhere, is told; so is a disk that does not take the messages: they have no
+    name then, and come the next time."""
+    user = suite.new_user("whole")
+    put(source / "Maildir", "1000.M1.old:2,S", b"one")
+    put(source / "elsewhere", "1001.M2.old:2,S", b"two")
+    (source / "Maildir/.Big").symlink_to(source / "elsewhere")
+    (source / "Maildir/.sieve").symlink_to(source / "script")
+    done = suite.valija("import", "--user", user, source / "Maildir", check=False)
+    assert done.returncode == 74 and ".Big is left out: a link; name the place that it leads to" in done.stderr
+    assert "1 messages, 0 MiB; 0 were there already; 1 failed" in done.stdout and ".sieve" not in done.stderr
+    # Only the first message of an mbox can be the notes of a program.
+    (source / "mbox").write_bytes(MBOX + b"From x Tue Nov 14 22:13:23 2023\nX-IMAP: 1\nSubject: a mail\n\nThree.\n")
+    assert f"{user}: Box: 4 messages\n" in imported(suite, "--user", user, "--folder", "Box", source / "mbox")
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_disk_that_fails(suite, source):
+    user = suite.new_user("unsynced")
+    for n in range(70):
+        put(source / "Maildir", f"{n}.M1.old:2,S", b"m%d" % n)
+    done = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "inject=syncfs:error=EIO:when=1",
+                           *suite.argv("import", "--user", user, source / "Maildir")], capture_output=True, text=True)
+    assert done.returncode == 74 and "64 messages of INBOX are left out: Input/output error" in done.stderr, done.stderr
+    assert f"{user}: INBOX: 6 messages\n" in done.stdout and len(list((suite.maildir(user) / "cur").iterdir())) == 6
+    assert f"{user}: INBOX: 64 messages, 6 there already\n" in imported(suite, "--user", user, source / "Maildir")
+    assert not list((suite.maildir(user) / "tmp").iterdir())
 
 
 def test_progress_at_a_terminal(suite, source):
