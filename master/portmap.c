@@ -33,7 +33,7 @@
 #define LEAST_SECONDS	60 /* between two rounds, whatever the router says */
 #define RETRY_SECONDS	60 /* after a round that failed */
 #define SETTLE_SECONDS	1    /* after an address or route changed */
-#define REPEATS		4    /* of one request: 250 ms, 500 ms, 1 s, 2 s (RFC 6886 3.1) */
+#define REPEATS		4    /* of one request: 250 ms, 500 ms, 1 s, 1 s (RFC 6886 3.1 goes on for a minute) */
 #define PCP_REPEATS	2
 #define PCP_SECONDS	3 /* RFC 6887 8.1.1 */
 
@@ -307,12 +307,13 @@ begin(void)
 {
 	me.at = 0;
 	me.failed = false;
-	if (me.gateway[0] == '\0' || !open_router()) {
-		if (me.leaving)
-			daemon_exit(&me.daemon);
-		return; /* the next route begins anew */
-	}
-	ask();
+	if (me.gateway[0] != '\0' && open_router())
+		ask();
+	else if (me.leaving)
+		daemon_exit(&me.daemon);
+	else if (me.gateway[0] != '\0')
+		set_clock(RETRY_SECONDS, 0);
+	/* else the next route begins anew */
 }
 
 /* --- answers --- */
