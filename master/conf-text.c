@@ -17,7 +17,9 @@ conf_text_read(const char *path, struct text *text, struct text *why)
 	ssize_t n = -1;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd < 0 || fstat(fd, &st) < 0) {
+	if (fd < 0 && errno == ENOENT) {
+		text_add_str(why, "is not there; `valija init` makes one");
+	} else if (fd < 0 || fstat(fd, &st) < 0) {
 		text_printf(why, "cannot be read: %s", strerror(errno));
 	} else if (!S_ISREG(st.st_mode)) {
 		text_add_str(why, "is not a regular file");

@@ -13,6 +13,7 @@
 struct reached {
 	char address[MOST_ADDRESS_TEXT];
 	const char *source;
+	uint8_t family;
 };
 
 struct reached_list {
@@ -35,16 +36,20 @@ public_of(struct supervisor *s)
 
 /* --- who we are --- */
 
+/* Half of the list is for each family: many of one do not hide the other. */
 static void
 add(struct reached_list *l, uint8_t family, const uint8_t *at, const char *source)
 {
-	struct reached one = { .source = source };
+	struct reached one = { .source = source, .family = family };
+	size_t of_family = 0;
 
 	netstate_address_name(family, at, one.address);
-	for (size_t i = 0; i < l->count; i++)
+	for (size_t i = 0; i < l->count; i++) {
 		if (strcmp(l->at[i].address, one.address) == 0)
 			return;
-	if (l->count < MOST_PUBLIC)
+		of_family += l->at[i].family == family;
+	}
+	if (of_family < MOST_PUBLIC / 2)
 		l->at[l->count++] = one;
 }
 

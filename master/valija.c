@@ -296,9 +296,10 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		argv[1] += 2;
 	if (!(v.command = find_command(argc, argv, &help, words))) {
+		/* The list is longer than a screen: a mistake stands alone. */
 		if (!help && words[0])
-			cmd_fail(0, "there is no command %s%s%s", words[0], words[1] ? " " : "",
-				words[1] ? words[1] : "");
+			return cmd_fail(EX_USAGE, "there is no command %s%s%s; `valija --help` lists all", words[0],
+				words[1] ? " " : "", words[1] ? words[1] : "");
 		tell_all(help ? stdout : stderr);
 		return help ? EX_OK : EX_USAGE;
 	}

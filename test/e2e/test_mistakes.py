@@ -33,6 +33,12 @@ def test_wrong_options(own):
             f"{conf}:{lines + 3}: listen is set twice: first in line", f'{conf}:{lines + 4}: "10.1.1" in dns_servers')
 
 
+def test_missing_configuration(own):
+    conf = own.dir / "etc/valija.conf"
+    conf.rename(own.dir / "etc/elsewhere")
+    refused(own, f"{conf}: is not there; `valija init` makes one")
+
+
 def test_missing_certificate(own):
     certificate = own.dir / "state/tls/server.crt"
     certificate.unlink()

@@ -97,6 +97,11 @@ def test_follows_the_dns(own):
     # A global address of this machine is better knowledge than any record.
     own.server.ip("addr add 198.51.100.7/24 dev eth0")
     valija.wait_until(lambda: reached(suite) == [("198.51.100.7", "this machine")], 15, "an own address")
+    # Many of one family do not hide the other.
+    for n in range(30, 50):
+        own.server.ip(f"addr add 198.51.100.{n}/24 dev eth0")
+    own.server.ip("addr add 2a01:4f8::7/64 dev eth0 nodad")
+    valija.wait_until(lambda: len(reached(suite)) == 9 and ("2a01:4f8::7", "this machine") in reached(suite), 15, "both families")
 
 
 def test_stands_for_a_name_that_nobody_knows(own):

@@ -245,7 +245,7 @@ test_not_a_file(void **state)
 	(void)state;
 	unlink(paths.conf);
 	assert_null(conf_read(&paths, 1, false, &errors));
-	assert_non_null(strstr(text_str(&errors), "cannot be read"));
+	assert_non_null(strstr(text_str(&errors), "is not there; `valija init` makes one"));
 	text_reset(&errors);
 	assert_int_equal(mkdir(paths.conf, 0700), 0);
 	assert_null(conf_read(&paths, 1, false, &errors));
