@@ -147,6 +147,8 @@ cmd_enable(struct command *c)
 
 	if (!take_extensions(c, wanted))
 		return COMMAND_DONE;
+	if (c->session->selected != NULL)        /* what has it selected would not know (RFC 5161 3.1) */
+		return command_bad(c, "ENABLE before SELECT");
 	text_add(command_out(c), SPAN("* ENABLED"));
 	for (size_t i = 0; i < EXTENSIONS; i++) {
 		if (!wanted[i])

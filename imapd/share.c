@@ -46,10 +46,14 @@ share_tell_kept(struct account *account)
 {
 	char kept[MOST_SHARES];
 	int fd = open_in(account->store.private, SHARES_FILE, O_RDONLY, 0);
-	ssize_t got = fd < 0 ? 0 : read_at(fd, kept, sizeof(kept), 0);
+	ssize_t got;
 
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0 && errno == ENOENT)
+		share_tell(account);         /* the first time: Dovecot's rights may be there */
+	if (fd < 0)
+		return;
+	got = read_at(fd, kept, sizeof(kept), 0);
+	close(fd);
 	if (got > 0 && span_index(span_of(kept, (size_t)got), '\0') == (size_t)got)
 		tell(account, span_of(kept, (size_t)got));
 }

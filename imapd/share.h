@@ -25,7 +25,7 @@ unsigned int session_rights(const struct session *s, const char *folder);
 static inline bool session_is_guest(const struct session *s) { return s->guest[0] != '\0'; }
 /* Rights were changed: keeps in Maildir/valija/shares who has any, durable, and tells master. */
 void share_tell(struct account *account);
-/* At the start: tells master what was kept. */
+/* At the start: tells master what was kept; where nothing ever was, what the folders say. */
 void share_tell_kept(struct account *account);
 /* "* MYRIGHTS mailbox rights" (cmd-acl.c). */
 void myrights_write(struct session *s, const char *folder);

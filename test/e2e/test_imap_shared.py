@@ -315,6 +315,27 @@ def test_the_owner_is_not_there(leaving):
         assert "* 1 EXISTS" in member.ok(f"SELECT {work}")
 
 
+def test_rights_that_dovecot_kept(leaving):
+    """Its files are read, and members hear of them once the owner's process has been there; a change writes our own."""
+    suite = leaving
+    ana, bob = suite.new_user("ana"), suite.new_user("bob")
+    maildir = suite.maildir(ana)
+    for folder, rights in ((".Work", f"owner lrwstipekxa\nuser={bob} lrs:post\n# so\ngroup=x lr\n"), (".Other", f"user={bob} ?\n")):
+        for name in ("cur", "new", "tmp"):
+            (maildir / folder / name).mkdir(parents=True)
+        (maildir / folder / "dovecot-acl").write_text(rights)
+        for path in (maildir / folder, *(maildir / folder).iterdir()):
+            os.chown(path, maildir.stat().st_uid, maildir.stat().st_gid)
+    with Session(suite, ana) as owner, Session(suite, bob) as member:
+        assert names(member.ok(f'LIST "" user/{ana}/*')) == [f"user/{ana}/Work"]
+        assert member.ok(f"MYRIGHTS user/{ana}/Work") == [f"* MYRIGHTS user/{ana}/Work lrs"]
+        owner.ok(f"SETACL Work {bob} +w")
+        assert member.ok(f"MYRIGHTS user/{ana}/Work") == [f"* MYRIGHTS user/{ana}/Work lrsw"]
+        # What would not be heard where it is selected cannot be enabled.
+        member.ok(f"SELECT user/{ana}/Work")
+        assert member.say("ENABLE QRESYNC")[1].startswith("BAD")
+
+
 def test_a_process_for_a_guest_who_is_gone_leaves(leaving):
     """The member's process dies while the owner's is started for him: nobody comes, and it ends all the same."""
     suite = leaving
