@@ -336,7 +336,7 @@ prepare(void *me)
 	}
 	a->sasl = mechanisms_open();
 	if (a->sasl == NULL) {
-		log_error(0, "no-sasl", KEY_STR("reason", "GNU SASL lacks PLAIN or LOGIN"));
+		log_error(0, "no-sasl", KEY_STR("reason", "GNU SASL lacks a mechanism"));
 		return false;
 	}
 	a->users = table_reader(users, USERS_TABLE);

@@ -453,8 +453,83 @@ scram_forms(void **state)
 	text_clear(&said);
 }
 
-/* Bound to the certificate, which the library does not know: every last message that is not the right one, and a first
- * one that is cut anywhere. (The right ones: test_sasl.py.) */
+/* Adds the proof of who knows "secret" (RFC 5802 3) to a last message. */
+static void
+add_true_proof(const struct known *k, struct span first_bare, struct span server_first, struct text *final)
+{
+	char salted[32], client_key[32], server_key[32], stored_key[32];
+	struct scram_keys signs = k->keys[0][SCRAM_SHA256];
+	struct text auth = TEXT_UP_TO(4 * MOST_SASL);
+	unsigned char proof[SCRAM_MOST_KEY];
+
+	assert_int_equal(gsasl_scram_secrets_from_password(GSASL_HASH_SHA256, "secret", 4096,
+				 (const char *)known_salt, SCRAM_SALT, salted, client_key, server_key,
+				 stored_key),
+		GSASL_OK);
+	text_add(&auth, first_bare);
+	text_add_byte(&auth, ',');
+	text_add(&auth, server_first);
+	text_add_byte(&auth, ',');
+	text_add(&auth, text_span(final));
+	signs.server = signs.stored; /* the HMAC that scram_sign makes, with the other key */
+	scram_sign(SCRAM_SHA256, &signs, text_span(&auth), proof);
+	for (size_t i = 0; i < sizeof(client_key); i++)
+		proof[i] ^= (unsigned char)client_key[i];
+	text_add_str(final, ",p=");
+	text_add_base64(final, span_of(proof, sizeof(client_key)));
+	text_clear(&auth);
+}
+
+/* Bound to the certificate: each last message has the proof of the right password over what it says, and only the one
+ * that says the right thing is good. */
+static void
+scram_end_point_is_checked(void **state)
+{
+	static const char first[] = "p=tls-server-end-point,,n=ana,r=fyko+d2lbbFgONRv9qkxdawL",
+			  right[] = "cD10bHMtc2VydmVyLWVuZC1wb2ludCwsRQ==";
+	static const struct {
+		const char *binding, *nonce_more, *more;
+		enum sasl_result result;
+	} rows[] = {
+		{right, "", "", SASL_PROVEN},
+		{right, "", ",x=unknown", SASL_PROVEN},
+		{right, "", ",m=must-be-understood", SASL_DISPROVEN},
+		{right, "x", "", SASL_DISPROVEN},
+		{"cD10bHMtc2VydmVyLWVuZC1wb2ludCwsRg==", "", "", SASL_DISPROVEN}, /* ...,,F */
+		{"cD10bHMtc2VydmVyLWVuZC1wb2ludCwsRUU=", "", "", SASL_DISPROVEN}, /* ...,,EE */
+		{"cD10bHMtc2VydmVyLWVuZC1wb2ludCws", "", "", SASL_DISPROVEN},	  /* ...,, */
+		{"biws", "", "", SASL_DISPROVEN},				  /* n,, */
+		{"biwsRQ==", "", "", SASL_DISPROVEN},				  /* n,,E */
+		{"", "", "", SASL_DISPROVEN},
+	};
+	struct known k = {.count = 1};
+	struct sasl_owner owner = {known_secret, &k, {.end_point = SPAN("E")}};
+	struct text said = TEXT_UP_TO(MOST_SASL), final = TEXT_UP_TO(MOST_SASL);
+	const struct mechanism *row = mechanism_find(SPAN("SCRAM-SHA-256-PLUS"));
+	struct sasl s;
+
+	(void)state;
+	known_kind = SCRAM_SHA256;
+	scram_make(SPAN("secret"), span_of(known_salt, SCRAM_SALT), 4096, &k.room[0], k.keys[0]);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_true(sasl_init(&s, library, row, &owner));
+		assert_int_equal(sasl_step(&s, span_str(first), true, &said), SASL_CHALLENGE);
+		text_reset(&final);
+		text_add_str(&final, "c=");
+		text_add_str(&final, rows[i].binding);
+		text_add_byte(&final, ',');
+		text_add(&final, span_part(text_span(&said), 0, span_index(text_span(&said), ',')));
+		text_add_str(&final, rows[i].nonce_more);
+		text_add_str(&final, rows[i].more);
+		add_true_proof(&k, SPAN("n=ana,r=fyko+d2lbbFgONRv9qkxdawL"), text_span(&said), &final);
+		assert_int_equal(sasl_step(&s, text_span(&final), true, &said), rows[i].result);
+		sasl_clear(&s);
+	}
+	text_clear(&said);
+	text_clear(&final);
+}
+
+/* Bound so: last messages that prove nothing, and a first one that is cut anywhere. */
 static void
 scram_end_point_forms(void **state)
 {
@@ -523,6 +598,7 @@ main(void)
 		cmocka_unit_test(a7_scram_replayed),
 		cmocka_unit_test(scram_forms),
 		cmocka_unit_test(scram_end_point_forms),
+		cmocka_unit_test(scram_end_point_is_checked),
 	};
 
 	return cmocka_run_group_tests(tests, open_library, close_library);
