@@ -38,8 +38,11 @@ seal(struct spooler *s, struct spool_job *job)
 	if (!job->renews && !lent_seal(&job->fd, job->id, job->envelope.size, job->named, &job->why))
 		return;
 	job->state = FILE_SEALED;
-	if (!job->renews)
-		sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	/* What cannot be placed on the disk may be said here, and only here. */
+	if (!job->renews && sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0 && errno != ENOSYS) {
+		fail(job, "sync");
+		return;
+	}
 	job->envelope_fd = open_in(s->queue, ".", O_TMPFILE | O_RDWR, 0600);
 	if (job->envelope_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && (job->named = true))
 		job->envelope_fd = open_in(s->queue,

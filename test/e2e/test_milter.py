@@ -250,6 +250,22 @@ def test_each_recipient_has_its_answer(filtered, play):
     assert [c for c, _ in one.heard if c in "RT"] == list("RRRRT")
 
 
+def test_refused_recipients_are_counted_too(filtered, play):
+    """A filter that refuses everybody for now: what it must remember is bounded all the same."""
+    user = filtered.new_user()
+    one = play({"R": packet("t")})
+    with filtered.smtp(service="smtp") as smtp:
+        smtp.ehlo("client.example")
+        assert smtp.mail("a@elsewhere.example")[0] == 250
+        codes = []
+        for _ in range(11):
+            smtp.send(f"RCPT TO:<{user}>\r\n" * 100)
+            codes += [smtp.getreply() for _ in range(100)]
+        assert [code for code, _ in codes] == [451] * 1000 + [452] * 100 and codes[-1][1].startswith(b"4.5.3 ")
+        assert smtp.rset()[0] == 250 and smtp.mail("a@elsewhere.example")[0] == 250 and smtp.rcpt(user)[0] == 451
+    assert sum(command == "R" for command, _ in one.heard) == 1001
+
+
 def test_what_queue_refuses_no_filter_hears(filtered, play):
     one = play()
     with filtered.smtp(service="smtp") as smtp:
