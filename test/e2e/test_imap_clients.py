@@ -1,5 +1,6 @@
 """IMAP clients of people and of scripts, each doing what it is for; and three that synchronise one mailbox at once. Long."""
 
+import json
 import os
 import shlex
 import shutil
@@ -118,6 +119,44 @@ def test_imapfilter(suite, reader, tmp_path):
         assert imap.search(None, "FLAGGED")[1] == [b""]
         assert imap.select("Filtered")[1] == [b"1"]
         assert imap.search(None, "SEEN", "SUBJECT", '"number 1"')[1] == [b"1"]
+
+
+IMAPFLOW = """
+const { ImapFlow } = require('imapflow');
+(async () => {
+    const c = new ImapFlow({ host: process.env.HOST, port: +process.env.PORT, secure: true, logger: false,
+        auth: { user: process.env.WHO, pass: process.env.WORD }, tls: { rejectUnauthorized: false } });
+    await c.connect();
+    const names = (await c.list()).map(m => m.path);
+    const made = await c.mailboxCreate('Flowing');
+    const lock = await c.getMailboxLock('INBOX');
+    const subjects = [];
+    for await (const m of c.fetch('1:*', { envelope: true, flags: true, bodyStructure: true, uid: true, source: true }))
+        subjects.push(m.envelope.subject + (m.flags.has('\\\\Flagged') ? ' flagged' : '') + (m.source.length > 0 ? '' : ' empty'));
+    const found = await c.search({ subject: 'number 1' }, { uid: true });
+    await c.messageFlagsAdd(found, ['\\\\Seen'], { uid: true });
+    const moved = await c.messageMove(found, 'Flowing', { uid: true });
+    const added = await c.append('Flowing', 'Subject: added\\r\\n\\r\\nx\\r\\n', ['\\\\Seen']);
+    lock.release();
+    const status = await c.status('Flowing', { messages: true, unseen: true });
+    await c.logout();
+    console.log(JSON.stringify({ inbox: names.includes('INBOX'), created: made.created, subjects, moved: moved.uidMap.size, added: added.uid, status }));
+})().catch(e => { console.error(e); process.exit(1); });
+"""
+
+
+@needs("node")
+def test_imapflow(suite, reader, tmp_path):
+    """Nodemailer's client: lists, makes a mailbox, reads all, searches, flags, moves, appends. NODE_PATH says where it is."""
+    env = dict(home(tmp_path), HOST=suite.host, PORT=str(suite.port("imaps")), WHO=reader, WORD=suite.passwords[reader])
+    if subprocess.run(["node", "-e", "require('imapflow')"], env=env, capture_output=True, check=False).returncode:
+        pytest.skip("there is no imapflow (npm install imapflow) in NODE_PATH")
+    done = subprocess.run(["node", "-e", IMAPFLOW], env=env, timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert said["inbox"] and said["created"] and said["subjects"] == ["number 0", "number 1 flagged", "number 2"], said
+    assert said["moved"] == 1 and said["added"] == 2, said
+    assert said["status"]["messages"] == 2 and said["status"]["unseen"] == 0, said
 
 
 @needs("neomutt")
