@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -36,7 +37,7 @@ def own():
         yield net
 
 
-def upnpd(net, allow="allow 25-1023 192.168.77.0/24 25-1023\n"):
+def upnpd(net, allow="allow 25-1023 192.168.77.0/24 25-1023\n", most=86400):
     """A router that opens ports for whoever asks in the LAN."""
     net.nft(TABLES)
     net.router.ip(f"addr add {WAN}/24 dev wan0")
@@ -45,7 +46,7 @@ def upnpd(net, allow="allow 25-1023 192.168.77.0/24 25-1023\n"):
     conf.write_text(f"ext_ifname=wan0\next_ip={WAN}\nlistening_ip=lan0\nenable_natpmp=yes\nenable_upnp=no\nport=0\nsecure_mode=yes\n"
                     "upnp_table_name=filter\nupnp_nat_table_name=filter\nupnp_forward_chain=miniupnpd\n"
                     "upnp_nat_chain=prerouting_miniupnpd\nupnp_nat_postrouting_chain=postrouting_miniupnpd\n"
-                    f"uuid=00000000-0000-0000-0000-000000000000\nmin_lifetime=60\nmax_lifetime=86400\n{allow}deny 0-65535 0.0.0.0/0 0-65535\n")
+                    f"uuid=00000000-0000-0000-0000-000000000000\nmin_lifetime=60\nmax_lifetime={most}\n{allow}deny 0-65535 0.0.0.0/0 0-65535\n")
     net.upnpd = net.router.start("miniupnpd", "-d", "-f", conf, "-P", net.router.tmp / "miniupnpd.pid")
     valija.wait_until(lambda: b":5351" in net.router.run("ss", "-lun").stdout, what="the router's NAT-PMP")
 
@@ -76,6 +77,19 @@ def test_ports_are_mapped_and_released(own, protocol):
     assert not own.world.answers(WAN, 25, 0.3)
     left = own.router.run("nft", "list", "table", "inet", "filter").stdout.decode()
     assert "dnat" not in left, left
+
+
+@pytest.mark.long
+def test_mappings_are_renewed(own):
+    """At half of the life that the router gives: it never ends."""
+    upnpd(own, most=120)
+    suite = own.valija(port_mapping="yes")
+    valija.wait_until(lambda: [m["seconds"] for m in mappings(suite).values()] == [120] * 4, 15, "four for two minutes")
+    end = time.monotonic() + 135
+    while time.monotonic() < end:
+        assert own.world.answers(WAN, 25, 2) and own.world.answers(WAN, 993, 2), suite.log_tail()
+        time.sleep(3)
+    assert suite.log().count("port-mapped ") == 4 and "port-mapping-refused" not in suite.log()
 
 
 def test_address_changes(own):
