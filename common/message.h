@@ -40,6 +40,8 @@
 #define MOST_PUBLIC 16          /* addresses at which the world reaches us */
 #define MOST_PUBLIC_TEXT 768    /* as one text, commas between */
 #define MOST_REASON 400
+#define MOST_RELAY_LOGIN 320
+#define MOST_SOCKET 107         /* a path that fits into a sockaddr_un */
 #define MOST_STATUS 9           /* "5.123.123" */
 #define MOST_PATH_FIELD 1024
 #define MOST_SASL 12288         /* RFC 4954 section 4 */
@@ -322,6 +324,14 @@
 #define resolver_ask_fields(F)      F(u8, kind, 1)                         /* enum resolver_file */
 #define resolver_file_fields(F)     F(u8, kind, 1)                         /* fd: the file, to read */
 #define resolver_no_file_fields(F)  F(u8, kind, 1) F(u32, error, 4)
+/* A socket of this machine, one of lmtp_sockets, that relay cannot reach: master connects to it as relay's user. id: the question. */
+#define socket_ask_fields(F)        F(text, path, MOST_SOCKET)
+#define socket_told_fields(F)                                              /* fd: connected */
+#define socket_fault_fields(F)      F(u32, error, 4)
+/* The program of relay_token_commands for this login, once (id: the run); fds: what it writes its token to, and its faults.
+ * reason: empty when it ended well. */
+#define login_token_run_fields(F)   F(text, login, MOST_RELAY_LOGIN)
+#define login_token_told_fields(F)  F(text, reason, MOST_REASON)
 
 /* --- the valija command (over the control socket, or a channel that master made for it) --- */
 #define command_status_fields(F)
@@ -562,7 +572,12 @@
 	M(sts_entry,         275, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(sts_end,           276, BY_STS,                  BY_COMMAND,            HOUR_WAITING,                  0) \
 	M(tls_seen,          277, BY_RELAY,                BY_STS,                HOUR_SERVING,                  0) \
-	M(sts_report,        278, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0)
+	M(sts_report,        278, BY_COMMAND,              BY_STS,                HOUR_SERVING,                  0) \
+	M(socket_ask,        279, BY_RELAY,                BY_MASTER,             HOUR_SERVING,                  0) \
+	M(socket_told,       280, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  1) \
+	M(socket_fault,      281, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  0) \
+	M(login_token_run,   282, BY_RELAY,                BY_MASTER,             HOUR_SERVING,                  2) \
+	M(login_token_told,  283, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  0)
 
 #define MOST_DESCRIPTORS 2
 

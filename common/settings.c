@@ -223,6 +223,15 @@ settings_has_source(const struct settings *s, struct span source)
 }
 
 bool
+settings_has_socket(const struct settings *s, struct span path)
+{
+	for (size_t i = 0; i < s->lmtp_sockets.count; i++)
+		if (span_equal(s->lmtp_sockets.at[i], path))
+			return true;
+	return false;
+}
+
+bool
 settings_wants_tokens(const struct settings *s)
 {
 	return s->oauth_issuer.len > 0 || s->oauth_introspection.len > 0;

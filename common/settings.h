@@ -111,6 +111,10 @@
 	O(text,   relayhost,               "",                  0, 270,        "The server that takes all mail to others, HOST or HOST:PORT: a provider's, where this machine has no fixed address. Port 465 means TLS from the first byte. Default: mail goes to the servers of each domain.") \
 	O(list,   sender_relayhosts,       "",                  0, 1000,       "Other relayhosts for some senders, one string each: ADDRESS HOST:PORT, or @DOMAIN HOST:PORT.") \
 	O(text,   relay_credentials,       "",                  0, 1024,       "File with logins at relayhosts, readable by root alone; each line HOST:PORT LOGIN PASSWORD. Whoever is logged in to must have a certificate for its name, unless tls_policy says otherwise.") \
+	O(list,   relay_token_commands,    "",                  0, 1000,       "Programs that print an access token (XOAUTH2) for logins of relay_credentials whose secret is oauth-command:, one string each: LOGIN /PROGRAM. See valija-relay(8).") \
+	O(text,   relay_token_user,        "nobody",            0, 32,         "The system user as whom relay_token_commands run, when Valija was started by root.") \
+	O(number, relay_token_seconds,     1800,                0, 86400,      "How long such a token is used before the program is asked for another one; sooner when the server refuses it.") \
+	O(list,   lmtp_sockets,            "",                  0, 100,        "UNIX sockets of this machine to which the transport table may send mail by lmtp:unix:/SOCKET. See tables(5).") \
 	O(flag,   srs,                     0,                   0, 1,          "Mail from others that aliases send on to other servers gets a sender of ours (SRS), so that SPF lets it through; reports to that sender go on to the true one.") \
 	O(text,   srs_domain,              "",                  0, 255,        "The domain of such senders; it must be one of domains. Default: the first of domains.") \
 	O(number, relay_processes,         2,                   1, 64,         "Processes that send mail to other servers.") \
@@ -213,6 +217,8 @@ bool settings_wants_pam(const struct settings *s);
 bool settings_wants_tokens(const struct settings *s);
 /* Is `source` among s->auth_sources? (master has filled in the defaults of this and the next.) */
 bool settings_has_source(const struct settings *s, struct span source);
+/* Is `path` one of lmtp_sockets? */
+bool settings_has_socket(const struct settings *s, struct span path);
 /* Is `domain` (any ASCII case) one of system users? Never, without system_users. */
 bool settings_is_system_domain(const struct settings *s, struct span domain);
 /* Is `domain` (any ASCII case) one of s->domains? */

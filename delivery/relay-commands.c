@@ -299,6 +299,8 @@ on_auth(struct dialogue *d)
 		text_wipe(&answer);
 		return true;
 	}
+	if (d->job->credentials->command)
+		token_refused(d->relay, d->job->credentials->login);
 	v = reply_verdict(d, "AUTH", &reason, status);
 	v.outcome = LATER;
 	v.code = 454;

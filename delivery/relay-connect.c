@@ -193,6 +193,11 @@ on_limit(evutil_socket_t fd, short what, void *arg)
 void
 connect_begin(struct job *j)
 {
+	if (socket_is_wanted(j)) {
+		socket_begin(j);
+		return;
+	}
+
 	struct connecting *c = must_alloc(sizeof(*c));
 	struct timeval limit = { .tv_sec =
 		(time_t)j->relay->daemon.settings->relay_connect_seconds };

@@ -327,10 +327,14 @@ dialogue_new(struct job *j, int fd, const struct sockaddr_storage *address)
 	d->id = id_new();
 	memcpy(d->key, j->key, sizeof(d->key));
 	memcpy(d->host, j->server[j->current].name, sizeof(d->host));
-	address_text(address, d->ip, sizeof(d->ip));
-	own_address(d, fd);
 	d->port = j->port;
-	text_printf(&where, "%s[%s]:%u", d->host, d->ip, d->port);
+	if (address != NULL) {
+		address_text(address, d->ip, sizeof(d->ip));
+		own_address(d, fd);
+		text_printf(&where, "%s[%s]:%u", d->host, d->ip, d->port);
+	} else {
+		text_add_str(&where, d->host);
+	}
 	span_copy(text_span(&where), d->where, sizeof(d->where));
 	text_clear(&where);
 	memcpy(j->fault_server, d->where, sizeof(j->fault_server));

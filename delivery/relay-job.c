@@ -173,11 +173,25 @@ job_begin(struct job *j)
 	if (j->waits)
 		return;
 	j->health = HEALTH_GOOD;
+	if (socket_is_wanted(j)) {
+		/* What goes through it does not leave the machine: nobody is between. */
+		j->policy = (struct tls_policy){ .wanted = WANT_NONE };
+		j->require_tls = false;
+		job_policy_known(j);
+		return;
+	}
 	for (char *c = j->next_hop; *c != '\0'; c++)
 		if (*c >= 'A' && *c <= 'Z')
 			*c = (char)(*c + 32);
 	tls_policy_find(j->relay->daemon.settings, span_str(j->next_hop), &j->policy);
 	find_credentials(j);
+	if (j->credentials == NULL || !j->credentials->command || token_have(j))
+		job_go_on(j);
+}
+
+void
+job_go_on(struct job *j)
+{
 	if (sts_is_wanted(j))
 		sts_begin(j);
 	else

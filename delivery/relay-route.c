@@ -204,6 +204,12 @@ route_begin(struct job *j)
 
 	j->port = (uint16_t)j->relay->daemon.settings->relay_port;
 	j->servers = j->current = 0;
+	if (socket_is_wanted(j)) {
+		j->mx_secure = true;
+		add_server(j, hop, 0)->literal = true;
+		job_routed(j);
+		return;
+	}
 	if (j->way != WAY_MX) {
 		use_host(j);
 		return;
@@ -426,6 +432,10 @@ route_locate(struct job *j)
 	j->addresses_secure = true;
 	j->dane = false;
 	j->tlsa_len = 0;
+	if (socket_is_wanted(j)) {
+		job_located(j);
+		return;
+	}
 	if (!s->literal) {
 		j->ask[0] = dns_ask(&j->relay->daemon, DNS_AAAA, span_str(s->name),
 			j->way != WAY_MX, on_ipv6, j);

@@ -264,11 +264,42 @@ on_resolver_no_file(void *arg, struct channel *from, uint64_t id,
 	credentials_known(false);
 }
 
+/* --- what master does for us --- */
+
+static void
+on_socket_told(void *arg, struct channel *from, uint64_t id, const struct msg_socket_told *m, const int *fd)
+{
+	(void)arg;
+	(void)from;
+	(void)m;
+	socket_told(&me, id, fd[0]);
+}
+
+static void
+on_socket_fault(void *arg, struct channel *from, uint64_t id, const struct msg_socket_fault *m, const int *fd)
+{
+	(void)arg;
+	(void)from;
+	(void)fd;
+	socket_fault(&me, id, (int)m->error);
+}
+
+static void
+on_login_token_told(
+	void *arg, struct channel *from, uint64_t id, const struct msg_login_token_told *m, const int *fd)
+{
+	(void)arg;
+	(void)from;
+	(void)fd;
+	token_told(&me, id, m->reason);
+}
+
 static void
 settings_changed(void *arg, const struct settings *old)
 {
 	(void)arg;
 	(void)old;
+	tokens_forget(&me);
 	credentials_ask(-1, 0, NULL);
 }
 
@@ -280,6 +311,7 @@ prepare(void *arg)
 	(void)arg;
 	TAILQ_INIT(&me.jobs);
 	TAILQ_INIT(&me.dialogues);
+	TAILQ_INIT(&me.tokens);
 	me.credentials = TEXT_UP_TO(MOST_CREDENTIALS);
 	me.credentials_timer = evtimer_new(me.daemon.base, credentials_ask, NULL);
 	return me.credentials_timer != NULL;
@@ -349,8 +381,8 @@ work(void *arg)
 		daemon_exit(&me.daemon);
 }
 
-/* The message once more in memory, for servers that take only US-ASCII. */
-static const int syscalls[] = { SCMP_SYS(memfd_create), -1 };
+/* The message once more in memory, for servers that take only US-ASCII; what a program prints. */
+static const int syscalls[] = { SCMP_SYS(memfd_create), SCMP_SYS(pipe2), -1 };
 
 static const struct room relay_room = {
 	.name = "relay",
@@ -371,6 +403,8 @@ static const struct hearing from_tls = {
 static const struct hearing from_sts = { .hour = policy_hour, .on_sts_told = on_sts_told };
 static const struct hearing from_master = {
 	.on_resolver_file = on_resolver_file, .on_resolver_no_file = on_resolver_no_file,
+	.on_socket_told = on_socket_told, .on_socket_fault = on_socket_fault,
+	.on_login_token_told = on_login_token_told,
 };
 static const struct peer_kind peers[] = {
 	{ PROGRAM_QUEUE, &from_queue },

@@ -9,6 +9,8 @@
  *   relay-commands.c   which command comes next, and what its reply means
  *   relay-policy.c     what TLS a next hop must have
  *   relay-sts.c        and what its domain wants (MTA-STS)
+ *   relay-socket.c     a socket of this machine, by master
+ *   relay-token.c      access tokens for relayhosts, by a program
  *
  * A job has at most one dialogue, a dialogue at most one job. A dialogue without a job waits a while
  * for another one for the same next hop.
@@ -92,6 +94,8 @@ struct job {
 	char *sts_mx;                       /* which servers: sts-policy.h */
 	struct event *sts_timer;            /* sts is asked */
 	bool waits;                         /* for the file of credentials */
+	uint64_t socket_ask;                /* master is asked for a socket; 0: it is not */
+	struct login_token *token;          /* that is waited for */
 	struct credentials *credentials;    /* NULL: none for this next hop */
 	/* where we are */
 	struct server server[MOST_SERVERS];
@@ -165,6 +169,28 @@ bool sts_allows(const struct job *j, const struct server *s);
 void connect_begin(struct job *j);
 void connect_cancel(struct job *j);
 
+/* --- sockets of this machine (lmtp:unix:) --- */
+
+/* Is the next hop one? */
+bool socket_is_wanted(const struct job *j);
+/* Asks master; then dialogue_new() or job_next_server(). */
+void socket_begin(struct job *j);
+/* `fd` is taken. */
+void socket_told(struct relay *r, uint64_t id, int fd);
+void socket_fault(struct relay *r, uint64_t id, int error);
+
+/* --- access tokens --- */
+
+/* Fills j->credentials->secret. False: the job waits for it, or has ended. */
+bool token_have(struct job *j);
+/* The server does not take it: the next job asks for another one, a while from now. */
+void token_refused(struct relay *r, const char *login);
+void token_told(struct relay *r, uint64_t id, struct span reason);
+/* None is used again. */
+void tokens_forget(struct relay *r);
+/* The rest of job_begin(), when the token is there. */
+void job_go_on(struct job *j);
+
 /* --- dialogues --- */
 
 enum capability {
@@ -227,7 +253,7 @@ struct dialogue {
 	struct verdict doom;                /* fails with it soon; static memory */
 };
 
-/* A connected socket (taken), for the current server of `j`. */
+/* A connected socket (taken), for the current server of `j`; address: NULL where it has none (a UNIX socket). */
 void dialogue_new(struct job *j, int fd, const struct sockaddr_storage *address);
 /* An idle one that fits takes the job. False: there is none. */
 bool dialogue_reuse(struct job *j);
@@ -271,6 +297,7 @@ struct relay {
 	struct daemon daemon;
 	TAILQ_HEAD(, job) jobs;
 	TAILQ_HEAD(, dialogue) dialogues;
+	TAILQ_HEAD(, login_token) tokens;
 	uint32_t job_count, dialogue_count;
 	uint64_t served;
 	struct text credentials;            /* the file, as it was last read */

@@ -77,8 +77,11 @@ credentials_find(struct span file, struct span host, uint16_t port, struct span 
 				continue;
 			login = take_word(&line);
 		}
-		to->token = span_take_word(&line, SPAN("oauth:"));
-		if (login.len > 0 && line.len > 0 && span_copy(login, to->login, sizeof(to->login)) &&
+		to->command = span_equal(line, SPAN("oauth-command:"));
+		to->token = to->command || span_take_word(&line, SPAN("oauth:"));
+		if (to->command)
+			line.len = 0;
+		if (login.len > 0 && (line.len > 0 || to->command) && span_copy(login, to->login, sizeof(to->login)) &&
 			span_copy(line, to->secret, sizeof(to->secret)))
 			return true;
 	}

@@ -5,11 +5,11 @@
 #ifndef VALIJA_RELAYHOST_H
 #define VALIJA_RELAYHOST_H
 
+#include "common/message.h"
 #include "common/settings.h"
 #include "common/text.h"
 
 #define MOST_CREDENTIALS (256 * 1024)   /* bytes of the file */
-#define MOST_RELAY_LOGIN 320
 #define MOST_SECRET 4096
 
 /* Options sender_relayhosts, then relayhost: HOST[:PORT], or empty. */
@@ -20,13 +20,14 @@ bool sender_relayhost_read(struct span rule, struct span *sender, struct span *h
 struct credentials {
 	char login[MOST_RELAY_LOGIN + 1], secret[MOST_SECRET + 1];
 	bool token;                      /* the secret is an OAuth access token */
+	bool command;                    /* which a program prints: the secret is empty yet (relay-token.c) */
 };
 
 /* The first line of `file` for this server and sender:
  *
  *     HOST[:PORT] [for=ADDRESS | for=@DOMAIN] LOGIN SECRET
  *
- * SECRET goes on to the end of the line; "oauth:TOKEN" is a token. False: there is none. */
+ * SECRET goes on to the end of the line; "oauth:TOKEN" is a token, "oauth-command:" one that is asked for. False: there is none. */
 bool credentials_find(struct span file, struct span host, uint16_t port, struct span sender,
 	struct credentials *to);
 

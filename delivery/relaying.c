@@ -205,7 +205,10 @@ by_way(const void *one, const void *other)
 static bool
 same_way(const struct relayed *a, const struct relayed *b)
 {
-	return a->transport == b->transport && span_equal_nocase(a->next_hop, b->next_hop) &&
+	bool same_hop = a->next_hop.len > 0 && a->next_hop.at[0] == '/' ? span_equal(a->next_hop, b->next_hop)
+									: span_equal_nocase(a->next_hop, b->next_hop);
+
+	return a->transport == b->transport && same_hop &&
 		span_equal(a->sender, b->sender) && span_equal(a->given, b->given);
 }
 

@@ -384,7 +384,14 @@ take_way(struct expansion *x, struct span value, struct span address, struct spa
 	const char *why;
 
 	expansion_tell(x, "transport: %.*s", SPAN_ARG(value));
-	if (!transport_parse(value, &way, &why)) {
+	bool usable = transport_parse(value, &way, &why);
+
+	if (usable && way.transport == TRANSPORT_LMTP && way.next_hop.len > 0 && way.next_hop.at[0] == '/' &&
+		!settings_has_socket(x->settings, way.next_hop)) {
+		why = "lmtp_sockets does not name this socket";
+		usable = false;
+	}
+	if (!usable) {
 		log_error(0, "transport-unusable", KEY_SPAN("address", address),
 			KEY_SPAN("transport", value), KEY_STR("reason", why));
 		expansion_refuse(x, V_MISCONFIGURED);

@@ -61,9 +61,9 @@ take_lmtp(struct span rest, struct transport_way *way)
 	way->next_hop = rest;
 	if (span_take_word(&way->next_hop, SPAN("unix:")))
 		return way->next_hop.len > 0 && way->next_hop.at[0] == '/' &&
-				span_is_printable(way->next_hop)
+				way->next_hop.len <= MOST_SOCKET && span_is_printable(way->next_hop)
 			? NULL
-			: "lmtp:unix: needs the absolute name of a socket";
+			: "lmtp:unix: needs the absolute name of a socket, of at most 107 octets";
 	return is_host(rest, true) ? NULL : "lmtp: needs HOST:PORT or unix:/SOCKET";
 }
 

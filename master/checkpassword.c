@@ -3,7 +3,6 @@
  */
 #include "master/checkpassword.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,18 +15,6 @@
 /* The protocol has the program execute another one where the password is right. */
 #define THEN "/bin/true"
 
-struct check {
-	LIST_ENTRY(check) next;
-	struct supervisor *s;
-	uint64_t id;
-	pid_t pid;
-	struct event *deadline;
-	bool late;
-};
-
-static LIST_HEAD(, check) running = LIST_HEAD_INITIALIZER(running);
-static unsigned int count;
-
 static void
 tell(struct supervisor *s, uint64_t id, enum check_result result)
 {
@@ -36,61 +23,6 @@ tell(struct supervisor *s, uint64_t id, enum check_result result)
 	if (auth && auth->control)
 		send_check_told(auth->control, id, &(struct msg_check_told){ .result = (uint8_t)result },
 			NULL);
-}
-
-static void
-on_deadline(evutil_socket_t fd, short what, void *arg)
-{
-	struct check *c = arg;
-
-	(void)fd;
-	(void)what;
-	c->late = true;
-	outside_kill(c->pid);
-}
-
-static void
-check_free(struct check *c)
-{
-	LIST_REMOVE(c, next);
-	count--;
-	if (c->deadline)
-		event_free(c->deadline);
-	free(c);
-}
-
-void
-checkpassword_run(struct supervisor *s, uint64_t id, const struct msg_check_run *m, int fd)
-{
-	const struct settings *set = s->now.settings;
-	char ip[MOST_IP + 1], service[MOST_SERVICE_NAME + 1];
-	const char *const environment[] = { "PROTO", service, "TCPREMOTEIP", ip, NULL };
-	const struct timeval limit = { (time_t)set->checkpassword_seconds, 0 };
-	struct check *c = NULL;
-	pid_t pid = -1;
-
-	/* auth runs no more than these; one that is not ours any more may try. */
-	if (s->phase == PHASE_RUNNING && set->checkpassword.len && count < set->checkpassword_processes &&
-		span_copy(m->ip, ip, sizeof ip) && span_copy(m->service, service, sizeof service))
-		pid = outside_run(s,
-			&(struct outside){ .path = set->checkpassword, .user = set->checkpassword_user,
-				.argument = THEN, .environment = environment, .input = fd,
-				.output = -1 },
-			"checkpassword-not-run");
-	close(fd);
-	if (pid < 0) {
-		tell(s, id, CHECK_LATER);
-		return;
-	}
-	c = must_alloc(sizeof *c);
-	c->s = s;
-	c->id = id;
-	c->pid = pid;
-	LIST_INSERT_HEAD(&running, c, next);
-	count++;
-	c->deadline = evtimer_new(s->base, on_deadline, c);
-	if (!c->deadline || event_add(c->deadline, &limit) < 0)
-		outside_kill(pid);
 }
 
 /* https://cr.yp.to/checkpwd/interface.html: 0 right (by the program that was executed then), 1 wrong, 2 misused,
@@ -105,34 +37,33 @@ meaning(int status)
 					  : CHECK_LATER;
 }
 
-bool
-checkpassword_ended(struct supervisor *s, pid_t pid, int status)
+static void
+ended(struct supervisor *s, const struct outside_run *r, int status, pid_t pid, bool late)
 {
-	struct check *c;
-
-	LIST_FOREACH(c, &running, next)
-		if (c->pid == pid)
-			break;
-	if (!c)
-		return false;
 	if (meaning(status) == CHECK_LATER)
 		log_error(0, "checkpassword-failed", KEY_NUM("pid", pid),
 			KEY_NUM(WIFSIGNALED(status) ? "signal" : "status",
 				WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
-			KEY_STR("reason", c->late ? "it took longer than checkpassword_seconds" : ""));
-	tell(s, c->id, meaning(status));
-	check_free(c);
-	return true;
+			KEY_STR("reason", late ? "it took longer than checkpassword_seconds" : ""));
+	tell(s, r->id, meaning(status));
 }
 
 void
-checkpassword_close(struct supervisor *s)
+checkpassword_run(struct supervisor *s, uint64_t id, const struct msg_check_run *m, int fd)
 {
-	struct check *c;
+	const struct settings *set = s->now.settings;
+	char ip[MOST_IP + 1], service[MOST_SERVICE_NAME + 1];
+	const char *const environment[] = { "PROTO", service, "TCPREMOTEIP", ip, NULL };
+	const struct outside_run run = { .what = { .path = set->checkpassword, .user = set->checkpassword_user,
+						 .argument = THEN, .environment = environment, .input = fd,
+						 .output = -1, .errors = -1 },
+		.event = "checkpassword-not-run", .seconds = (unsigned int)set->checkpassword_seconds, .id = id,
+		.ended = ended };
 
-	(void)s;
-	while ((c = LIST_FIRST(&running))) {
-		outside_kill(c->pid);
-		check_free(c);
-	}
+	/* auth runs no more than these; one that is not ours any more may try. */
+	if (s->phase != PHASE_RUNNING || !set->checkpassword.len ||
+		outside_count(ended) >= set->checkpassword_processes || !span_copy(m->ip, ip, sizeof ip) ||
+		!span_copy(m->service, service, sizeof service) || !outside_begin(s, &run))
+		tell(s, id, CHECK_LATER);
+	close(fd);
 }

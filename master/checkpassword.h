@@ -11,9 +11,5 @@
 
 /* auth asks for a run `id`. `fd` is taken: what the program reads. auth hears check_told, once. */
 void checkpassword_run(struct supervisor *s, uint64_t id, const struct msg_check_run *m, int fd);
-/* A child ended. True when it was such a program. */
-bool checkpassword_ended(struct supervisor *s, pid_t pid, int status);
-/* Kills those that run. */
-void checkpassword_close(struct supervisor *s);
 
 #endif

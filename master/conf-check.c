@@ -373,6 +373,32 @@ check_relayhosts(struct conf_draft *d)
 		conf_complain(d, LINE(d, relay_credentials), "relay_credentials must be an absolute name");
 }
 
+/* What master does for relay: programs for tokens, sockets for LMTP. */
+static void
+check_for_relay(struct conf_draft *d, bool files)
+{
+	for (size_t i = 0; i < d->s.relay_token_commands.count; i++) {
+		struct span rule = d->s.relay_token_commands.at[i];
+		size_t space = span_index(rule, ' ');
+
+		if (space == 0 || space > MOST_RELAY_LOGIN || !span_trim(span_part(rule, space, rule.len)).len)
+			conf_complain(d, LINE(d, relay_token_commands),
+				"\"%.*s\" in relay_token_commands is not LOGIN /PROGRAM",
+				SPAN_ARG(conf_printable(d, rule)));
+		else
+			check_outside(d, files, "relay_token", span_trim(span_part(rule, space, rule.len)),
+				LINE(d, relay_token_commands), d->s.relay_token_user, LINE(d, relay_token_user));
+	}
+	for (size_t i = 0; i < d->s.lmtp_sockets.count; i++) {
+		struct span path = d->s.lmtp_sockets.at[i];
+
+		if (path.len == 0 || path.at[0] != '/' || path.len > MOST_SOCKET || !span_is_printable(path))
+			conf_complain(d, LINE(d, lmtp_sockets),
+				"\"%.*s\" in lmtp_sockets is not the absolute name of a socket (at most %d octets)",
+				SPAN_ARG(conf_printable(d, path)), MOST_SOCKET);
+	}
+}
+
 /* What others may read is no secret. */
 static void
 check_credentials(struct conf_draft *d)
@@ -734,6 +760,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_local_domain(d, p);
 	check_relay(d);
 	check_relayhosts(d);
+	check_for_relay(d, files);
 	if (files)
 		check_credentials(d);
 	check_log(d, p);

@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "master/checkpassword.h"
+#include "master/for-relay.h"
 #include "master/control.h"
 #include "master/expiry.h"
 #include "master/mailbox.h"
@@ -188,6 +189,26 @@ on_check_run(
 }
 
 static void
+on_socket_ask(
+	void *me, struct channel *from, uint64_t id, const struct msg_socket_ask *m, const int *fd)
+{
+	int connected = for_relay_connect(me, m->path);
+
+	(void)fd;
+	if (connected >= 0)
+		send_socket_told(from, id, &(struct msg_socket_told){}, &connected);
+	else
+		send_socket_fault(from, id, &(struct msg_socket_fault){ .error = (uint32_t)errno }, NULL);
+}
+
+static void
+on_login_token_run(
+	void *me, struct channel *from, uint64_t id, const struct msg_login_token_run *m, const int *fd)
+{
+	for_relay_token(me, channel_tag(from), id, m->login, fd);
+}
+
+static void
 on_imap_open(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
 {
@@ -356,6 +377,8 @@ hears_daemons(void)
 		.on_resolver_ask = on_resolver_ask,
 		.on_ticket_made = on_ticket_made,
 		.on_check_run = on_check_run,
+		.on_socket_ask = on_socket_ask,
+		.on_login_token_run = on_login_token_run,
 		.on_imap_open = on_imap_open,
 		.on_imap_taken = on_imap_taken,
 		.on_imap_ended = on_imap_ended,

@@ -106,7 +106,7 @@ start(struct supervisor *s, struct change *c)
 	h->late = false;
 	h->pid = outside_run(s,
 		&(struct outside){ .path = set->address_hook, .user = set->address_hook_user,
-			.environment = environment, .input = -1, .output = ends[1] },
+			.environment = environment, .input = -1, .output = ends[1], .errors = -1 },
 		"hook-not-run");
 	close(ends[1]);
 	free(hostname);

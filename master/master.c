@@ -33,7 +33,7 @@
 #include "master/control.h"
 #include "master/errand.h"
 #include "master/expiry.h"
-#include "master/checkpassword.h"
+#include "master/outside.h"
 #include "master/hook.h"
 #include "master/instance.h"
 #include "master/listener.h"
@@ -118,7 +118,7 @@ on_child(evutil_socket_t signal, short what, void *arg)
 	(void)signal;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!hook_ended(arg, pid, status) && !checkpassword_ended(arg, pid, status) &&
+		if (!hook_ended(arg, pid, status) && !outside_ended(arg, pid, status) &&
 			!errand_ended(arg, pid, status))
 			process_ended(arg, pid, status);
 }
@@ -246,7 +246,7 @@ finish(struct supervisor *s)
 	trust_watch_end(s);
 	hook_close(s);
 	share_clear(s);
-	checkpassword_close(s);
+	outside_close();
 	control_close(s);
 	instance_close(s);
 	generation_clear(&s->now);

@@ -4,12 +4,14 @@
 #include "master/outside.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,7 +32,7 @@ struct plan {
 	char *environment[OUTSIDE_VARIABLES + 2];
 	uint32_t uid, gid;
 	bool become;
-	int input, output, null;
+	int input, output, errors, null;
 };
 
 static void
@@ -70,7 +72,7 @@ child(const struct plan *plan)
 
 	setsid();
 	if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->output, STDOUT_FILENO) < 0 ||
-		dup2(plan->output, STDERR_FILENO) < 0 ||
+		dup2(plan->errors, STDERR_FILENO) < 0 ||
 		(plan->input >= 0 && plan->input != INPUT_FD && dup2(plan->input, INPUT_FD) < 0))
 		_exit(EX_OSERR);
 	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
@@ -114,6 +116,7 @@ outside_run(const struct supervisor *s, const struct outside *o, const char *eve
 	size_t n = 0;
 	pid_t pid;
 
+	plan.errors = o->errors >= 0 ? o->errors : plan.output;
 	if (!plan_user(s, o, &plan, event))
 		return -1;
 	plan.argv[0] = must_copy(o->path);
@@ -143,4 +146,92 @@ outside_kill(pid_t pid)
 	/* It leads a session of its own: whatever it started goes with it. */
 	if (pid > 0 && kill(-pid, SIGKILL) < 0)
 		kill(pid, SIGKILL);
+}
+
+/* --- with a time limit --- */
+
+struct running {
+	LIST_ENTRY(running) next;
+	struct outside_run run;
+	pid_t pid;
+	struct event *deadline;
+	bool late;
+};
+
+static LIST_HEAD(, running) all = LIST_HEAD_INITIALIZER(all);
+
+static void
+on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct running *r = arg;
+
+	(void)fd;
+	(void)what;
+	r->late = true;
+	outside_kill(r->pid);
+}
+
+static void
+running_free(struct running *r)
+{
+	LIST_REMOVE(r, next);
+	if (r->deadline)
+		event_free(r->deadline);
+	free(r);
+}
+
+bool
+outside_begin(struct supervisor *s, const struct outside_run *run)
+{
+	const struct timeval limit = { (time_t)run->seconds, 0 };
+	pid_t pid = outside_run(s, &run->what, run->event);
+	struct running *r;
+
+	if (pid < 0)
+		return false;
+	r = must_alloc(sizeof *r);
+	r->run = *run;
+	r->pid = pid;
+	LIST_INSERT_HEAD(&all, r, next);
+	r->deadline = evtimer_new(s->base, on_deadline, r);
+	if (!r->deadline || event_add(r->deadline, &limit) < 0)
+		outside_kill(pid);
+	return true;
+}
+
+unsigned int
+outside_count(void (*ended)(struct supervisor *, const struct outside_run *, int, pid_t, bool))
+{
+	const struct running *r;
+	unsigned int count = 0;
+
+	LIST_FOREACH(r, &all, next)
+		count += r->run.ended == ended;
+	return count;
+}
+
+bool
+outside_ended(struct supervisor *s, pid_t pid, int status)
+{
+	struct running *r;
+
+	LIST_FOREACH(r, &all, next)
+		if (r->pid == pid)
+			break;
+	if (!r)
+		return false;
+	r->run.ended(s, &r->run, status, pid, r->late);
+	running_free(r);
+	return true;
+}
+
+void
+outside_close(void)
+{
+	struct running *r;
+
+	while ((r = LIST_FIRST(&all))) {
+		outside_kill(r->pid);
+		running_free(r);
+	}
 }

@@ -91,7 +91,7 @@ static const struct program_row programs[] = {
 	{ PROGRAM_STS,        VALIJA_USER_RELAY,  ONE,                     STAGE_AUTH,
 		.directories = DIR(STS), .wanted = wants_sts },
 	{ PROGRAM_RELAY,      VALIJA_USER_RELAY,  COUNT(relay_processes),  STAGE_WORKERS,
-		.directories = DIR(EMPTY), .chrooted = true },
+		.directories = DIR(EMPTY), .chrooted = true, .own_groups = true },
 	{ PROGRAM_PORTMAP,    VALIJA_USER_PORTMAP, ONE,                    STAGE_FRONT,
 		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_portmap },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,

@@ -1,6 +1,7 @@
 """Servers that mail is relayed to: a scripted SMTP (or LMTP) server that keeps what it gets, and can misbehave at every stage."""
 
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -14,12 +15,19 @@ class Peer:
     function(line) of either. None in place of an answer: it hangs up. "silence": it says nothing more. bytes: sent as they are."""
 
     def __init__(self, address="127.0.0.1", port=0, extensions=("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"),
-                 name="peer.example", answers=None, tls=None, lmtp=False, implicit=False, auth=None, loose=False):
+                 name="peer.example", answers=None, tls=None, lmtp=False, implicit=False, auth=None, loose=False, path=None):
         self.name, self.extensions, self.answers, self.lmtp = name, list(extensions), dict(answers or {}), lmtp
         self.context, self.implicit, self.auth, self.loose = tls, implicit, auth, loose
         self.messages, self.commands, self.connections, self.lock = [], [], 0, threading.Lock()
-        self.listener = socket.create_server((address, port), backlog=200)
-        self.address, self.port = self.listener.getsockname()[:2]
+        if path:                        # a UNIX socket, in place of an address
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(str(path))
+            os.chmod(path, 0o666)
+            self.listener.listen(200)
+            self.address, self.port = str(path), 0
+        else:
+            self.listener = socket.create_server((address, port), backlog=200)
+            self.address, self.port = self.listener.getsockname()[:2]
         self.over = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -34,7 +42,8 @@ class Peer:
     def _serve(self, client):
         with contextlib.suppress(OSError, ssl.SSLError, ConnectionError), client:
             client.settimeout(60)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if client.family != socket.AF_UNIX:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.implicit:
                 client = self.context.wrap_socket(client, server_side=True)
             Talk(self, client).run()

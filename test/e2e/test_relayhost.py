@@ -5,9 +5,12 @@ import base64
 import hashlib
 import hmac
 import os
+import pathlib
 import re
+import shutil
 import ssl
 import subprocess
+import tempfile
 
 import pytest
 
@@ -162,3 +165,69 @@ def test_nobody_else_reads_the_credentials(world):
     done = suite.valija("check", check=False)
     assert done.returncode != 0 and "relay_credentials" in done.stdout + done.stderr
     credentials.chmod(0o600)
+
+
+def token_program(tmp_path, text):
+    program = tmp_path / "token"
+    program.write_text("#!/bin/sh\n" + text)
+    program.chmod(0o755)
+    tmp_path.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def public_path():
+    place = pathlib.Path(tempfile.mkdtemp(prefix="valija-token-", dir="/tmp"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
+def test_a_token_from_a_program(world, public_path):
+    """It runs once for several messages, as nobody, with its login and nothing of ours; a refusal is no reason for many runs."""
+    suite, context, credentials = world
+    user = suite.new_user("sender")
+    runs = public_path / "runs"
+    runs.mkdir(mode=0o777)
+    runs.chmod(0o777)
+    program = token_program(public_path, f'env > {runs}/$$; id -u >> {runs}/$$; echo "$1" >> {runs}/$$; echo trouble >&2; echo tok3n\n')
+    with Provider("XOAUTH2 PLAIN", tls=context) as there:
+        there.secret = "tok3n"
+        configure(suite, credentials, f"smtp.provider.example:{there.port} us@provider.example oauth-command:\n",
+                  relayhost=f'"smtp.provider.example:{there.port}"', relay_processes=1,
+                  relay_token_commands=f'{{"us@provider.example {program}"}}')
+        for n in range(3):
+            send(suite, user)
+            valija.wait_until(lambda: len(there.messages) > n, 10, "the message")
+        assert there.logins == ["XOAUTH2"] * 3
+        (said,) = [p.read_text() for p in runs.iterdir()]
+        assert "VALIJA_LOGIN=us@provider.example\n" in said and said.endswith("us@provider.example\n")
+        assert {l.split("=")[0] for l in said.splitlines() if "=" in l} <= {"PATH", "VALIJA_LOGIN", "PWD", "_", "SHLVL", "OLDPWD"}
+        if os.getuid() == 0 and not suite.as_user:
+            assert said.splitlines()[-2] != "0"
+        assert "tok3n" not in suite.log() and "trouble" not in suite.log()
+        there.secret = "another"
+        send(suite, user)
+        valija.wait_until(lambda: suite.log().count("relayhost-login"), 10, "the refusal")
+        assert len(list(runs.iterdir())) == 1           # and a while before it is asked again
+
+
+@pytest.mark.parametrize("text, reason", [
+    ("echo no network >&2; exit 3\n", "it ended with status 3"), ("kill -9 $$\n", "signal 9"), ("exit 0\n", "did not print a token"),
+    ("echo two words\n", "did not print a token"), ("printf '%05000d' 7\n", "did not print a token"),
+    ("echo one; echo two\n", "did not print a token"), (None, "no program for this login")])
+def test_no_token_is_no_bounce(world, public_path, text, reason):
+    suite, context, credentials = world
+    user = suite.new_user("sender")
+    program = token_program(public_path, text or "exit 0\n")
+    with Provider("XOAUTH2 PLAIN", tls=context) as there:
+        login = "us@provider.example" if text else "other@provider.example"
+        configure(suite, credentials, f"smtp.provider.example:{there.port} us@provider.example oauth-command:\n",
+                  relayhost=f'"smtp.provider.example:{there.port}"', relay_token_commands=f'{{"{login} {program}"}}')
+        before, deferred = suite.log().count(reason), suite.log().count("dsn=4.7.0")
+        send(suite, user)
+        valija.wait_until(lambda: suite.log().count("dsn=4.7.0") > deferred, 10, "the deferral")
+        assert suite.log().count(reason) > before and "relay-token-failed" in suite.log()
+        if "no network" in (text or ""):
+            assert 'said="no network"' in suite.log() or "said=no network" in suite.log()
+        assert not there.connections and not suite.delivered(user)

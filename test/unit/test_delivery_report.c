@@ -107,7 +107,7 @@ static void
 credentials(void **state)
 {
 	struct span file = SPAN("# comment\n\nbroken\na.example:587 for=@example.org  us  with  spaces \r\n"
-		"a.example:587 other secret\nb.example tok oauth:t0ken\nc.example nosecret\n");
+		"a.example:587 other secret\nb.example tok oauth:t0ken\nc.example nosecret\nd.example asks oauth-command:\n");
 	struct credentials c;
 
 	(void)state;
@@ -121,6 +121,8 @@ credentials(void **state)
 	assert_true(c.token);
 	assert_string_equal(c.secret, "t0ken");
 	assert_false(credentials_find(file, SPAN("c.example"), 25, SPAN(""), &c));
+	assert_true(credentials_find(file, SPAN("d.example"), 25, SPAN(""), &c));
+	assert_true(c.token && c.command && c.secret[0] == '\0');
 	assert_false(credentials_find(file, SPAN("#"), 25, SPAN(""), &c));
 }
 

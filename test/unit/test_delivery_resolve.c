@@ -340,6 +340,7 @@ static const struct {
 
 static struct span alias_domains[] = { { (const unsigned char *)"virtual.example", 15 },
 	{ (const unsigned char *)"mapped.example", 14 } };
+static struct span sockets[] = { { (const unsigned char *)"/run/x", 6 } };
 static struct span relay_domains[] = { { (const unsigned char *)"backup.example", 14 },
 	{ (const unsigned char *)"lmtp.example", 12 } };
 
@@ -351,6 +352,7 @@ with_aliases(struct resolver *r)
 	aliases_are(some_canonicals, TABLE_CANONICAL);
 	settings.alias_domains = (struct list){ alias_domains, ROWS_OF(alias_domains) };
 	settings.relay_domains = (struct list){ relay_domains, ROWS_OF(relay_domains) };
+	settings.lmtp_sockets = (struct list){ sockets, ROWS_OF(sockets) };
 	settings.subaddress_separators = SPAN("+");
 	resolver_init(r, users);
 	resolver_open(r, rig.state);
