@@ -605,6 +605,7 @@ a_login_is_believed_from_auth_alone(void **state)
 	assert_int_equal(begins(w, 54, SERVICE_SUBMISSION, bob), 421);
 	log_in(w, 0, 52, ana);
 	now = queue_now();
+	assert_true(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now));  /* seen now, not a second before */
 	assert_true(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + LOGIN_REST_SECONDS - 1));
 	assert_true(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + 2 * LOGIN_REST_SECONDS - 2));
 	assert_false(logins_know(&w->q, 0, 52, SERVICE_SUBMISSION, span_str(ana), now + 3 * LOGIN_REST_SECONDS - 2));
