@@ -123,6 +123,17 @@ read_file(int directory, const char *name, struct text *content)
 	return got < 0 || content->failed ? -1 : 1;
 }
 
+/* Can acl_print say it? Nobody is called so, and a line break or quotation mark would begin another entry. */
+static bool
+is_writable(struct span who)
+{
+	for (size_t i = 0; i < who.len; i++) {
+		if (who.at[i] < ' ' || who.at[i] == '"')
+			return false;
+	}
+	return true;
+}
+
 /* "[-]user=ADDRESS rights" or "[-]anyone rights", perhaps in quotation marks. Dovecot's groups mean nobody here, its
  * "authenticated" everybody; its "owner" has all rights anyway. */
 static void
@@ -146,18 +157,37 @@ take_line(struct acl *acl, struct span line)
 		e.who = who;
 	else if (span_equal(who, SPAN("authenticated")))
 		e.who = ANYONE;
-	if (e.who.len == 0 || e.who.len > MOST_ACL_IDENTIFIER || !rights_take(span_trim(line), &e.rights) ||
-		acl->count == MOST_ACL_ENTRIES)
+	if (e.who.len == 0 || e.who.len > MOST_ACL_IDENTIFIER || !is_writable(e.who) ||
+		!rights_take(span_trim(line), &e.rights) || acl->count == MOST_ACL_ENTRIES)
 		acl->damaged = true;
 	else
 		acl->at[acl->count++] = e;
+}
+
+void
+acl_parse(struct acl *acl, struct span in)
+{
+	struct span line;
+
+	acl->count = 0;
+	acl->damaged = false;
+	while (in.len > 0) {
+		if (!span_take_until(&in, '\n', &line)) {
+			line = in;
+			in = SPAN_NONE;
+		}
+		line = span_trim(line);
+		if (line.len > 0 && line.at[0] != '#')
+			take_line(acl, line);
+	}
+	if (acl->damaged)
+		acl->count = 0;
 }
 
 int
 acl_read(const struct store *store, const char *folder, struct acl *acl)
 {
 	int directory = open_folder(store, folder), found;
-	struct span in, line;
 
 	acl->content = TEXT_UP_TO(MOST_ACL_FILE);
 	acl->count = 0;
@@ -168,22 +198,35 @@ acl_read(const struct store *store, const char *folder, struct acl *acl)
 	if (found == 0)
 		found = read_file(directory, ACL_DOVECOT_FILE, &acl->content);
 	close(directory);
-	acl->damaged = found < 0;
-	in = text_span(&acl->content);
-	while (found > 0 && in.len > 0) {
-		if (!span_take_until(&in, '\n', &line)) {
-			line = in;
-			in = SPAN_NONE;
-		}
-		line = span_trim(line);
-		if (line.len > 0 && line.at[0] != '#')
-			take_line(acl, line);
-	}
-	if (acl->damaged) {
+	if (found > 0)
+		acl_parse(acl, text_span(&acl->content));
+	acl->damaged |= found < 0;
+	if (acl->damaged)
 		log_warning(0, "acl-unreadable", KEY_STR("folder", folder));
-		acl->count = 0;
-	}
 	return 0;
+}
+
+void
+acl_print(const struct acl *acl, struct text *content)
+{
+	for (size_t i = 0; i < acl->count; i++) {
+		const struct acl_entry *e = &acl->at[i];
+
+		bool quoted = span_has(e->who, ' ');     /* taken over from Dovecot, so that it stays */
+
+		if (quoted)
+			text_add_byte(content, '"');
+		if (e->negative)
+			text_add_byte(content, '-');
+		if (!span_equal(e->who, ANYONE))
+			text_add(content, SPAN("user="));
+		text_add(content, e->who);
+		if (quoted)
+			text_add_byte(content, '"');
+		text_add_byte(content, ' ');
+		letters_write(e->rights, content);
+		text_add_byte(content, '\n');
+	}
 }
 
 int
@@ -194,18 +237,7 @@ acl_write(struct store *store, const char *folder, const struct acl *acl)
 
 	if (directory < 0)
 		return -1;
-	for (size_t i = 0; i < acl->count; i++) {
-		const struct acl_entry *e = &acl->at[i];
-
-		if (e->negative)
-			text_add_byte(&content, '-');
-		if (!span_equal(e->who, ANYONE))
-			text_add(&content, SPAN("user="));
-		text_add(&content, e->who);
-		text_add_byte(&content, ' ');
-		letters_write(e->rights, &content);
-		text_add_byte(&content, '\n');
-	}
+	acl_print(acl, &content);
 	errno = EFBIG;
 	if (!content.failed)
 		result = store_write_file(store, directory, ACL_FILE, text_span(&content), true);

@@ -58,6 +58,10 @@ void rights_write(unsigned int rights, struct text *out);
 /* The system flags that they let one change; keywords go with RIGHT_WRITE. */
 uint8_t rights_flags(unsigned int rights);
 
+/* The lines of a file, which must stay; of one that is damaged there are no entries. */
+void acl_parse(struct acl *acl, struct span in);
+/* The entries as acl_parse takes them. */
+void acl_print(const struct acl *acl, struct text *content);
 /* 0, also when there is none; -1 with errno: ENOENT when there is no such folder. Release with acl_clear. */
 int acl_read(const struct store *store, const char *folder, struct acl *acl);
 /* Durable. -1 with errno. */

@@ -258,6 +258,7 @@ hand_out_line(struct link *l, struct span tag, struct span line, struct span *pi
 	if (!begun && line.at[0] == '+')
 		return LINK_PLUS;
 	if (!begun && span_starts_nocase(line, SPAN("* BYE "))) {
+		l->heard = l->in.len;      /* nothing comes behind it */
 		over(l);
 		return LINK_OVER;
 	}

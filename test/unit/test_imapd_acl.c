@@ -118,12 +118,31 @@ test_dovecot(void **state)
 	assert_int_equal(rights(p, EVE), RIGHT_LOOKUP);
 }
 
+/* What was taken over stays readable when an entry is added and the file is written as ours. */
+static void
+test_written_as_it_was_read(void **state)
+{
+	struct place *p = *state;
+	struct acl *acl = calloc(1, sizeof(*acl));
+
+	put_file(p, ACL_DOVECOT_FILE, "\"-user=carl with a space@x.example\" lr\nanyone l\n");
+	assert_int_equal(acl_read(&p->store, "", acl), 0);
+	assert_true(acl_set(acl, false, BOB, RIGHT_READ));
+	assert_int_equal(acl_write(&p->store, "", acl), 0);
+	acl_clear(acl);
+	assert_int_equal(rights(p, BOB), RIGHT_LOOKUP | RIGHT_READ);
+	assert_int_equal(acl_read(&p->store, "", acl), 0);
+	assert_non_null(acl_find(acl, true, SPAN("carl with a space@x.example")));
+	acl_clear(acl);
+	free(acl);
+}
+
 static void
 test_damaged_gives_nobody_any(void **state)
 {
 	static const char *const bad[] = { "user=bob@x.example lrs\nuser=eve@y.example lrz\n",
 		"user=bob@x.example lrs\nnonsense\n", "user=bob@x.example lrs\nuser= lr\n",
-		"user=bob@x.example lr\n-\n" };
+		"user=bob@x.example lr\n-\n", "user=bob@x.example lr\nuser=a\"b@x.example l\n" };
 	struct place *p = *state;
 	char *large = calloc(1, MOST_ACL_FILE + 2);
 
@@ -154,6 +173,7 @@ main(void)
 		ROW(test_identifiers),
 		ROW(test_file),
 		ROW(test_dovecot),
+		ROW(test_written_as_it_was_read),
 		ROW(test_damaged_gives_nobody_any),
 	};
 
