@@ -34,7 +34,7 @@ rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-py
 	clamav-milter clamd
 	mandoc procps-ng util-linux binutils iproute nftables dnsmasq python3-dkim python3-pynacl dhcp-client knot
 	knot-utils bind-utils softhsm sslscan gsasl fail2ban'
-rpm_long='testssl certbot uacme swtpm tpm2-pkcs11 tpm2-pkcs11-tools tpm2-tools busybox qemu-system-x86-core kernel-core'
+rpm_long='neomutt offlineimap fetchmail getmail6 imapfilter testssl certbot uacme swtpm tpm2-pkcs11 tpm2-pkcs11-tools tpm2-tools busybox qemu-system-x86-core kernel-core'
 rpm_deb='debhelper dpkg-dev fakeroot'
 rpm_rpm='rpm-build'
 

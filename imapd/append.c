@@ -104,6 +104,23 @@ append_octets(struct append *append, struct span bytes)
 	arrival_write(append->last, bytes);
 }
 
+/* A file that is written once more when all have come. */
+static bool
+is_raw(const struct arrival *a)
+{
+	return a->any_url || a->eight;
+}
+
+/* The file's time is INTERNALDATE to every Maildir program. */
+static void
+set_time(struct arrival *a)
+{
+	struct timespec times[2] = { { a->date, 0 }, { a->date, 0 } };
+
+	if (a->error == 0 && futimens(a->fd, times) < 0)
+		a->error = errno;
+}
+
 void
 append_end(struct append *append)
 {
@@ -111,9 +128,13 @@ append_end(struct append *append)
 
 	if (a == NULL || a->fd < 0)
 		return;
-	/* The disk may begin to write what came: when it has to be durable most of it is. */
-	if (!a->any_url && !a->eight)
+	/* The disk may begin to write what came: when it has to be durable most of it is. The time is set
+	 * now, because an inode that changes between two fsyncs makes the file system commit once more for
+	 * each message. */
+	if (!is_raw(a)) {
+		set_time(a);
 		(void)sync_file_range(a->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
 	if (append->open >= MOST_OPEN_FILES)
 		park(append, a);
 }
@@ -135,12 +156,11 @@ append_reopen(struct append *append, struct arrival *a)
 static int
 make_durable(struct append *append, struct arrival *a)
 {
-	struct timespec times[2] = { { a->date, 0 }, { a->date, 0 } };
-
 	if (!append_reopen(append, a))
 		return -1;
-	/* The file's time is INTERNALDATE to every Maildir program. */
-	if (futimens(a->fd, times) < 0 || fsync(a->fd) < 0)
+	if (is_raw(a))
+		set_time(a);
+	if (fsync(a->fd) < 0)
 		return -1;
 	a->durable = true;
 	if (append->count > MOST_OPEN_FILES)

@@ -129,6 +129,8 @@ on_idle(void *me, struct channel *from, uint64_t id, const struct msg_imap_idle 
 	(void)id;
 	(void)m;
 	(void)fd;
+	if (a->sent_count > 0 || a->waiting_count > 0)      /* on its way: it stays, as with master */
+		return;
 	a->leaves = true;
 	send_leave(from, 0, &(struct msg_leave){ .seconds = 0 }, NULL);
 }
