@@ -187,11 +187,12 @@ ca_init(const struct invocation *v, int directory, struct text *why)
 {
 	struct settings *s = cmd_settings(v, false);
 	char *hostname = s != NULL ? must_copy(s->hostname) : NULL;
+	bool there = faccessat(directory, CA_CERTIFICATE, F_OK, 0) == 0;
 	int result = s == NULL ? -1 : ca_make(directory, hostname, why);
 
 	if (result == 0)
-		printf("%s/%s: clients trust this; %s may be kept offline\n", v->paths.tls,
-			CA_CERTIFICATE, CA_KEY);
+		printf("%s/%s%s: clients trust this; %s may be kept offline\n", v->paths.tls,
+			CA_CERTIFICATE, there ? " is there already, and stays" : "", CA_KEY);
 	free(hostname);
 	settings_free(&s);
 	return result;
@@ -206,7 +207,7 @@ ca_issue_for(const struct invocation *v, int directory, struct text *why)
 	int result = -1;
 
 	if (v->argument_count < 2) {
-		text_printf(why, "valija cert ca issue needs the names of the server");
+		text_printf(why, "cert ca issue needs the names of the server");
 	} else if (issue_server(directory, names, (size_t)v->argument_count - 1, SERVER_DAYS, &crt, &key,
 			   why) == 0) {
 		text_printf(&name, "%s.key", names[0]);
@@ -242,7 +243,7 @@ static int
 ca_revoke(const struct invocation *v, int directory, struct text *why)
 {
 	if (v->argument_count != 2) {
-		text_printf(why, "valija cert ca revoke needs a serial number, address or name");
+		text_printf(why, "cert ca revoke needs a serial number, address or name");
 		return -1;
 	}
 	if (issue_revoke(directory, v->arguments[1], why) < 0 || issue_crl(directory, why) < 0)
@@ -272,7 +273,7 @@ ca(struct invocation *v)
 	else if (strcmp(verb, "crl") == 0 && (result = issue_crl(directory, &why)) == 0)
 		printf("%s/%s, good for %d days\n", v->paths.tls, CA_REVOKED, CRL_DAYS);
 	else if (strcmp(verb, "crl") != 0)
-		text_printf(&why, "there is no valija cert ca %s: init, issue, list, revoke, crl", verb);
+		text_printf(&why, "there is no cert ca %s: init, issue, list, revoke, crl", verb);
 	if (result < 0 && why.len != 0)
 		cmd_fail(0, "%s", text_str(&why));
 	close(directory);

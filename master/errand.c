@@ -94,7 +94,9 @@ errand_renew(struct supervisor *s)
 	struct errand *e = errand_of(s);
 	int ends[2], error = EBUSY;
 
-	if (e->pid == 0 && pipe2(ends, O_CLOEXEC) == 0) {
+	if (e->pid == 0 && pipe2(ends, O_CLOEXEC) < 0) {
+		error = errno;
+	} else if (e->pid == 0) {
 		fcntl(ends[0], F_SETFL, O_NONBLOCK);
 		error = begin(&e->pid, file, argv, ends[1]);
 		close(ends[1]);

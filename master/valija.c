@@ -154,12 +154,35 @@ tell_command(FILE *to, const struct command *c)
 	tell_options(to, common_options);
 }
 
-static void
-tell_all(FILE *to)
+/* Is `word` the first of two of this command? */
+static bool
+is_of_group(const struct command *c, const char *word)
 {
-	fputs("usage: valija [--dir DIR] COMMAND ...\n\n", to);
+	size_t len = strlen(word);
+
+	return strncmp(c->words, word, len) == 0 && c->words[len] == ' ';
+}
+
+static bool
+is_group(const char *word)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (is_of_group(commands[i], word))
+			return true;
+	return false;
+}
+
+/* All commands, or with `group` those that begin with this word. */
+static void
+tell_commands(FILE *to, const char *group)
+{
+	fprintf(to, "usage: valija [--dir DIR] %s%s ...\n\n", group ? group : "COMMAND", group ? " COMMAND" : "");
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		int n = fprintf(to, "    %s %s", commands[i]->words, commands[i]->arguments);
+		int n;
+
+		if (group && !is_of_group(commands[i], group))
+			continue;
+		n = fprintf(to, "    %s %s", commands[i]->words, commands[i]->arguments);
 
 		fprintf(to, "%*s %s\n", n < 30 ? 30 - n : 0, "", commands[i]->help);
 	}
@@ -296,11 +319,17 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		argv[1] += 2;
 	if (!(v.command = find_command(argc, argv, &help, words))) {
-		/* The list is longer than a screen: a mistake stands alone. */
-		if (!help && words[0])
+		const char *group = words[0] && is_group(words[0]) ? words[0] : NULL;
+
+		/* The list of all is longer than a screen: a mistake stands alone. */
+		if (!help && words[0] && !group)
 			return cmd_fail(EX_USAGE, "there is no command %s%s%s; `valija --help` lists all", words[0],
 				words[1] ? " " : "", words[1] ? words[1] : "");
-		tell_all(help ? stdout : stderr);
+		if (!help && group && words[1])
+			cmd_fail(0, "there is no command %s %s", group, words[1]);
+		else if (!help && group)
+			cmd_fail(0, "%s is the first word of several commands", group);
+		tell_commands(help ? stdout : stderr, group);
 		return help ? EX_OK : EX_USAGE;
 	}
 	if (!parse(&v, argc, argv)) {

@@ -123,6 +123,7 @@ def test_self_signed_and_renewed(certs):
     long = (certs.dir / "state/tls/server.crt").read_bytes()
     certs.valija("cert", "renew", "--if-due")
     assert (certs.dir / "state/tls/server.crt").read_bytes() == long != before
+    assert "is there already, and stays" in certs.valija("cert", "ca", "init").stdout
     certs.valija("cert", "renew")
     assert json.loads(certs.valija("cert", "show", "--json").stdout)[0]["days_left"] > 800
     certs.valija("check")

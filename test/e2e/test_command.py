@@ -36,6 +36,16 @@ def test_an_unknown_command_is_named(idle):
     assert done.returncode == 64 and done.stderr == "valija: there is no command strat; `valija --help` lists all\n"
 
 
+def test_the_first_word_of_several_commands_lists_these(idle):
+    done = idle.valija("cert", with_dir=False, check=False)
+    assert done.returncode == 64 and "several commands" in done.stderr
+    listed = [line.split()[0] for line in done.stderr.splitlines() if line.startswith("    ")]
+    assert len(listed) > 5 and set(listed) == {"cert"}
+    done = idle.valija("cert", "isue", with_dir=False, check=False)
+    assert done.returncode == 64 and "there is no command cert isue" in done.stderr and "    start " not in done.stderr
+    assert idle.valija("cert", "--help", with_dir=False).stdout.count("\n    cert ") == len(listed)
+
+
 def names(instance):
     with instance.dir.joinpath("state/tls/server.crt").open() as file:
         pem = file.read().split("-----END")[0] + "-----END CERTIFICATE-----\n"

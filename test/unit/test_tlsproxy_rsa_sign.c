@@ -152,6 +152,50 @@ test_a_wrong_signature_does_not_leave(void **state)
 	gnutls_privkey_deinit(key);
 }
 
+/* Whatever a file says that the numbers are: no signer, or one that signs rightly; never the end of the process. */
+static void
+test_keys_of_nonsense(void **state)
+{
+	gnutls_privkey_t key = make_key(GNUTLS_PK_RSA, 2048), damaged;
+	gnutls_datum_t all[8];
+
+	(void)state;
+	assert_int_equal(gnutls_privkey_export_rsa_raw2(
+		key, &all[0], &all[1], &all[2], &all[3], &all[4], &all[5], &all[6], &all[7], 0), 0);
+	for (int which = 0; which < 8 * 4; which++) {
+		gnutls_datum_t given[8];
+		unsigned char one[2048];
+		gnutls_datum_t *it = &given[which / 4];
+		struct rsa_signer *signer;
+
+		memcpy(given, all, sizeof given);
+		memset(one, 0xff, sizeof one);
+		memcpy(one, it->data, it->size);
+		switch (which % 4) {
+		case 0: one[it->size - 1] ^= 1; break;           /* even where it was odd */
+		case 1: memset(one, 0, it->size); break;
+		case 2: it->size *= 2; break;                    /* far too large */
+		default: memset(one, 0, it->size); one[it->size - 1] = 1; break;
+		}
+		it->data = one;
+		assert_int_equal(gnutls_privkey_init(&damaged), 0);
+		if (gnutls_privkey_import_rsa_raw(damaged, &given[0], &given[1], &given[2], &given[3], &given[4],
+			    &given[5], &given[6], &given[7]) >= 0 && (signer = rsa_signer_new(damaged)) != NULL) {
+			unsigned char hash[32] = { 1, 2, 3 };
+			struct signing what = { GNUTLS_SIGN_RSA_SHA256, false, span_of(hash, sizeof hash) };
+			gnutls_datum_t signature = { NULL, 0 };
+
+			(void)rsa_signer_do(signer, &what, &signature);
+			gnutls_free(signature.data);
+			rsa_signer_free(&signer);
+		}
+		gnutls_privkey_deinit(damaged);
+	}
+	for (size_t i = 0; i < 8; i++)
+		gnutls_free(all[i].data);
+	gnutls_privkey_deinit(key);
+}
+
 int
 main(void)
 {
@@ -160,6 +204,7 @@ main(void)
 		cmocka_unit_test(test_same_as_gnutls),
 		cmocka_unit_test(test_what_is_not_signed),
 		cmocka_unit_test(test_a_wrong_signature_does_not_leave),
+		cmocka_unit_test(test_keys_of_nonsense),
 	};
 
 	rsa_signer_prepare();
