@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MOST_LINE 998                /* RFC 5321 4.5.3.1.6 */
@@ -490,13 +491,16 @@ seven_bit_file(int fd, uint64_t *size, bool *needed, bool *left)
 	static struct sink sink;
 	struct seven_bit_out out = { .write = sink_write, .me = &sink };
 	struct span message = { NULL, (size_t)*size };
+	struct stat st;
 	void *map;
 	int error = 0;
 
 	*needed = *left = false;
 	if (*size == 0)
 		return -1;
-	map = mmap(NULL, message.len, PROT_READ, MAP_PRIVATE, fd, 0);
+	/* Behind the end of a damaged file a mapping would kill us (SIGBUS); who reads it finds out. */
+	map = fstat(fd, &st) == 0 && (uint64_t)st.st_size >= *size
+		? mmap(NULL, message.len, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
 	if (map == MAP_FAILED) {
 		*needed = true;
 		return -1;

@@ -151,6 +151,11 @@ test_files(void **state)
 	size = 0;
 	assert_int_equal(seven_bit_file(fd, &size, &needed, &left), -1);
 	assert_false(needed);
+	/* A file that is cut short: none is made, and nobody dies (a mapping would, behind its last page). */
+	size = 100000;
+	assert_int_equal(seven_bit_file(fd, &size, &needed, &left), -1);
+	assert_true(needed);
+	assert_int_equal(size, 100000);
 	close(fd);
 }
 
