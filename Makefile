@@ -20,7 +20,7 @@ MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smt
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c delivery/fetch.c delivery/sts.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c tlsproxy/ocsp.c
-MAINS += smtpd/sendmail.c smtpd/pickup.c smtpd/milter.c
+MAINS += delivery/pipe.c smtpd/sendmail.c smtpd/pickup.c smtpd/milter.c
 
 # ---- What configure found ------------------------------------------------------------------------
 
@@ -113,13 +113,14 @@ all: $(PROGRAMS) $(LINKS) $(TWINS) $(ARCHIVES) $(if $(FUZZING),fuzz)
 # Nothing else is on the link line: a program that begins to need more says so by not linking. A
 # daemon's loop is event, its room seccomp and cap.
 LIBS_DAEMON = $(LIBS_EVENT) $(LIBS_SECCOMP) $(LIBS_CAP)
-LIBS_of_master = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_UNISTRING)
+LIBS_of_master = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_log = $(LIBS_DAEMON)
 LIBS_of_portmap = $(LIBS_DAEMON) $(LIBS_NATPMP)
 LIBS_of_valija = $(LIBS_DAEMON) $(LIBS_CONFUSE) $(LIBS_DB) $(LIBS_GNUTLS) $(LIBS_CRYPT) $(LIBS_ARGON2) $(LIBS_PWQUALITY) $(LIBS_NETTLE) $(LIBS_GSASL) $(LIBS_UNISTRING) $(LIBS_UNBOUND)
 LIBS_of_smtpd = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_UNISTRING)
 LIBS_of_policy = $(LIBS_DAEMON) $(LIBS_DB) $(LIBS_NETTLE)
 LIBS_of_sendmail =
+LIBS_of_pipe =
 LIBS_of_milter = $(LIBS_DAEMON) $(LIBS_NETTLE)
 LIBS_of_pickup = $(LIBS_DAEMON)
 LIBS_of_imap-login = $(LIBS_DAEMON)

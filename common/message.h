@@ -184,6 +184,11 @@
 /* The administrator's program (checkpassword): auth asks master to run it once (id: the run); fd: what it reads. */
 #define check_run_fields(F)         F(text, ip, MOST_IP) F(text, service, MOST_SERVICE_NAME)
 #define check_told_fields(F)        F(u8, result, 1)                       /* enum check_result */
+/* A member of an alias that is a command or a file (id: the message): queue asks master to deliver to it; fd: the
+ * message. member: CRC-32C of the member's text, which master looks up itself: queue cannot name a command. */
+#define pipe_run_fields(F)          F(u32, number, 4) F(u32, member, 4) F(text, alias, MOST_ADDRESS) F(text, sender, MOST_ADDRESS) \
+                                    F(text, address, MOST_ADDRESS) F(text, given, MOST_ADDRESS) F(octets, prefix, MOST_PREFIX)
+#define pipe_told_fields(F)         F(u32, number, 4) F(u8, result, 1) F(u8, status, 1) F(text, said, MOST_REASON) /* enum pipe_result */
 #define pam_ask_fields(F)           F(text, login, MOST_ADDRESS) F(secret, password, MOST_PASSWORD) F(text, ip, MOST_IP)
 #define pam_told_fields(F)          F(u8, result, 1) F(text, reason, MOST_REASON) /* enum pam_result; why not, for the log */
 
@@ -453,6 +458,8 @@
 	M(mail_abort,        68,  BY_SMTPD,                BY_QUEUE,              HOUR_OPEN | HOUR_WAITING | HOUR_LENT | HOUR_PLACING | OR_GONE, 0) \
 	M(check_run,         177, BY_AUTH,                 BY_MASTER,             HOUR_SERVING,                  1) \
 	M(check_told,        178, BY_MASTER,               BY_AUTH,               HOUR_SERVING,                  0) \
+	M(pipe_run,          191, BY_QUEUE,                BY_MASTER,             HOUR_SERVING,                  1) \
+	M(pipe_told,         192, BY_MASTER,               BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
 	M(mail_login,        175, BY_AUTH,                 BY_QUEUE,              HOUR_SERVING,                  0) \
 	M(mail_login_end,    176, BY_SMTPD,                BY_QUEUE,              ANYTIME | HOUR_NONE,           0) \
 	M(mail_recipient_result, 230, BY_QUEUE,            BY_SMTPD,              HOUR_WAITING | HOUR_LENT | OR_GONE, 0) \
@@ -611,6 +618,13 @@ enum ret { RET_NONE = 0, RET_FULL = 1, RET_HEADERS = 2 };
 #define PRIORITY_NORMAL 10   /* MT-PRIORITY 0; the values -9..9 are 1..19 */
 /* What check_told says. */
 enum check_result { CHECK_RIGHT = 1, CHECK_WRONG = 2, CHECK_LATER = 3 };
+/* What pipe_told says. */
+enum pipe_result {
+	PIPE_ENDED = 1,  /* with that exit status */
+	PIPE_LATER,      /* it could not be run, or was killed */
+	PIPE_GONE,       /* the alias has no such member any more */
+	PIPE_FORBIDDEN,  /* alias_commands or alias_files is off */
+};
 /* What pam_told says. */
 enum pam_result {
 	PAM_TOLD_RIGHT = 1,

@@ -23,6 +23,10 @@
 	O(list,   relay_domains,           "",                  0, MOST_LIST,  "Domains whose mail is taken from everybody and relayed: to the server that the transport table names, or, as a backup MX, to a better one.") \
 	O(flag,   relay_recipients_listed, 0,                   0, 1,          "Only recipients in the table relay_recipients exist in relay_domains.") \
 	O(list,   aliases,                 "aliases",           0, 16,         "Files of aliases(5) that valija map compiles: absolute, or beside valija.conf.") \
+	O(flag,   alias_commands,          0,                   0, 1,          "Members |command of aliases(5) are run, as the owner of the aliases file.") \
+	O(flag,   alias_files,             0,                   0, 1,          "Members /file of aliases(5) are written to, as the owner of the aliases file.") \
+	O(text,   alias_user,              "nobody",            0, 32,         "The system user as whom that happens for files of aliases that root owns.") \
+	O(number, alias_command_seconds,   1000,                1, 86400,      "How long such a command may take; then it is killed, and the message tried again later.") \
 	O(text,   subaddress_separators,   "+",                 0, 8,          "Characters that separate a user from a detail in user+detail; empty: none does.") \
 	O(list,   masquerade_domains,      "",                  0, MOST_LIST,  "Domains that stand for those below them in the sender of what users send.") \
 	O(list,   listen,                  "0.0.0.0, ::",       0, 64,         "Where to listen: addresses, which need not be there yet; names of network interfaces, for all addresses that each has at the time; any, for every address.") \

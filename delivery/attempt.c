@@ -1,5 +1,6 @@
 /* attempt - a queued message's turn begins and ends; see attempt_inside.h. */
 #include "attempt_inside.h"
+#include "pipe_name.h"
 #include "relaying.h"
 
 #include "common/beneath.h"
@@ -113,7 +114,7 @@ attempt_end(struct queue *q, struct attempt *a)
 
 		failed |= outcome == NEVER;
 		again |= a->destination[i].home != NULL && !is_final(outcome);
-		again |= a->place[i].leads == LEADS_ELSEWHERE && !is_final(outcome);
+		again |= (a->place[i].leads == LEADS_ELSEWHERE || a->place[i].leads == LEADS_PIPE) && !is_final(outcome);
 		again |= a->result[i].known && !is_final(outcome);
 		elsewhere |=
 			a->destination[i].home == NULL && !a->result[i].known && !is_final(outcome);
@@ -158,6 +159,12 @@ attempt_resolve(struct queue *q, struct attempt *a)
 			continue;
 		if (a->m->bounce) {
 			refuse_at_once(a, i, V_RETURNED);
+			continue;
+		}
+		if (pipe_name_is(e->recipient[i].home)) {
+			/* Whether the alias still says so, master looks. */
+			a->place[i].leads = LEADS_PIPE;
+			a->place[i].home = must_copy(e->recipient[i].home);
 			continue;
 		}
 		resolve_again(&q->resolver, q->daemon.settings, e->recipient[i].address, &to);

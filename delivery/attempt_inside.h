@@ -4,7 +4,8 @@
  *
  *   attempt.c         begins and ends one
  *   attempt_copy.c    COPYING    a local worker copies the message into mailboxes, some of them at a time
- *   attempt_relay.c   RELAYING   what goes to other servers is with relay (relaying.h)
+ *   attempt_relay.c   RELAYING   what goes to other servers is with relay (relaying.h), and
+ *   attempt_pipe.c               what goes to commands and files of aliases with master
  *   attempt_report.c  REPORTING  senders are told (report.h): their reports are on their way into the
  *                                spool, durably, before it is recorded that a recipient has failed
  *   attempt_record.c  RECORDING  a spool worker appends what became of recipients to the envelope
@@ -70,6 +71,8 @@ struct attempt {
 	bool unreported;                     /* one of them did not get there */
 	bool late;                           /* a warning is due */
 	bool noting;                         /* RELAYING: what is known so far is being recorded */
+	uint32_t pipes;                      /* RELAYING: commands and files that master is busy with */
+	bool with_relay;                     /* RELAYING: relay has some of it */
 	bool all_relayed;                    /* and nothing more will come */
 	bool away;                           /* somebody of ours was not there: not worth a record */
 	bool busy;                           /* too much waits for a next hop */
@@ -98,6 +101,11 @@ void result_set_mailbox(struct attempt *a, uint32_t first, struct verdict v);
 /* Gives the next mailboxes to a worker; then what is left goes to relay. */
 void attempt_copy(struct queue *q, struct attempt *a);
 void attempt_relay(struct queue *q, struct attempt *a);
+/* Has master deliver what leads to commands and files of aliases; counts in a->pipes those of which it will tell. */
+void attempt_pipe(struct queue *q, struct attempt *a);
+/* It is RELAYING and waits for nobody: what was told is all. */
+bool attempt_is_through(const struct attempt *a);
+void attempt_over(struct queue *q, struct attempt *a);
 /* While it is RELAYING: what was being recorded is, or could not be. */
 void note_over(struct attempt *a, bool done);
 /* Everything was tried: judge its age, tell senders, then attempt_store(). */

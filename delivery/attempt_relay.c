@@ -32,12 +32,25 @@ relayed_one(void *me, uint32_t i, struct verdict v, struct span relay, bool rela
 			relay.len > 0 ? relay : SPAN("none"), now > e->arrived ? (now - e->arrived) * 1000 : 0, v);
 }
 
+bool
+attempt_is_through(const struct attempt *a)
+{
+	return !a->with_relay && a->pipes == 0;
+}
+
 void
 relayed_all(void *me)
 {
 	struct attempt *a = me;
-	struct queue *q = a->queue;
 
+	a->with_relay = false;
+	if (attempt_is_through(a))
+		attempt_over(a->queue, a);
+}
+
+void
+attempt_over(struct queue *q, struct attempt *a)
+{
 	a->all_relayed = true;
 	if (a->noting)
 		return;
@@ -73,7 +86,7 @@ note_over(struct attempt *a, bool done)
 	for (uint32_t n = 0; done && n < a->records; n++)
 		a->result[a->record[n]].recorded = true;
 	if (a->all_relayed)
-		relayed_all(a);
+		attempt_over(a->queue, a);
 }
 
 void
@@ -147,11 +160,12 @@ attempt_relay(struct queue *q, struct attempt *a)
 	struct relayed *to = must_alloc((e->count + 1) * sizeof(*to));
 	struct span checked = SPAN_NONE;
 	uint32_t count = 0;
-	bool circles = false;
+	bool circles = false, pipes = false;
 
 	for (uint32_t i = 0; i < e->count; i++) {
 		const struct envelope_recipient *r = &e->recipient[i];
 
+		pipes |= a->place[i].leads == LEADS_PIPE && !a->result[i].known;
 		if (a->place[i].leads != LEADS_ELSEWHERE || a->result[i].known)
 			continue;
 		/* The members of a list stand behind each other. */
@@ -179,17 +193,23 @@ attempt_relay(struct queue *q, struct attempt *a)
 			.next_hop = host.len > 0 ? host : hop,
 			.transport = (uint8_t)(host.len > 0 ? TRANSPORT_SMTP : a->place[i].transport) };
 	}
-	if (count == 0) {
+	if (count == 0 && !pipes) {
 		attempt_conclude(q, a);
 	} else {
 		a->step = RELAYING;
+		attempt_pipe(q, a);
 		close(a->message);
 		a->message = -1;
 		q->attempts--;
 		q->relaying++;
 		TAILQ_INSERT_TAIL(&q->relayings, a, relaying_next);
-		relaying_begin(q, e, to, count, a);
-		attempt_note(q, a);   /* what was delivered here */
+		a->with_relay = count > 0;
+		if (count > 0)
+			relaying_begin(q, e, to, count, a);
+		if (attempt_is_through(a))
+			attempt_over(q, a);
+		else
+			attempt_note(q, a);   /* what was delivered here */
 	}
 	free(to);
 }

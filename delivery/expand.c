@@ -1,6 +1,8 @@
 /* expand - what aliases and .forward files add to the rules for one address; see resolve.h. */
 #include "resolve_inside.h"
 
+#include "pipe_name.h"
+
 #include "common/log.h"
 
 #include <search.h>
@@ -87,8 +89,26 @@ complete(struct expansion *x, struct span name, struct span address, struct text
 	}
 }
 
+/* A command or a file, by the alias in which it stands: nothing else has its text (pipe_name.h). */
 static void
-expand_member(struct expansion *x, const struct alias_member *m, struct span address)
+place_pipe(struct expansion *x, const struct alias_member *m, struct span key, struct span address)
+{
+	struct resolved p = { .leads = LEADS_PIPE };
+	struct text name = TEXT_UP_TO(MOST_PIPE_NAME);
+
+	pipe_name_make(key, m->text, &name);
+	expansion_tell(x, "%s%.*s", m->kind == ALIAS_COMMAND ? "|" : "", SPAN_ARG(m->text));
+	p.address = must_copy(address);
+	p.home = must_copy(text_span(&name));
+	expansion_place(x, &p);
+	free(p.address);
+	free(p.home);
+	text_clear(&name);
+}
+
+/* key: of the alias in which it stands; none: a .forward. */
+static void
+expand_member(struct expansion *x, const struct alias_member *m, struct span key, struct span address)
 {
 	struct text name = TEXT_UP_TO(MOST_ADDRESS);
 
@@ -102,7 +122,12 @@ expand_member(struct expansion *x, const struct alias_member *m, struct span add
 		free(nowhere.address);
 		return;
 	}
-	/* Nothing here runs programs or writes elsewhere than into Maildirs. */
+	if (key.len > 0 && ((m->kind == ALIAS_COMMAND && x->settings->alias_commands) ||
+				   (m->kind == ALIAS_FILE && x->settings->alias_files))) {
+		place_pipe(x, m, key, address);
+		return;
+	}
+	/* Only where the administrator allows it, and never what a user wrote. */
 	if (m->kind == ALIAS_COMMAND || m->kind == ALIAS_FILE) {
 		log_warning(0, "alias-member-refused", KEY_SPAN("alias", address),
 			KEY_STR("reason", m->kind == ALIAS_COMMAND ? "a command" : "a file"));
@@ -176,7 +201,7 @@ expand_members(struct expansion *x, struct span key, struct span address, struct
 	x->to->aliased = true;
 	x->depth++;
 	while (!x->stopped && alias_decode(&list, &m))
-		expand_member(x, &m, address);
+		expand_member(x, &m, key, address);
 	x->depth--;
 	x->sender = sender;
 	free(owner);
@@ -292,7 +317,7 @@ expand_forward(struct expansion *x, const struct system_user *u, struct span add
 	x->to->aliased = true;
 	x->depth++;
 	while (!x->stopped && alias_member_take(&text, &member, &m, &why) > 0)
-		expand_member(x, &m, address);
+		expand_member(x, &m, SPAN_NONE, address);
 	x->depth--;
 	mark->open = false;
 	free(mine.home);

@@ -7,6 +7,7 @@
 #define MOST_LENT 4000               /* files that one worker lends at a time */
 #define MOST_TRANSACTIONS 20000      /* of all smtpd together; of each: settings */
 #define MOST_PENDING_RECIPIENTS 200000 /* in all open transactions together */
+#define MOST_PIPES 20                /* commands and files of aliases at a time */
 #define MOST_ATTEMPTS 64             /* queued messages being delivered at a time */
 #define WORKER_COMES_SECONDS 5       /* for a worker, after the death of the last of its kind; then go on without */
 #define MOST_FED_PACKETS 512         /* wait for one worker before we say more to it */

@@ -86,7 +86,15 @@ on_notice(void *me, struct channel *from, uint64_t id, const struct msg_notice *
 	notice_hear(me, m);
 }
 
-static const struct hearing queue_hears_master = { .on_notice = on_notice };
+static void
+on_pipe_told(void *me, struct channel *from, uint64_t id, const struct msg_pipe_told *m, const int *fd)
+{
+	(void)from;
+	(void)fd;
+	attempt_pipe_told(me, id, m);
+}
+
+static const struct hearing queue_hears_master = { .on_notice = on_notice, .on_pipe_told = on_pipe_told };
 
 /* A change of our addresses: servers that could not be reached are tried anew. */
 static void

@@ -124,6 +124,8 @@ void attempt_refused(struct queue *q, struct conversation *c, uint32_t number, s
 void attempt_finished(struct queue *q, struct conversation *c, uint8_t outcome);
 void attempt_removed(struct queue *q, struct conversation *c, uint8_t outcome);
 void attempt_lost(struct queue *q, struct conversation *c);
+/* Master tells how a command or a file of an alias took its message. */
+void attempt_pipe_told(struct queue *q, uint64_t id, const struct msg_pipe_told *m);
 /* As transactions_resolve(). */
 void attempts_resolve(struct queue *q);
 uint32_t attempt_hour(const struct conversation *c);
@@ -194,6 +196,7 @@ struct queue {
 	void *scan;                         /* DIR, while the start's scan goes on */
 	size_t strangers;                   /* files in queue/ that are not ours */
 	unsigned int attempts, relaying;    /* with local workers; with relay */
+	unsigned int pipes;                 /* commands and files of aliases that master is busy with */
 	struct attempt_list relayings;      /* being relayed */
 	struct event *note_timer;
 	struct attempt_list stranded;       /* have something to record, no spool worker does it */

@@ -1,6 +1,8 @@
 /* requeue - see requeue.h. */
 #include "requeue.h"
 
+#include "pipe_name.h"
+
 #include "common/message.h"
 
 #include <search.h>
@@ -45,7 +47,9 @@ note(struct requeue *r, struct span address)
 static void
 add(struct requeue *r, const struct envelope_recipient *was, struct resolved *to)
 {
-	if (to->leads == LEADS_DISCARD || !note(r, span_str(to->address))) {
+	/* Commands and files of one alias have its address all. */
+	if (to->leads == LEADS_DISCARD ||
+		!note(r, span_str(to->home != NULL && pipe_name_is(span_str(to->home)) ? to->home : to->address))) {
 		resolved_clear(to);
 		return;
 	}

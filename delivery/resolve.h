@@ -30,7 +30,7 @@
 #define MOST_EXPANSION 20000         /* places that one RCPT may lead to */
 #define MOST_FORWARD_MEMBERS 100
 
-enum leads_to { LEADS_NOWHERE, LEADS_HERE, LEADS_ELSEWHERE, LEADS_DISCARD };
+enum leads_to { LEADS_NOWHERE, LEADS_HERE, LEADS_ELSEWHERE, LEADS_DISCARD, LEADS_PIPE };
 /* How mail leaves (LEADS_ELSEWHERE). */
 enum transport {
 	TRANSPORT_RELAY = 1,         /* next_hop is a domain: by its MX */
@@ -42,7 +42,7 @@ enum transport {
 struct resolved {
 	enum leads_to leads;
 	char *address;               /* what leads here for itself, without any alias */
-	char *home;                  /* HERE: the mailbox */
+	char *home;                  /* HERE: the mailbox; PIPE: which member of which alias (pipe_name.h) */
 	char *folder;                /* HERE: the detail of user+detail, or NULL */
 	char *next_hop;              /* ELSEWHERE */
 	char *sender;                /* to be used instead of the message's: owner-LIST */

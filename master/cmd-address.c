@@ -70,6 +70,9 @@ tell_place(const struct resolved *p)
 	case LEADS_ELSEWHERE:
 		printf("-> %s by %s%s", p->address, transports[p->transport], p->next_hop);
 		break;
+	case LEADS_PIPE:
+		printf("-> a command or file of %s", p->address);
+		break;
 	default:
 		printf("-> discarded");
 		break;

@@ -254,6 +254,22 @@ check_outside(struct conf_draft *d, bool files, const char *option, struct span 
 	free(path);
 }
 
+/* As whom commands and files of root's aliases are delivered to. */
+static void
+check_alias_user(struct conf_draft *d)
+{
+	char *name = must_copy(d->s.alias_user);
+	const struct passwd *user = geteuid() == 0 && (d->s.alias_commands || d->s.alias_files)
+		? getpwnam(name)
+		: NULL;
+
+	if (geteuid() == 0 && (d->s.alias_commands || d->s.alias_files) && (!user || user->pw_uid == 0))
+		conf_complain(d, LINE(d, alias_user), user ? "alias_user must not be root (\"%.*s\")"
+							  : "alias_user: there is no user \"%.*s\"",
+			SPAN_ARG(conf_printable(d, d->s.alias_user)));
+	free(name);
+}
+
 static void
 check_dns(struct conf_draft *d)
 {
@@ -754,6 +770,8 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 		LINE(d, address_hook_user));
 	check_outside(d, files, "checkpassword", d->s.checkpassword, LINE(d, checkpassword), d->s.checkpassword_user,
 		LINE(d, checkpassword_user));
+	if (files)
+		check_alias_user(d);
 	check_dns(d);
 	check_proxies(d);
 	check_milters(d);

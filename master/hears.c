@@ -18,6 +18,7 @@
 #include "master/expiry.h"
 #include "master/mailbox.h"
 #include "master/offer.h"
+#include "master/pipe.h"
 #include "master/process.h"
 #include "master/public.h"
 #include "master/resolver-file.h"
@@ -209,6 +210,14 @@ on_login_token_run(
 }
 
 static void
+on_pipe_run(
+	void *me, struct channel *from, uint64_t id, const struct msg_pipe_run *m, const int *fd)
+{
+	(void)from;
+	pipe_run(me, id, m, fd[0]);
+}
+
+static void
 on_imap_open(
 	void *me, struct channel *from, uint64_t id, const struct msg_imap_open *m, const int *fd)
 {
@@ -379,6 +388,7 @@ hears_daemons(void)
 		.on_check_run = on_check_run,
 		.on_socket_ask = on_socket_ask,
 		.on_login_token_run = on_login_token_run,
+		.on_pipe_run = on_pipe_run,
 		.on_imap_open = on_imap_open,
 		.on_imap_taken = on_imap_taken,
 		.on_imap_ended = on_imap_ended,

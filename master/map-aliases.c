@@ -70,6 +70,14 @@ member_fault(const struct list_work *l, const struct alias_member *m)
 	return fault;
 }
 
+static bool
+is_allowed(const struct settings *s, const struct alias_member *m)
+{
+	if (m->kind == ALIAS_COMMAND)
+		return s && s->alias_commands;
+	return m->kind != ALIAS_FILE || span_equal(m->text, SPAN("/dev/null")) || (s && s->alias_files);
+}
+
 /* lines: a newline ends a member, and counts. */
 static void
 list_take(struct list_work *l, struct span in, const char *path, unsigned int line, bool lines)
@@ -82,11 +90,11 @@ list_take(struct list_work *l, struct span in, const char *path, unsigned int li
 
 	while ((taken = alias_member_take(&in, &text, &m, &why)) != 0) {
 		if (taken > 0 && (why = member_fault(l, &m)) == NULL) {
-			if (m.kind == ALIAS_COMMAND ||
-				(m.kind == ALIAS_FILE && !span_equal(m.text, SPAN("/dev/null"))))
+			if (!is_allowed(l->w->settings, &m))
 				text_printf(l->w->complaints,
-					"warning: %s:%u: %.*s: commands are not run, and files not written: mail for this member alone is refused\n",
-					path, line, SPAN_ARG(text_span(&text)));
+					"warning: %s:%u: %.*s: %s is off: mail for this member alone is refused\n",
+					path, line, SPAN_ARG(text_span(&text)),
+					m.kind == ALIAS_COMMAND ? "alias_commands" : "alias_files");
 			if (m.kind == ALIAS_INCLUDE)
 				include(l, m.text, path, line);
 			else if (++l->count > MOST_ALIAS_MEMBERS)

@@ -11,6 +11,7 @@ struct map_work {
 	enum table_kind kind;
 	struct table_build *build;
 	struct text *complaints;
+	const struct settings *settings; /* or NULL */
 	void *keys;                  /* tree of those that are there, with their lines */
 	unsigned int count;
 	bool failed;

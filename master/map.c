@@ -309,7 +309,7 @@ enum map_result
 map_compile(const struct paths *p, const struct settings *s, enum table_kind kind,
 	struct text *complaints, unsigned int *count)
 {
-	struct map_work w = { .kind = kind, .complaints = complaints };
+	struct map_work w = { .kind = kind, .complaints = complaints, .settings = s };
 	enum map_result result = MAP_FAILED;
 	int fd = open_tables(p);
 	unsigned int found;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #define OUTSIDE_PATH	   "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define OUTSIDE_MOST_FILES 64
 #define INPUT_FD	   3
+#define HIGH_FD		   10 /* out of the way of those that the program is to have */
 
 /* All that the child needs, made before the fork. */
 struct plan {
@@ -33,6 +35,7 @@ struct plan {
 	uint32_t uid, gid;
 	bool become;
 	int input, output, errors, null;
+	int program; /* or -1: argv[0] */
 };
 
 static void
@@ -68,12 +71,15 @@ static void
 child(const struct plan *plan)
 {
 	const struct rlimit files = { OUTSIDE_MOST_FILES, OUTSIDE_MOST_FILES }, none = { 0, 0 };
-	unsigned int first = INPUT_FD + (plan->input >= 0);
+	unsigned int program = INPUT_FD + (plan->input >= 0), first = program + (plan->program >= 0);
+
+	int file = plan->program >= 0 ? fcntl(plan->program, F_DUPFD_CLOEXEC, HIGH_FD) : -1;
 
 	setsid();
 	if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->output, STDOUT_FILENO) < 0 ||
 		dup2(plan->errors, STDERR_FILENO) < 0 ||
-		(plan->input >= 0 && plan->input != INPUT_FD && dup2(plan->input, INPUT_FD) < 0))
+		(plan->input >= 0 && plan->input != INPUT_FD && dup2(plan->input, INPUT_FD) < 0) ||
+		(plan->program >= 0 && dup3(file, (int)program, O_CLOEXEC) < 0))
 		_exit(EX_OSERR);
 	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
 		for (int fd = (int)first; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
@@ -86,7 +92,10 @@ child(const struct plan *plan)
 	if (!plan->become && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		die("no_new_privs");
 	signals_afresh();
-	execve(plan->argv[0], plan->argv, plan->environment);
+	if (plan->program >= 0)
+		syscall(SYS_execveat, program, "", plan->argv, plan->environment, AT_EMPTY_PATH);
+	else
+		execve(plan->argv[0], plan->argv, plan->environment);
 	die(plan->argv[0]);
 }
 
@@ -110,7 +119,7 @@ plan_user(const struct supervisor *s, const struct outside *o, struct plan *plan
 pid_t
 outside_run(const struct supervisor *s, const struct outside *o, const char *event)
 {
-	struct plan plan = { .null = s->null, .input = o->input,
+	struct plan plan = { .null = s->null, .input = o->input, .program = o->by_descriptor ? o->program : -1,
 		.output = o->output >= 0 ? o->output : s->null };
 	sigset_t all, before;
 	size_t n = 0;

@@ -7,9 +7,11 @@
 
 #include "master/supervisor.h"
 
-#define OUTSIDE_VARIABLES 8
+#define OUTSIDE_VARIABLES 12
 
 struct outside {
+	int program;			/* with `by_descriptor`: what is executed; path is its argv[0] then */
+	bool by_descriptor;
 	struct span path, user;		/* user: of no effect where Valija was not started by root */
 	const char *argument;		/* or NULL */
 	const char *const *environment; /* NAME, VALUE, NAME, VALUE, ..., NULL; PATH is there in any case */

@@ -19,7 +19,7 @@ DOMAIN = "sys.example.org"
 
 @pytest.fixture(scope="module")
 def post():
-    with valija.Instance(settings={"system_users": "yes", "system_domains": f'{{"{DOMAIN}"}}',
+    with valija.Instance(settings={"alias_commands": "yes", "alias_files": "yes", "system_users": "yes", "system_domains": f'{{"{DOMAIN}"}}',
                                    "system_homes": '{"/tmp"}', "domains": '{"example.org"}'}) as suite:
         suite.user_add("ana")
         yield suite
