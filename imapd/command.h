@@ -60,7 +60,7 @@ struct command {
 	enum progress (*step)(struct command *c);
 	void (*release)(struct command *c);
 	void *state;
-	enum { WANTS_NOTHING, WANTS_LITERAL, WANTS_LINE } wants;
+	enum wants { WANTS_NOTHING, WANTS_LITERAL, WANTS_LINE } wants;
 	uint64_t literal_left;
 	/* Pieces of the literal; lines. The line has no line end. */
 	void (*on_literal)(struct command *c, struct span bytes);

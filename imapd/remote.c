@@ -67,7 +67,7 @@ lost(struct command *c)
 {
 	struct remote *r = c->state;
 	struct session *s = c->session;
-	int wants = c->wants;
+	enum wants wants = c->wants;
 
 	if (link_is_within(r->link)) {
 		session_end(s, "the process of another user broke off");

@@ -33,6 +33,7 @@ struct opening {
 	struct process *member;
 	uint64_t session, id, until; /* id: of the question to auth */
 	char *name, *owner;
+	bool lost_one; /* a process of the owner that was to have it is no more */
 };
 
 struct shares {
@@ -271,9 +272,13 @@ connect_two(struct shares *t, struct opening *o, struct mailbox *b, struct proce
 		refuse_opening(t, o, true);
 		return;
 	}
+	/* A process that died already, though its end is not noticed yet: then the next one has it. */
+	if (!send_guest_session(owner->control, o->session,
+		    &(struct msg_guest_session){ .member = span_str(o->name) }, &ends[0])) {
+		close(ends[1]);
+		return;
+	}
 	mailbox_guest_came(b);
-	send_guest_session(owner->control, o->session,
-		&(struct msg_guest_session){ .member = span_str(o->name) }, &ends[0]);
 	send_share_opened(o->member->control, o->session, &(struct msg_share_opened){}, &ends[1]);
 	opening_free(t, o);
 }
@@ -314,6 +319,19 @@ share_process_gone(struct supervisor *s, const struct process *p)
 	}
 }
 
+/* Who the owner is, says auth; then his process begins. */
+static void
+ask_owner(struct shares *t, struct opening *o)
+{
+	struct process *auth = process_find(t->s, PROGRAM_AUTH, 0);
+
+	o->id = ++t->last_id;
+	if (!auth || !auth->control ||
+		!send_owner_ask(auth->control, o->id,
+			&(struct msg_owner_ask){ .user = span_str(o->owner) }, NULL))
+		refuse_opening(t, o, true);
+}
+
 void
 share_mailbox_gone(struct supervisor *s, const char *owner)
 {
@@ -321,8 +339,14 @@ share_mailbox_gone(struct supervisor *s, const char *owner)
 
 	for (; o; o = after) {
 		after = TAILQ_NEXT(o, next);
-		if (strcmp(o->owner, owner) == 0)
+		if (strcmp(o->owner, owner) != 0)
+			continue;
+		if (o->lost_one || s->phase != PHASE_RUNNING) {
 			refuse_opening(s->shares, o, true);
+			continue;
+		}
+		o->lost_one = true;
+		ask_owner(s->shares, o);
 	}
 }
 
@@ -331,7 +355,6 @@ share_open(struct process *member, uint64_t session, struct span owner)
 {
 	struct supervisor *s = member->s;
 	struct shares *t = s->shares;
-	struct process *auth = process_find(s, PROGRAM_AUTH, 0);
 	const char *name = mailbox_user(member->mailbox);
 	struct owner *known = find(t, owner);
 	struct opening *o;
@@ -353,13 +376,9 @@ share_open(struct process *member, uint64_t session, struct span owner)
 	o->owner = must_copy(owner);
 	TAILQ_INSERT_TAIL(&t->openings, o, next);
 	t->opening_count++;
-	if (mailbox_reach(s, o->owner))
-		return;
-	o->id = ++t->last_id;
-	if (!auth || !auth->control ||
-		!send_owner_ask(auth->control, o->id,
-			&(struct msg_owner_ask){ .user = owner }, NULL))
-		refuse_opening(t, o, true);
+	o->lost_one = false;
+	if (!mailbox_reach(s, o->owner))
+		ask_owner(t, o);
 }
 
 void
