@@ -63,6 +63,7 @@ static struct sts {
 	struct daemon daemon;
 	struct table *policies;
 	size_t policy_count;
+	char swept[MOST_HOST + 1];   /* the last domain of the sweep before, "": a round begins */
 	LIST_HEAD(, lookup) lookups;
 	size_t lookup_count, waiter_count;
 	struct recent recent[RECENT];
@@ -422,6 +423,7 @@ struct old {
 
 struct sweep {
 	uint64_t now;
+	struct span behind;          /* policies up to this domain had their turn in this round */
 	size_t seen, found;
 	struct old old[MOST_REFRESHED];
 };
@@ -433,7 +435,7 @@ sweep_row(void *arg, struct span domain, const struct sts_remembered *r)
 	bool expired = r->expires <= s->now;
 
 	s->seen++;
-	if (s->found < MOST_REFRESHED && (expired || r->fetched + REFRESH_SECONDS <= s->now) &&
+	if (s->found < MOST_REFRESHED && span_compare(domain, s->behind) > 0 && (expired || r->fetched + REFRESH_SECONDS <= s->now) &&
 		span_copy(domain, s->old[s->found].domain, sizeof(s->old[0].domain)))
 		s->old[s->found++].expired = expired;
 	return true;
@@ -442,7 +444,8 @@ sweep_row(void *arg, struct span domain, const struct sts_remembered *r)
 static void
 on_purge(evutil_socket_t fd, short what, void *arg)
 {
-	struct sweep s = { .now = now_seconds() };
+	/* Each sweep begins where the one before ended: domains whose policy cannot be had keep nobody else waiting. */
+	struct sweep s = { .now = now_seconds(), .behind = span_str(me.swept) };
 	struct timeval wait = { .tv_sec = PURGE_SECONDS };
 
 	(void)fd;
@@ -464,9 +467,12 @@ on_purge(evutil_socket_t fd, short what, void *arg)
 	if (s.found > 0)
 		(void)table_sync(me.policies);
 	reporting_send(false);
+	me.swept[0] = '\0';
 	/* There may be more. */
-	if (s.found == MOST_REFRESHED)
+	if (s.found == MOST_REFRESHED) {
+		memcpy(me.swept, s.old[s.found - 1].domain, sizeof(me.swept));
 		wait.tv_sec = FAILED_SECONDS / 5;
+	}
 	evtimer_add(me.purge, &wait);
 }
 
