@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import ssl
 import subprocess
 import time
@@ -87,6 +88,43 @@ def test_install_checks_first_and_rolls_back(certs, tmp_path):
     certs.valija("cert", "install", tmp_path / "crt", tmp_path / "key")
     assert (where / "server.crt").read_bytes() == good
     certs.valija("check")
+
+
+def test_an_install_that_is_stopped_at_every_step(tmp_path):
+    """Killed before each call that changes a file: the next start serves the old pair or the new one, whole, and clears up."""
+    kinds = "renameat,renameat2,linkat,unlinkat,fsync,fdatasync,fchmod"
+    with valija.Instance() as suite:
+        where = suite.dir / "state/tls"
+        key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+        (tmp_path / "key").write_bytes(key)
+        new = make_certificate(suite, key=tmp_path / "key", serial="0x7171")
+        (tmp_path / "crt").write_bytes(new)
+        old = (where / "server.crt").read_bytes()
+        suite.stop()
+        shutil.copytree(where, tmp_path / "kept")
+        seen, step = [], 0
+        while not seen or seen[-1] != "done":
+            step += 1
+            for path in where.glob("server.*"):
+                path.unlink()
+            for path in (tmp_path / "kept").glob("server.*"):
+                shutil.copy2(path, where / path.name)
+                os.chown(where / path.name, path.stat().st_uid, path.stat().st_gid)
+            done = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={kinds}:signal=KILL:when={step}",
+                                   *suite.argv("cert", "install", tmp_path / "crt", tmp_path / "key")],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, cwd=suite.tmp)
+            suite.start()
+            served = fingerprint(suite)
+            suite.stop()
+            assert served in (der(old), der(new)), step
+            assert not list(where.glob("*.new")), step
+            if done.returncode == 0:
+                assert served == der(new)
+                seen.append("done")
+            else:
+                seen.append("new" if served == der(new) else "old")
+        # Both ends were met, and never the old one again after the new.
+        assert len(seen) > 5 and {"old", "new", "done"} == set(seen) and seen == sorted(seen, key=["old", "new", "done"].index), seen
 
 
 def test_a_request_for_the_next_key(certs, tmp_path):
