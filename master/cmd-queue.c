@@ -27,6 +27,7 @@ static const struct option_row options[] = {
 	{ "--because", "TEXT", "hold: the reason that is noted", false },
 	{ "--by", "WHAT", "top: destination (default), sender, recipient or reason", false },
 	{ "--message", NULL, "show: the message, too", false },
+	{ "--quiet", NULL, "orders: tell only what could not be done", false },
 	{ "--json", NULL, "as JSON", false },
 	{ NULL, NULL, NULL, false },
 };
@@ -51,7 +52,7 @@ static const struct action_row {
 struct talk {
 	const struct action_row *row;
 	const char *by;              /* top */
-	bool as_json, want_message, complete;
+	bool as_json, want_message, quiet, complete;
 	struct json json;
 	bool inside, in_details;     /* an entry of the JSON is open; its second list */
 	uint32_t messages, heard, refused;
@@ -324,9 +325,9 @@ on_queue_done(
 		if (!done)
 			json_text(&t->json, "reason", m->reason);
 		json_close(&t->json, '}');
-	} else if (done) {
+	} else if (done && !t->quiet) {
 		printf("%s %s\n", id_name(m->message).str, t->row->past);
-	} else {
+	} else if (!done) {
 		cmd_fail(0, "%s: not %s: %.*s", id_name(m->message).str, t->row->past,
 			SPAN_ARG(m->reason));
 	}
@@ -470,7 +471,8 @@ static int
 run(struct invocation *v)
 {
 	struct talk t = { .json = { .to = stdout }, .as_json = cmd_option(v, "--json") != NULL,
-		.want_message = cmd_option(v, "--message") != NULL };
+		.want_message = cmd_option(v, "--message") != NULL,
+		.quiet = cmd_option(v, "--quiet") != NULL };
 	struct msg_queue_select s = { .action = QUEUE_LIST };
 
 	t.row = find_action(v->argument_count ? v->arguments[0] : "list");

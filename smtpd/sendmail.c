@@ -265,10 +265,10 @@ connect_local(const struct call *c)
 /* --- other trades, which are the valija command's --- */
 
 static int
-run_valija(const struct call *c, const char *first, const char *second)
+run_valija(const struct call *c, const char *first, const char *second, const char *third)
 {
 	char own[4096], path[4200];
-	const char *argv[6];
+	const char *argv[7];
 	size_t n = 0;
 	ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
 	char *slash;
@@ -286,6 +286,8 @@ run_valija(const struct call *c, const char *first, const char *second)
 	argv[n++] = first;
 	if (second)
 		argv[n++] = second;
+	if (third)
+		argv[n++] = third;
 	argv[n] = NULL;
 	execv(path, (char *const *)(uintptr_t)argv);
 	return fail(EX_OSERR, path, strerror(errno));
@@ -671,11 +673,12 @@ main(int argc, char **argv)
 		return status;
 	switch (c.mode) {
 	case MODE_QUEUE:
-		return run_valija(&c, "mailq", NULL);
+		return run_valija(&c, "mailq", NULL, NULL);
 	case MODE_ALIASES:
-		return run_valija(&c, "map", "aliases");
+		return run_valija(&c, "map", "aliases", NULL);
 	case MODE_FLUSH:
-		return run_valija(&c, "queue", "flush");
+		/* From cron and ifup: what they hear, they mail. */
+		return run_valija(&c, "queue", "flush", "--quiet");
 	case MODE_SMTP:
 		return speak_smtp(&c);
 	default:

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import mails
 import valija
 
 MESSAGE = b"Subject: from a program\n\nhello\n.hidden\nlast\n"
@@ -129,7 +130,11 @@ def test_bs_speaks_smtp(suite):
 
 
 def test_q_as_the_hooks_of_interfaces_call_it(suite):
-    """-q says nothing and succeeds; with the suite down, too, where there is nothing to be done."""
+    """-q says nothing and succeeds, also where mail waits: what it says, cron mails to its owner."""
+    user = suite.new_user("waits")
+    with suite.smtp(user) as smtp:
+        smtp.sendmail(user, ["somebody@remote.example"], mails.plain(user, "somebody@remote.example"))
+    valija.wait_until(lambda: b"remote.example" in sendmail(suite, "-bp").stdout, 10, "a message that waits")
     for call in (["-q"], ["-q15m"], ["-q", "-v"]):
         done = sendmail(suite, *call, stdin=b"")
         assert done.stdout == b"", call
