@@ -483,6 +483,9 @@ run(struct invocation *v)
 	s.action = t.row->action;
 	if (!selection(v, &s))
 		return EX_USAGE;
+	/* What is under delivery is being tried; what is held is not meant. */
+	if (strcmp(t.row->word, "flush") == 0 && !s.state.len)
+		s.state = SPAN("deferred");
 	if (t.row->needs_choice && is_open_choice(v, &s))
 		return cmd_fail(EX_USAGE, "queue %s: which messages? An id, a selection, or --all",
 			t.row->word);
