@@ -4,8 +4,9 @@
  *               starts it as the owner of the mail, for somebody whom auth named to master itself
  *   keeps       nothing: the owner's uid, the user's Maildir (message files cannot be opened for
  *               writing), the charset tables of the C library, the system calls of imap_room
- *   may be lied to by    the client, and by whoever wrote the mail. May lie to: master, which only
- *               hears imap_ended and imap_idle from it
+ *   may be lied to by    the client, whoever wrote the mail, and another user's process about what its
+ *               client says (share.h). May lie to: master, about its own sessions and guests, with whom its
+ *               user shares, and of a connection that it gives back; another user's process, as any member may
  *   while away  master starts another with the next login; acknowledged changes are durable
  *
  * A session (session.c) cuts its input into commands (command.c), whose verbs are a table
