@@ -92,7 +92,7 @@ source_read(struct source *s, char *to, size_t room)
 		int c = next_byte(s);
 		char byte = (char)c;
 
-		if (s->matched >= 0 && c == from[s->matched]) {
+		if (s->matched >= 0 && !s->cr && c == from[s->matched]) {
 			if (++s->matched < (int)sizeof from - 1)
 				continue;
 			if (s->quote)
@@ -103,7 +103,7 @@ source_read(struct source *s, char *to, size_t room)
 		}
 		if (s->matched > 0)
 			put(to, &n, s, from, (size_t)s->matched);
-		s->matched = c == '\n' ? 0 : c == '\r' && s->matched == 0 ? 0 : -1;
+		s->matched = c == '\n' ? 0 : -1;
 		if (s->cr && c != '\n')
 			put(to, &n, s, "\r", 1);
 		s->cr = c == '\r';

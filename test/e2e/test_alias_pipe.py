@@ -338,7 +338,7 @@ def test_a_file_that_cannot_grow(tmp_path):
 
 
 @pytest.mark.parametrize("message", [b"", b"\r", b"\n", b"F", b"From", b"From ", b"a\rb\r\r\nFrom \r\nFro", b"From \r\n" * 5000,
-                                     b"\xff\0\r\n" * 9000, b"x" * 70000])
+                                     b"\xff\0\r\n" * 9000, b"x" * 70000, b"\rFoo", b"\r\n\rFrom a", b"\rF\r\nFr\r\nFro\rm"])
 def test_every_byte_comes(tmp_path, message):
     """Through the command and into the file: CR LF is a newline, nothing else changes."""
     box, out = tmp_path / "box", tmp_path / "out"
