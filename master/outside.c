@@ -78,7 +78,7 @@ child(const struct plan *plan)
 	setsid();
 	if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->output, STDOUT_FILENO) < 0 ||
 		dup2(plan->errors, STDERR_FILENO) < 0 ||
-		(plan->input >= 0 && plan->input != INPUT_FD && dup2(plan->input, INPUT_FD) < 0) ||
+		(plan->input == INPUT_FD ? fcntl(INPUT_FD, F_SETFD, 0) : plan->input >= 0 ? dup2(plan->input, INPUT_FD) : 0) < 0 ||
 		(plan->program >= 0 && dup3(file, (int)program, O_CLOEXEC) < 0))
 		_exit(EX_OSERR);
 	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
