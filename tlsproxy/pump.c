@@ -4,6 +4,10 @@
  * Each direction: what one turn reads goes out at once; what does not fit is kept (pending), and
  * nothing more is read in that direction until it is gone. An idle connection keeps no buffer.
  *
+ * GnuTLS reads and writes here through two buffers of the worker: one call reads many records
+ * (arrived), one call writes many (leaving), and it never finds the socket full. Both are empty when a
+ * turn ends: GnuTLS itself keeps a record that has come in part, `to_client` what did not fit.
+ *
  * Ends. close_notify from the client becomes the end of file for the front end, which may still
  * answer; the front end's end of file becomes close_notify. Anything else that ends TLS ends the
  * connection both ways. Bytes behind the end of TLS are never read as anything.
@@ -20,13 +24,17 @@
 
 #define MOST_RENEGOTIATIONS 2
 
+/* Puts bytes behind those that wait already. */
 static void
 pending_keep(struct pending *p, const unsigned char *at, size_t len)
 {
-	p->at = must_alloc(len);
-	memcpy(p->at, at, len);
-	p->from = 0;
-	p->len = len;
+	unsigned char *all = must_alloc(p->len + len);
+
+	if (p->len > 0)
+		memcpy(all, p->at + p->from, p->len);
+	memcpy(all + p->len, at, len);
+	free(p->at);
+	*p = (struct pending){ all, 0, p->len + len };
 }
 
 static void
@@ -38,6 +46,95 @@ pending_use(struct pending *p, size_t len)
 		return;
 	free(p->at);
 	*p = (struct pending){ NULL, 0, 0 };
+}
+
+static void
+pending_drop(struct pending *p)
+{
+	free(p->at);
+	*p = (struct pending){ NULL, 0, 0 };
+}
+
+/* --- what GnuTLS reads and writes --- */
+
+/* Writes what it can to the client: the bytes taken. */
+static size_t
+write_records(struct connection *c, const unsigned char *at, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t wrote = send(c->client, at + done, len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (wrote >= 0) {
+			done += (size_t)wrote;
+		} else if (errno == EAGAIN) {
+			break;
+		} else if (errno != EINTR) {
+			c->client_broken = c->client_done = true;
+			break;
+		}
+	}
+	return done;
+}
+
+/* Sends the records of this turn, behind those that wait; what does not fit waits. */
+static void
+flush_records(struct connection *c)
+{
+	struct worker *w = c->worker;
+	size_t sent = 0;
+
+	if (w->leaving.len > 0 && c->to_client.len == 0)
+		sent = write_records(c, w->leaving.at, w->leaving.len);
+	if (sent < w->leaving.len && !c->client_broken)
+		pending_keep(&c->to_client, w->leaving.at + sent, w->leaving.len - sent);
+	w->leaving.len = 0;
+}
+
+/* A gnutls_vec_push_func: takes everything. More than a turn makes is not kept here, but sent. */
+static ssize_t
+push_records(gnutls_transport_ptr_t arg, const giovec_t *piece, int count)
+{
+	struct connection *c = arg;
+	struct worker *w = c->worker;
+	size_t taken = 0;
+
+	for (int i = 0; i < count; i++) {
+		const unsigned char *at = piece[i].iov_base;
+		size_t len = piece[i].iov_len;
+
+		while (len > 0) {
+			size_t room = sizeof(w->leaving.at) - w->leaving.len;
+			size_t part = len < room ? len : room;
+
+			memcpy(w->leaving.at + w->leaving.len, at, part);
+			w->leaving.len += part;
+			at += part;
+			len -= part;
+			taken += part;
+			if (w->leaving.len == sizeof(w->leaving.at))
+				flush_records(c);
+		}
+	}
+	return (ssize_t)taken;
+}
+
+/* A gnutls_pull_func: from what has arrived in this turn; the socket is read in from_client. */
+static ssize_t
+pull_records(gnutls_transport_ptr_t arg, void *to, size_t room)
+{
+	struct connection *c = arg;
+	struct worker *w = c->worker;
+	size_t have = w->arrived.len - w->arrived.from, part = have < room ? have : room;
+
+	if (have == 0) {
+		gnutls_transport_set_errno(c->tls, EAGAIN);
+		return -1;
+	}
+	memcpy(to, w->arrived.at + w->arrived.from, part);
+	w->arrived.from += part;
+	return (ssize_t)part;
 }
 
 /* --- client to front end --- */
@@ -76,13 +173,20 @@ refuse_renegotiation(struct connection *c)
 static size_t
 read_record(struct connection *c, unsigned char *to, size_t room)
 {
+	const struct worker *w = c->worker;
+
 	for (;;) {
+		size_t before = w->arrived.from;
 		ssize_t got = gnutls_record_recv(c->tls, to, room);
 
 		if (got > 0)
 			return (size_t)got;
-		if (got == GNUTLS_E_AGAIN)
+		if (got == GNUTLS_E_AGAIN) {
+			/* Also said of what is no data (a ticket of another server). */
+			if (w->arrived.from > before && w->arrived.from < w->arrived.len)
+				continue;
 			return 0;
+		}
 		if (got == GNUTLS_E_INTERRUPTED ||
 			(got == GNUTLS_E_WARNING_ALERT_RECEIVED &&
 				++c->warnings <= MOST_WARNING_ALERTS) ||
@@ -101,67 +205,70 @@ read_record(struct connection *c, unsigned char *to, size_t room)
 	}
 }
 
+/* Reads from the socket, once in a turn. */
+static void
+read_client(struct connection *c)
+{
+	struct worker *w = c->worker;
+	ssize_t got = recv(c->client, w->arrived.at, sizeof(w->arrived.at), MSG_DONTWAIT);
+
+	w->arrived.from = 0;
+	w->arrived.len = got > 0 ? (size_t)got : 0;
+	/* An end without close_notify. */
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+		c->client_done = c->client_broken = true;
+}
+
+/* The plain bytes are fewer than the records that they come in: all that has arrived fits into a round. */
 static void
 from_client(struct connection *c)
 {
-	unsigned char *round = c->worker->round;
-	size_t len = 0, wrote;
+	struct worker *w = c->worker;
+	size_t len = 0, got, wrote;
 
-	while (!c->client_done && sizeof(c->worker->round) - len >= RECORD_BYTES) {
-		size_t got = read_record(c, round + len, sizeof(c->worker->round) - len);
-
-		if (got == 0)
-			break;
+	read_client(c);
+	while (!c->client_done &&
+		(got = read_record(c, w->round + len, sizeof(w->round) - len)) > 0)
 		len += got;
-	}
+	w->arrived.from = w->arrived.len = 0;     /* behind the end of TLS nothing is read */
 	c->bytes_in += len;
-	wrote = write_plain(c, round, len);
+	wrote = write_plain(c, w->round, len);
 	if (wrote < len)
-		pending_keep(&c->to_plain, round + wrote, len - wrote);
+		pending_keep(&c->to_plain, w->round + wrote, len - wrote);
 }
 
 /* --- front end to client --- */
 
-/* Sends what it can; returns the bytes that GnuTLS is done with. */
-static size_t
+/* Makes records of all of it. */
+static void
 write_client(struct connection *c, const unsigned char *at, size_t len)
 {
 	size_t done = 0;
 
 	while (done < len && !c->client_broken) {
 		size_t piece = len - done < RECORD_BYTES ? len - done : RECORD_BYTES;
-		/* A record that was begun is gone on with, whatever the arguments say. */
-		ssize_t sent = c->record_under_way ? gnutls_record_send(c->tls, NULL, 0)
-						   : gnutls_record_send(c->tls, at + done, piece);
+		ssize_t sent = gnutls_record_send(c->tls, at + done, piece);
 
-		c->record_under_way = sent == GNUTLS_E_AGAIN || sent == GNUTLS_E_INTERRUPTED;
 		if (sent > 0)
 			done += (size_t)sent;
-		else if (sent == GNUTLS_E_AGAIN)
-			break;
 		else if (sent != GNUTLS_E_INTERRUPTED)
 			c->client_broken = c->client_done = true;
 	}
 	c->bytes_out += done;
-	return done;
 }
 
 static void
 from_plain(struct connection *c)
 {
 	unsigned char *round = c->worker->round;
-	ssize_t got = recv(c->plain, round, sizeof(c->worker->round), MSG_DONTWAIT);
-	size_t wrote;
+	ssize_t got = recv(c->plain, round, ROUND_BYTES, MSG_DONTWAIT);
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0) {
+	if (got <= 0)
 		c->plain_done = true; /* also a reset: the front end closed without reading all */
-		return;
-	}
-	wrote = write_client(c, round, (size_t)got);
-	if (wrote < (size_t)got && !c->client_broken)
-		pending_keep(&c->to_client, round + wrote, (size_t)got - wrote);
+	else
+		write_client(c, round, (size_t)got);
 }
 
 /* --- both --- */
@@ -174,8 +281,8 @@ plain_is_closed(const struct connection *c)
 	return c->plain_deaf || (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0);
 }
 
-/* close_notify and the end of the TCP stream. False: it must wait for room in the socket. */
-static bool
+/* close_notify, behind all that was said. */
+static void
 tell_client_end(struct connection *c)
 {
 	int error;
@@ -183,10 +290,7 @@ tell_client_end(struct connection *c)
 	do
 		error = gnutls_bye(c->tls, GNUTLS_SHUT_WR);
 	while (error == GNUTLS_E_INTERRUPTED);
-	if (error == GNUTLS_E_AGAIN)
-		return false;
 	c->told_client_end = true;
-	return true;
 }
 
 static void
@@ -203,29 +307,30 @@ finish(struct connection *c)
 static void
 settle(struct connection *c)
 {
-	bool bye_waits = false;
 	short client = 0, plain = 0;
 	unsigned int seconds = 0;
 
-	if (c->client_broken && c->to_plain.len == 0) {
-		finish(c);
-		return;
+	if (c->plain_done && !c->told_client_end && !c->client_broken)
+		tell_client_end(c);
+	flush_records(c);
+	if (c->client_broken) {
+		pending_drop(&c->to_client);
+		if (c->to_plain.len == 0) {
+			finish(c);
+			return;
+		}
 	}
 	if (c->client_done && c->to_plain.len == 0 && !c->told_plain_end) {
 		shutdown(c->plain, SHUT_WR);
 		c->told_plain_end = true;
 	}
-	if (c->plain_done && c->to_client.len == 0) {
-		if (!c->told_client_end)
-			bye_waits = !tell_client_end(c);
-		if (!bye_waits && (c->client_done || plain_is_closed(c))) {
-			finish(c);
-			return;
-		}
+	if (c->plain_done && c->to_client.len == 0 && (c->client_done || plain_is_closed(c))) {
+		finish(c);
+		return;
 	}
 	if (!c->client_done && !c->plain_deaf && c->to_plain.len == 0)
 		client |= EV_READ;
-	if ((c->to_client.len > 0 || bye_waits) && !c->client_broken)
+	if (c->to_client.len > 0)
 		client |= EV_WRITE;
 	if (!c->plain_done && c->to_client.len == 0 && !c->client_broken)
 		plain |= EV_READ;
@@ -233,7 +338,7 @@ settle(struct connection *c)
 		plain |= EV_WRITE;
 	connection_watch_client(c, client);
 	connection_watch_plain(c, plain);
-	if (c->to_client.len > 0 || c->to_plain.len > 0 || bye_waits)
+	if (c->to_client.len > 0 || c->to_plain.len > 0)
 		seconds = STALL_SECONDS;
 	if (c->client_done || c->plain_done)
 		seconds = HALF_CLOSED_SECONDS;
@@ -244,6 +349,9 @@ settle(struct connection *c)
 void
 pump_begin(struct connection *c)
 {
+	gnutls_transport_set_ptr(c->tls, c);
+	gnutls_transport_set_vec_push_function(c->tls, push_records);
+	gnutls_transport_set_pull_function(c->tls, pull_records);
 	/* The last flight of the handshake may have brought data along. */
 	from_client(c);
 	settle(c);
@@ -253,7 +361,7 @@ void
 pump_client_ready(struct connection *c, short what)
 {
 	if ((what & EV_WRITE) != 0 && c->to_client.len > 0)
-		pending_use(&c->to_client, write_client(c, c->to_client.at + c->to_client.from,
+		pending_use(&c->to_client, write_records(c, c->to_client.at + c->to_client.from,
 			c->to_client.len));
 	if ((what & EV_READ) != 0 && !c->client_done && c->to_plain.len == 0)
 		from_client(c);

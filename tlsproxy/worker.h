@@ -35,7 +35,8 @@
                                              ends announce anew meanwhile */
 #define SPARE_DESCRIPTORS   256 /* kept free of connections: channels, messages under way */
 #define RECORD_BYTES 16384                /* RFC 8446 5.1 */
-#define ROUND_BYTES (4 * RECORD_BYTES)    /* moved in one direction in one turn of the event loop */
+#define ROUND_BYTES (8 * RECORD_BYTES)    /* read in one direction in one turn of the event loop */
+#define RECORD_OVERHEAD 261               /* a record's header, and what RFC 8446 5.2 allows it to grow */
 #define STALL_SECONDS 300                 /* a peer that takes nothing of what waits for it */
 #define HALF_CLOSED_SECONDS 60            /* one direction ended, nothing moves in the other */
 #define LINGER_SECONDS 3
@@ -68,11 +69,10 @@ struct connection {
 	bool plain_done;                  /* no more will be read from the front end */
 	bool plain_deaf;                  /* the front end reads no more */
 	bool told_plain_end, told_client_end;
-	bool record_under_way;            /* GnuTLS has a record that did not fit into the socket */
 	uint8_t warnings, renegotiations;
 	struct in6_addr address;          /* the client's, IPv4 mapped into IPv6 */
 	struct in6_addr via;              /* of the proxy that told it; else the same */
-	struct pending to_plain, to_client;
+	struct pending to_plain, to_client;       /* plain bytes; records */
 	uint64_t bytes_in, bytes_out;
 	size_t trash;
 	struct event client_event, plain_event, timer;
@@ -108,7 +108,18 @@ struct worker {
 	struct connection_queue handshakes;       /* HELD and HANDSHAKE, oldest first */
 	size_t connection_count, handshake_count, most_connections;
 	uint64_t served;
-	unsigned char round[ROUND_BYTES];         /* between read and write of one turn */
+	/* Of one turn, empty between turns: plain bytes (with room for a record that had arrived in
+	 * part), what was read from a client, and records for one. */
+	unsigned char round[ROUND_BYTES + RECORD_BYTES];
+	struct {
+		size_t from, len;
+		unsigned char at[ROUND_BYTES];
+	} arrived;
+	struct {
+		size_t len;
+		unsigned char at[(ROUND_BYTES / RECORD_BYTES + 1) *
+			(RECORD_BYTES + RECORD_OVERHEAD)];
+	} leaving;
 };
 
 /* --- connection.c --- */

@@ -653,6 +653,7 @@ struct wish {
 	unsigned int worker;
 	const char *priorities, *alpn, *sni, *told_ip;
 	const gnutls_datum_t *resume;
+	size_t record;                /* the largest that it takes; 0: all */
 	bool unannounced;
 };
 
@@ -713,6 +714,8 @@ client_prepare(struct client *c, const struct wish *wish)
 		gnutls_server_name_set(c->tls, GNUTLS_NAME_DNS, wish->sni, strlen(wish->sni));
 	if (wish->resume != NULL)
 		gnutls_session_set_data(c->tls, wish->resume->data, wish->resume->size);
+	if (wish->record != 0)
+		assert_int_equal(gnutls_record_set_max_recv_size(c->tls, wish->record), 0);
 	gnutls_transport_set_int(c->tls, c->fd);
 }
 
