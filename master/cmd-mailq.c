@@ -1,6 +1,6 @@
 /*
  * cmd-mailq - lists the queue as `mailq` does elsewhere, for people and scripts that know Postfix's
- * listing. `valija queue` tells more.
+ * listing: byte for byte what its postqueue -p prints with long queue ids. `valija queue` tells more.
  */
 #include <stdio.h>
 #include <sysexits.h>
@@ -8,11 +8,17 @@
 
 #include "common/id.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "master/client.h"
+
+#define LINE_FORMAT "%-17s %8s %-19s "
+#define REASON_COLUMN 76 /* where the reason ends that fits */
+#define NO_REASON SPAN("not tried yet") /* what queue says then, and Postfix does not */
 
 struct mailq {
 	uint64_t bytes;
 	uint32_t messages;
+	struct text reason; /* was told last, of this message */
 	bool complete;
 };
 
@@ -36,8 +42,8 @@ on_queue_entry(
 {
 	struct mailq *q = ((struct client *)me)->me;
 	time_t t = (time_t)m->arrived;
+	char when[40] = "-", marked[40], size[24];
 	struct tm tm;
-	char when[40] = "-";
 	/* '*': being delivered; '!': held. */
 	char mark = span_equal(m->state, SPAN("active")) ? '*'
 		: span_equal(m->state, SPAN("held"))	 ? '!'
@@ -47,31 +53,39 @@ on_queue_entry(
 	(void)id;
 	(void)fd;
 	if (q->messages++ == 0)
-		puts("-Queue ID-----  --Size-- ----Arrival Time---- -Sender/Recipient-------");
+		printf(LINE_FORMAT "%s\n", "----Queue ID-----", "--Size--", "---Arrival Time----", "--Sender/Recipient------");
 	else
 		putchar('\n');
+	text_reset(&q->reason);
 	q->bytes += m->size;
 	if (localtime_r(&t, &tm))
 		strftime(when, sizeof when, "%a %b %e %H:%M:%S", &tm);
-	printf("%s%c %8llu %s  ", id_name(m->message).str, mark, (unsigned long long)m->size, when);
+	snprintf(marked, sizeof marked, "%s%c", id_name(m->message).str, mark);
+	snprintf(size, sizeof size, "%llu", (unsigned long long)m->size);
+	printf(LINE_FORMAT, marked, size, when);
 	show(m->sender.len ? m->sender : SPAN("MAILER-DAEMON"));
 	putchar('\n');
 }
 
+/* A reason stands before the recipients whose it is. */
 static void
 on_queue_entry_recipient(void *me, struct channel *from, uint64_t id,
 	const struct msg_queue_entry_recipient *m, const int *fd)
 {
-	(void)me;
+	struct mailq *q = ((struct client *)me)->me;
+	struct span reason = span_equal(m->reason, NO_REASON) ? SPAN("") : m->reason;
+
 	(void)from;
 	(void)id;
 	(void)fd;
-	if (m->reason.len) {
-		putchar('(');
-		show(m->reason);
+	if (!span_equal(reason, text_span(&q->reason)) && reason.len) {
+		printf("%*s(", reason.len < REASON_COLUMN ? REASON_COLUMN - (int)reason.len : 0, "");
+		show(reason);
 		puts(")");
 	}
-	printf("%45s", "");
+	text_reset(&q->reason);
+	text_add(&q->reason, reason);
+	printf(LINE_FORMAT, "", "", "");
 	show(m->address);
 	putchar('\n');
 }
@@ -92,7 +106,7 @@ on_queue_end(
 static int
 run(struct invocation *v)
 {
-	struct mailq q = { 0 };
+	struct mailq q = { .reason = TEXT_UP_TO(MOST_REASON) };
 	struct hearing h = client_hearing();
 	struct client c = { .me = &q };
 	int status;
@@ -106,13 +120,14 @@ run(struct invocation *v)
 	send_queue_list(c.channel, id_new(), &(struct msg_queue_list){}, NULL);
 	client_wait(&c, ANSWER_MILLISECONDS);
 	client_close(&c);
+	text_clear(&q.reason);
 	if (!q.complete)
 		return cmd_fail(EX_TEMPFAIL, "queue did not answer to the end");
 	if (q.messages == 0)
 		puts("Mail queue is empty");
 	else
 		printf("\n-- %llu Kbytes in %u Request%s.\n",
-			(unsigned long long)((q.bytes + 1023) / 1024), q.messages,
+			(unsigned long long)(q.bytes / 1024), q.messages,
 			q.messages == 1 ? "" : "s");
 	return EX_OK;
 }

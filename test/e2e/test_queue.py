@@ -4,7 +4,9 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -234,6 +236,137 @@ def test_i3_keys_with_controls(post):
         assert not any(c in line for line in new for c in "\x00\x01\x0b\x1b\t\x7f"), (local, new)
         done = post.valija("check", "address", local.replace(b"\x00", b"").decode("latin1") + "@example.org", check=False)
         assert done.returncode != 0 or local == b"\x00"
+
+
+# ---- mailq, for scripts that know Postfix's ----------------------------------------------------------
+
+MAILQ_HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------"
+MAILQ_MESSAGE = re.compile(r"(?=.{17} )([0-9A-Za-z]+)([*! ]) * +(?=.{8} )?([0-9]+) ([A-Z][a-z]{2} [A-Z][a-z]{2} [ 1-3][0-9] [0-9:]{8}) (\S+)")
+
+
+def read_mailq(text):
+    """By the formats of Postfix's postqueue(1): "%-17s %8ld %19.19s %s", "%*s(%s)" right-aligned to column 78, a blank line
+    between messages, the sum. Whatever is otherwise by one byte fails. [(id, mark, size, sender, [(reason, [recipients])])]"""
+    if text == "Mail queue is empty\n":
+        return []
+    heading, *paragraphs, total = re.split(r"\n\n|(?<=Recipient------)\n", text)
+    assert heading == MAILQ_HEADING
+    messages = []
+    for first, *rest in (p.split("\n") for p in paragraphs):
+        id_, mark, size, when, sender = MAILQ_MESSAGE.fullmatch(first).groups()
+        time.strptime(when, "%a %b %d %H:%M:%S")
+        assert first == "%-17s %8s %-19s %s" % (id_ + mark, size, when, sender)
+        groups = [("", [])]
+        for line in rest:
+            if line.strip().startswith("("):
+                reason = re.fullmatch(r" *\((.*)\)", line)[1]
+                assert line == "%*s(%s)" % (max(0, 76 - len(reason.encode())), "", reason)
+                groups.append((reason, []))
+            else:
+                assert re.fullmatch(r" {47}\S+", line), line
+                groups[-1][1].append(line[47:])
+        messages.append((id_, mark, int(size), sender, [g for g in groups if g[1]]))
+    kbytes = sum(m[2] for m in messages) // 1024
+    assert total == f"-- {kbytes} Kbytes in {len(messages)} Request{'' if len(messages) == 1 else 's'}.\n", total
+    return messages
+
+
+# As Debian's postfix 3.7 said it.
+POSTFIX_SAID = """\
+----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------
+4jcJvh0kw1z1cY5r*     3300 Sat Nov 28 18:38:40 MAILER-DAEMON
+                       (connect to 127.0.0.1[127.0.0.1]:1: Connection refused)
+                                               c@two.example
+
+4jcJvh0XSqz1cY5q!      248 Sat Nov  8 18:38:40 ana@pf.example
+                       (connect to 127.0.0.1[127.0.0.1]:1: Connection refused)
+                                               a@one.example
+                                               b@one.example
+
+-- 3 Kbytes in 2 Requests.
+"""
+
+
+def test_mailq_is_like_postfix(post):
+    assert [m[:4] for m in read_mailq(POSTFIX_SAID)] == [("4jcJvh0kw1z1cY5r", "*", 3300, "MAILER-DAEMON"),
+                                                        ("4jcJvh0XSqz1cY5q", "!", 248, "ana@pf.example")]
+    for spoilt in (POSTFIX_SAID.replace("----Queue", "---Queue"), POSTFIX_SAID.replace("      248", "     248"),
+                   POSTFIX_SAID.replace(" (conn", "(conn"), POSTFIX_SAID.replace("3 Kb", "4 Kb"), POSTFIX_SAID.replace(" a@", "a@"),
+                   POSTFIX_SAID.replace("example\n\n4", "example\n4"), POSTFIX_SAID + "\n"):
+        with pytest.raises((AssertionError, AttributeError, TypeError, ValueError)):
+            read_mailq(spoilt)
+    post.valija("queue", "delete", "--all")
+    mailq = lambda: post.valija("mailq").stdout
+    assert mailq() == "Mail queue is empty\n"
+    over = threading.Event()
+    with peer.Peer(answers={"greeting": lambda line: over.wait(30) and "421 4.3.2 another time"}) as mute:
+        table(post, "transport", NOWHERE + f"mute.example smtp:[127.0.0.1]:{mute.port}\n")
+        tried = submit(post, ["a@one.example", "b@one.example", "c@two.example"])
+        valija.wait_until(lambda: len(read_mailq(mailq())[0][4][0][1]) == 3, 10, "three reasons")
+        (listing,) = read_mailq(mailq())
+        assert listing[:2] == (tried, " ") and listing[3] == post.user
+        assert [sorted(r) for _, r in listing[4]] == [["a@one.example", "b@one.example", "c@two.example"]], "one reason, told once"
+        assert "refused" in listing[4][0][0] and mailq().endswith(" Kbytes in 1 Request.\n")
+        post.valija("queue", "hold", tried)
+        with post.smtp(post.user) as smtp:
+            smtp.sendmail(post.user, ["m@mute.example"], mails.plain(post.user, "m", size=3000))
+        valija.wait_until(lambda: mute.connections, 10, "the connection")
+        marks = {m[0]: m[1] for m in read_mailq(mailq())}
+        assert marks.pop(tried) == "!" and list(marks.values()) == ["*"]
+        # What scripts do with it: the example of postsuper(1), grep's lines, and monitoring's last line.
+        for script, wanted in [("tail -n +2 | grep -v '^ *(' | awk 'BEGIN { RS = \"\" } { if ($8 == \"m@mute.example\" && $9 == \"\") "
+                                "print $1 }' | tr -d '*!'", list(marks)[0]),
+                               ("grep -c '^[A-Z0-9]'", "2"), ("sed -n 's/^-- .* Kbytes in \\(.*\\) Requests.$/\\1/p'", "2")]:
+            said = subprocess.run(["sh", "-c", script], input=mailq(), capture_output=True, text=True, check=True).stdout
+            assert said.strip() == wanted, script
+        over.set()
+    post.valija("queue", "release", tried)
+    valija.wait_until(lambda: post.valija("queue", "delete", "--all", check=False) and not listed(post), 20, "an empty queue")
+
+
+POSTFIX_MAIN = """compatibility_level = 3.6
+queue_directory = {dir}/spool
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+data_directory = {dir}/data
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.postfix.example
+mydestination =
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+alias_maps =
+enable_long_queue_ids = yes
+default_transport = smtp:[127.0.0.1]:1
+maillog_file = {dir}/log/mail.log
+maillog_file_prefixes = {dir}/log
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not os.path.exists("/usr/sbin/postqueue") or os.getuid() != 0, reason="needs root and postfix")
+def test_postfix_says_the_same(tmp_path):
+    """The parser above reads what the Postfix of this machine says."""
+    for parent in (tmp_path, *list(tmp_path.parents)[:3]):
+        parent.chmod(0o755)
+    for part in ("etc", "spool", "data", "log"):
+        (tmp_path / part).mkdir()
+    shutil.chown(tmp_path / "data", "postfix")
+    (tmp_path / "etc/main.cf").write_text(POSTFIX_MAIN.format(dir=tmp_path))
+    lines = [line for line in open("/usr/share/postfix/master.cf.dist", encoding="utf-8") if not re.match(r"smtp\s+inet", line)]
+    (tmp_path / "etc/master.cf").write_text("".join(lines))
+    say = lambda *argv, **more: valija.run([argv[0], "-c" if argv[0] != "/usr/sbin/sendmail" else "-C", tmp_path / "etc", *argv[1:]], **more)
+    say("/usr/sbin/postfix", "start")
+    try:
+        assert read_mailq(say("/usr/sbin/postqueue", "-p").stdout.decode()) == []
+        say("/usr/sbin/sendmail", "-f", "ana@pf.example", "a@one.example", "b@one.example", stdin=b"Subject: x\n\nbody\n")
+        say("/usr/sbin/sendmail", "-f", "", "c@two.example", stdin=b"Subject: y\n\n" + b"body\n" * 700)
+        listing = lambda: read_mailq(say("/usr/sbin/postqueue", "-p").stdout.decode())
+        valija.wait_until(lambda: [m for m in listing() if m[4][0][0]][1:], 20, "two that were tried")
+        say("/usr/sbin/postsuper", "-h", "ALL")
+        assert sorted((m[1], m[3], len(m[4][0][1])) for m in listing()) == [("!", "MAILER-DAEMON", 1), ("!", "ana@pf.example", 2)]
+    finally:
+        say("/usr/sbin/postfix", "stop")
 
 
 @pytest.mark.long
