@@ -321,7 +321,7 @@ attempt_begin(struct queue *q, struct queued *m)
 	}
 	m->active = true;
 	m->warned |= was_warned(q, &a->file.envelope);
-	if (attempt_expires(a))
+	if (attempt_expires(q, a))
 		attempt_conclude(q, a);
 	else
 		attempt_go(q, a);

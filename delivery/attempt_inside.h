@@ -117,7 +117,7 @@ bool was_warned(const struct queue *q, const struct envelope *e);
 /* `delay` in seconds, or less: there is something to do at the time by which it is to be there (RFC 2852). */
 uint32_t delay_within(const struct queued *m, const struct envelope *e, uint32_t delay);
 /* That time is over, before anything was tried: everybody who is left has failed. */
-bool attempt_expires(struct attempt *a);
+bool attempt_expires(struct queue *q, struct attempt *a);
 /* Whether recipient i's result says anything that the envelope does not say already. */
 bool is_news(const struct attempt *a, uint32_t i);
 /* Has recorded what is news, or removes the message. */

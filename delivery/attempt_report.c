@@ -18,11 +18,12 @@
 
 #define CLOCK_WAS_SET 1600000000         /* seconds since 1970: no clock that was set says less */
 
-/* RFC 2852: it is to be returned when it is not there by then. */
+/* RFC 2852: it is to be returned when it is not there by then. By a clock that was set, nobody knows when that is. */
 static bool
-is_expired(const struct envelope *e, uint64_t now)
+is_expired(struct queue *q, const struct envelope *e, uint64_t now)
 {
-	return e->wishes.by_mode == 'R' && e->wishes.deliver_by > 0 && now >= e->wishes.deliver_by;
+	return e->wishes.by_mode == 'R' && e->wishes.deliver_by > 0 && now >= e->wishes.deliver_by &&
+	       !queue_clock_is_doubtful(q);
 }
 
 uint64_t
@@ -88,12 +89,12 @@ expire(struct attempt *a, uint32_t i, uint64_t now)
 }
 
 bool
-attempt_expires(struct attempt *a)
+attempt_expires(struct queue *q, struct attempt *a)
 {
 	const struct envelope *e = &a->file.envelope;
 	uint64_t now = (uint64_t)time(NULL);
 
-	if (!is_expired(e, now))
+	if (!is_expired(q, e, now))
 		return false;
 	for (uint32_t i = 0; i < e->count; i++)
 		if (!is_final(e->recipient[i].told.outcome))
@@ -107,7 +108,7 @@ judge_age(struct queue *q, struct attempt *a)
 {
 	const struct envelope *e = &a->file.envelope;
 	uint64_t now = (uint64_t)time(NULL);
-	bool expired = is_expired(e, now),
+	bool expired = is_expired(q, e, now),
 	     over = expired || (now >= tried_until(q, e) && !queue_clock_is_doubtful(q));
 
 	a->late = !over && !a->away && !a->m->warned && now >= warned_at(q, e);

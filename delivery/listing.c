@@ -16,15 +16,17 @@
 #define MOST_LISTED_RECIPIENTS 1000      /* of one message; queue_entry tells how many there are */
 #define MOST_ORDERED 256                 /* orders that wait for the spool at a time */
 #define LISTING_WAIT_MICROSECONDS 1000
+#define SCAN_WAIT_MICROSECONDS 20000
 
 struct listing {
 	TAILQ_ENTRY(listing) next;
 	struct queue *q;
 	struct channel *to;
 	uint64_t id;
-	uint64_t *message;                   /* ids, as they were at the start */
+	uint64_t *message;                   /* ids, as they were at the start; up to `listed`: those that were listed */
 	size_t count, at;
 	uint32_t listed;
+	bool early;                          /* the spool was not read to its end then: there may be more */
 	uint32_t ordered;                    /* orders that are not answered yet */
 	struct msg_queue_select order;       /* its texts lie in `words` */
 	char words[5][MOST_REASON + 1];
@@ -158,6 +160,7 @@ show_message(struct listing *l, const struct queued *m, const struct envelope *e
 static void
 list_message(struct listing *l, struct queued *m)
 {
+	uint64_t id = m->id;
 	struct queued_file f;
 	const char *state;
 
@@ -173,7 +176,7 @@ list_message(struct listing *l, struct queued *m)
 				.sender = f.envelope.sender,
 				.recipients = f.envelope.count},
 			NULL);
-		l->listed++;
+		l->message[l->listed++] = id;
 		if (l->order.action == QUEUE_LIST || l->order.action == QUEUE_SHOW)
 			list_recipients(l, m, &f.envelope);
 		if (l->order.action == QUEUE_SHOW)
@@ -187,11 +190,50 @@ list_message(struct listing *l, struct queued *m)
 	queued_file_clear(&f);
 }
 
+static int
+compare_ids(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Those that are to be looked at, but for those that were listed already. */
+static void
+look_for_messages(struct listing *l)
+{
+	size_t place = 0, count = 0, room = l->q->schedule.messages.count + l->listed + 1;
+	uint64_t *old = l->message;
+	const struct queued *m;
+
+	l->message = must_alloc(room * sizeof(*l->message));
+	if (l->listed > 0) {
+		qsort(old, l->listed, sizeof(*old), compare_ids);
+		memcpy(l->message, old, l->listed * sizeof(*old));
+	}
+	l->at = count = l->listed;
+	while ((m = idmap_next(&l->q->schedule.messages, &place)) != NULL)
+		if ((l->order.message == 0 || l->order.message == m->id) &&
+			(l->listed == 0 || bsearch(&m->id, old, l->listed, sizeof(*old), compare_ids) == NULL))
+			l->message[count++] = m->id;
+	l->count = count;
+	l->early = l->q->scan != NULL;
+	free(old);
+}
+
 static void
 end_if_over(struct listing *l)
 {
+	static const struct timeval at_once, wait = { .tv_usec = SCAN_WAIT_MICROSECONDS };
+
 	if (l->at < l->count || l->ordered > 0)
 		return;
+	if (l->early) {
+		if (l->q->scan == NULL)
+			look_for_messages(l);
+		evtimer_add(l->timer, l->early ? &wait : &at_once);
+		return;
+	}
 	send_queue_end(l->to, l->id, &(struct msg_queue_end){ .messages = l->listed }, NULL);
 	if (l->order.action > QUEUE_SHOW)
 		attempts_run(l->q);
@@ -276,8 +318,6 @@ begin(struct queue *q, struct channel *from, uint64_t id, const struct msg_queue
 {
 	static const struct timeval at_once;
 	struct listing *l = must_alloc(sizeof(*l));
-	struct queued *queued;
-	size_t place = 0;
 
 	l->q = q;
 	l->to = from;
@@ -293,13 +333,7 @@ begin(struct queue *q, struct channel *from, uint64_t id, const struct msg_queue
 		: span_equal(order->state, SPAN("held"))	  ? SPAN("held")
 		: order->state.len > 0				  ? SPAN("deferred")
 								  : SPAN_NONE;
-	l->message = must_alloc((q->schedule.messages.count + 1) * sizeof(*l->message));
-	if (order->message != 0) {
-		l->message[l->count++] = order->message;
-	} else {
-		while ((queued = idmap_next(&q->schedule.messages, &place)) != NULL)
-			l->message[l->count++] = queued->id;
-	}
+	look_for_messages(l);
 	l->timer = evtimer_new(q->daemon.base, on_timer, l);
 	TAILQ_INSERT_TAIL(&q->listings, l, next);
 	evtimer_add(l->timer, &at_once);

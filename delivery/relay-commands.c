@@ -445,7 +445,8 @@ add_urgency(const struct dialogue *d, struct text *out)
 {
 	const struct job *j = d->job;
 
-	if (j->by_mode != 0 && (d->caps & CAP_DELIVERBY) != 0)
+	/* With R, none left is nothing to ask for; queue returns it, unless its clock was just set. */
+	if (j->by_mode != 0 && (d->caps & CAP_DELIVERBY) != 0 && (j->by_mode != 'R' || by_seconds(j) > 0))
 		text_printf(out, " BY=%lld;%c%s", (long long)by_seconds(j), j->by_mode, j->by_trace ? "T" : "");
 	if (j->priority >= 1 && j->priority <= 19 && j->priority != PRIORITY_NORMAL && (d->caps & CAP_PRIORITY) != 0)
 		text_printf(out, " MT-PRIORITY=%d", (int)j->priority - PRIORITY_NORMAL);

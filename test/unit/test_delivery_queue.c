@@ -11,9 +11,28 @@
 #include "delivery/spool_name.h"
 #include "delivery/spooler.h"
 
+#include <time.h>
+
 #define MESSAGE "Subject: one\r\n\r\nbody\r\n"
 #define MESSAGE_SIZE (sizeof(MESSAGE) - 1)
 #define MOST_TOLD 16
+
+#define DAY 86400
+
+/* The clock that everything in this program is told, in place of the C library's; timers have another one. */
+static int64_t clock_is_off;
+
+time_t
+time(time_t *to)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += (time_t)clock_is_off;
+	if (to != NULL)
+		*to = now.tv_sec;
+	return now.tv_sec;
+}
 
 static struct span domains[] = { { (const unsigned char *)"example.org", 11 } };
 
@@ -33,6 +52,7 @@ struct world {
 	uint16_t code, begun_code, recipient_code[MOST_TOLD];
 	char status[MOST_STATUS + 1], state[17], reason[MOST_REASON + 1];
 	uint32_t listed;
+	uint64_t deliver_by;                               /* of what begins, to be returned then; 0: no wish */
 };
 
 static const struct rig_user users[] = {
@@ -325,7 +345,9 @@ begin(struct world *w, uint64_t id, const char *login)
 			.service = SERVICE_SUBMISSION,
 			.sender = SPAN("s@far.example"),
 			.login = span_str(login),
-			.body = BODY_8BITMIME},
+			.body = BODY_8BITMIME,
+			.deliver_by = w->deliver_by,
+			.by_mode = w->deliver_by != 0 ? 'R' : 0},
 		NULL);
 	wait_for(w, &w->begun, before + 1);
 }
@@ -923,6 +945,99 @@ trouble_of_one_does_not_stop_the_other(void **state)
 	assert_true(w->q.attempts == 0 && w->q.schedule.messages.count == 0);
 }
 
+/* Message 2 waits for bad's mailbox; its sender is a stranger, who would get a report. */
+static void
+queue_for_bad(struct world *w)
+{
+	close(rig_directory(w->rig.mail, "example.org"));
+	close(openat(w->rig.mail, "example.org/bad", O_CREAT | O_WRONLY, 0600));
+	for (uint64_t id = 1; id <= 2; id++) {
+		begin(w, id, "");
+		recipient(w, id, 0, "ana@example.org");
+		recipient(w, id, 1, "bad@example.org");
+		data(w, id);
+		write_and_commit(w, id);
+		expect_told(w, id == 1 ? 451 : 250, id == 1 ? "4.2.0" : "2.0.0");
+	}
+	turns(w, 50);
+	list(w);
+	assert_int_equal(w->entries, 1);
+}
+
+/* A try, as if it were due. */
+static void
+try_again(struct world *w)
+{
+	schedule_at(&w->q.schedule, schedule_find(&w->q.schedule, 2), queue_now());
+	attempts_run(&w->q);
+	turns(w, 50);
+	list(w);
+}
+
+/* Whichever way the clock jumps, and however far: nothing is given up or returned for its age, and the next try comes in its
+ * time, which is no sooner and not much later than without. */
+static void
+a_clock_that_jumps_costs_no_message(void **state)
+{
+	static const int64_t jumps[] = { DAY, -DAY, 100 * DAY, -30 * 365 * (int64_t)DAY, 2 * 3600 };
+	struct world *w = *state;
+	uint32_t due;
+
+	w->deliver_by = (uint64_t)time(NULL) + 3600;
+	queue_for_bad(w);
+	due = schedule_find(&w->q.schedule, 2)->due;
+	for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
+		clock_is_off = jumps[i];
+		turns(w, 20);
+		assert_int_equal(schedule_find(&w->q.schedule, 2)->due, due);
+		try_again(w);
+		assert_int_equal(w->entries, 1);
+		assert_string_equal(w->state, "deferred");
+		assert_string_equal(w->reason, "451 4.2.0 Mailbox cannot be used at this time");
+		due = schedule_find(&w->q.schedule, 2)->due;
+		assert_true(due >= queue_now() + FIRST_RETRY_SECONDS - 1);
+		assert_true(due <= queue_now() + LONGEST_RETRY_SECONDS * 5 / 4);
+	}
+	assert_int_equal(unlinkat(w->rig.mail, "example.org/bad", 0), 0);
+	try_again(w);
+	until_in_queue(w, 0);
+	assert_int_equal(inbox(w, "bad"), 1);
+	clock_is_off = 0;
+}
+
+/* What that test looks for is there to be found: when the doubt is over, it is given up. */
+static void
+doubt_ends(struct world *w, int64_t off)
+{
+	queue_for_bad(w);
+	clock_is_off = off;
+	turns(w, 20);
+	try_again(w);
+	assert_true(w->entries == 1 && schedule_find(&w->q.schedule, 2) != NULL);
+	assert_true(w->q.clock_doubtful_until > 0);
+	w->q.clock_doubtful_until = 0;
+	try_again(w);
+	/* The report, to elsewhere, is what waits. */
+	assert_null(schedule_find(&w->q.schedule, 2));
+	assert_int_equal(w->entries, 1);
+	clock_is_off = 0;
+}
+
+static void
+age_counts_when_the_doubt_is_over(void **state)
+{
+	doubt_ends(*state, 100 * DAY);
+}
+
+static void
+deliver_by_counts_when_the_doubt_is_over(void **state)
+{
+	struct world *w = *state;
+
+	w->deliver_by = (uint64_t)time(NULL) + 3600;
+	doubt_ends(w, 2 * 3600);
+}
+
 /* A user who was removed since: never, and the sender hears of it. */
 static void
 a_removed_user_fails_and_the_sender_is_told(void **state)
@@ -1106,6 +1221,31 @@ start_recovers_every_state(void **state)
 	assert_null(schedule_find(&w->q.schedule, 12));
 }
 
+/* Who asks while the spool is being read hears of all of it, and of nothing twice; also by its id. */
+static void
+a_listing_waits_for_the_scan(void **state)
+{
+	static const uint64_t first = 1000, many = 1700;
+	struct world *w = *state;
+
+	for (uint64_t id = first; id < first + many; id++) {
+		write_file(w, spool_name(id, ".msg").str, MESSAGE, MESSAGE_SIZE);
+		write_envelope(w, id, id);
+	}
+	local_dies(w);
+	spool_dies(w);
+	queue_comes(w);
+	w->command = wire(w, PROGRAM_COMMAND, &queue_hears_command, &command_hears, w);
+	assert_non_null(w->q.scan);
+	w->entries = w->recipients = w->ends = 0;
+	send_queue_select(w->command, 2, &(struct msg_queue_select){ .action = QUEUE_LIST, .message = first + 7 }, NULL);
+	send_queue_list(w->command, 1, &(struct msg_queue_list){ }, NULL);
+	wait_for(w, &w->ends, 2);
+	assert_null(w->q.scan);
+	assert_int_equal(w->entries, many + 1);
+	assert_int_equal(w->recipients, many + 1);
+}
+
 int
 main(void)
 {
@@ -1126,11 +1266,15 @@ main(void)
 		ROW(smtpd_dies),
 		ROW(worker_dies_at_every_hour),
 		ROW(trouble_of_one_does_not_stop_the_other),
+		ROW(a_clock_that_jumps_costs_no_message),
+		ROW(age_counts_when_the_doubt_is_over),
+		ROW(deliver_by_counts_when_the_doubt_is_over),
 		ROW(a_removed_user_fails_and_the_sender_is_told),
 		ROW(a_worker_that_died_is_waited_for),
 		ROW(a_message_that_kills_workers_is_put_off),
 		ROW(recording_waits_for_a_spool_worker),
 		ROW(start_recovers_every_state),
+		ROW(a_listing_waits_for_the_scan),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
