@@ -1,7 +1,6 @@
 """Full file systems: nothing is taken that cannot be kept, nothing is lost, and it goes on by itself. Small ext4
 images are mounted for it."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -15,28 +14,9 @@ import pytest
 
 import mails
 import valija
+from disk import mounted
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a small file system")
-
-
-@contextlib.contextmanager
-def mounted(directory, mebibytes=24, features="has_journal"):
-    """A small ext4 file system in place of an existing directory, with its owner and mode."""
-    image = pathlib.Path(f"{directory}.image")
-    stat = os.stat(directory)
-    with open(image, "wb") as file:
-        file.truncate(mebibytes << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", features, str(image)], check=True)
-    done = subprocess.run(["mount", "-o", "loop", str(image), str(directory)], stderr=subprocess.PIPE)
-    if done.returncode != 0:
-        pytest.skip(f"cannot mount a file: {done.stderr.decode()}")
-    try:
-        os.rmdir(pathlib.Path(directory) / "lost+found")
-        os.chown(directory, stat.st_uid, stat.st_gid)
-        os.chmod(directory, stat.st_mode & 0o7777)
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def fill(suite, to, most=60, size=1_000_000):
