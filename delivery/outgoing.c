@@ -2,6 +2,7 @@
 #include "outgoing.h"
 
 #include "common/beneath.h"
+#include "seven-bit.h"
 
 #include <string.h>
 
@@ -13,12 +14,29 @@ outgoing_begin(struct outgoing *o, int fd, uint64_t size, struct span top, enum 
 	*o = (struct outgoing){ .fd = fd, .size = size, .top = top, .form = form, .line_start = true };
 }
 
+void
+outgoing_begin_encoded(struct outgoing *o, struct seven_bit *encoded, struct span top, enum outgoing_form form)
+{
+	outgoing_begin(o, -1, seven_bit_size(encoded), top, form);
+	o->encoded = encoded;
+	seven_bit_rewind(encoded);
+}
+
+/* The next `len` bytes of the message, or fewer, but never none. False: they cannot be read. */
+static bool
+read_message(struct outgoing *o, unsigned char *to, size_t *len)
+{
+	if (o->encoded == NULL)
+		return read_at(o->fd, to, *len, (off_t)o->at) == (ssize_t)*len;
+	*len = seven_bit_read(o->encoded, to, *len);
+	return *len > 0;
+}
+
 /* The next raw bytes: up to `room`. */
 static struct span
 next_raw(struct outgoing *o, unsigned char *buffer, size_t room)
 {
 	struct span piece;
-	ssize_t len;
 
 	if (o->top.len > 0) {
 		piece = span_part(o->top, 0, room);
@@ -27,13 +45,12 @@ next_raw(struct outgoing *o, unsigned char *buffer, size_t room)
 	}
 	if (room > o->size - o->at)
 		room = (size_t)(o->size - o->at);
-	len = room == 0 ? 0 : read_at(o->fd, buffer, room, (off_t)o->at);
-	if (len < 0 || (size_t)len < room) {
+	if (room > 0 && !read_message(o, buffer, &room)) {
 		o->failed = true;
 		return SPAN_NONE;
 	}
-	o->at += (uint64_t)len;
-	return span_of(buffer, (size_t)len);
+	o->at += room;
+	return span_of(buffer, room);
 }
 
 static bool

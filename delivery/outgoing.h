@@ -11,11 +11,13 @@
 
 #include "common/span.h"
 
+struct seven_bit;
 enum outgoing_form { OUTGOING_DATA, OUTGOING_CHUNKS, OUTGOING_RAW };
 
 struct outgoing {
 	int fd;                         /* borrowed */
-	uint64_t size, at;              /* of the file; what was read of it */
+	struct seven_bit *encoded;      /* borrowed; NULL: the file as it is */
+	uint64_t size, at;              /* of what follows `top`; what was read of it */
 	struct span top;                /* borrowed; what is left of it */
 	enum outgoing_form form;
 	bool line_start, after_cr;
@@ -23,6 +25,8 @@ struct outgoing {
 	bool failed;                    /* the file cannot be read, or is shorter than it was */
 };
 
+/* The same of the file's message in US-ASCII, which is read from its beginning. */
+void outgoing_begin_encoded(struct outgoing *o, struct seven_bit *encoded, struct span top, enum outgoing_form form);
 /* Begins, or begins anew. */
 void outgoing_begin(struct outgoing *o, int fd, uint64_t size, struct span top, enum outgoing_form form);
 /* Writes the next bytes to `to`, at most `room` (at least 16); returns how many. 0: whole or failed.

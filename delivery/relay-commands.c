@@ -3,7 +3,6 @@
 
 #include "common/ourselves.h"
 #include "common/secret.h"
-#include "seven-bit.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -456,7 +455,7 @@ add_urgency(const struct dialogue *d, struct text *out)
 static uint64_t
 outgoing_size(const struct dialogue *d)
 {
-	return (d->seven ? d->job->seven_size : d->job->size) + d->job->top_len;
+	return (d->seven ? seven_bit_size(d->job->seven) : d->job->size) + d->job->top_len;
 }
 
 static void
@@ -527,8 +526,10 @@ begin_body(struct dialogue *d)
 	enum outgoing_form form = d->body_kind == BODY_BINARYMIME ? OUTGOING_RAW
 		: d->chunking ? OUTGOING_CHUNKS : OUTGOING_DATA;
 
-	outgoing_begin(&d->body, d->seven ? j->seven_fd : j->fd, d->seven ? j->seven_size : j->size,
-		span_of(j->top, j->top_len), form);
+	if (d->seven)
+		outgoing_begin_encoded(&d->body, j->seven, span_of(j->top, j->top_len), form);
+	else
+		outgoing_begin(&d->body, j->fd, j->size, span_of(j->top, j->top_len), form);
 }
 
 /* Says as much as may be said before the next reply. */
@@ -612,30 +613,48 @@ takes_binary(const struct dialogue *d)
 	return (d->caps & (CAP_BINARYMIME | CAP_CHUNKING)) == (CAP_BINARYMIME | CAP_CHUNKING);
 }
 
-/* RFC 6152 3: a server that does not say that it takes 8-bit or binary messages gets them encoded; once for all
- * servers of a job. Whatever cannot be encoded leaves as it is, if it is not binary. */
-static void
+/* One slice of the message is looked at, once for all servers of a job: a large one holds up nobody else's mail.
+ * False: it goes on in the next turn of the loop. */
+static bool
+message_is_known(struct dialogue *d)
+{
+	struct job *j = d->job;
+
+	if (j->seven == NULL)
+		j->seven = seven_bit_new(j->fd, j->size);
+	if (j->seven_known)
+		return true;
+	j->seven_known = seven_bit_look(j->seven);
+	if (!j->seven_known) {
+		d->step = STEP_LOOK;
+		dialogue_set_timer(d, 0);
+	} else if (seven_bit_needed(j->seven)) {
+		log_info(j->session, "encoded-again", KEY_ID("message", j->message), KEY_STR("relay", d->where),
+			KEY_NUM("size", seven_bit_size(j->seven)),
+			KEY_STR("done", seven_bit_possible(j->seven) ? "yes" : "no"));
+	}
+	return j->seven_known;
+}
+
+/* RFC 6152 3: a server that does not say that it takes 8-bit or binary messages gets them encoded. Whatever cannot
+ * be encoded leaves as it is, if it is not binary. False: not yet known. */
+static bool
 choose_body(struct dialogue *d)
 {
 	struct job *j = d->job;
-	bool binary = j->body == BODY_BINARYMIME;
+	bool binary = j->body == BODY_BINARYMIME, needed;
 
 	d->seven = false;
 	d->body_kind = j->body;
 	if (binary ? takes_binary(d) : (d->caps & CAP_8BITMIME) != 0)
-		return;
-	if (!j->seven_tried) {
-		j->seven_tried = true;
-		j->seven_size = j->size;
-		j->seven_fd = seven_bit_file(j->fd, &j->seven_size, &j->seven_needed, &j->seven_left);
-		if (j->seven_needed)
-			log_info(j->session, "encoded-again", KEY_ID("message", j->message),
-				KEY_STR("relay", d->where), KEY_NUM("size", j->seven_size),
-				KEY_STR("done", j->seven_fd >= 0 ? "yes" : "no"));
-	}
-	d->seven = j->seven_fd >= 0 && !(binary && j->seven_left);
-	if (d->seven || !j->seven_needed)
+		return true;
+	if (!message_is_known(d))
+		return false;
+	needed = seven_bit_needed(j->seven);
+	d->seven = needed && seven_bit_possible(j->seven) && !(binary && seven_bit_left(j->seven));
+	if (d->seven || !needed)
 		d->body_kind = BODY_7BIT;
+	return true;
 }
 
 /* Why this message cannot go to this server at all; outcome 0: it can. */
@@ -665,7 +684,8 @@ commands_envelope(struct dialogue *d)
 	struct job *j = d->job;
 	struct verdict no;
 
-	choose_body(d);
+	if (!choose_body(d))
+		return;
 	no = misfit(d);
 	if (no.outcome != 0) {
 		(void)end_job(d, no);
@@ -870,13 +890,15 @@ on_leaving(struct dialogue *d)
 	struct verdict v = reply_verdict(d, "what was said last", &reason, status);
 	struct job *j = d->job;
 
-	if (d->step < STEP_ENVELOPE)
-		return try_another(d, "the greeting");
 	if (d->uses > 1 && !d->heard) {
 		/* It had enough of this connection, not of us. */
 		text_clear(&reason);
 		dialogue_failed(d, V_LATER);
 		return false;
+	}
+	if (d->step < STEP_ENVELOPE) {
+		text_clear(&reason);
+		return try_another(d, "the greeting");
 	}
 	d->job = NULL;
 	j->dialogue = NULL;

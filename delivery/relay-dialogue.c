@@ -297,6 +297,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (d->doom.outcome != 0)
 		dialogue_failed(d, d->doom);
+	else if (d->step == STEP_LOOK)
+		commands_envelope(d);
 	else if (d->step == STEP_IDLE)
 		dialogue_quit(d);
 	else

@@ -69,9 +69,8 @@ job_free(struct job *j)
 		secret_wipe(j->credentials, sizeof(*j->credentials));
 	free(j->credentials);
 	free(j->top);
+	seven_bit_free(&j->seven);
 	close(j->fd);
-	if (j->seven_fd >= 0)
-		close(j->seven_fd);
 	free(j);
 }
 

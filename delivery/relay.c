@@ -114,7 +114,6 @@ on_relay_job(
 	j->wanted = m->recipients;
 	j->recipient = must_alloc(j->wanted * sizeof(*j->recipient));
 	j->fd = fd[0];
-	j->seven_fd = -1;
 	TAILQ_INSERT_TAIL(&me.jobs, j, all);
 	me.job_count++;
 }
@@ -381,8 +380,8 @@ work(void *arg)
 		daemon_exit(&me.daemon);
 }
 
-/* The message once more in memory, for servers that take only US-ASCII; what a program prints. */
-static const int syscalls[] = { SCMP_SYS(memfd_create), SCMP_SYS(pipe2), -1 };
+/* What a program prints. */
+static const int syscalls[] = { SCMP_SYS(pipe2), -1 };
 
 static const struct room relay_room = {
 	.name = "relay",

@@ -25,6 +25,7 @@
 #include "own-address.h"
 #include "relay-auth.h"
 #include "relay-policy.h"
+#include "seven-bit.h"
 #include "smtp-reply.h"
 #include "verdict.h"
 
@@ -85,9 +86,8 @@ struct job {
 	int fd;                             /* the message */
 	struct job_recipient *recipient;
 	uint32_t wanted, count, left;       /* left: not OVER */
-	int seven_fd;                       /* the message in US-ASCII, once a server wanted it; -1 */
-	uint64_t seven_size;
-	bool seven_tried, seven_needed, seven_left; /* left: something could not be encoded */
+	struct seven_bit *seven;            /* the message in US-ASCII, once a server wanted it */
+	bool seven_known;                   /* it has been looked at to its end */
 	char key[512];                      /* of connections that fit */
 	struct tls_policy policy;
 	enum sts_mode sts;                  /* what the domain wants, where DANE has no say */
@@ -203,6 +203,7 @@ enum capability {
 enum step {
 	STEP_TLS_FIRST,         /* implicit TLS: the worker has the socket */
 	STEP_GREETING, STEP_EHLO, STEP_HELO, STEP_STARTTLS, STEP_TLS, STEP_AUTH,
+	STEP_LOOK,              /* nothing is said; the message is looked at, slice by slice: must it be encoded again? */
 	STEP_ENVELOPE,          /* MAIL, RCPT, DATA: some are said, some answered */
 	STEP_BODY,              /* after 354, or chunks */
 	STEP_VERDICT,           /* everything is said */
@@ -245,7 +246,7 @@ struct dialogue {
 	bool mail_said, data_said;
 	uint32_t accepted, answered;        /* recipients; LMTP: how many were answered at the end */
 	bool chunking, mail_refused, chunk_failed;
-	bool seven;                         /* j->seven_fd is what leaves */
+	bool seven;                         /* j->seven is what leaves */
 	uint8_t body_kind;                  /* enum body, of what leaves */
 	struct outgoing body;
 	unsigned int uses;
@@ -282,7 +283,7 @@ void commands_begin(struct dialogue *d);
 void commands_hello(struct dialogue *d);
 /* A reply is whole. False: the dialogue is gone. */
 bool commands_reply(struct dialogue *d);
-/* Begins a transaction for d->job. */
+/* Begins a transaction for d->job; or STEP_LOOK, after each slice of which it is called again. */
 void commands_envelope(struct dialogue *d);
 /* The body has left. */
 void commands_body_sent(struct dialogue *d);

@@ -176,12 +176,14 @@ class Talk:
 
     def until_dot(self):
         end = re.compile(rb"(?:^|\r\n|\n)\.\r?\n") if self.peer.loose else re.compile(rb"(?:^|\r\n)\.\r\n")
-        while not (m := end.search(self.buffer)):
-            more = self.client.recv(65536)
+        got, looked = bytearray(self.buffer), 0
+        while not (m := end.search(got, looked)):
+            looked = max(len(got) - 4, 0)       # of the end nothing else can be there yet
+            more = self.client.recv(1 << 20)
             if not more:
                 raise HungUp
-            self.buffer += more
-        body, self.buffer = self.buffer[:m.start()] + b"\r\n", self.buffer[m.end():]
+            got += more
+        body, self.buffer = bytes(got[:m.start()]) + b"\r\n", bytes(got[m.end():])
         return re.sub(rb"(?m)^\.\.", b".", body)
 
     def take(self, body, line):

@@ -27,7 +27,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat"], 10)}
 
 
 def records(port, tlsa):
@@ -500,6 +500,45 @@ def test_down_conversion(world):
     assert text.get_payload(decode=True).replace(b"\r\n", b"\n") == "Grüße = \n.dot".encode() and raw.get_payload(decode=True) == b"\xff\xfe raw"
     before_signed, _, signed_part = got["body"].partition(b"--inner\r\n")
     assert not re.search(rb"[\x80-\xff]", before_signed) and signed_part == EIGHT_BIT.partition(b"--inner\r\n")[2]
+
+
+def test_a_large_message_to_encode_holds_up_nobody(world):
+    """20 MiB for a server without 8BITMIME: while the only relay looks at them, its conversation with another server goes on.
+    That one has 200 recipients, one at a time; the tenth waits until the large message is about to be looked at."""
+    tenth, hello, count = threading.Event(), threading.Event(), {"rcpt": 0, "at hello": 0, "at mail": 0}
+
+    def ehlo(_):
+        assert tenth.wait(20)
+        count["at hello"] = count["rcpt"]
+        hello.set()
+        return ...
+
+    def mail(_):
+        count["at mail"] = count["rcpt"]
+        return ...
+
+    def rcpt(_):
+        count["rcpt"] += 1
+        if count["rcpt"] == 10:
+            tenth.set()
+            assert hello.wait(20)
+        return ...
+    world.suite.configure(relay_processes="1", relay_reply_seconds="30")
+    world.suite.valija("reload")
+    valija.wait_until(lambda: len(world.suite.processes("relay")) == 1, 10, "one relay")
+    vast = world.peer("vast", extensions=("SIZE 50000000",), answers={"ehlo": ehlo, "mail": mail})
+    chat = world.peer("chat", extensions=("8BITMIME",), answers={"rcpt": rcpt})
+    large = b"Subject: large\r\n\r\n" + "zwanzig Mebibyte für einen, der nur US-ASCII nimmt\r\n".encode() * 400000
+    first = world.send("x@vast.example", large, options=["BODY=8BITMIME"])
+    second = world.send([f"u{n}@chat.example" for n in range(200)])
+    assert world.outcome(first, seconds=60)[0]["status"] == "sent", count
+    assert {o["status"] for o in world.outcome(second, 200, 30)} == {"sent"}
+    # Were it looked at in one go, one reply at most could come between.
+    assert count["at mail"] - count["at hello"] >= 20, count
+    assert email.message_from_bytes(vast.messages[0]["body"]).get_payload(decode=True) == large.partition(b"\r\n\r\n")[2]
+    assert sum(len(m["recipients"]) for m in chat.messages) == 200
+    world.suite.configure(relay_reply_seconds="3")
+    world.suite.valija("reload")
 
 
 def test_binary_is_encoded(world):
