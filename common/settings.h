@@ -130,6 +130,7 @@
 	O(text,   tls_report_contact,      "",                  0, 255,        "Whom such a report names, for questions. Default: postmaster at the first of domains.") \
 	O(flag,   relay_chunking,          1,                   0, 1,          "Send messages by BDAT to servers that offer CHUNKING, instead of DATA.") \
 	O(flag,   relay_loopback,          0,                   0, 1,          "Mail may go to loopback and own addresses where DNS says so, at other ports than ours: for trials.") \
+	O(list,   fetch_networks,          "",                  0, 100,        "Private networks in which other domains' policies (MTA-STS), answers about certificates (OCSP) and places for reports may be: where a company has such servers of its own. To no other private address, and not to this machine, a URL from outside leads.") \
 	O(number, relay_connect_seconds,   30,                  1, 600,        "How long a connection to another server may take to come about.") \
 	O(number, relay_reply_seconds,     300,                 1, 3600,       "How long another server may take to answer a command (RFC 5321 4.5.3.2: five minutes).") \
 	O(number, relay_data_seconds,      180,                 1, 3600,       "How long another server may take to read the next piece of a message (RFC 5321 4.5.3.2.5: three minutes).") \

@@ -14,6 +14,7 @@
 #include "common/dns-ask.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "common/network.h"
 #include "common/text.h"
 #include "fetch-http.h"
 #include "fetch-url.h"
@@ -299,13 +300,25 @@ on_address_timer(evutil_socket_t fd, short what, void *arg)
 	try_next(f);
 }
 
-/* May a URL lead there? Not to this machine itself, but in trials, and where an administrator wrote the URL. */
-static bool
-may_connect(const struct sockaddr_storage *a)
+/* Why no URL may lead there, which a stranger wrote into DNS, a certificate or a policy: NULL, it may. What is behind our
+ * firewall is not his to speak with, nor is this machine; but where an administrator wrote the URL, or named the
+ * network, and (this machine) in trials. */
+static const char *
+refused(const struct sockaddr_storage *a)
 {
+	const struct settings *s = me.daemon.settings;
+	char text[INET6_ADDRSTRLEN];
+
 	if (address_is_nobodys(a))
-		return false;
-	return me.for_auth || me.daemon.settings->relay_loopback || (!address_is_loopback(a) && !address_is_ours(a));
+		return "the server's address is nobody's";
+	address_text(a, text, sizeof(text));
+	if (me.for_auth || networks_have(&s->fetch_networks, text))
+		return NULL;
+	if (address_is_private(a))
+		return "the server's address is of a private network (see fetch_networks)";
+	if (!s->relay_loopback && (address_is_loopback(a) || address_is_ours(a)))
+		return "the server's address is this machine's own";
+	return NULL;
 }
 
 /* Begins to connect to the next address; false when that fails at once. */
@@ -314,8 +327,10 @@ try_address(struct fetching *f, struct sockaddr_storage a, socklen_t len)
 {
 	static const struct timeval wait = { .tv_sec = ADDRESS_MILLISECONDS / 1000 };
 
-	if (!may_connect(&a)) {
-		f->fault = "the server's address is this machine's own, or nobody's";
+	const char *why = refused(&a);
+
+	if (why != NULL) {
+		f->fault = why;
 		return false;
 	}
 	if (a.ss_family == AF_INET)

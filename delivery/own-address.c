@@ -52,6 +52,44 @@ address_is_nobodys(const struct sockaddr_storage *a)
 	return (a->ss_family == AF_INET || four != 0) && (four >> 24 == 0 || four >> 28 >= 14);
 }
 
+/* Inside 64:ff9b::/96: what a translator would make of it; else as above. */
+static uint32_t
+as_translated_ipv4(const struct sockaddr_storage *a)
+{
+	static const unsigned char nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
+	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+	uint32_t four;
+
+	if (a->ss_family != AF_INET6 || memcmp(six->s6_addr, nat64, sizeof(nat64)) != 0)
+		return as_ipv4(a);
+	memcpy(&four, six->s6_addr + 12, sizeof(four));
+	return ntohl(four);
+}
+
+bool
+address_is_private(const struct sockaddr_storage *a)
+{
+	static const struct {
+		uint32_t net;
+		unsigned int bits;
+	} nets[] = {
+		{ 0x0a000000, 8 }, { 0xac100000, 12 }, { 0xc0a80000, 16 }, /* RFC 1918 */
+		{ 0x64400000, 10 },                                        /* RFC 6598 */
+		{ 0xa9fe0000, 16 },                                        /* RFC 3927 */
+		{ 0x7f000000, 8 },                                         /* behind a translator, its own */
+	};
+	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+	uint32_t four = as_translated_ipv4(a);
+
+	if (a->ss_family == AF_INET6 && (IN6_IS_ADDR_LINKLOCAL(six) || IN6_IS_ADDR_SITELOCAL(six) ||
+		(six->s6_addr[0] & 0xfe) == 0xfc))
+		return true;
+	for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++)
+		if ((four ^ nets[i].net) >> (32 - nets[i].bits) == 0)
+			return !address_is_loopback(a);
+	return false;
+}
+
 static bool
 same_ip(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {

@@ -12,6 +12,9 @@
 bool address_is_loopback(const struct sockaddr_storage *a);
 /* Unspecified, multicast, reserved. */
 bool address_is_nobodys(const struct sockaddr_storage *a);
+/* Of a network that the Internet does not reach: RFC 1918, shared (RFC 6598), link-local, unique local (RFC 4193), site-local;
+ * also inside IPv6, and behind NAT64 (RFC 6052). */
+bool address_is_private(const struct sockaddr_storage *a);
 /* One of this machine's own. Asks the kernel; no packet leaves for it. */
 bool address_is_ours(const struct sockaddr_storage *a);
 /* "192.0.2.1", "2001:db8::1"; empty when it is of neither family. */

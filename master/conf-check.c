@@ -166,6 +166,7 @@ check_lists(struct conf_draft *d)
 		{ "xforward_from", &d->s.xforward_from, LINE(d, xforward_from) },
 		{ "policy_exempt", &d->s.policy_exempt, LINE(d, policy_exempt) },
 		{ "auth_allow", &d->s.auth_allow, LINE(d, auth_allow) },
+		{ "fetch_networks", &d->s.fetch_networks, LINE(d, fetch_networks) },
 	};
 	enum service service;
 	struct network n;

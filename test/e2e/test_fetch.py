@@ -15,6 +15,9 @@ import web
 import zone
 
 A, AAAA = 1, 28
+PRIVATE = {f"p{n}.example": address for n, address in enumerate(
+    ["10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1", "fd00::1", "fe80::1",
+     "::ffff:10.1.2.3", "64:ff9b::a01:203", "64:ff9b::7f00:1"])}
 HOSTS = {"good.example", "wrong.example", "expired.example", "foreign.example", "plain.example"}
 
 
@@ -26,6 +29,8 @@ class World:
         self.dns = stack.enter_context(zone.Liar(
             lambda name, kind: [(A, address)] if name in HOSTS and kind == A
             else [(A, b"\0\0\0\0")] if name == "nobody.example" and kind == A
+            else [(A, socket.inet_aton(PRIVATE[name]))] if kind == A and "." in PRIVATE.get(name, "")
+            else [(AAAA, socket.inet_pton(socket.AF_INET6, PRIVATE[name]))] if kind == AAAA and ":" in PRIVATE.get(name, "")
             else [(A, b"\x7f\0\0\1"), (A, address)] if name == "second.example" and kind == A else []))
         self.suite = stack.enter_context(valija.Instance(settings={
             "dns_servers": f'{{"127.0.0.1:{self.dns.port}"}}', "relay_loopback": "yes", "tls_trust": f'"{self.authority.file}"'}))
@@ -166,6 +171,23 @@ def test_slow_servers_cost_no_others(world):
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+def test_private_networks_are_not_asked(world, own_suite):
+    """What strangers write into DNS, certificates and policies leads not behind the firewall, by name or by address; but to
+    networks that an administrator names."""
+    for name, address in PRIVATE.items():
+        for host in (name, f"[{address}]" if ":" in address else address):
+            told = world.fetch(f"https://{host}/")
+            assert told["status"] == 0 and "private network" in told["fault"], (host, told)
+    assert "fault=\"the server's address is of a private network" in world.suite.log()
+    own_suite.configure(dns_servers=f'{{"127.0.0.1:{world.dns.port}"}}', tls_trust=f'"{world.authority.file}"',
+                        fetch_networks=f'{{"10.9.0.0/16", "{world.host}"}}')
+    own_suite.valija("reload")
+    world.said = web.answer(b"ours")
+    url = world.web["good"].url("good.example")
+    valija.wait_until(lambda: json.loads(own_suite.valija("fetch", "--json", url, check=False).stdout)["body"] == "ours", 10, "ours")
+    assert "private network" in json.loads(own_suite.valija("fetch", "--json", "https://10.8.0.1/", check=False).stdout)["fault"]
 
 
 def test_this_machine_is_not_asked(world, own_suite):

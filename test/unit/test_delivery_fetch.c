@@ -5,9 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "delivery/fetch-url.h"
+#include "delivery/own-address.h"
 
 static void
 test_what_a_url_is_made_of(void **state)
@@ -62,12 +65,43 @@ test_what_is_refused(void **state)
 	assert_non_null(fetch_url_read(span_of("https://x.example/\0y", 20), &url));
 }
 
+/* Both ends of each network, and their neighbours. */
+static void
+test_private_addresses(void **state)
+{
+	static const char *const private[] = { "10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.0",
+		"192.168.255.255", "169.254.0.0", "169.254.169.254", "169.254.255.255", "100.64.0.0", "100.127.255.255", "fe80::1",
+		"febf::1", "fec0::1", "fc00::", "fdff:ffff::1", "::ffff:10.0.0.1", "::ffff:169.254.1.1", "64:ff9b::10.0.0.1",
+		"64:ff9b::127.0.0.1" };
+	static const char *const others[] = { "9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255",
+		"192.169.0.0", "169.253.255.255", "169.255.0.0", "100.63.255.255", "100.128.0.0", "127.0.0.1", "::1", "2001:db8::1",
+		"fbff::1", "fe00::1", "ff02::1", "64:ff9b::11.0.0.1", "::ffff:11.0.0.1", "2001:db8::10.0.0.1" };
+	struct sockaddr_storage a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof private / sizeof private[0] + sizeof others / sizeof others[0]; i++) {
+		bool is = i < sizeof private / sizeof private[0];
+		const char *text = is ? private[i] : others[i - sizeof private / sizeof private[0]];
+
+		memset(&a, 0, sizeof a);
+		if (inet_pton(AF_INET, text, &((struct sockaddr_in *)(void *)&a)->sin_addr) == 1)
+			a.ss_family = AF_INET;
+		else if (inet_pton(AF_INET6, text, &((struct sockaddr_in6 *)(void *)&a)->sin6_addr) == 1)
+			a.ss_family = AF_INET6;
+		else
+			fail_msg("%s", text);
+		if (address_is_private(&a) != is)
+			fail_msg("%s", text);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_a_url_is_made_of),
 		cmocka_unit_test(test_what_is_refused),
+		cmocka_unit_test(test_private_addresses),
 	};
 
 	return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);
