@@ -129,9 +129,9 @@ transaction_free(struct queue *q, struct transaction *t)
 		daemon_exit(&q->daemon);
 }
 
-/* Says how it ended, and forgets it. */
+/* Says how it ended. */
 static void
-tell(struct queue *q, struct transaction *t, struct verdict v)
+say(struct transaction *t, struct verdict v)
 {
 	/* RFC 2033 4.2: one reply for each; here it is the same for all. */
 	for (uint32_t i = 0; t->smtpd != NULL && t->service == SERVICE_LMTP && i < t->count; i++)
@@ -141,7 +141,16 @@ tell(struct queue *q, struct transaction *t, struct verdict v)
 			NULL);
 	if (t->smtpd != NULL)
 		send_mail_told(t->smtpd, t->c.id, &(struct msg_mail_told){VERDICT_FIELDS(v)}, NULL);
-	if (v.outcome != DONE)
+	t->smtpd = NULL;
+}
+
+/* The same, and forgets it. */
+static void
+tell(struct queue *q, struct transaction *t, struct verdict v)
+{
+	say(t, v);
+	/* Where nobody is left, each refusal has its line already. */
+	if (v.outcome != DONE && t->count > 0)
 		log_info(t->session, "not-accepted", KEY_ID("message", t->c.id),
 			KEY_NUM("code", v.code), KEY_SPAN("dsn", v.status),
 			KEY_SPAN("reason", v.reason));
@@ -911,6 +920,8 @@ transaction_placed(struct queue *q, struct conversation *c)
 	struct transaction *t = transaction_of(c);
 	uint64_t delay = queue_now_milliseconds() - t->begun;
 
+	/* Whoever waits for it waits no longer than for the disk; the log comes after. */
+	say(t, V_DELIVERED);
 	for (uint32_t i = 0; i < t->leads; i++)
 		queue_log_recipient(t->session, c->id, span_str(t->lead[i].to.address),
 			span_str(t->recipient[t->lead[i].recipient].address), SPAN("local"), delay,

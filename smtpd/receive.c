@@ -104,6 +104,24 @@ no_recipients(const struct session *s)
 	return s->service == SERVICE_LMTP ? &lmtp : &smtp;
 }
 
+/* The file was asked for before DATA had its turn: go on as far as that has come. */
+static void
+take_early(struct session *s)
+{
+	struct transaction *t = s->mail;
+	int fd = t->early_fd;
+
+	s->stage = STAGE_FILE_ASKED;
+	t->early_fd = -1;
+	if (t->early_told) {
+		if (fd >= 0)
+			close(fd);
+		receive_told(s, t->early_told);
+	} else if (fd >= 0) {
+		receive_begin(s, fd, t->early_last_write);
+	}
+}
+
 void
 do_data(struct session *s, struct span arguments)
 {
@@ -125,6 +143,9 @@ do_data(struct session *s, struct span arguments)
 		no = &chunks_began;
 	else if (transaction_is_discarded(s->mail)) {
 		receive_begin(s, -1, false);
+		return;
+	} else if (s->mail->early) {
+		take_early(s);
 		return;
 	} else if (!transaction_ask_file(s))
 		no = &queue_away;

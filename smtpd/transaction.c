@@ -73,6 +73,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 	t->session = s;
 	t->filter_owes = TEXT_UP_TO(OWES_MOST);
 	t->id = id_new();
+	t->early_fd = -1;
 	t->sender = must_copy(text_span(&address));
 	t->utf8 = sender->utf8;
 	t->lowered = lowered;
@@ -168,6 +169,18 @@ transaction_ask_file(struct session *s)
 	return policy_allowance(s) || ask_file(s);
 }
 
+void
+transaction_ask_file_early(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	/* Whose sender it is must be known before a login gets a file; what it may send, policy says. */
+	if (!t || !t->known || t->early || s->login || t->held || t->discarded > 0 || t->chunked ||
+		t->body == BODY_BINARYMIME || filter_wanted(s))
+		return;
+	t->early = ask_file(s);
+}
+
 bool
 transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top)
 {
@@ -199,6 +212,9 @@ transaction_reset(struct session *s)
 	receipt_free(&t->receipt);
 	held_recipients_clear(&t->held);
 	transaction_abort(t);
+	if (t->early_fd >= 0)
+		close(t->early_fd);
+	free(t->early_told);
 	LIST_REMOVE(t, in_bucket);
 	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++)
 		free(t->lmtp[i].result);
@@ -210,6 +226,19 @@ transaction_reset(struct session *s)
 }
 
 /* --- what queue says --- */
+
+/* Is DATA still to be worked on, which the file was asked for? */
+static bool
+is_early(const struct transaction *t)
+{
+	return t->early && !t->receipt && t->session->stage == STAGE_COMMANDS;
+}
+
+static bool
+waits_early(const struct transaction *t)
+{
+	return is_early(t) && t->early_fd < 0;
+}
 
 static uint32_t
 hour(void *me, struct channel *from, enum message m, uint64_t id)
@@ -226,11 +255,11 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	case MSG_mail_recipient_told:
 		return replies_waiting(t->session) || t->adding > 0 ? HOUR_WAITING : HOUR_OPEN;
 	case MSG_mail_file:
-		return t->session->stage == STAGE_FILE_ASKED ? HOUR_WAITING : HOUR_OPEN;
+		return t->session->stage == STAGE_FILE_ASKED || waits_early(t) ? HOUR_WAITING : HOUR_OPEN;
 	default:
 		break;
 	}
-	if (t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_COMMITTED)
+	if (t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_COMMITTED || is_early(t))
 		return HOUR_WAITING;
 	return t->receipt ? HOUR_LENT : HOUR_OPEN;
 }
@@ -388,8 +417,15 @@ static void
 on_mail_file(
 	void *me, struct channel *from, uint64_t id, const struct msg_mail_file *m, const int *fd)
 {
+	struct transaction *t = transaction_find(me, id);
+
 	(void)from;
-	receive_begin(transaction_find(me, id)->session, fd[0], m->last_write);
+	if (!is_early(t)) {
+		receive_begin(t->session, fd[0], m->last_write);
+		return;
+	}
+	t->early_fd = fd[0];
+	t->early_last_write = m->last_write;
 }
 
 /* Of LMTP: remembered until mail_told, which answers for all. */
@@ -425,7 +461,16 @@ on_mail_told(
 	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
 	/* Whatever it says, this was its last word. */
 	t->known = false;
-	receive_told(t->session, &v);
+	if (is_early(t)) {
+		t->early_told = must_alloc(sizeof(*t->early_told));
+		*t->early_told = v;
+		/* A sound queue has answered for all by now; of others nothing is waited for. */
+		if (v.good)
+			verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
+		replies_settle_all(t->session, &v);
+	} else {
+		receive_told(t->session, &v);
+	}
 }
 
 /* Its transactions died with it; the clients hear "later", and the connections stay. */

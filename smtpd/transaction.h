@@ -45,6 +45,10 @@ struct transaction {
 	struct held_recipient *held;  /* wait for policy; policy-ask.h */
 	bool allowance_asked;    /* policy owes an answer before the file */
 	uint32_t told;           /* places of `lmtp` that queue has passed */
+	bool early;              /* the file was asked for while DATA still waited for its turn */
+	int early_fd;            /* it has come; or -1 */
+	bool early_last_write;
+	struct verdict *early_told;  /* it will not come; or NULL */
 	bool chunked;            /* BDAT was said: no DATA, no RCPT any more (RFC 3030 section 2) */
 	uint64_t chunk_octets;   /* of all chunks that were announced */
 	struct receipt *receipt; /* the message itself, while it comes in; receive.h */
@@ -78,6 +82,9 @@ struct transaction *transaction_find(struct server *server, uint64_t id);
 void transaction_ask_file_now(struct session *s);
 /* DATA, BDAT: asks for a file, perhaps policy first. False: queue is away. */
 bool transaction_ask_file(struct session *s);
+/* DATA is all that is left of a group (RFC 2920), and waits for the answers to what stands before it: what queue is asked
+ * next is known already, unless policy or the filters have a say. Asked twice, it is asked once. */
+void transaction_ask_file_early(struct session *s);
 /* The message is written, its file closed; `top`: lines that go ahead of it. False: queue is away. */
 bool transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top);
 /* queue need not keep its file any longer, but the client goes on sending. */

@@ -17,6 +17,7 @@
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"
+#include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
 #define BACKLOG_OF_QUEUE                                                                           \
@@ -129,8 +130,11 @@ work_on_line(struct session *s, struct span *in)
 	if (!see_line(s, in, &line))
 		return s->skipped > 0;
 	v = verb_find(line);
-	if (s->stage == STAGE_COMMANDS && (!is_its_turn(s, v) || (verb_waits_for_checks(v) && checks_wait(s))))
+	if (s->stage == STAGE_COMMANDS && (!is_its_turn(s, v) || (verb_waits_for_checks(v) && checks_wait(s)))) {
+		if (line.len + 2 == in->len && span_equal_nocase(line, SPAN("DATA")))
+			transaction_ask_file_early(s);
 		return false;
+	}
 	*in = span_part(*in, line.len + 2, in->len);
 	s->ahead = in->len;
 	s->progressed = true;
@@ -222,12 +226,20 @@ keep_input(struct session *s, struct span rest, size_t had)
 	text_add(&s->input, rest);
 }
 
+/* RFC 2920 3.2: the answers to a group leave together. Its client has sent it all, and waits for the last of them. */
+static bool
+output_waits(const struct session *s)
+{
+	return s->output.len <= OUTPUT_PAUSE &&
+		((s->stage == STAGE_COMMANDS && replies_waiting(s)) || s->stage == STAGE_FILE_ASKED);
+}
+
 static void
 send_output(struct session *s)
 {
 	ssize_t sent;
 
-	if (s->output.len == 0 || s->fd < 0)
+	if (s->output.len == 0 || s->fd < 0 || output_waits(s))
 		return;
 	sent = send(s->fd, s->output.at, s->output.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
@@ -245,7 +257,7 @@ send_output(struct session *s)
 static void
 watch(struct session *s, bool readable)
 {
-	bool reads = wants_input(s), writes = s->output.len > 0;
+	bool reads = wants_input(s), writes = s->output.len > 0 && !output_waits(s);
 
 	if (s->fd < 0)
 		return;

@@ -68,7 +68,7 @@ static struct rig {
 	bool confined, last_write, hold_commit, hold_file, auth_silent, full_disk, tls_fails;
 	struct rig_mail mail;              /* the latest */
 	struct text delivered;             /* the file of the latest commit */
-	unsigned int begun, commits, aborts, auth_asked, auth_cancelled, expected, started;
+	unsigned int begun, asked, commits, aborts, auth_asked, auth_cancelled, expected, started;
 	uint64_t slow_id;
 	uint32_t slow_number;
 	uint8_t challenges;
@@ -233,6 +233,7 @@ rig_on_mail_data(
 {
 	(void)me, (void)from, (void)m, (void)fd;
 	assert_true(id == rig.mail.id);
+	rig.asked++;
 	if (!rig.hold_file)
 		rig_lend();
 }

@@ -96,10 +96,10 @@ answers_in_order_of_commands(void **state)
 	rig_say(fd,
 		"MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nRCPT TO:<unknown@example.org>\r\n"
 		"RCPT TO:nonsense\r\nRCPT TO:<x@elsewhere.example>\r\nRSET\r\nNOOP\r\n");
-	rig_expect(fd, "250 2.1.0");
 	rig_until(rig.slow_id != 0);
 	rig_nap();
 	rig_answer_slow();
+	rig_expect(fd, "250 2.1.0");
 	rig_expect(fd, "250 2.1.5");
 	rig_expect(fd, "550 5.1.1 no??250 evil");
 	rig_expect(fd, "501 5.5.4");
@@ -107,6 +107,107 @@ answers_in_order_of_commands(void **state)
 	rig_expect(fd, "250 2.0.0 forgotten");
 	rig_expect(fd, "250 2.0.0 yes");
 	rig_until(rig.aborts == 1);
+	close(fd);
+}
+
+/* A whole group is here: the file is asked for before its answers are known, and they leave together. */
+static void
+asks_early_for_the_file(void **state)
+{
+	int fd = rig_hello(SERVICE_SMTP);
+	char all[200];
+	ssize_t got = -1;
+
+	(void)state;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nRCPT TO:<unknown@example.org>\r\nDATA\r\n");
+	rig_until(rig.mail.file > 0);
+	for (int i = 0; i < 10; i++)
+		rig_nap();
+	assert_int_equal(recv(fd, all, sizeof(all), MSG_DONTWAIT), -1);
+	rig_answer_slow();
+	for (int i = 0; i < 100 && got < 0; i++) {
+		rig_nap();
+		got = recv(fd, all, sizeof(all) - 1, MSG_DONTWAIT);
+	}
+	assert_true(got > 0);
+	all[got] = '\0';
+	assert_true(strncmp(all, "250 2.1.0", 9) == 0);
+	assert_non_null(strstr(all, "\r\n250 2.1.5"));
+	assert_non_null(strstr(all, "\r\n550 5.1.1"));
+	assert_non_null(strstr(all, "\r\n354 "));
+	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "250 2.0.0 accepted");
+	assert_int_equal(rig.commits, 1);
+	/* Nobody is left: the file goes back, and so it does if the client leaves meanwhile. */
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<unknown@example.org>\r\nDATA\r\n");
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "550 5.1.1");
+	rig_expect(fd, "554 5.5.1");
+	rig_until(rig.aborts == 1);
+	rig.slow_id = 0;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
+	rig_until(rig.mail.file > 0);
+	close(fd);
+	rig_until(rig.aborts == 2);
+}
+
+/* What queue says of the file while DATA waits for its turn, and what is not asked early. */
+static void
+early_file_that_does_not_come(void **state)
+{
+	int fd = rig_hello(SERVICE_SMTP);
+
+	(void)state;
+	rig.hold_file = true;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
+	rig_until(rig.asked == 1);
+	send_mail_told(rig.queue, rig.mail.id, &(struct msg_mail_told){.outcome = LATER, .code = 452,
+		.status = SPAN("4.2.2"), .reason = SPAN("mailbox full")}, NULL);
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "452 4.2.2 mailbox full");
+	rig_expect(fd, "554 5.5.1");
+	rig_ask(fd, "DATA\r\n", "503");
+	/* Lent, and taken back. */
+	rig.hold_file = false;
+	rig.slow_id = 0;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
+	rig_until(rig.asked == 2);
+	send_mail_told(rig.queue, rig.mail.id, &(struct msg_mail_told){.outcome = LATER, .code = 451,
+		.status = SPAN("4.3.0"), .reason = SPAN("lost")}, NULL);
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "250 2.1.5");
+	rig_expect(fd, "451 4.3.0 lost");   /* the recipient that queue will not speak of any more */
+	rig_expect(fd, "451 4.3.0 lost");
+	/* queue dies meanwhile. */
+	rig.slow_id = 0;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
+	rig_until(rig.asked == 3);
+	channel_free(&rig.queue);
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "451 4.3.0");
+	rig_expect(fd, "503 5.5.1");
+	rig_give_peer(&rig.queue, PROGRAM_QUEUE, &rig_queue);
+	for (int i = 0; i < 20; i++)
+		rig_nap();
+	/* More than DATA, something behind it, BINARYMIME: all in their turn. */
+	rig.slow_id = 0;
+	rig_say(fd, "MAIL FROM:<> BODY=BINARYMIME\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
+	rig_until(rig.slow_id != 0);
+	for (int i = 0; i < 10; i++)
+		rig_nap();
+	rig_answer_slow();
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "250 2.1.5");
+	rig_expect(fd, "503 5.5.1 BINARYMIME");
+	rig.slow_id = 0;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA now\r\n");
+	rig_until(rig.slow_id != 0);
+	for (int i = 0; i < 10; i++)
+		rig_nap();
+	rig_answer_slow();
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "250 2.1.5");
+	rig_expect(fd, "501 5.5.4");
+	assert_int_equal(rig.asked, 3);
 	close(fd);
 }
 
@@ -990,6 +1091,8 @@ main(int argc, char **argv)
 		RIGGED(receives),
 		RIGGED(byte_by_byte),
 		RIGGED(answers_in_order_of_commands),
+		RIGGED(asks_early_for_the_file),
+		RIGGED(early_file_that_does_not_come),
 		RIGGED(many_recipients_in_one_group),
 		RIGGED(s1_smuggling),
 		RIGGED(s1_bare_line_feed_in_commands),
