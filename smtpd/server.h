@@ -28,6 +28,7 @@ struct server {
 	struct transaction_list by_message[ID_BUCKETS];
 	struct rates rates;
 	uint64_t served;
+	uint32_t held_back;          /* sessions that wait for queue to read (turn.h) */
 	/* Scratch for the one session whose turn it is; nothing stays here between turns. */
 	unsigned char incoming[READ_MOST];
 	unsigned char plain[2 * READ_MOST + DATA_ROOM];

@@ -400,6 +400,7 @@ session_free(struct session *s)
 	session_count(s, RATE_ERRORS, s->errors);
 	checks_free(&s->checks);
 	bdat_give_up(s);
+	turn_release(s);
 	transaction_reset(s);
 	replies_clear(s);
 	text_wipe(&s->input);

@@ -23,6 +23,7 @@
 #include "smtpd/session.h"
 #include "smtpd/starttls.h"
 #include "smtpd/transaction.h"
+#include "smtpd/turn.h"
 
 /* Accepting, reading, writing and closing are in the common set; nothing more is needed. */
 static const int smtpd_syscalls[] = { -1 };
@@ -165,6 +166,12 @@ on_user_changed(void *me, struct channel *from, uint64_t id, const struct msg_us
 static const struct hearing hearing_master = { .on_user_changed = on_user_changed };
 
 static void
+work(void *me)
+{
+	turns_after_backlog(me);
+}
+
+static void
 load(void *me, uint32_t *connections, uint64_t *served)
 {
 	const struct server *server = me;
@@ -185,6 +192,7 @@ static const struct daemon_kind smtpd = {
 	.leave = leave,
 	.address_changed = address_changed,
 	.load = load,
+	.work = work,
 };
 
 int

@@ -20,8 +20,10 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
-#define BACKLOG_OF_QUEUE                                                                           \
-	1024 /* packets that wait for queue: then no more than one RCPT at a time */
+/* Packets that wait for queue: while there are more, nobody asks it anything new. With the last words of every
+ * session (a commit, an abort) it stays below what a channel keeps (MOST_WAITING_PACKETS). */
+#define BACKLOG_OF_QUEUE 1024
+#define TURNS_AFTER_BACKLOG 256      /* sessions that go on at a time when queue has read */
 
 /* Throws away, as it comes, a line that is too long. True when its end has come. */
 static bool
@@ -105,12 +107,50 @@ refuse_long_line(struct session *s)
 static bool
 is_its_turn(const struct session *s, const struct verb *v)
 {
-	const struct channel *queue = daemon_peer(&s->server->daemon, PROGRAM_QUEUE, 0);
+	return !replies_waiting(s) || (verb_joins_group(v) && !replies_full(s));
+}
 
-	if (!replies_waiting(s))
-		return true;
-	return verb_joins_group(v) && !replies_full(s) && queue &&
-		channel_waiting(queue) < BACKLOG_OF_QUEUE;
+static size_t
+backlog(struct server *server)
+{
+	const struct channel *queue = daemon_peer(&server->daemon, PROGRAM_QUEUE, 0);
+
+	return queue ? channel_waiting(queue) : 0;
+}
+
+static bool
+hold_back(struct session *s)
+{
+	if (backlog(s->server) < BACKLOG_OF_QUEUE)
+		return false;
+	s->held_back = true;
+	s->server->held_back++;
+	return true;
+}
+
+void
+turns_after_backlog(struct server *server)
+{
+	unsigned int turns = 0;
+	struct session *s;
+
+	if (server->held_back == 0 || backlog(server) > BACKLOG_OF_QUEUE / 2)
+		return;
+	LIST_FOREACH(s, &server->sessions, in_all) {
+		if (!s->held_back)
+			continue;
+		if (turns++ == TURNS_AFTER_BACKLOG)
+			break;
+		turn_release(s);
+		session_wake(s);
+	}
+}
+
+void
+turn_release(struct session *s)
+{
+	s->server->held_back -= s->held_back;
+	s->held_back = false;
 }
 
 /* Takes and does one line. False: nothing can be done now. */
@@ -135,6 +175,8 @@ work_on_line(struct session *s, struct span *in)
 			transaction_ask_file_early(s);
 		return false;
 	}
+	if (s->stage == STAGE_COMMANDS && verb_asks_queue(v) && hold_back(s))
+		return false;
 	*in = span_part(*in, line.len + 2, in->len);
 	s->ahead = in->len;
 	s->progressed = true;
@@ -181,7 +223,7 @@ wants_input(const struct session *s)
 {
 	switch (s->stage) {
 	case STAGE_COMMANDS:
-		return s->output.len <= OUTPUT_PAUSE && !replies_full(s) && !(s->mail && checks_wait(s));
+		return s->output.len <= OUTPUT_PAUSE && !replies_full(s) && !s->held_back && !(s->mail && checks_wait(s));
 	case STAGE_PAUSE:
 	case STAGE_AUTH_CHALLENGED:
 	case STAGE_AUTH_LAST:
@@ -282,6 +324,7 @@ session_turn(struct session *s, bool readable)
 	size_t had = s->input.len, have = had;
 	bool secret = s->stage == STAGE_AUTH_CHALLENGED, held;
 
+	turn_release(s);
 	if (had > 0)
 		memcpy(server->incoming, s->input.at, had);
 	if (readable && s->fd >= 0)

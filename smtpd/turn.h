@@ -8,9 +8,14 @@
 
 #include <stdbool.h>
 
+struct server;
 struct session;
 
 /* `readable`: its socket says that something has arrived. The session may be gone afterwards. */
 void session_turn(struct session *s, bool readable);
+/* A session does not wait for queue to read any more; also before it is freed. */
+void turn_release(struct session *s);
+/* After each round of events: when queue has read most of what waited for it, sessions that were held back go on. */
+void turns_after_backlog(struct server *server);
 
 #endif

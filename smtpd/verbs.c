@@ -18,6 +18,7 @@ enum {
 	TAKES_UTF8  = 1 << 3,   /* its arguments may be beyond ASCII */
 	IDLE        = 1 << 4,   /* leads nowhere: only so many of these without a message */
 	CHECKED     = 1 << 6,   /* needs what is known about the client and its sender */
+	ASKS_QUEUE  = 1 << 7,   /* queue hears of it: not while too much waits for queue */
 	HAS_OCTETS  = 1 << 5,   /* it says how many octets follow: if that is unclear, all is over */
 };
 
@@ -43,10 +44,10 @@ static const struct verb verbs[] = {
 	{ "EHLO",     do_ehlo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
 	{ "HELO",     do_helo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
 	{ "LHLO",     do_lhlo,        ENDS_GROUP,                             COMMAND_LINE_MOST },
-	{ "MAIL",     do_mail,        NEEDS_HELLO | TAKES_UTF8,               ENVELOPE_LINE_MOST },
-	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP | CHECKED, ENVELOPE_LINE_MOST },
-	{ "DATA",     do_data,        NEEDS_HELLO | ENDS_GROUP,               COMMAND_LINE_MOST },
-	{ "BDAT",     do_bdat,        HAS_OCTETS,                             COMMAND_LINE_MOST },
+	{ "MAIL",     do_mail,        NEEDS_HELLO | TAKES_UTF8 | ASKS_QUEUE,  ENVELOPE_LINE_MOST },
+	{ "RCPT",     do_rcpt,        NEEDS_HELLO | TAKES_UTF8 | JOINS_GROUP | CHECKED | ASKS_QUEUE, ENVELOPE_LINE_MOST },
+	{ "DATA",     do_data,        NEEDS_HELLO | ENDS_GROUP | ASKS_QUEUE,  COMMAND_LINE_MOST },
+	{ "BDAT",     do_bdat,        HAS_OCTETS | ASKS_QUEUE,                COMMAND_LINE_MOST },
 	{ "RSET",     do_rset,        IDLE,                                   COMMAND_LINE_MOST },
 	{ "NOOP",     do_noop,        IDLE,                                   COMMAND_LINE_MOST },
 	{ "QUIT",     do_quit,        0,                                      COMMAND_LINE_MOST },
@@ -95,6 +96,12 @@ bool
 verb_waits_for_checks(const struct verb *v)
 {
 	return v && (v->flags & CHECKED) != 0;
+}
+
+bool
+verb_asks_queue(const struct verb *v)
+{
+	return v && (v->flags & ASKS_QUEUE) != 0;
 }
 
 bool

@@ -28,6 +28,8 @@ size_t verb_line_most(struct span line);
 bool verb_joins_group(const struct verb *v);
 /* Must it wait for what is being looked up about the client and its sender? */
 bool verb_waits_for_checks(const struct verb *v);
+/* Does queue hear of it? */
+bool verb_asks_queue(const struct verb *v);
 /* Does the line, whole or not, start as a command that octets follow which are no commands? */
 bool verb_counts_octets(struct span line);
 /* Does one complete command, without its CR LF. */
