@@ -11,6 +11,28 @@
 #include "common/beneath.h"
 
 #define PIECE 65536
+#define SLICE (8 * PIECE)        /* written in one go */
+#define FIELD_COSTS 64           /* octets of memory, beside its text */
+
+static uint64_t held;            /* by all messages */
+
+/* More memory for this message. False: it would be too much for all together. */
+static bool
+hold(struct milter_edit *e, uint64_t octets)
+{
+	if (octets > MILTER_HELD_MOST - held)
+		return false;
+	held += octets;
+	e->held += octets;
+	return true;
+}
+
+static void
+release(struct milter_edit *e, uint64_t octets)
+{
+	held -= octets;
+	e->held -= octets;
+}
 
 static bool
 is_blank(unsigned char c)
@@ -25,7 +47,8 @@ field_insert(struct milter_edit *e, size_t at, struct span whole, size_t name)
 {
 	struct milter_field *f;
 
-	if (e->count >= MILTER_FIELDS_MOST || e->octets + whole.len > MILTER_HEADER_MOST)
+	if (e->count >= MILTER_FIELDS_MOST || e->octets + whole.len > MILTER_HEADER_MOST ||
+		!hold(e, whole.len + FIELD_COSTS))
 		return false;
 	if (e->count == e->room) {
 		e->room = e->room == 0 ? 64 : e->room * 2;
@@ -46,6 +69,7 @@ static void
 field_remove(struct milter_edit *e, size_t at)
 {
 	e->octets -= e->field[at].len;
+	release(e, e->field[at].len + FIELD_COSTS);
 	free(e->field[at].at);
 	e->count--;
 	memmove(e->field + at, e->field + at + 1, (e->count - at) * sizeof(*e->field));
@@ -114,6 +138,7 @@ milter_edit_clear(struct milter_edit *e)
 	free(e->field);
 	e->field = NULL;
 	text_clear(&e->new_body);
+	release(e, e->held);
 }
 
 void
@@ -215,11 +240,19 @@ milter_edit_change(struct milter_edit *e, uint32_t index, struct span name, stru
 bool
 milter_edit_body(struct milter_edit *e, struct span piece, bool begins)
 {
+	size_t had;
+
 	if (begins) {
-		text_reset(&e->new_body);
+		release(e, e->new_body.len);
+		text_clear(&e->new_body);
+		e->new_body = TEXT_UP_TO((size_t)e->most + 2);
 		e->after_cr = false;
 	}
 	e->body_replaced = true;
+	had = e->new_body.len;
+	/* Each octet may become two. */
+	if (2 * piece.len > MILTER_HELD_MOST - held)
+		return false;
 	for (size_t i = 0; i < piece.len; i++) {
 		unsigned char c = piece.at[i];
 
@@ -232,7 +265,7 @@ milter_edit_body(struct milter_edit *e, struct span piece, bool begins)
 		text_add_byte(&e->new_body, c == '\0' ? '?' : c);
 		e->after_cr = c == '\r';
 	}
-	return !e->new_body.failed;
+	return hold(e, e->new_body.len - had) && !e->new_body.failed;
 }
 
 ssize_t
@@ -284,47 +317,106 @@ move_piece(int fd, uint64_t from, uint64_t to, size_t len)
 	       write_at(fd, piece, len, to);
 }
 
-/* The body, to where it belongs now: from its end when it moves back, so that nothing is lost. */
+/* A slice of the body, to where it belongs now: from its end when it moves back, so that nothing is lost. */
 static bool
-move_body(struct milter_edit *e, uint64_t to)
+move_slice(struct milter_edit *e, uint64_t to)
 {
-	uint64_t len = e->size - e->body, done = 0;
+	uint64_t len = e->size - e->body, until = e->written + SLICE;
 
-	while (done < len && to != e->body) {
-		size_t n = len - done < PIECE ? (size_t)(len - done) : PIECE;
-		uint64_t at = to > e->body ? len - done - n : done;
+	if (until > len)
+		until = len;
+	if (to == e->body)
+		e->written = len;
+	while (e->written < until) {
+		size_t n = until - e->written < PIECE ? (size_t)(until - e->written) : PIECE;
+		uint64_t at = to > e->body ? len - e->written - n : e->written;
 
 		if (!move_piece(e->fd, e->body + at, to + at, n))
 			return false;
-		done += n;
+		e->written += n;
 	}
 	return true;
 }
 
-bool
-milter_edit_write(struct milter_edit *e)
+/* A body that was replaced ends with a line end. */
+static void
+new_body_end(struct milter_edit *e)
 {
-	uint64_t header = e->octets + 2, at = 0, body;
+	size_t had = e->new_body.len;
 
 	if (e->body_replaced && e->after_cr) {
 		text_add_byte(&e->new_body, '\n');
 		e->after_cr = false;
 	}
-	if (e->body_replaced && e->new_body.len > 0 &&
-	    e->new_body.at[e->new_body.len - 1] != '\n')
+	if (e->body_replaced && e->new_body.len > 0 && e->new_body.at[e->new_body.len - 1] != '\n')
 		text_add_str(&e->new_body, "\r\n");
-	body = e->body_replaced ? e->new_body.len : e->size - e->body;
-	if (!e->body_replaced && !move_body(e, header))
-		return false;
-	for (size_t i = 0; i < e->count; i++) {
-		if (!write_at(e->fd, e->field[i].at, e->field[i].len, at))
-			return false;
-		at += e->field[i].len;
+	(void)hold(e, e->new_body.len - had);
+}
+
+static bool
+write_header(struct milter_edit *e)
+{
+	struct text all = TEXT_UP_TO(MILTER_HEADER_MOST + 2);
+	bool good;
+
+	for (size_t i = 0; i < e->count; i++)
+		text_add(&all, span_of(e->field[i].at, e->field[i].len));
+	text_add_str(&all, "\r\n");
+	good = !all.failed && write_at(e->fd, all.at, all.len, 0);
+	text_clear(&all);
+	return good;
+}
+
+static bool
+write_new_body(struct milter_edit *e, uint64_t to)
+{
+	struct span piece = span_part(text_span(&e->new_body), (size_t)e->written, SLICE);
+	bool good = write_at(e->fd, piece.at, piece.len, to + e->written);
+
+	e->written += piece.len;
+	return good;
+}
+
+/* Does what this stage does, or a slice of it, and goes on to the next when it is done. */
+static bool
+write_stage(struct milter_edit *e, uint64_t header)
+{
+	bool good = true, done = true;
+
+	switch (e->writing) {
+	case WRITES_NOTHING:
+		new_body_end(e);
+		break;
+	case WRITES_BODY:
+		good = e->body_replaced || move_slice(e, header);
+		done = e->body_replaced || e->written == e->size - e->body;
+		break;
+	case WRITES_HEADER:
+		good = write_header(e);
+		break;
+	case WRITES_NEW_BODY:
+		good = !e->body_replaced || write_new_body(e, header);
+		done = !e->body_replaced || e->written >= e->new_body.len;
+		break;
+	case WRITES_END:
+		break;
 	}
-	if (!write_at(e->fd, "\r\n", 2, at))
-		return false;
-	if (e->body_replaced && !write_at(e->fd, e->new_body.at, e->new_body.len, header))
-		return false;
-	e->size = header + body;
-	return ftruncate(e->fd, (off_t)e->size) == 0;
+	if (done) {
+		e->writing++;
+		e->written = 0;
+	}
+	return good;
+}
+
+int
+milter_edit_write(struct milter_edit *e)
+{
+	uint64_t header = e->octets + 2;
+
+	if (!write_stage(e, header))
+		return -1;
+	if (e->writing != WRITES_END)
+		return 1;
+	e->size = header + (e->body_replaced ? e->new_body.len : e->size - e->body);
+	return ftruncate(e->fd, (off_t)e->size);
 }

@@ -14,6 +14,7 @@
 
 #define MILTER_HEADER_MOST (2 * 1024 * 1024)   /* octets of all fields, with what filters add */
 #define MILTER_FIELDS_MOST 100000
+#define MILTER_HELD_MOST (512 * 1024 * 1024)   /* octets of all messages together that are held in memory: fields, new bodies */
 
 struct milter_field {
 	unsigned char *at;       /* the whole field, with its last CR LF; owned */
@@ -29,9 +30,12 @@ struct milter_edit {
 	bool header_changed, body_replaced, after_cr;
 	struct text new_body;
 	uint64_t most;           /* octets of a new body */
+	uint64_t held;           /* of MILTER_HELD_MOST */
+	enum { WRITES_NOTHING, WRITES_BODY, WRITES_HEADER, WRITES_NEW_BODY, WRITES_END } writing;
+	uint64_t written;        /* octets of the body that is being written */
 };
 
-/* Reads the header; `trace` octets of it are ours. False: no memory for it, or it cannot be read. */
+/* Reads the header; `trace` octets of it are ours. False: too much is held in memory, or it cannot be read. */
 bool milter_edit_init(struct milter_edit *e, int fd, uint64_t size, size_t trace, uint64_t most);
 void milter_edit_clear(struct milter_edit *e);
 
@@ -51,7 +55,8 @@ bool milter_edit_body(struct milter_edit *e, struct span piece, bool begins);
 /* Up to `len` octets of the body as it is now, from `at`. 0 at its end, -1 with errno. */
 ssize_t milter_edit_body_read(const struct milter_edit *e, void *to, size_t len, uint64_t at);
 bool milter_edit_changed(const struct milter_edit *e);
-/* Writes the changed message over the old one. False with errno: the file is of no use any more. */
-bool milter_edit_write(struct milter_edit *e);
+/* Writes a piece of the changed message over the old one, so large that nobody need wait for it. 1: there is more; 0: all
+ * is written, and e->size its size; -1 with errno: the file is of no use any more. */
+int milter_edit_write(struct milter_edit *e);
 
 #endif

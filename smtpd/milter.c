@@ -37,6 +37,7 @@
 #define MOST_FILTERS 16             /* of one list; settings.h */
 #define MOST_ENVELOPE_CHANGES (1024 * 1024)   /* octets, of all filters */
 #define PIECE 65536
+#define HASHED_A_TURN (8 * PIECE)   /* octets, before others have their turn */
 #define JOB_BUCKETS 1024
 
 static const int milter_syscalls[] = {
@@ -81,6 +82,12 @@ struct job {
 	struct milter_edit edit;
 	char quarantine[MILTER_WORDS_MOST + 1];
 	struct text envelope;        /* changes, as in struct milter_outcome */
+	bool concluded;              /* the verdict is known; what was changed is being written */
+	enum milter_verdict verdict;
+	struct milter_refusal refusal;
+	bool written;
+	struct sha256_ctx hash;      /* of what was written, */
+	uint64_t hashed;             /* so far */
 };
 
 enum { WORD_IP, WORD_NAME, WORD_HELO, WORD_VERSION, WORD_CIPHER, WORD_LOGIN, WORD_SENDER, WORD_HOSTNAME };
@@ -89,6 +96,10 @@ static struct milter {
 	struct daemon daemon;
 	LIST_HEAD(job_list, job) jobs[JOB_BUCKETS];
 	uint32_t count;
+	uint32_t count_of[MOST_PEERS_OF_A_KIND];  /* by smtpd process */
+	/* What a sound smtpd has at most: an open message for each connection, and recipients for it; the most that was
+	 * ever set, since sessions outlive a reload. */
+	uint64_t most_jobs, most_recipients;
 	uint64_t served;
 	struct {
 		char *name;
@@ -112,6 +123,7 @@ job_free(struct job *j)
 {
 	LIST_REMOVE(j, next);
 	milter.count--;
+	milter.count_of[channel_peer_index(j->from)]--;
 	event_del(&j->turn);
 	event_del(&j->late);
 	for (size_t i = 0; i < j->filters; i++) {
@@ -136,7 +148,11 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	const struct job *j = find(from, id);
 
 	(void)me;
-	(void)m;
+	/* More than a sound one has: it is at no hour that it may say so. */
+	if (m == MSG_filter_begin && milter.count_of[channel_peer_index(from)] >= milter.most_jobs)
+		return HOUR_SERVING;
+	if (m == MSG_filter_recipient && j && j->count >= milter.most_recipients)
+		return HOUR_SERVING;
 	return !j ? HOUR_NONE : j->file >= 0 ? HOUR_LENT : HOUR_OPEN;
 }
 
@@ -279,24 +295,38 @@ work_on_recipients(struct job *j)
 
 /* --- the message --- */
 
-static bool
-digest_of(int fd, uint64_t size, unsigned char digest[SHA256_DIGEST_SIZE])
+/* A piece of what was written. 1: there is more; 0: all of it; -1: it cannot be read. */
+static int
+hash_some(struct job *j)
 {
 	static unsigned char piece[PIECE];
-	struct sha256_ctx hash;
-	uint64_t at = 0;
+	uint64_t until = j->hashed + HASHED_A_TURN;
 
-	sha256_init(&hash);
-	while (at < size) {
-		ssize_t n = read_at(fd, piece, sizeof(piece), (off_t)at);
+	while (j->hashed < j->edit.size && j->hashed < until) {
+		ssize_t n = read_at(j->file, piece, sizeof(piece), (off_t)j->hashed);
 
 		if (n <= 0)
-			return false;
-		sha256_update(&hash, (size_t)n, piece);
-		at += (uint64_t)n;
+			return -1;
+		sha256_update(&j->hash, (size_t)n, piece);
+		j->hashed += (uint64_t)n;
 	}
-	sha256_digest(&hash, SHA256_DIGEST_SIZE, digest);
-	return at == size;
+	return j->hashed < j->edit.size;
+}
+
+/* The changed message to the file, and its digest, a piece at a time. As above. */
+static int
+write_some(struct job *j)
+{
+	int more;
+
+	if (j->written)
+		return hash_some(j);
+	more = milter_edit_write(&j->edit);
+	if (more == 0) {
+		j->written = true;
+		sha256_init(&j->hash);
+	}
+	return more < 0 ? -1 : 1;
 }
 
 static struct milter_recipient *
@@ -363,23 +393,18 @@ tell_envelope(const struct job *j)
 
 /* The last word; the job is gone. */
 static void
-tell(struct job *j, enum milter_verdict v, const struct milter_refusal *r)
+tell(struct job *j)
 {
-	unsigned char digest[SHA256_DIGEST_SIZE] = { 0 };
+	enum milter_verdict v = j->verdict;
+	const struct milter_refusal *r = &j->refusal;
+	unsigned char digest[SHA256_DIGEST_SIZE];
 	struct msg_filter_told told = { .size = j->size };
-	struct milter_refusal cannot;
 
-	if (v == MILTER_TAKES && milter_edit_changed(&j->edit)) {
+	if (v == MILTER_TAKES && j->written) {
+		sha256_digest(&j->hash, sizeof(digest), digest);
 		told.changed = true;
-		if (milter_edit_write(&j->edit) && digest_of(j->file, j->edit.size, digest)) {
-			told.size = j->edit.size;
-			told.digest = span_of(digest, sizeof(digest));
-		} else {
-			log_error(j->session, "message-not-written", KEY_ID("message", j->id), KEY_ERRNO);
-			say_refusal(&cannot, 451, "4.3.0", "the message cannot be written, try again later");
-			r = &cannot;
-			v = MILTER_REFUSES;
-		}
+		told.size = j->edit.size;
+		told.digest = span_of(digest, sizeof(digest));
 	}
 	milter_edit_clear(&j->edit);
 	/* Before it is told: nobody but smtpd has the file then. */
@@ -396,6 +421,36 @@ tell(struct job *j, enum milter_verdict v, const struct milter_refusal *r)
 	send_filter_told(j->from, j->id, &told, NULL);
 	milter.served++;
 	job_free(j);
+}
+
+/* What filters have made of the message is written first, a piece in each round of events. */
+static void
+work_on_end(struct job *j)
+{
+	static const struct timeval at_once;
+	int more = j->verdict == MILTER_TAKES && milter_edit_changed(&j->edit) ? write_some(j) : 0;
+
+	if (more > 0) {
+		event_add(&j->turn, &at_once);
+		return;
+	}
+	if (more < 0) {
+		log_error(j->session, "message-not-written", KEY_ID("message", j->id), KEY_ERRNO);
+		say_refusal(&j->refusal, 451, "4.3.0", "the message cannot be written, try again later");
+		j->verdict = MILTER_REFUSES;
+	}
+	tell(j);
+}
+
+/* The verdict is known: it is told as soon as the file is what it should be. The job may be gone. */
+static void
+conclude(struct job *j, enum milter_verdict v, const struct milter_refusal *r)
+{
+	j->concluded = true;
+	j->verdict = v;
+	j->refusal = *r;
+	event_del(&j->late);
+	work_on_end(j);
 }
 
 /* Takes over what a filter did beside the file. */
@@ -423,7 +478,7 @@ work_on_message(struct job *j)
 			return;
 		v = judge(j, f, o, &r);
 		if (v != MILTER_TAKES) {
-			tell(j, v, &r);
+			conclude(j, v, &r);
 			return;
 		}
 		if (o->verdict == MILTER_TAKES)
@@ -431,10 +486,10 @@ work_on_message(struct job *j)
 	}
 	if (j->envelope.failed) {
 		say_refusal(&r, 451, "4.3.0", "the filters of this server change too much");
-		tell(j, MILTER_REFUSES, &r);
+		conclude(j, MILTER_REFUSES, &r);
 		return;
 	}
-	tell(j, MILTER_TAKES, &r);
+	conclude(j, MILTER_TAKES, &r);
 }
 
 static void
@@ -444,6 +499,10 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (j->concluded) {
+		work_on_end(j);
+		return;
+	}
 	work_on_recipients(j);
 	if (j->file >= 0)
 		work_on_message(j);
@@ -547,6 +606,7 @@ on_filter_begin(void *me, struct channel *from, uint64_t id, const struct msg_fi
 	event_assign(&j->late, milter.daemon.base, -1, 0, on_late, j);
 	LIST_INSERT_HEAD(&milter.jobs[id % JOB_BUCKETS], j, next);
 	milter.count++;
+	milter.count_of[channel_peer_index(from)]++;
 	filters_begin(j, filters_of(m));
 }
 
@@ -581,7 +641,7 @@ on_filter_ask(
 	if (!milter_edit_init(&j->edit, fd[0], m->size, m->trace,
 		    milter.daemon.settings->message_size_bytes)) {
 		say_refusal(&r, 451, "4.3.0", "the message cannot be read");
-		tell(j, MILTER_REFUSES, &r);
+		conclude(j, MILTER_REFUSES, &r);
 		return;
 	}
 	event_add(&j->late, &all);
@@ -621,6 +681,19 @@ load(void *me, uint32_t *connections, uint64_t *served)
 	*served = milter.served;
 }
 
+static void
+settings_changed(void *me, const struct settings *old)
+{
+	const struct settings *s = milter.daemon.settings;
+
+	(void)me;
+	(void)old;
+	if (s->connections > milter.most_jobs)
+		milter.most_jobs = s->connections;
+	if (s->recipients > milter.most_recipients)
+		milter.most_recipients = s->recipients;
+}
+
 static bool
 prepare(void *me)
 {
@@ -635,6 +708,7 @@ static const struct daemon_kind kind = {
 	.room = &milter_room,
 	.peers = milter_peers,
 	.prepare = prepare,
+	.settings_changed = settings_changed,
 	.load = load,
 };
 
