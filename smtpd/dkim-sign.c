@@ -168,6 +168,7 @@ ask(struct dkim_job *j)
 static void
 on_turn(evutil_socket_t fd, short what, void *me)
 {
+	static const struct timeval at_once;
 	static unsigned char piece[DKIM_READ_BYTES];
 	struct dkim_job *j = me;
 	ssize_t got;
@@ -189,7 +190,8 @@ on_turn(evutil_socket_t fd, short what, void *me)
 		return;
 	}
 	if (j->at < j->size) {
-		event_active(j->turn, EV_TIMEOUT, 0);
+		/* Not event_active: the loop would not look at anything else before this is done. */
+		event_add(j->turn, &at_once);
 		return;
 	}
 	dkim_body_finish(&j->body, j->body_hash);

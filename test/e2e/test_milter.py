@@ -1,7 +1,9 @@
 """Filters by Sendmail's milter protocol: the real opendkim, and one played here that does whatever a
 hostile filter may do."""
 
+import os
 import pathlib
+import re
 import smtplib
 import socket
 import struct
@@ -13,6 +15,7 @@ import pytest
 
 import mails
 import valija
+from test_channels import HEADER, channels_of, say
 
 
 class Filter:
@@ -450,6 +453,43 @@ def test_a_filter_that_is_down(own_suite, policy, code):
     valija.wait_until(lambda: own_suite.processes("milter"), what="milter")
     assert send(own_suite, user)[0] == code
     assert len(own_suite.delivered(user)) == 0 if code != 250 else received(own_suite, user)
+
+
+def text_of(*words):
+    return b"".join(struct.pack("=I", len(word)) + word for word in words)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to speak for another process")
+def test_a_captured_smtpd_cannot_fill_milter():
+    """More open messages than there may be connections, or more recipients: their speaker is ended, nobody else."""
+    def begins(n):
+        return HEADER.pack(221, n) + struct.pack("=QBB", 1, 0, 0) + text_of(b"192.0.2.1", b"", b"c", b"", b"", b"", b"a@b.example")
+    settings = {"smtp_milters": '{"unix:/nonexistent/socket"}', "milter_down": "accept", "connections": 5, "recipients": 100,
+                "smtpd_processes": 1, "milter_processes": 1}
+    with valija.Instance(settings=settings) as suite:
+        (milter,), user = suite.processes("milter"), suite.new_user()
+        for what, packets in (("filter_begin", [begins(n) for n in range(1, 7)]),
+                              ("filter_recipient", [begins(9)] + [HEADER.pack(222, 9) + struct.pack("=I", n) + text_of(b"a@b.example")
+                                                                 for n in range(101)])):
+            (smtpd,) = suite.processes("smtpd")
+            for end in channels_of(smtpd["pid"]):
+                # master and the others hear it too, and refuse it; milter must count.
+                for p in packets:
+                    say(end, p)
+                end.close()
+            valija.wait_until(lambda: re.search(rf'peer-refused peer=smtpd .*"not at this hour" message={what} ', suite.log()),
+                              10, f"the refusal of {what}")
+            valija.wait_until(lambda: not valija.alive(smtpd["pid"]), 10, "the end of smtpd")
+            valija.wait_until(lambda: len(suite.processes("smtpd")) == 1, 10, "another smtpd")
+        assert suite.processes("milter")[0]["pid"] == milter["pid"]
+
+        def sent():
+            try:
+                return send(suite, user)[0] == 250
+            except OSError:
+                return False
+        valija.wait_until(sent, 20, "mail to go through again", 0.2)
+        assert received(suite, user)
 
 
 def test_milter_is_confined(filtered):
