@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -256,10 +257,13 @@ environment(void)
 }
 
 static void
-child(char **argv, int in, int out)
+child(char **argv, int in, int out, pid_t parent)
 {
 	extern char **environ;
 
+	/* It must not take our death for the end of the message. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(EX_TEMPFAIL);
 	signal(SIGPIPE, SIG_DFL);
 	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0 ||
 		syscall(SYS_close_range, 3u, ~0u, 0) < 0)
@@ -339,8 +343,8 @@ static int
 run_command(char *text, struct source *s)
 {
 	char *word[MOST_COMMAND_WORDS + 1];
+	pid_t pid, self = getpid();
 	int in[2], out[2];
-	pid_t pid;
 
 	if (!command_words(text, word) || word[0][0] != '/') {
 		puts("a command is an absolute name and words, a double quote has its partner");
@@ -354,7 +358,7 @@ run_command(char *text, struct source *s)
 	if (pid < 0)
 		return fail("fork");
 	if (pid == 0)
-		child(word, in[0], out[1]);
+		child(word, in[0], out[1], self);
 	close(in[0]);
 	close(out[1]);
 	fcntl(in[1], F_SETFL, O_NONBLOCK);

@@ -38,14 +38,14 @@ meaning(int status)
 }
 
 static void
-ended(struct supervisor *s, const struct outside_run *r, int status, pid_t pid, bool late)
+ended(struct supervisor *s, const struct outside_end *e)
 {
-	if (meaning(status) == CHECK_LATER)
-		log_error(0, "checkpassword-failed", KEY_NUM("pid", pid),
-			KEY_NUM(WIFSIGNALED(status) ? "signal" : "status",
-				WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
-			KEY_STR("reason", late ? "it took longer than checkpassword_seconds" : ""));
-	tell(s, r->id, meaning(status));
+	if (meaning(e->status) == CHECK_LATER)
+		log_error(0, "checkpassword-failed", KEY_NUM("pid", e->pid),
+			KEY_NUM(WIFSIGNALED(e->status) ? "signal" : "status",
+				WIFSIGNALED(e->status) ? WTERMSIG(e->status) : WEXITSTATUS(e->status)),
+			KEY_STR("reason", e->late ? "it took longer than checkpassword_seconds" : ""));
+	tell(s, e->run->id, meaning(e->status));
 }
 
 void

@@ -92,18 +92,17 @@ tell(const struct process *p, uint64_t id, const char *reason)
 }
 
 static void
-ended(struct supervisor *s, const struct outside_run *r, int status, pid_t pid, bool late)
+ended(struct supervisor *s, const struct outside_end *e)
 {
 	struct text reason = TEXT_UP_TO(MOST_REASON);
 
-	(void)pid;
-	if (late)
+	if (e->late)
 		text_printf(&reason, "it took longer than %d seconds", RELAY_TOKEN_SECONDS);
-	else if (WIFSIGNALED(status))
-		text_printf(&reason, "it was killed by signal %d", WTERMSIG(status));
-	else if (WEXITSTATUS(status) != 0)
-		text_printf(&reason, "it ended with status %d", WEXITSTATUS(status));
-	tell(process_find(s, PROGRAM_RELAY, r->index), r->id, text_str(&reason));
+	else if (WIFSIGNALED(e->status))
+		text_printf(&reason, "it was killed by signal %d", WTERMSIG(e->status));
+	else if (WEXITSTATUS(e->status) != 0)
+		text_printf(&reason, "it ended with status %d", WEXITSTATUS(e->status));
+	tell(process_find(s, PROGRAM_RELAY, e->run->index), e->run->id, text_str(&reason));
 	text_clear(&reason);
 }
 
@@ -129,8 +128,9 @@ for_relay_token(struct supervisor *s, const struct process *p, uint64_t id, stru
 	const struct settings *set = s->now.settings;
 	struct span own, program;
 
-	if (s->phase != PHASE_RUNNING) {
-		tell(p, id, "Valija is starting or stopping");
+	/* What is in the queue has its turn before the last program serves. */
+	if (s->phase == PHASE_STOPPING) {
+		tell(p, id, "Valija is stopping");
 	} else if (!find_command(set, login, &own, &program)) {
 		tell(p, id, "relay_token_commands has no program for this login");
 	} else if (outside_count(ended) >= MOST_TOKEN_RUNS) {

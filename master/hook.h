@@ -17,9 +17,7 @@
  * happens when no hook is configured. */
 void hook_address(struct supervisor *s, const char *link, const char *family, const char *old,
 	const char *new);
-/* A child ended. True when it was the hook. */
-bool hook_ended(struct supervisor *s, pid_t pid, int status);
-/* Kills one that runs, forgets those that wait. */
+/* Forgets those that wait; one that runs ends with outside_close(). */
 void hook_close(struct supervisor *s);
 
 #endif

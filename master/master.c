@@ -41,7 +41,6 @@
 #include "master/notify.h"
 #include "master/generation.h"
 #include "master/offer.h"
-#include "master/pipe.h"
 #include "master/process.h"
 #include "master/public.h"
 #include "master/trust-watch.h"
@@ -119,8 +118,7 @@ on_child(evutil_socket_t signal, short what, void *arg)
 	(void)signal;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!hook_ended(arg, pid, status) && !outside_ended(arg, pid, status) &&
-			!pipe_ended(arg, pid, status) && !errand_ended(arg, pid, status))
+		if (!outside_ended(arg, pid, status) && !errand_ended(arg, pid, status))
 			process_ended(arg, pid, status);
 }
 
@@ -248,7 +246,6 @@ finish(struct supervisor *s)
 	hook_close(s);
 	share_clear(s);
 	outside_close();
-	pipe_close(s);
 	control_close(s);
 	instance_close(s);
 	generation_clear(&s->now);

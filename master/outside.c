@@ -27,13 +27,20 @@
 #define OUTSIDE_MOST_FILES 64
 #define INPUT_FD	   3
 #define HIGH_FD		   10 /* out of the way of those that the program is to have */
+#define LOGIN_VARIABLES	   3
 
-/* All that the child needs, made before the fork. */
+/* Of who says more than is kept, so much is read and forgotten, so often: he must not keep master busy. */
+#define DRAIN_BYTES	   65536
+#define DRAIN_MICROSECONDS 50000
+
+/* All that the child needs, made before the fork; but for the user, whom it looks up itself. */
 struct plan {
 	char *argv[3];
-	char *environment[OUTSIDE_VARIABLES + 2];
-	uint32_t uid, gid;
-	bool become;
+	char *environment[OUTSIDE_VARIABLES + LOGIN_VARIABLES + 2];
+	size_t variables;
+	char *user;
+	bool by_uid, as_login, become;
+	uint32_t uid;
 	int input, output, errors, null;
 	int program; /* or -1: argv[0] */
 };
@@ -68,7 +75,35 @@ signals_afresh(void)
 }
 
 static void
-child(const struct plan *plan)
+refuse(const char *why)
+{
+	dprintf(STDERR_FILENO, "%s\n", why);
+	_exit(EX_TEMPFAIL);
+}
+
+/* Whoever knows the users may be another machine, and slow: only this process waits. */
+static void
+become_user(struct plan *plan)
+{
+	const struct passwd *user = plan->by_uid ? getpwuid(plan->uid) : getpwnam(plan->user);
+
+	if (!user && (plan->become || plan->as_login))
+		refuse("there is no such user");
+	if (plan->as_login) {
+		if (plan->become && user->pw_uid == 0)
+			refuse("it is never done as root");
+		plan->environment[plan->variables++] = variable("HOME", user->pw_dir);
+		plan->environment[plan->variables++] = variable("USER", user->pw_name);
+		plan->environment[plan->variables++] = variable("LOGNAME", user->pw_name);
+	}
+	if (plan->become && room_become(user->pw_uid, user->pw_gid, NULL, 0, 0) < 0)
+		die("cannot become its user");
+	if (!plan->become && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		die("no_new_privs");
+}
+
+static void
+child(struct plan *plan)
 {
 	const struct rlimit files = { OUTSIDE_MOST_FILES, OUTSIDE_MOST_FILES }, none = { 0, 0 };
 	unsigned int program = INPUT_FD + (plan->input >= 0), first = program + (plan->program >= 0);
@@ -87,10 +122,7 @@ child(const struct plan *plan)
 	umask(077);
 	setrlimit(RLIMIT_NOFILE, &files);
 	setrlimit(RLIMIT_CORE, &none);
-	if (plan->become && room_become(plan->uid, plan->gid, NULL, 0, 0) < 0)
-		die("cannot become its user");
-	if (!plan->become && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		die("no_new_privs");
+	become_user(plan);
 	signals_afresh();
 	if (plan->program >= 0)
 		syscall(SYS_execveat, program, "", plan->argv, plan->environment, AT_EMPTY_PATH);
@@ -99,40 +131,32 @@ child(const struct plan *plan)
 	die(plan->argv[0]);
 }
 
-static bool
-plan_user(const struct supervisor *s, const struct outside *o, struct plan *plan, const char *event)
+static void
+plan_clear(struct plan *plan)
 {
-	char *name = must_copy(o->user);
-	const struct passwd *user = getpwnam(name);
-
-	plan->become = s->root;
-	if (user) {
-		plan->uid = user->pw_uid;
-		plan->gid = user->pw_gid;
-	} else if (s->root) {
-		log_error(0, event, KEY_STR("user", name), KEY_STR("reason", "there is no such user"));
-	}
-	free(name);
-	return user || !s->root;
+	free(plan->argv[0]);
+	free(plan->argv[1]);
+	free(plan->user);
+	while (plan->variables > 0)
+		free(plan->environment[--plan->variables]);
 }
 
-pid_t
-outside_run(const struct supervisor *s, const struct outside *o, const char *event)
+/* The pid, or -1 (logged). */
+static pid_t
+start(const struct supervisor *s, const struct outside *o, int output, const char *event)
 {
 	struct plan plan = { .null = s->null, .input = o->input, .program = o->by_descriptor ? o->program : -1,
-		.output = o->output >= 0 ? o->output : s->null };
+		.output = output >= 0 ? output : s->null, .become = s->root, .as_login = o->as_login,
+		.by_uid = o->by_uid, .uid = o->uid, .user = must_copy(o->user) };
 	sigset_t all, before;
-	size_t n = 0;
 	pid_t pid;
 
 	plan.errors = o->errors >= 0 ? o->errors : plan.output;
-	if (!plan_user(s, o, &plan, event))
-		return -1;
 	plan.argv[0] = must_copy(o->path);
 	plan.argv[1] = o->argument ? must_copy(span_str(o->argument)) : NULL;
-	plan.environment[n++] = variable("PATH", OUTSIDE_PATH);
-	for (size_t i = 0; o->environment[i] && n <= OUTSIDE_VARIABLES; i += 2)
-		plan.environment[n++] = variable(o->environment[i], o->environment[i + 1]);
+	plan.environment[plan.variables++] = variable("PATH", OUTSIDE_PATH);
+	for (size_t i = 0; o->environment[i] && plan.variables <= OUTSIDE_VARIABLES; i += 2)
+		plan.environment[plan.variables++] = variable(o->environment[i], o->environment[i + 1]);
 	/* No handler of master's may run in the child. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
@@ -142,28 +166,28 @@ outside_run(const struct supervisor *s, const struct outside *o, const char *eve
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0)
 		log_error(0, event, KEY_ERRNO);
-	free(plan.argv[0]);
-	free(plan.argv[1]);
-	while (n > 0)
-		free(plan.environment[--n]);
+	plan_clear(&plan);
 	return pid;
 }
 
-void
-outside_kill(pid_t pid)
+static void
+kill_all_of(pid_t pid)
 {
 	/* It leads a session of its own: whatever it started goes with it. */
 	if (pid > 0 && kill(-pid, SIGKILL) < 0)
 		kill(pid, SIGKILL);
 }
 
-/* --- with a time limit --- */
+/* --- its life --- */
 
 struct running {
 	LIST_ENTRY(running) next;
 	struct outside_run run;
 	pid_t pid;
-	struct event *deadline;
+	struct event *deadline, *readable;
+	int output; /* what it says is read here; -1: nobody listens */
+	unsigned char *said;
+	size_t said_len;
 	bool late;
 };
 
@@ -177,7 +201,52 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	r->late = true;
-	outside_kill(r->pid);
+	kill_all_of(r->pid);
+}
+
+/* False: nothing will come any more. */
+static bool
+take_words(struct running *r)
+{
+	unsigned char more[4096];
+	ssize_t got = read(r->output, more, sizeof more);
+	size_t room = r->run.hear - r->said_len, n = got < 0 ? 0 : (size_t)got;
+
+	n = n < room ? n : room;
+	memcpy(r->said + r->said_len, more, n);
+	r->said_len += n;
+	return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void
+on_drain(evutil_socket_t fd, short what, void *arg)
+{
+	struct running *r = arg;
+
+	(void)fd;
+	(void)what;
+	for (size_t n = 0; n < DRAIN_BYTES; n += 4096)
+		if (!take_words(r)) {
+			event_del(r->readable);
+			return;
+		}
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval often = { .tv_usec = DRAIN_MICROSECONDS };
+	struct running *r = arg;
+
+	(void)fd;
+	(void)what;
+	if (!take_words(r)) {
+		event_del(r->readable);
+	} else if (r->said_len == r->run.hear) {
+		event_del(r->readable);
+		event_assign(r->readable, event_get_base(r->readable), -1, EV_PERSIST, on_drain, r);
+		event_add(r->readable, &often);
+	}
 }
 
 static void
@@ -186,30 +255,68 @@ running_free(struct running *r)
 	LIST_REMOVE(r, next);
 	if (r->deadline)
 		event_free(r->deadline);
+	if (r->readable)
+		event_free(r->readable);
+	if (r->output >= 0)
+		close(r->output);
+	free(r->said);
 	free(r);
+}
+
+/* A pipe in ends[], where somebody listens. False (logged): there is none. */
+static bool
+pipe_of(const struct outside_run *run, int ends[2])
+{
+	ends[0] = ends[1] = -1;
+	if (run->hear == 0)
+		return true;
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		log_error(0, run->event, KEY_ERRNO);
+		return false;
+	}
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	return true;
 }
 
 bool
 outside_begin(struct supervisor *s, const struct outside_run *run)
 {
 	const struct timeval limit = { (time_t)run->seconds, 0 };
-	pid_t pid = outside_run(s, &run->what, run->event);
 	struct running *r;
+	bool watched;
+	int ends[2];
+	pid_t pid;
 
-	if (pid < 0)
+	if (!pipe_of(run, ends))
 		return false;
+	pid = start(s, &run->what, run->hear > 0 ? ends[1] : run->what.output, run->event);
+	if (ends[1] >= 0)
+		close(ends[1]);
+	if (pid < 0) {
+		if (ends[0] >= 0)
+			close(ends[0]);
+		return false;
+	}
 	r = must_alloc(sizeof *r);
 	r->run = *run;
+	r->run.what = (struct outside){ 0 };
 	r->pid = pid;
+	r->output = ends[0];
+	r->said = must_alloc(run->hear + 1);
 	LIST_INSERT_HEAD(&all, r, next);
 	r->deadline = evtimer_new(s->base, on_deadline, r);
-	if (!r->deadline || event_add(r->deadline, &limit) < 0)
-		outside_kill(pid);
+	watched = r->deadline && event_add(r->deadline, &limit) == 0;
+	if (watched && r->output >= 0) {
+		r->readable = event_new(s->base, r->output, EV_READ | EV_PERSIST, on_readable, r);
+		watched = r->readable && event_add(r->readable, NULL) == 0;
+	}
+	if (!watched)
+		kill_all_of(pid);
 	return true;
 }
 
 unsigned int
-outside_count(void (*ended)(struct supervisor *, const struct outside_run *, int, pid_t, bool))
+outside_count(void (*ended)(struct supervisor *, const struct outside_end *))
 {
 	const struct running *r;
 	unsigned int count = 0;
@@ -217,6 +324,17 @@ outside_count(void (*ended)(struct supervisor *, const struct outside_run *, int
 	LIST_FOREACH(r, &all, next)
 		count += r->run.ended == ended;
 	return count;
+}
+
+bool
+outside_is_running(void (*ended)(struct supervisor *, const struct outside_end *), uint64_t id, unsigned int index)
+{
+	const struct running *r;
+
+	LIST_FOREACH(r, &all, next)
+		if (r->run.ended == ended && r->run.id == id && r->run.index == index)
+			return true;
+	return false;
 }
 
 bool
@@ -229,7 +347,10 @@ outside_ended(struct supervisor *s, pid_t pid, int status)
 			break;
 	if (!r)
 		return false;
-	r->run.ended(s, &r->run, status, pid, r->late);
+	if (r->output >= 0)
+		take_words(r);
+	r->run.ended(s, &(struct outside_end){ .run = &r->run, .pid = pid, .status = status, .late = r->late,
+		.said = span_of(r->said, r->said_len) });
 	running_free(r);
 	return true;
 }
@@ -240,7 +361,7 @@ outside_close(void)
 	struct running *r;
 
 	while ((r = LIST_FIRST(&all))) {
-		outside_kill(r->pid);
+		kill_all_of(r->pid);
 		running_free(r);
 	}
 }

@@ -12,9 +12,5 @@
 
 /* queue asks for a run. `fd` is taken: the message. queue hears pipe_told, once. */
 void pipe_run(struct supervisor *s, uint64_t id, const struct msg_pipe_run *m, int fd);
-/* A child ended. True when it was one of these. */
-bool pipe_ended(struct supervisor *s, pid_t pid, int status);
-/* Kills those that run. */
-void pipe_close(struct supervisor *s);
 
 #endif

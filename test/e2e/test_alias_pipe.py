@@ -4,10 +4,13 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import resource
+import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -15,6 +18,7 @@ import time
 import pytest
 
 import mails
+import test_channels
 import valija
 from test_addresses import compiled, refused, send
 
@@ -223,6 +227,148 @@ def test_queue_dies_meanwhile(post):
     valija.wait_until(lambda: "relay=pipe" in post.log()[before:], 15, what="its end")
     assert len(notes_with(post, word)) == 1 and (post.notes / "slowly-begun").read_text() == "x"
     assert "2.0.0" in post.log()[before:]
+
+
+def test_a_reload_meanwhile(post):
+    """What runs is left to run; it is delivered once."""
+    (post.notes / "slowly-begun").unlink(missing_ok=True)
+    compiled(post, "aliases", f"slowly: |{post.program} slowly\n")
+    before = len(post.log())
+    word = send(post, f"slowly@{valija.DOMAIN}")
+    valija.wait_until(lambda: (post.notes / "slowly-begun").exists(), what="the command")
+    post.valija("reload")
+    valija.wait_until(lambda: "relay=pipe" in post.log()[before:], 15, what="its end")
+    assert len(notes_with(post, word)) == 1 and "dsn=2.0.0" in post.log()[before:] and not listed(post)
+
+
+def listed(post):
+    return json.loads(post.valija("queue", "list", "--json").stdout)
+
+
+@pytest.mark.parametrize("who", ["valija-pipe", "master"])
+def test_a_command_takes_no_death_for_the_end(post, who):
+    """valija-pipe is killed: the command goes with it, and does not see a message that ends early. Or master: valija-pipe goes on,
+    and the message comes again, whole."""
+    (post.notes / "slowly-begun").unlink(missing_ok=True)
+    compiled(post, "aliases", f"slowly: |{post.program} slowly\n")
+    word = secrets.token_hex(6)
+    post.receive("a@far.example", [f"slowly@{valija.DOMAIN}"], mails.plain("a@far.example", "x", word, size=300000) + b"the end\r\n")
+    valija.wait_until(lambda: (post.notes / "slowly-begun").exists(), what="the command")
+    if who == "master":
+        family = post.pids()
+        os.kill(post.master_pid(), signal.SIGKILL)
+        valija.wait_until(lambda: not any(valija.alive(p) for p in family if b"slowly" not in cmdline(pathlib.Path(f"/proc/{p}"))), 15,
+                          "the end of the daemons")
+        post.start()
+    else:
+        (pid,) = [int(p.name) for p in pathlib.Path("/proc").glob("[0-9]*") if cmdline(p).startswith(b"valija-pipe\0|")]
+        os.kill(pid, signal.SIGKILL)
+        valija.wait_until(lambda: not [p for p in pathlib.Path("/proc").glob("[0-9]*") if b"program\0slowly" in cmdline(p)],
+                          what="the command's end")
+        valija.wait_until(lambda: [m["state"] for m in listed(post)] == ["deferred"], what="the deferral")
+        post.valija("queue", "retry", "--all")
+    valija.wait_until(lambda: not listed(post), 20, what="an empty queue")
+    notes = notes_with(post, word)
+    assert len(notes) <= (2 if who == "master" else 1)
+    assert all(n["message"].endswith("the end\n") for n in notes)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_an_owner_whom_nobody_knows(post):
+    """Whose uid has no name, or whose name is root's, runs nothing; it is said, and waits."""
+    compiled(post, "aliases", f"prog: |{post.program} note\n")
+    os.chown(post.conf.parent / "aliases", 54321, 0)
+    post.valija("map", "aliases")
+    try:
+        word = send(post, f"prog@{valija.DOMAIN}")
+        valija.wait_until(lambda: "there is no such user" in post.valija("mailq").stdout, what="the reason")
+    finally:
+        os.chown(post.conf.parent / "aliases", 0, 0)
+        post.valija("map", "aliases")
+    post.valija("queue", "retry", "--all")
+    assert len(notes_with(post, word)) == 1
+
+
+# ---- a queue that belongs to an enemy ----------------------------------------------------------------
+
+def crc32c(text):
+    crc = 0xffffffff
+    for byte in text.encode():
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+class Captured:
+    """Says pipe_run to master in the name of the queue that runs."""
+
+    def __init__(self, post):
+        pidfd = os.pidfd_open(post.processes("queue")[0]["pid"])
+        self.control = socket.socket(fileno=test_channels.libc.syscall(test_channels.PIDFD_GETFD, pidfd, CONTROL_FD, 0))
+        os.close(pidfd)
+        self.id = secrets.randbits(48)
+
+    def asks(self, alias, member, message, sender="a@far.example", address="x@example.org", prefix=b"X: y\r\n"):
+        octets = lambda b: struct.pack("=I", len(b)) + b
+        self.id += 1
+        packet = test_channels.HEADER.pack(PIPE_RUN, self.id) + struct.pack("=II", 0, crc32c(member)) + \
+            b"".join(octets(f if isinstance(f, bytes) else f.encode()) for f in (alias, sender, address, address, prefix))
+        return test_channels.say(self.control, packet, [message.fileno()])
+
+
+CONTROL_FD = 3          # common/daemon.h
+PIPE_RUN = int(re.search(r"M\(pipe_run,\s+(\d+)", (valija.TOP / "common/message.h").read_text())[1])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to speak for another process")
+def test_l1_a_captured_queue_runs_what_is_allowed_and_no_more(post):
+    """It chooses among what the administrator wrote, for a message of its own; never what is run, as whom, or with what options."""
+    box = post.notes / "box-of-nobody"
+    compiled(post, "aliases", f"one: |{post.program} note one\ntwo: |{post.program} note a, |{post.program} note b\nplain: ana\n"
+                              f"box: {box}\nsleeper: |/bin/sleep 2\n")
+    queue, word, master = Captured(post), secrets.token_hex(6), post.master_pid()
+    restarts = [(p["program"], p["restarts"]) for p in post.status()]
+    with tempfile.TemporaryFile() as message:
+        message.write(f"Subject: {word}\r\n\r\nbody\r\n".encode())
+        message.flush()
+        # What it may: a member by its name; and what it makes of the rest.
+        assert queue.asks("one", f"{post.program} note one", message, sender="-oX\n`id`", address="--help;id@$(id)",
+                          prefix=b"LD_PRELOAD=/tmp/x\r\n\r\n|/bin/sh\r\n")
+        (note,) = notes_with(post, word)
+        assert note["argv"] == [str(post.program), "note", "one"] and note["uid"] == anybody().pw_uid
+        assert int(note["caps"], 16) == 0 and note["no_new"].strip() == "1" and note["fds"] == [0, 1, 2]
+        assert set(note["environment"]) - {"LC_CTYPE"} == {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "SENDER", "RECIPIENT",
+                                                            "ORIGINAL_RECIPIENT", "LOCAL", "DOMAIN"}
+        assert note["environment"]["SENDER"] == "_oX__id_" and note["environment"]["RECIPIENT"] == "_-help_id@__id_"
+        # What it may not: a command of its own, by any name.
+        for alias in ("two", "plain", "three", "", "|/bin/sh", "/etc/passwd", "../aliases", "*", "one\n", "@"):
+            for member in ("/bin/sh -c id", "/usr/bin/touch /tmp/x", "ana", f"{post.program} note one"):
+                assert queue.asks(alias, member, message)
+        # Of two, the one that is meant; a file's text is no command.
+        queue.asks("two", f"{post.program} note b", message)
+        queue.asks("box", str(box), message)
+        valija.wait_until(lambda: box.exists() and word in box.read_text(), what="the file")
+        notes = notes_with(post, word, 2)
+        assert [n["argv"][2] for n in notes] == ["one", "b"] and box.stat().st_uid == anybody().pw_uid
+        # No more at a time than master wants.
+        for _ in range(150):
+            queue.asks("sleeper", "/bin/sleep 2", message)
+        pipes = lambda: sum(cmdline(p).startswith(b"valija-pipe\0") for p in pathlib.Path("/proc").glob("[0-9]*"))
+        assert valija.wait_until(pipes, what="some of them") <= 64
+        # What is switched off stays off.
+        post.configure(alias_commands="no")
+        post.valija("reload")
+        try:
+            queue.asks("one", f"{post.program} note one", message)
+            valija.wait_until(lambda: pipes() == 0, 15, what="their end")
+        finally:
+            post.configure(alias_commands="yes")
+            post.valija("reload")
+        assert len(notes_with(post, word, 2)) == 2
+    # Nobody has died of it; and mail is delivered.
+    assert post.master_pid() == master and [(p["program"], p["restarts"]) for p in post.status()] == restarts
+    assert len(notes_with(post, send(post, f"one@{valija.DOMAIN}"))) == 1
 
 
 def cmdline(p):
