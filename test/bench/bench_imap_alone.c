@@ -121,6 +121,17 @@ on_ended(void *me, struct channel *from, uint64_t id, const struct msg_imap_ende
 	(void)fd;
 }
 
+/* With whom the user shares: nobody asks here. */
+static void
+on_shares(void *me, struct channel *from, uint64_t id, const struct msg_shares_set *m, const int *fd)
+{
+	(void)me;
+	(void)from;
+	(void)id;
+	(void)m;
+	(void)fd;
+}
+
 static void
 on_idle(void *me, struct channel *from, uint64_t id, const struct msg_imap_idle *m, const int *fd)
 {
@@ -174,6 +185,7 @@ static const struct hearing hears_imap = {
 	.on_imap_taken = on_taken,
 	.on_imap_ended = on_ended,
 	.on_imap_idle = on_idle,
+	.on_shares_set = on_shares,
 };
 
 static void
