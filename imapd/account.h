@@ -9,6 +9,7 @@
 
 struct session;
 struct event;
+struct share_walk;
 
 struct account {
 	struct daemon daemon;
@@ -22,6 +23,10 @@ struct account {
 	struct event *on_inotify;    /* something happened in a watched folder */
 	struct event *housekeeping;  /* names that follow flags, deleted folders */
 	struct event *linger;        /* nobody is here any more */
+	/* Who has any right in our folders is being looked for (share.h): how often rights were changed, and which
+	 * change master knows. */
+	struct share_walk *share_walk;
+	uint64_t rights_changed, rights_told;
 	bool removing;               /* deleted folders have files left */
 	bool idle_said;
 };

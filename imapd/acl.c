@@ -3,6 +3,7 @@
 
 #include "common/beneath.h"
 #include "common/log.h"
+#include "common/message.h"
 #include "imapd/flags.h"
 
 #include <errno.h>
@@ -354,21 +355,36 @@ add_members(const struct store *store, const char *folder, struct acl *acl, stru
 }
 
 int
-acl_members(const struct store *store, struct text *members)
+acl_members_begin(const struct store *store, struct acl_members *m)
 {
-	struct acl *acl = must_alloc(sizeof(*acl));
-	char folder[MOST_FOLDER_NAME + 1];
-	struct folder_list list;
-	const char *why;
-	int result = folder_list_read(store, false, &list);
+	m->members = TEXT_UP_TO(MOST_SHARES);
+	m->at = 0;
+	return folder_list_read(store, false, &m->folders);
+}
 
-	if (result == 0) {
-		for (size_t i = 0; i < list.count && result == 0; i++) {
-			if (list.entries[i].exists && folder_of_name(list.entries[i].name, folder, &why))
-				result = add_members(store, folder, acl, members);
-		}
-		folder_list_clear(&list);
-	}
+int
+acl_members_next(const struct store *store, struct acl_members *m)
+{
+	const struct folder_entry *e = &m->folders.entries[m->at];
+	char folder[MOST_FOLDER_NAME + 1];
+	struct acl *acl;
+	const char *why;
+	int result = 0;
+
+	if (m->at == m->folders.count)
+		return 0;
+	m->at++;
+	if (!e->exists || !folder_of_name(e->name, folder, &why))
+		return 1;
+	acl = must_alloc(sizeof(*acl));
+	result = add_members(store, folder, acl, &m->members);
 	free(acl);
-	return result;
+	return result == 0 ? 1 : -1;
+}
+
+void
+acl_members_clear(struct acl_members *m)
+{
+	text_clear(&m->members);
+	folder_list_clear(&m->folders);
 }

@@ -77,7 +77,18 @@ unsigned int acl_folder_rights(const struct store *store, const char *folder, st
 	struct span owner);
 /* "anyone", or an address as our users have it: written into `key` as tables have it. False: neither. */
 bool acl_identifier(struct span name, struct text *key);
-/* Who has any right in any folder, a line each. 0 or -1 with errno. */
-int acl_members(const struct store *store, struct text *members);
+
+/* Who has any right in any folder: looked for folder by folder, so that others come between. */
+struct acl_members {
+	struct text members;             /* a line each */
+	struct folder_list folders;
+	size_t at;
+};
+
+/* 0 or -1 with errno. Release with acl_members_clear. */
+int acl_members_begin(const struct store *store, struct acl_members *m);
+/* Looks into the next folder: 1, or 0 when that was all; -1 with errno. */
+int acl_members_next(const struct store *store, struct acl_members *m);
+void acl_members_clear(struct acl_members *m);
 
 #endif

@@ -12,6 +12,7 @@ struct change_acl {
 	bool negative;
 	struct text who;                 /* the identifier, as acl.h has it */
 	struct acl acl;
+	uint64_t change;                 /* that master must know (share_tell) */
 };
 
 static void
@@ -73,6 +74,23 @@ name_write(struct command *c, const char *response, const char *folder)
 	session_folder_write(c->session, folder, command_out(c));
 }
 
+static bool
+slice_over(const void *session)
+{
+	return session_slice_over(session);
+}
+
+/* All folders are looked through for who has any right. */
+static enum progress
+change_step(struct command *c)
+{
+	struct change_acl *a = c->state;
+
+	if (!share_tell(c->session->account, a->change, slice_over, c->session))
+		return COMMAND_AGAIN;
+	return command_ok(c, NULL, "The rights are changed.");
+}
+
 static enum progress
 change(struct command *c, struct change_acl *a, unsigned int rights, unsigned char how)
 {
@@ -92,10 +110,11 @@ change(struct command *c, struct change_acl *a, unsigned int rights, unsigned ch
 		rights = before & ~rights;
 	if (!acl_set(&a->acl, a->negative, text_span(&a->who), rights))
 		return command_no(c, "LIMIT", "The mailbox has as many entries as it can.");
-	if (acl_write(&account->store, a->folder, &a->acl) < 0)
+	if (share_forget(account) < 0 || acl_write(&account->store, a->folder, &a->acl) < 0)
 		return command_failed(c, "acl");
-	share_tell(account);
-	return command_ok(c, NULL, "The rights are changed.");
+	a->change = share_changed(account);
+	c->step = change_step;
+	return change_step(c);
 }
 
 enum progress

@@ -209,6 +209,7 @@ folder_rename(struct store *store, const char *from, const char *to)
 	*dot = '\0';
 	if (parent[0] != '\0' && folder_create(store, parent) < 0 && errno != EEXIST)
 		goto out;
+	store->renames++;
 	while (done < count && rename_one(store, names[done], from, to) == 0)
 		done++;
 	saved = errno;

@@ -124,6 +124,7 @@ on_housekeeping(evutil_socket_t fd, short what, void *me)
 	}
 	if (a->removing)
 		a->removing = folder_remove_some(&a->store, NAMES_AT_A_TIME);
+	soon |= !share_tell_some(a);
 	if (soon || a->removing)
 		housekeep_in(a, BUSY_MILLISECONDS);
 	else if (later)
@@ -513,6 +514,7 @@ main(void)
 		account.sessions = s->next;
 		session_free(&s);
 	}
+	share_clear(&account);
 	if (account.store.maildir > 0)
 		store_clear(&account.store);
 	return code;

@@ -31,6 +31,7 @@ struct store {
 	uint64_t size_most;          /* bytes of a message that is read; 0: no limit */
 	struct mailbox *mailboxes;
 	uint64_t clock;              /* counts openings: which mailbox is quiet the longest */
+	uint64_t renames;            /* of folders, ever: who looks through all of them begins again */
 	struct quota quota;          /* what the user may keep, at most */
 	int64_t more_bytes, more_messages;   /* came (went) and is not in the file maildirsize yet */
 };

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,18 +28,99 @@ tell(struct account *account, struct span members)
 		NULL);
 }
 
-void
-share_tell(struct account *account)
-{
-	struct text members = TEXT_UP_TO(MOST_SHARES);
+struct share_walk {
+	struct acl_members found;
+	uint64_t change;             /* all up to this one are seen */
+	uint64_t renames;
+};
 
-	if (acl_members(&account->store, &members) < 0 || members.failed ||
-		store_write_file(&account->store, account->store.private, SHARES_FILE,
-		text_span(&members), true) < 0)
-		log_warning(0, "shares-not-kept", KEY_STR("user", account->user), KEY_ERRNO);
-	if (!members.failed)
-		tell(account, text_span(&members));
-	text_clear(&members);
+int
+share_forget(struct account *account)
+{
+	if (unlinkat(account->store.private, SHARES_FILE, 0) < 0)
+		return errno == ENOENT ? 0 : -1;
+	return fsync(account->store.private);
+}
+
+uint64_t
+share_changed(struct account *account)
+{
+	return ++account->rights_changed;
+}
+
+void
+share_clear(struct account *account)
+{
+	if (account->share_walk == NULL)
+		return;
+	acl_members_clear(&account->share_walk->found);
+	free(account->share_walk);
+	account->share_walk = NULL;
+}
+
+static int
+walk_begin(struct account *account)
+{
+	struct share_walk *w = account->share_walk = must_alloc(sizeof(*w));
+
+	w->change = account->rights_changed;
+	w->renames = account->store.renames;
+	return acl_members_begin(&account->store, &w->found);
+}
+
+/* It ends: what was found is told, unless a folder may have got away by another name. */
+static void
+walk_end(struct account *account, bool good)
+{
+	struct share_walk *w = account->share_walk;
+	struct span members = text_span(&w->found.members);
+	bool all = good && !w->found.members.failed;
+
+	if (!good || w->renames == account->store.renames) {
+		if (!all || store_write_file(&account->store, account->store.private, SHARES_FILE, members, true) < 0)
+			log_warning(0, "shares-not-kept", KEY_STR("user", account->user), KEY_ERRNO);
+		if (all)
+			tell(account, members);
+		account->rights_told = w->change;
+	}
+	share_clear(account);
+}
+
+bool
+share_tell(struct account *account, uint64_t change, bool (*over)(const void *), const void *me)
+{
+	while (account->rights_told < change) {
+		int more = account->share_walk == NULL ? walk_begin(account) : 0;
+
+		if (more == 0)
+			more = acl_members_next(&account->store, &account->share_walk->found);
+		if (more <= 0)
+			walk_end(account, more == 0);
+		if (over(me) && account->rights_told < change)
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_past(const void *moment)
+{
+	return session_clock() >= *(const int64_t *)moment;
+}
+
+bool
+share_tell_some(struct account *account)
+{
+	int64_t end = session_clock() + SLICE_MICROSECONDS;
+
+	return share_tell(account, account->rights_changed, is_past, &end);
+}
+
+static bool
+never(const void *me)
+{
+	(void)me;
+	return false;
 }
 
 void
@@ -48,8 +130,8 @@ share_tell_kept(struct account *account)
 	int fd = open_in(account->store.private, SHARES_FILE, O_RDONLY, 0);
 	ssize_t got;
 
-	if (fd < 0 && errno == ENOENT)
-		share_tell(account);         /* the first time: Dovecot's rights may be there */
+	if (fd < 0 && errno == ENOENT)       /* the first time: Dovecot's rights may be there */
+		(void)share_tell(account, share_changed(account), never, NULL);
 	if (fd < 0)
 		return;
 	got = read_at(fd, kept, sizeof(kept), 0);

@@ -23,10 +23,20 @@
 unsigned int session_rights(const struct session *s, const char *folder);
 /* Is it one of the mailbox's owner? */
 static inline bool session_is_guest(const struct session *s) { return s->guest[0] != '\0'; }
-/* Rights were changed: keeps in Maildir/valija/shares who has any, durable, and tells master. */
-void share_tell(struct account *account);
-/* At the start: tells master what was kept; where nothing ever was, what the folders say. */
+/* Rights are about to be changed: what was kept of who has any is forgotten, so that the next process looks for it
+ * anew if this one dies on the way. 0 or -1 with errno. */
+int share_forget(struct account *account);
+/* Rights were changed, or are not known: the number of this change, for share_tell. */
+uint64_t share_changed(struct account *account);
+/* Looks through all folders for who has any right, as long as `over` says that there is time; keeps it in
+ * Maildir/valija/shares, durable, and tells master. True: master knows `change` (or the log says why not). */
+bool share_tell(struct account *account, uint64_t change, bool (*over)(const void *), const void *me);
+/* The same of all changes, for one slice: where a session changed something and is gone. */
+bool share_tell_some(struct account *account);
+/* At the start, when nobody is kept waiting yet: tells master what was kept; where nothing was, what the folders
+ * say. */
 void share_tell_kept(struct account *account);
+void share_clear(struct account *account);
 /* "* MYRIGHTS mailbox rights" (cmd-acl.c). */
 void myrights_write(struct session *s, const char *folder);
 

@@ -1,0 +1,316 @@
+/* Long commands of one session run in slices: another session of the same user is answered between them. Counted,
+ * not timed: here a millisecond goes by with every look at the clock, and never otherwise. */
+#include "common/channel.h"
+#include "imapd/command.h"
+#include "imapd/share.h"
+
+#include "imapd_rig.h"       /* behind the words between programs, some of which are called id, too */
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define LETTERS 120
+#define FOLDERS 40
+#define MOST_ROUNDS 2000
+
+static uint64_t looks;
+
+int
+clock_gettime(clockid_t clock, struct timespec *t)
+{
+	(void)clock;
+	looks++;
+	t->tv_sec = (time_t)(1700000000 + looks / 1000);
+	t->tv_nsec = (long)(looks % 1000) * 1000000;
+	return 0;
+}
+
+void
+account_housekeep(struct account *a)
+{
+	(void)a;
+}
+
+/* --- a user with two sessions --- */
+
+struct client {
+	struct session *session;
+	int fd;
+	struct text heard;
+};
+
+struct scene {
+	struct place *place;
+	struct settings settings;
+	struct account account;
+	int master;
+	struct client slow, other;
+};
+
+static void
+write_mail(int directory, int n)
+{
+	char name[60], text[4000];
+	size_t len = (size_t)snprintf(text, sizeof(text), "Subject: letter %d\r\nFrom: Person %d <p%d@example.com>\r\n"
+		"Date: Tue, 14 Jan 2020 10:%02d:00 +0100\r\nMessage-ID: <%d@example.com>\r\n\r\n", n, n, n, n % 60, n);
+	int fd;
+
+	memset(text + len, 'x', 3000);
+	len += 3000;
+	snprintf(name, sizeof(name), "15000000%02d.M%dP1.x:2,", n % 100, n);
+	fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0 && write(fd, text, len) == (ssize_t)len);
+	close(fd);
+}
+
+static struct client
+log_in(struct account *a, uint64_t number)
+{
+	struct client c = { .heard = TEXT_UP_TO((size_t)64 << 20) };
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	c.fd = ends[1];
+	c.session = session_new(a, number, ends[0], SPAN("login"), SPAN_NONE, SPAN("127.0.0.1"), SPAN("LOGIN"));
+	c.session->next = a->sessions;
+	a->sessions = c.session;
+	return c;
+}
+
+static void
+hear(struct client *c)
+{
+	unsigned char piece[65536];
+	ssize_t got;
+
+	while ((got = read(c->fd, piece, sizeof(piece))) > 0)
+		text_add(&c->heard, span_of(piece, (size_t)got));
+	assert_false(c->heard.failed);
+}
+
+static void
+say(const struct client *c, const char *line)
+{
+	assert_int_equal(write(c->fd, line, strlen(line)), (ssize_t)strlen(line));
+}
+
+/* One round of imap.c: what happened, then what was said of it. Returns how often the clock was looked at. */
+static uint64_t
+one_round(struct scene *s)
+{
+	uint64_t before = looks;
+
+	assert_true(event_base_loop(s->account.daemon.base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
+	before = looks - before;
+	assert_int_equal(store_durable(&s->account.store), 0);
+	for (struct session *each = s->account.sessions; each != NULL; each = each->next)
+		session_flush(each);
+	hear(&s->slow);
+	hear(&s->other);
+	return before;
+}
+
+static bool
+has_answer(const struct client *c, const char *tag)
+{
+	struct span in = text_span(&c->heard);
+	size_t at = span_find(in, span_str(tag));
+
+	return at < in.len && (at == 0 || in.at[at - 1] == '\n');
+}
+
+static void
+say_and_wait(struct scene *s, struct client *c, const char *line, const char *answer)
+{
+	say(c, line);
+	for (int i = 0; !has_answer(c, answer); i++) {
+		assert_true(i < MOST_ROUNDS);
+		(void)one_round(s);
+	}
+	text_reset(&c->heard);
+}
+
+static int
+begin(void **state)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+	char name[20];
+	int ends[2], cur;
+
+	assert_int_equal(set_up((void **)&s->place), 0);
+	s->settings.imap_idle_seconds = 1800;
+	s->settings.message_size_bytes = 1 << 20;
+	s->settings.imap_separator = SPAN("/");
+	s->account.daemon.settings = &s->settings;
+	s->account.daemon.base = event_base_new();
+	assert_int_equal(channel_pair(ends), 0);
+	s->master = ends[1];
+	s->account.daemon.master = channel_new(s->account.daemon.base, ends[0], PROGRAM_IMAP, PROGRAM_MASTER, 0,
+		&(const struct hearing){ .gone = NULL }, &s->account);
+	(void)snprintf(s->account.user, sizeof(s->account.user), "ana@x.example");
+	s->account.store = s->place->store;
+	cur = openat(s->place->maildir, "cur", O_RDONLY | O_DIRECTORY);
+	for (int n = 0; n < LETTERS; n++)
+		write_mail(cur, n);
+	close(cur);
+	for (int n = 0; n < FOLDERS; n++) {
+		(void)snprintf(name, sizeof(name), ".F%d", n);
+		assert_int_equal(folder_create(&s->account.store, name), 0);
+	}
+	s->slow = log_in(&s->account, 1);
+	s->other = log_in(&s->account, 2);
+	say_and_wait(s, &s->slow, "a SELECT INBOX\r\n", "a OK");
+	say_and_wait(s, &s->other, "a SELECT INBOX\r\n", "a OK");
+	*state = s;
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	struct scene *s = *state;
+
+	while (s->account.sessions != NULL) {
+		struct session *each = s->account.sessions;
+
+		s->account.sessions = each->next;
+		session_free(&each);
+	}
+	close(s->slow.fd);
+	close(s->other.fd);
+	text_clear(&s->slow.heard);
+	text_clear(&s->other.heard);
+	share_clear(&s->account);
+	channel_free(&s->account.daemon.master);
+	close(s->master);
+	event_base_free(s->account.daemon.base);
+	s->place->store = s->account.store;
+	s->place->store.mailboxes = NULL;
+	store_close_quiet(&s->account.store, 0);
+	assert_int_equal(tear_down((void **)&s->place), 0);
+	free(s);
+	return 0;
+}
+
+/* --- what is said meanwhile --- */
+
+/* How many NOOPs of the other session are answered before `command` is. */
+static size_t
+noops_meanwhile(struct scene *s, const char *command)
+{
+	size_t answered = 0;
+	char line[100];
+
+	(void)snprintf(line, sizeof(line), "s %s\r\n", command);
+	text_reset(&s->slow.heard);
+	say(&s->slow, line);
+	for (int i = 0; i < MOST_ROUNDS; i++) {
+		text_reset(&s->other.heard);
+		say(&s->other, "n NOOP\r\n");
+		/* Two slices may have their turn in it, and what ends a command looks again. */
+		assert_in_range(one_round(s), 1, 4 * SLICE_MICROSECONDS / 1000);
+		if (has_answer(&s->slow, "s OK"))
+			return answered;
+		assert_false(has_answer(&s->slow, "s NO") || has_answer(&s->slow, "s BAD"));
+		answered += has_answer(&s->other, "n OK");
+	}
+	fail_msg("%s: no answer", command);
+	return 0;
+}
+
+static void
+test_others_are_answered(void **state)
+{
+	static const char *const commands[] = {
+		"SEARCH BODY nowhere",
+		"SEARCH TEXT nowhere",
+		"SEARCH HEADER X-Nothing nowhere",
+		"FETCH 1:* (ENVELOPE BODYSTRUCTURE)",
+		"FETCH 1:* BODY.PEEK[]",
+		"FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE)",
+		"SORT (SUBJECT DATE) UTF-8 ALL",
+		"THREAD REFERENCES UTF-8 ALL",
+		"COPY 1:* F1",
+		"MOVE 1:60 F2",
+		"ESEARCH IN (personal) TEXT nowhere",
+		"SETACL F3 bob@x.example lr",
+		"LIST \"\" F* RETURN (STATUS (MESSAGES))",
+	};
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		size_t answered = noops_meanwhile(s, commands[i]);
+
+		if (answered < 4)
+			print_message("%s: %zu\n", commands[i], answered);
+		assert_true(answered >= 4);
+	}
+}
+
+/* A change of rights in the middle of telling the one before: both are told before they are answered; a folder that
+ * is renamed meanwhile is not overlooked. */
+static void
+test_changes_of_rights_meanwhile(void **state)
+{
+	struct scene *s = *state;
+	char kept[1000];
+	ssize_t got;
+	int fd;
+
+	text_reset(&s->slow.heard);
+	text_reset(&s->other.heard);
+	say_and_wait(s, &s->slow, "z SETACL F39 zoe@x.example lr\r\n", "z OK");
+	say(&s->slow, "s SETACL F1 bob@x.example lr\r\n");
+	(void)one_round(s);
+	assert_false(has_answer(&s->slow, "s OK"));
+	say_and_wait(s, &s->other, "r RENAME F39 A\r\n", "r OK");
+	assert_false(has_answer(&s->slow, "s OK"));
+	say_and_wait(s, &s->other, "o SETACL F0 carl@x.example lr\r\n", "o OK");
+	for (int i = 0; !has_answer(&s->slow, "s OK"); i++) {
+		assert_true(i < MOST_ROUNDS);
+		(void)one_round(s);
+	}
+	fd = openat(s->account.store.private, "shares", O_RDONLY);
+	assert_true(fd >= 0);
+	got = read(fd, kept, sizeof(kept));
+	close(fd);
+	assert_true(got > 0 && (size_t)got < sizeof(kept));
+	assert_true(span_find(span_of(kept, (size_t)got), SPAN("bob@x.example\n")) < (size_t)got);
+	assert_true(span_find(span_of(kept, (size_t)got), SPAN("carl@x.example\n")) < (size_t)got);
+	assert_true(span_find(span_of(kept, (size_t)got), SPAN("zoe@x.example\n")) < (size_t)got);
+}
+
+/* Who changed them is gone before all folders were looked through: that is done all the same. */
+static void
+test_rights_of_a_session_that_ended(void **state)
+{
+	struct scene *s = *state;
+	struct stat st;
+	int rounds = 0;
+
+	say(&s->slow, "s SETACL F1 bob@x.example lr\r\n");
+	(void)one_round(s);
+	assert_false(has_answer(&s->slow, "s OK"));
+	assert_int_equal(fstatat(s->account.store.private, "shares", &st, 0), -1);
+	command_free(&s->slow.session->command);
+	for (; !share_tell_some(&s->account); rounds++)
+		assert_true(rounds < MOST_ROUNDS);
+	assert_true(rounds > 2);
+	assert_int_equal(fstatat(s->account.store.private, "shares", &st, 0), 0);
+	assert_int_equal(st.st_size, sizeof("bob@x.example\n") - 1);
+	assert_true(share_tell_some(&s->account));       /* nothing more to do */
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_others_are_answered, begin, end),
+		cmocka_unit_test_setup_teardown(test_changes_of_rights_meanwhile, begin, end),
+		cmocka_unit_test_setup_teardown(test_rights_of_a_session_that_ended, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
