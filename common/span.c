@@ -50,7 +50,7 @@ span_starts_nocase(struct span s, struct span prefix)
 	if (s.len < prefix.len)
 		return false;
 	for (size_t i = 0; i < prefix.len; i++)
-		if (lower(s.at[i]) != lower(prefix.at[i]))
+		if (s.at[i] != prefix.at[i] && lower(s.at[i]) != lower(prefix.at[i]))
 			return false;
 	return true;
 }

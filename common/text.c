@@ -80,7 +80,8 @@ text_add_str(struct text *t, const char *string)
 void
 text_add_byte(struct text *t, unsigned char c)
 {
-	text_add(t, span_of(&c, 1));
+	if (text_reserve(t, 1))
+		t->at[t->len++] = c;
 }
 
 void

@@ -45,7 +45,13 @@ address_reader_init(struct address_reader *reader, struct span value)
 static bool
 ends_word(unsigned char c)
 {
-	return span_has(SPAN(" \t\r\n(<>@,;:\""), c);
+	switch (c) {
+	case ' ': case '\t': case '\r': case '\n':
+	case '(': case '<': case '>': case '@': case ',': case ';': case ':': case '"':
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Takes a run of anything but blanks and the characters that structure addresses. */

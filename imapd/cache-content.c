@@ -174,20 +174,27 @@ cache_get(struct mailbox *m, uint32_t uid, unsigned int items, uint64_t names,
 	return payload_read(text_span(&c->work), uid, got);
 }
 
-bool
-cache_lines(struct mailbox *m, uint32_t uid, const char *const *fields, size_t count,
-	struct change *learned, struct span *header)
+uint64_t
+cache_names(struct mailbox *m, const char *const *fields, size_t count)
 {
-	struct cache *c = cache_open(m);
 	uint64_t names = 0, name = 1;
-	struct cached got;
-	struct mail mail;
 
 	for (size_t i = 0; i < count && name != 0; i++) {
 		name = cache_name(m, span_str(fields[i]));
 		names |= name;
 	}
-	if (name != 0) {
+	return name == 0 ? 0 : names;
+}
+
+bool
+cache_lines(struct mailbox *m, uint32_t uid, uint64_t names, struct change *learned,
+	struct span *header)
+{
+	struct cache *c = cache_open(m);
+	struct cached got;
+	struct mail mail;
+
+	if (names != 0) {
 		if (!cache_get(m, uid, 0, names, learned, &got))
 			return false;
 		*header = got.header;

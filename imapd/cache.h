@@ -41,10 +41,12 @@ uint64_t cache_name(struct mailbox *m, struct span name);
  * False with errno as mail_open. Records may move. */
 bool cache_get(struct mailbox *m, uint32_t uid, unsigned int items, uint64_t names,
 	struct change *learned, struct cached *got);
-/* The lines of `count` header fields of a message (with a blank one; perhaps others too), as
- * cache_get. Where they cannot be kept: its whole header. */
-bool cache_lines(struct mailbox *m, uint32_t uid, const char *const *fields, size_t count,
-	struct change *learned, struct span *header);
+/* The bits of `count` header fields; 0 when not all of them can be kept. */
+uint64_t cache_names(struct mailbox *m, const char *const *fields, size_t count);
+/* The lines of the fields `names` (cache_names) of a message, with a blank one, perhaps others too, as
+ * cache_get. Where they cannot be kept (names is 0): its whole header. */
+bool cache_lines(struct mailbox *m, uint32_t uid, uint64_t names, struct change *learned,
+	struct span *header);
 /* Writes out what was gathered, and gives back memory that waits for the next call. Before a
  * snapshot is written, and when the mailbox is quiet. */
 void cache_flush(struct mailbox *m);

@@ -11,6 +11,7 @@
 struct threads {
 	struct searching searching;
 	struct threader threader;
+	uint64_t names;                  /* of the fields that it needs, in the mailbox's cache */
 	bool finished, begun;
 	/* Where the answer stands: a root, a node, and for each open parenthesis the node that
 	 * comes behind it. */
@@ -38,15 +39,12 @@ on_found(struct command *c, size_t number)
 	struct view *v = t->searching.view;
 	struct change *learned = &t->searching.learned;
 	uint32_t uid = view_uid(v, number);
-	static const char *const fields[] = { "Date", "Subject", "Message-ID", "References",
-		"In-Reply-To" };
 	struct index_record r;
 	struct span header;
 
 	/* One that is gone, or unreadable, is left out: the log says so. */
 	if (mail_facts(v->mailbox, uid, FACT_DATE, learned, &r) &&
-		cache_lines(v->mailbox, uid, fields, sizeof(fields) / sizeof(fields[0]), learned,
-		&header))
+		cache_lines(v->mailbox, uid, t->names, learned, &header))
 		threader_add(&t->threader, (uint32_t)number, header, r.date);
 	return true;
 }
@@ -166,6 +164,8 @@ take_algorithm(struct span *in, enum threading *kind)
 enum progress
 cmd_thread(struct command *c)
 {
+	static const char *const fields[] = { "Date", "Subject", "Message-ID", "References",
+		"In-Reply-To" };
 	struct threads *t = arena_alloc(&c->arena, sizeof(*t));
 	enum threading kind;
 
@@ -182,6 +182,7 @@ cmd_thread(struct command *c)
 	c->release = threads_release;
 	if (!searching_take_keys(c, &t->searching, true))
 		return COMMAND_DONE;
+	t->names = cache_names(c->session->view->mailbox, fields, sizeof(fields) / sizeof(fields[0]));
 	c->step = thread_step;
 	return thread_step(c);
 }

@@ -5,6 +5,8 @@
 
 #include "imapd/header.h"
 
+#include <string.h>
+
 #define DAY ((int64_t)86400)
 #define MOST_DATE 1000            /* bytes of a Date field that are read */
 
@@ -230,12 +232,60 @@ ctime_take(struct span *in, struct parts *p)
 	return year_take(in, &p->year);
 }
 
+static bool
+two_digits(const unsigned char *at, int32_t *value)
+{
+	*value = (at[0] - '0') * 10 + (at[1] - '0');
+	return at[0] >= '0' && at[0] <= '9' && at[1] >= '0' && at[1] <= '9';
+}
+
+/* "Tue, " or nothing. False: something else. */
+static bool
+day_name_skip(struct span *in)
+{
+	static const char names[] = "MonTueWedThuFriSatSun";
+
+	for (size_t i = 0; in->len > 5 && i < 7; i++) {
+		if (memcmp(in->at, names + 3 * i, 3) == 0 && in->at[3] == ',' && in->at[4] == ' ')
+			*in = span_part(*in, 5, in->len);
+	}
+	return in->len > 0 && in->at[0] >= '0' && in->at[0] <= '9';
+}
+
+/* "Tue, 14 Jan 2020 10:07:00 +0100", as nearly all mail has it (RFC 5322 3.3). False: to be read with
+ * more patience; what is taken here would be read the same way then. */
+static bool
+common_take(struct span in, struct parts *p)
+{
+	const unsigned char *at;
+	int32_t century;
+
+	if (!day_name_skip(&in) || !digits_take(&in, 1, 2, &p->day, NULL) || in.len < 24)
+		return false;
+	at = in.at;              /* " Jan 2020 10:07:00 +0100" */
+	if (at[0] != ' ' || at[4] != ' ' || at[9] != ' ' || at[12] != ':' || at[15] != ':' ||
+		at[18] != ' ' || !two_digits(at + 5, &century) || !two_digits(at + 7, &p->year) ||
+		!two_digits(at + 10, &p->hour) || !two_digits(at + 13, &p->minute) ||
+		!two_digits(at + 16, &p->second))
+		return false;
+	p->year += 100 * century;
+	for (int32_t m = 0; m < 12; m++) {
+		if (memcmp(at + 1, months + (size_t)m * 3, 3) == 0)
+			p->month = m + 1;
+	}
+	in = span_part(in, 19, 5);
+	return p->month > 0 && offset_take(&in, &p->zone) && in.len == 0;
+}
+
 bool
 date_parse(struct span value, struct date *date)
 {
 	struct span in = span_part(value, 0, MOST_DATE);
 	struct parts p = { 0 };
 
+	if (common_take(in, &p))
+		return parts_join(&p, date);
+	p = (struct parts){ 0 };
 	cfws_skip(&in, NULL);
 	if (in.len > 0 && is_letter(in.at[0]) && !month_take(&in, &p.month)) {
 		letters_take(&in);                         /* the day's name, right or wrong */

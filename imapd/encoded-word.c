@@ -123,7 +123,7 @@ static bool
 only_blanks(struct span s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!span_has(SPAN(" \t\r\n"), s.at[i]))
+		if (s.at[i] != ' ' && s.at[i] != '\t' && s.at[i] != '\r' && s.at[i] != '\n')
 			return false;
 	return true;
 }

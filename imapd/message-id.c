@@ -12,12 +12,28 @@ is_blank(unsigned char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* As nearly all are: nothing to leave out, nothing to undo. */
+static bool
+is_plain(struct span inside)
+{
+	for (size_t i = 0; i < inside.len; i++) {
+		if (is_blank(inside.at[i]) || inside.at[i] == '"')
+			return false;
+	}
+	return true;
+}
+
 /* The inside of "<...>", blanks left out, quotes undone. False: it is not of the form left@right. */
 static bool
 put_id(struct span inside, struct text *to)
 {
 	size_t at = 0;
 
+	if (is_plain(inside)) {
+		at = 1 + span_index(span_part(inside, 1, inside.len), '@');
+		text_add(to, inside);
+		return !to->failed && at > 0 && at + 1 < inside.len;
+	}
 	while (inside.len > 0) {
 		struct span quoted;
 

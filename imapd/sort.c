@@ -15,19 +15,23 @@
 
 #define MERGED_AT_A_TIME 256     /* messages, between two looks at the clock */
 
-union value {
-	int64_t number;
-	struct {
-		uint32_t at, len;        /* in sorter.texts */
-	} text;
+struct value {
+	union {
+		int64_t number;
+		uint64_t front;          /* the first eight bytes of the text, so that comparing needs no more */
+	};
+	uint32_t at, len;                /* of a text, in sorter.texts */
 };
 
 struct sorter {
 	const struct sort_criteria *criteria;
 	size_t count, room;
+	uint64_t names;                  /* of the fields that the criteria need, in the mailbox's cache */
+	bool named;
 	uint32_t *numbers;               /* of the messages, as they were added */
-	union value *values;             /* criteria->count of each */
+	struct value *values;             /* criteria->count of each */
 	struct text texts;
+	struct text folded;              /* the last one, whole */
 	/* The merge: places into `numbers`, from `order` into `other`, runs of `width`. */
 	uint32_t *order, *other;
 	size_t width, left, right, to;   /* heads of the two runs; where the smaller one goes */
@@ -171,11 +175,25 @@ add_text_of(enum sort_by by, struct span header, struct text *to)
 	}
 }
 
-static union value
+/* As a number that is smaller where the text comes first; zeros fill it up. */
+static uint64_t
+front_of(struct span text)
+{
+	unsigned char bytes[8] = { 0 };
+	uint64_t front = 0;
+
+	if (text.len > 0)
+		memcpy(bytes, text.at, text.len < 8 ? text.len : 8);
+	for (size_t i = 0; i < 8; i++)
+		front = front << 8 | bytes[i];
+	return front;
+}
+
+static struct value
 value_of(struct sorter *s, enum sort_by by, struct span header, const struct index_record *r)
 {
-	struct text folded = TEXT_UP_TO(64 * MOST_SUBJECT);
-	union value v = { .number = 0 };
+	struct value v = { .number = 0 };
+	struct span text;
 
 	switch (by) {
 	case SORT_ARRIVAL:
@@ -188,13 +206,15 @@ value_of(struct sorter *s, enum sort_by by, struct span header, const struct ind
 		v.number = r->vsize == UNKNOWN_SIZE ? 0 : (int64_t)r->vsize;
 		return v;
 	default:
-		add_text_of(by, header, &folded);
-		v.text.at = (uint32_t)s->texts.len;
-		v.text.len = (uint32_t)(folded.len < MOST_SORT_TEXT ? folded.len : MOST_SORT_TEXT);
-		text_add(&s->texts, span_part(text_span(&folded), 0, MOST_SORT_TEXT));
+		text_reset(&s->folded);
+		add_text_of(by, header, &s->folded);
+		text = span_part(text_span(&s->folded), 0, MOST_SORT_TEXT);
+		v.at = (uint32_t)s->texts.len;
+		text_add(&s->texts, text);
 		if (s->texts.failed)     /* 4 GiB of texts: the rest counts as empty */
-			v.text.at = v.text.len = 0;
-		text_clear(&folded);
+			text = SPAN_NONE;
+		v.len = (uint32_t)text.len;
+		v.front = front_of(text);
 		return v;
 	}
 }
@@ -208,6 +228,7 @@ sorter_new(const struct sort_criteria *criteria)
 
 	s->criteria = criteria;
 	s->texts = TEXT_UP_TO(UINT32_MAX);
+	s->folded = TEXT_UP_TO(64 * MOST_SUBJECT);
 	return s;
 }
 
@@ -223,6 +244,7 @@ sorter_free(struct sorter **sp)
 	free(s->order);
 	free(s->other);
 	text_clear(&s->texts);
+	text_clear(&s->folded);
 	free(s);
 	*sp = NULL;
 }
@@ -247,9 +269,12 @@ sorter_add(struct sorter *s, const struct view *view, size_t number, struct chan
 	struct span header = SPAN_NONE;
 
 	(void)mail_facts(m, uid, s->criteria->facts, learned, &r);
+	if (s->criteria->header && !s->named) {
+		s->names = cache_names(m, fields, sizeof(fields) / sizeof(fields[0]));
+		s->named = true;
+	}
 	if (s->criteria->header)
-		(void)cache_lines(m, uid, fields, sizeof(fields) / sizeof(fields[0]), learned,
-			&header);
+		(void)cache_lines(m, uid, s->names, learned, &header);
 	grow(s);
 	s->numbers[s->count] = (uint32_t)number;
 	for (size_t i = 0; i < s->criteria->count; i++)
@@ -272,14 +297,16 @@ compare(const struct sorter *s, uint32_t a, uint32_t b)
 	size_t many = s->criteria->count;
 
 	for (size_t i = 0; i < many; i++) {
-		const union value *x = &s->values[a * many + i], *y = &s->values[b * many + i];
+		const struct value *x = &s->values[a * many + i], *y = &s->values[b * many + i];
 		int order;
 
 		if (is_number(s->criteria->at[i].by))
 			order = (x->number > y->number) - (x->number < y->number);
+		else if (x->front != y->front)
+			order = x->front < y->front ? -1 : 1;
 		else
-			order = span_compare(span_part(text_span(&s->texts), x->text.at, x->text.len),
-				span_part(text_span(&s->texts), y->text.at, y->text.len));
+			order = span_compare(span_part(text_span(&s->texts), x->at, x->len),
+				span_part(text_span(&s->texts), y->at, y->len));
 		if (order != 0)
 			return s->criteria->at[i].reverse ? -order : order;
 	}
@@ -364,6 +391,7 @@ sorter_keep(struct sorter *s, const struct view *view)
 		s->numbers[i] = view_uid(view, s->numbers[i]);
 	free(s->other);
 	s->other = NULL;
+	text_clear(&s->folded);
 	s->live = s->count;
 }
 
@@ -374,7 +402,7 @@ forget_removed(struct sorter *s)
 	size_t many = s->criteria->count;
 	struct text texts = TEXT_UP_TO(UINT32_MAX);
 	uint32_t *numbers;
-	union value *values;
+	struct value *values;
 
 	if (s->count < 2 * s->live + 1000)
 		return;
@@ -386,14 +414,14 @@ forget_removed(struct sorter *s)
 
 		numbers[i] = s->numbers[at];
 		for (size_t k = 0; k < many; k++) {
-			union value *v = &values[i * many + k];
+			struct value *v = &values[i * many + k];
 
 			*v = s->values[at * many + k];
 			if (is_number(s->criteria->at[k].by))
 				continue;
-			v->text.at = (uint32_t)texts.len;
+			v->at = (uint32_t)texts.len;
 			text_add(&texts, span_part(text_span(&s->texts),
-				s->values[at * many + k].text.at, v->text.len));
+				s->values[at * many + k].at, v->len));
 		}
 		s->order[i] = (uint32_t)i;
 	}

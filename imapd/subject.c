@@ -13,13 +13,35 @@ make_plain(struct span value, struct text *plain)
 
 	encoded_word_decode(span_part(value, 0, 3 * MOST_SUBJECT), &decoded);
 	in = span_part(text_span(&decoded), 0, MOST_SUBJECT);
-	for (size_t i = 0; i < in.len; i++) {
-		unsigned char c = in.at[i] == '\t' ? ' ' : in.at[i];
+	while (in.len > 0) {
+		size_t word = 0;
 
-		if (c != ' ' || (plain->len > 0 && plain->at[plain->len - 1] != ' '))
-			text_add_byte(plain, c);
+		while (word < in.len && in.at[word] != ' ' && in.at[word] != '\t')
+			word++;
+		text_add(plain, span_part(in, 0, word));
+		if (word < in.len && plain->len > 0 && plain->at[plain->len - 1] != ' ')
+			text_add_byte(plain, ' ');
+		in = span_part(in, word + 1, in.len);
 	}
 	text_clear(&decoded);
+}
+
+/* Would make_plain change nothing? So it is with most. */
+static bool
+is_plain(struct span value)
+{
+	unsigned char before = ' ';
+
+	if (value.len > MOST_SUBJECT)
+		return false;
+	for (size_t i = 0; i < value.len; i++) {
+		unsigned char c = value.at[i];
+
+		if (c < ' ' || c > '~' || (before == ' ' && c == ' ') || (before == '=' && c == '?'))
+			return false;
+		before = c;
+	}
+	return true;
 }
 
 static void
@@ -126,8 +148,12 @@ subject_base(struct span value, struct text *out)
 	struct span rest;
 	bool reply = false;
 
-	make_plain(value, &plain);
-	rest = text_span(&plain);
+	if (is_plain(value)) {
+		rest = value;
+	} else {
+		make_plain(value, &plain);
+		rest = text_span(&plain);
+	}
 	do {
 		reply |= strip_trailers(&rest);
 		reply |= strip_leaders(&rest);

@@ -70,11 +70,12 @@ node_new(struct threader *t)
 }
 
 static size_t
-bucket_of(const struct threader *t, struct span id)
+bucket_of(const struct threader *t, struct span id, uint32_t hash)
 {
-	size_t mask = t->bucket_count - 1, i = keyed_hash(id) & mask;
+	size_t mask = t->bucket_count - 1, i = hash & mask;
 
-	while (t->buckets[i] != NO_NODE && !span_equal(id_of(t, t->buckets[i]), id))
+	while (t->buckets[i] != NO_NODE && (t->nodes[t->buckets[i]].id_hash != hash ||
+		!span_equal(id_of(t, t->buckets[i]), id)))
 		i = (i + 1) & mask;
 	return i;
 }
@@ -90,7 +91,7 @@ grow_buckets(struct threader *t)
 	memset(t->buckets, 0xff, t->bucket_count * sizeof(*t->buckets));
 	for (size_t i = 0; i < many; i++) {
 		if (old[i] != NO_NODE)
-			t->buckets[bucket_of(t, id_of(t, old[i]))] = old[i];
+			t->buckets[bucket_of(t, id_of(t, old[i]), t->nodes[old[i]].id_hash)] = old[i];
 	}
 	free(old);
 }
@@ -99,16 +100,17 @@ grow_buckets(struct threader *t)
 static uint32_t
 node_of_id(struct threader *t, struct span id)
 {
+	uint32_t hash = (uint32_t)keyed_hash(id), node;
 	size_t bucket;
-	uint32_t node;
 
 	if (2 * (t->used + 1) > t->bucket_count)
 		grow_buckets(t);
-	bucket = bucket_of(t, id);
+	bucket = bucket_of(t, id, hash);
 	if (t->buckets[bucket] != NO_NODE)
 		return t->buckets[bucket];
 	node = node_new(t);
 	keep(t, id, &t->nodes[node].id_at, &t->nodes[node].id_len);
+	t->nodes[node].id_hash = hash;
 	if (t->nodes[node].id_len > 0) {
 		t->buckets[bucket] = node;
 		t->used++;
@@ -274,7 +276,8 @@ real_parent(struct threader *t, uint32_t node)
 	return found;
 }
 
-/* Lists of children, each by date: `order` is. Nodes without a parent become roots. */
+/* Lists of children, each by date: `order` is. Nodes without a parent become roots: first the messages,
+ * by date, then those that are none. */
 static void
 make_lists(struct threader *t, const uint32_t *order, size_t many)
 {
@@ -289,10 +292,15 @@ make_lists(struct threader *t, const uint32_t *order, size_t many)
 		n->next = t->nodes[n->parent].child;
 		t->nodes[n->parent].child = order[i];
 	}
+	for (size_t i = 0; i < many; i++) {
+		if (t->nodes[order[i]].parent == NO_NODE)
+			t->roots[t->root_count++] = order[i];
+	}
+	t->root_messages = t->root_count;
 	for (size_t i = 0; i < t->count; i++) {
 		struct thread_node *n = &t->nodes[i];
 
-		if (n->parent == NO_NODE && (n->message != 0 || n->child != NO_NODE))
+		if (n->parent == NO_NODE && n->message == 0 && n->child != NO_NODE)
 			t->roots[t->root_count++] = (uint32_t)i;
 	}
 }
@@ -312,17 +320,27 @@ lift_only_children(struct threader *t)
 	}
 }
 
-/* Step 4: a root that is no message has the date of its first child. */
+/* Step 4: a root that is no message has the date of its first child. Such roots, and what took their
+ * place, are few: they are sorted apart, and put between the others. */
 static void
 order_roots(struct threader *t)
 {
-	for (size_t i = 0; i < t->root_count; i++) {
-		struct thread_node *n = &t->nodes[t->roots[i]];
+	size_t from = t->root_messages, few = t->root_count - from, to = t->root_count;
+	uint32_t *apart = must_alloc((few + 1) * sizeof(*apart));
+
+	for (size_t i = 0; i < few; i++) {
+		struct thread_node *n = &t->nodes[apart[i] = t->roots[from + i]];
 
 		if (n->message == 0)
 			n->date = t->nodes[n->child].date;
 	}
-	qsort_r(t->roots, t->root_count, sizeof(*t->roots), by_date, t->nodes);
+	qsort_r(apart, few, sizeof(*apart), by_date, t->nodes);
+	while (few > 0) {            /* from the last on, into the room behind the messages */
+		bool message = from > 0 && by_date(&t->roots[from - 1], &apart[few - 1], t->nodes) > 0;
+
+		t->roots[--to] = message ? t->roots[--from] : apart[--few];
+	}
+	free(apart);
 }
 
 /* --- step 5: what has the same subject belongs together --- */
@@ -340,9 +358,9 @@ struct subjects {
 };
 
 static uint32_t *
-subject_bucket(const struct threader *t, const struct subjects *s, struct span subject)
+subject_bucket(const struct threader *t, const struct subjects *s, struct span subject, uint64_t hash)
 {
-	size_t i = keyed_hash(subject) & s->mask;
+	size_t i = hash & s->mask;
 
 	while (s->buckets[i] != NO_NODE &&
 		!span_equal(subject_of(t, speaker(t, s->buckets[i])), subject))
@@ -352,14 +370,15 @@ subject_bucket(const struct threader *t, const struct subjects *s, struct span s
 
 /* Step 5 B: which root stands for a subject. */
 static void
-note_subject(const struct threader *t, const struct subjects *s, uint32_t root)
+note_subject(const struct threader *t, const struct subjects *s, uint32_t root, uint64_t *hash)
 {
 	struct span subject = subject_of(t, speaker(t, root));
 	uint32_t *there;
 
 	if (subject.len == 0)
 		return;
-	there = subject_bucket(t, s, subject);
+	*hash = keyed_hash(subject);
+	there = subject_bucket(t, s, subject, *hash);
 	if (*there == NO_NODE || (t->nodes[*there].message != 0 && (t->nodes[root].message == 0 ||
 		(t->nodes[speaker(t, *there)].reply && !t->nodes[speaker(t, root)].reply))))
 		*there = root;
@@ -375,14 +394,14 @@ give_children(struct threader *t, uint32_t from, uint32_t to)
 
 /* Step 5 C. Only parents change: lists are made anew afterwards. */
 static void
-join_subject(struct threader *t, const struct subjects *s, uint32_t root)
+join_subject(struct threader *t, const struct subjects *s, uint32_t root, uint64_t hash)
 {
 	struct span subject = subject_of(t, speaker(t, root));
 	uint32_t *there, top;
 
 	if (subject.len == 0)
 		return;
-	there = subject_bucket(t, s, subject);
+	there = subject_bucket(t, s, subject, hash);
 	top = *there;
 	if (top == root)
 		return;
@@ -403,15 +422,17 @@ static void
 join_subjects(struct threader *t)
 {
 	struct subjects s = { .mask = LEAST_BUCKETS - 1 };
+	uint64_t *hashes = must_alloc((t->root_count + 1) * sizeof(*hashes));
 
 	while (s.mask + 1 < 2 * t->root_count)
 		s.mask = 2 * s.mask + 1;
 	s.buckets = must_alloc((s.mask + 1) * sizeof(*s.buckets));
 	memset(s.buckets, 0xff, (s.mask + 1) * sizeof(*s.buckets));
 	for (size_t i = 0; i < t->root_count; i++)
-		note_subject(t, &s, t->roots[i]);
+		note_subject(t, &s, t->roots[i], &hashes[i]);
 	for (size_t i = 0; i < t->root_count; i++)
-		join_subject(t, &s, t->roots[i]);
+		join_subject(t, &s, t->roots[i], hashes[i]);
+	free(hashes);
 	free(s.buckets);
 }
 
@@ -426,7 +447,8 @@ group_subjects(struct threader *t, const uint32_t *order, size_t many)
 	s.buckets = must_alloc((s.mask + 1) * sizeof(*s.buckets));
 	memset(s.buckets, 0xff, (s.mask + 1) * sizeof(*s.buckets));
 	for (size_t i = 0; i < many; i++) {
-		uint32_t *there = subject_bucket(t, &s, subject_of(t, order[i]));
+		struct span subject = subject_of(t, order[i]);
+		uint32_t *there = subject_bucket(t, &s, subject, keyed_hash(subject));
 
 		if (*there == NO_NODE)
 			*there = order[i];

@@ -24,6 +24,7 @@ struct thread_node {
 	int64_t date;            /* sent */
 	int64_t arrival;
 	uint32_t id_at, id_len;  /* in threader.texts */
+	uint32_t id_hash;        /* its lower half is enough: there are no more nodes */
 	uint32_t subject_at;
 	uint16_t subject_len;
 	bool reply;              /* its subject says so */
@@ -38,6 +39,7 @@ struct threader {
 	size_t bucket_count, used;
 	uint32_t *roots;         /* after threader_finish, in order */
 	size_t root_count;
+	size_t root_messages;    /* the first so many of them are messages, by date */
 };
 
 void threader_init(struct threader *t, enum threading kind);

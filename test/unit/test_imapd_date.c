@@ -7,6 +7,8 @@
 
 #include "imapd/date.h"
 
+#include <string.h>
+
 #include "expect.h"
 
 /* The day is told as date_add_time tells it. */
@@ -195,11 +197,44 @@ test_round_trip(void **state)
 	assert_int_equal(date_day_of(86399, 1), 1);
 }
 
+/* What is read the quick way is read as with patience: a comment in front takes the other way. */
+static void
+test_both_ways_agree(void **state)
+{
+	static const char *const dates[] = { "Tue, 14 Jan 2020 10:07:00 +0100", "1 Dec 0099 23:59:60 -0330" };
+	static const char other[] = "0159 :,+-JfbDt(\x80\r";
+	char text[40] = "(x)", *value = text + 3;
+	size_t dated = 0;
+
+	(void)state;
+	for (size_t k = 0; k < ROWS_OF(dates); k++) {
+		size_t len = strlen(dates[k]);
+
+		for (size_t i = 0; i < (len + 1) * sizeof(other); i++) {
+			struct date quick = { 0 }, patient = { 0 };
+			size_t cut = i / sizeof(other);
+			bool found;
+
+			memcpy(value, dates[k], len);
+			value[cut] = other[i % sizeof(other)];
+			if (i % sizeof(other) == sizeof(other) - 1)
+				len = cut == 0 ? 1 : cut;       /* cut there */
+			found = date_parse(span_of(value, len), &quick);
+			assert_int_equal(found, date_parse(span_of(text, len + 3), &patient));
+			assert_true(quick.utc == patient.utc && quick.zone == patient.zone && quick.day == patient.day);
+			dated += found;
+			len = strlen(dates[k]);
+		}
+	}
+	assert_true(dated > 300);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_both_ways_agree),
 		cmocka_unit_test(test_days),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_round_trip),
