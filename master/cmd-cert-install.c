@@ -12,15 +12,17 @@
 
 #include "master/cmd-cert.h"
 #include "master/expiry-told.h"
+#include "tlsproxy/authorities.h"
 #include "tlsproxy/ca.h"
 #include "tlsproxy/install.h"
+#include "tlsproxy/issue.h"
 
 static const struct option_row install_options[] = {
 	{ "--any-name", NULL, "take it though it is not for the host name", false },
 	{ NULL, NULL, NULL, false },
 };
 static const struct option_row renew_options[] = {
-	{ "--if-due", NULL, "only when a third of its life is about to be left", false },
+	{ "--if-due", NULL, "only when a third of its life is about to be left; likewise the revocation list in use", false },
 	{ NULL, NULL, NULL, false },
 };
 
@@ -144,18 +146,15 @@ is_of_ours(const struct invocation *v, const char *path)
 }
 
 static int
-renew(struct invocation *v)
+renew_certificate(struct invocation *v, const struct settings *s, bool if_due)
 {
-	struct settings *s = cmd_settings(v, false);
 	struct text why = TEXT_UP_TO(MOST_SENTENCE);
-	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE);
-	char *hostname = s != NULL ? must_copy(s->hostname) : NULL;
-	bool quiet = cmd_option(v, "--if-due") != NULL;
+	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE), *hostname = must_copy(s->hostname);
 	int directory = -1, status = EX_CONFIG;
 
-	if (s != NULL && quiet && (!cert_names_managed(v, s) || !is_of_ours(v, own) || !is_due(own))) {
+	if (if_due && (!cert_names_managed(v, s) || !is_of_ours(v, own) || !is_due(own))) {
 		status = EX_OK; /* somebody else's matter, or too early */
-	} else if (s == NULL || !cert_is_managed(v, s) || (directory = cert_directory(v)) < 0) {
+	} else if (!cert_is_managed(v, s) || (directory = cert_directory(v)) < 0) {
 		/* said */
 	} else if (!is_of_ours(v, own)) {
 		status = cmd_fail(EX_UNAVAILABLE,
@@ -172,8 +171,56 @@ renew(struct invocation *v)
 	free(own);
 	free(hostname);
 	text_clear(&why);
-	settings_free(&s);
 	return status;
+}
+
+/* The revocation list of our authority, when it is in use and due: one that has ended lets nobody in who shows
+ * a certificate. */
+static int
+renew_list(struct invocation *v, const struct settings *s)
+{
+	struct text why = TEXT_UP_TO(MOST_SENTENCE);
+	char *own = paths_join(v->paths.tls, CA_REVOKED);
+	int directory = -1, fd = -1, status = EX_OK;
+	int64_t from, until;
+
+	if (!span_equal(s->tls_client_crl, span_str(own)))
+		goto out;
+	fd = open(own, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0 && authorities_list_dates(fd, &from, &until, &why) == 0 &&
+		(until < 0 || !expiry_is_due(from, until, (int64_t)time(NULL))))
+		goto out;
+	text_reset(&why);
+	if ((directory = cert_directory(v)) < 0) {
+		status = EX_NOINPUT;
+	} else if (issue_crl(directory, &why) < 0) {
+		status = cmd_fail(EX_UNAVAILABLE, "%s ends soon, and is not renewed: %s", own, text_str(&why));
+	} else {
+		printf("renewed: %s, good for %d days\n", own, CRL_DAYS);
+	}
+out:
+	if (fd >= 0)
+		close(fd);
+	if (directory >= 0)
+		close(directory);
+	free(own);
+	text_clear(&why);
+	return status;
+}
+
+static int
+renew(struct invocation *v)
+{
+	struct settings *s = cmd_settings(v, false);
+	bool if_due = cmd_option(v, "--if-due") != NULL;
+	int status, of_list;
+
+	if (s == NULL)
+		return EX_CONFIG;
+	status = renew_certificate(v, s, if_due);
+	of_list = if_due ? renew_list(v, s) : EX_OK;
+	settings_free(&s);
+	return status != EX_OK ? status : of_list;
 }
 
 const struct command cmd_cert_install = {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -102,7 +103,8 @@ csr(struct invocation *v)
 	int directory = -1, status = EX_CONFIG;
 	size_t count;
 
-	if (s == NULL || (directory = cert_directory(v)) < 0)
+	/* Also the next key comes into service as the managed one, or not at all. */
+	if (s == NULL || !cert_is_managed(v, s) || (directory = cert_directory(v)) < 0)
 		goto out;
 	names = cert_names(v, hostname, &count);
 	if ((next && !make_next_key(directory, &why)) ||
@@ -121,9 +123,22 @@ out:
 	return status;
 }
 
+/* Nothing of this name is there, over which nothing is written: asked before a certificate is made and noted,
+ * and once more by cert_write. */
+static bool
+is_new(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0 && errno == ENOENT)
+		return true;
+	cmd_fail(0, "%s is there already", path);
+	return false;
+}
+
 /* --- people --- */
 
-/* The password of the file: asked for on a terminal, read, or made and told. */
+/* The password of the file: asked for on a terminal, read, or made (and told when there is a file). */
 static bool
 choose_password(const struct invocation *v, struct text *password)
 {
@@ -138,7 +153,7 @@ choose_password(const struct invocation *v, struct text *password)
 	} else {
 		secret_random(bytes, sizeof bytes);
 		text_add_base64(password, span_of(bytes, sizeof bytes));
-		printf("password of the file: %s\n", text_str(password));
+		secret_wipe(bytes, sizeof bytes);
 	}
 	text_clear(&why);
 	return chosen;
@@ -161,12 +176,16 @@ client(struct invocation *v)
 		return EX_NOINPUT;
 	text_printf(&path, "%s%s", cmd_option(v, "--out") ? cmd_option(v, "--out") : v->arguments[0],
 		cmd_option(v, "--out") ? "" : ".p12");
-	if (!choose_password(v, &password)) {
+	if (!is_new(text_str(&path))) {
+		status = EX_CANTCREAT;
+	} else if (!choose_password(v, &password)) {
 		status = EX_USAGE;
 	} else if (issue_client(directory, v->arguments[0], CLIENT_DAYS, text_str(&password), &p12,
 			   serial, &why) < 0) {
 		cmd_fail(0, "%s", text_str(&why));
 	} else if ((status = cert_write(text_str(&path), 0600, text_span(&p12))) == EX_OK) {
+		if (cmd_option(v, "--stdin") == NULL)
+			printf("password of the file: %s\n", text_str(&password));
 		printf("%s: certificate %s for %s, %d days\n", text_str(&path), serial,
 			v->arguments[0], CLIENT_DAYS);
 		printf("tls_client_ca = \"%s/%s\" lets the servers ask for it\n", v->paths.tls,
@@ -182,103 +201,124 @@ client(struct invocation *v)
 
 /* --- the authority --- */
 
+/* Each verb: 0 or a status of sysexits.h; what goes wrong is in `why`, or was said. */
+
 static int
 ca_init(const struct invocation *v, int directory, struct text *why)
 {
 	struct settings *s = cmd_settings(v, false);
 	char *hostname = s != NULL ? must_copy(s->hostname) : NULL;
 	bool there = faccessat(directory, CA_CERTIFICATE, F_OK, 0) == 0;
-	int result = s == NULL ? -1 : ca_make(directory, hostname, why);
+	int status = s == NULL ? EX_CONFIG : ca_make(directory, hostname, why) < 0 ? EX_DATAERR : EX_OK;
 
-	if (result == 0)
+	if (status == EX_OK)
 		printf("%s/%s%s: clients trust this; %s may be kept offline\n", v->paths.tls,
 			CA_CERTIFICATE, there ? " is there already, and stays" : "", CA_KEY);
 	free(hostname);
 	settings_free(&s);
-	return result;
+	return status;
 }
 
 static int
 ca_issue_for(const struct invocation *v, int directory, struct text *why)
 {
 	struct text crt = TEXT_UP_TO(MOST_CERTIFICATE_FILE), key = TEXT_UP_TO(MOST_CERTIFICATE_FILE),
-		    name = TEXT_UP_TO(512);
+		    crt_name = TEXT_UP_TO(512), key_name = TEXT_UP_TO(512);
 	const char *const *names = (const char *const *)(v->arguments + 1);
-	int result = -1;
+	int status = EX_DATAERR;
 
-	if (v->argument_count < 2) {
-		text_printf(why, "cert ca issue needs the names of the server");
-	} else if (issue_server(directory, names, (size_t)v->argument_count - 1, SERVER_DAYS, &crt, &key,
-			   why) == 0) {
-		text_printf(&name, "%s.key", names[0]);
-		if (cert_write(text_str(&name), 0400, text_span(&key)) == EX_OK) {
-			text_reset(&name);
-			text_printf(&name, "%s.crt", names[0]);
-			if (cert_write(text_str(&name), 0644, text_span(&crt)) == EX_OK) {
-				printf("%s.crt and %s.key, here\n", names[0], names[0]);
-				result = 0;
-			}
-		}
-	}
+	text_printf(&crt_name, "%s.crt", names[0]);
+	text_printf(&key_name, "%s.key", names[0]);
+	if (!issue_names_are_good(names, (size_t)v->argument_count - 1, why))
+		goto out;
+	status = EX_CANTCREAT;
+	if (!is_new(text_str(&crt_name)) || !is_new(text_str(&key_name)))
+		goto out;
+	status = EX_DATAERR;
+	if (issue_server(directory, names, (size_t)v->argument_count - 1, SERVER_DAYS, &crt, &key, why) < 0 ||
+		(status = cert_write(text_str(&key_name), 0400, text_span(&key))) != EX_OK)
+		goto out;
+	if ((status = cert_write(text_str(&crt_name), 0644, text_span(&crt))) == EX_OK)
+		printf("%s and %s, here\n", text_str(&crt_name), text_str(&key_name));
+	else
+		(void)unlink(text_str(&key_name));
+out:
 	text_clear(&crt);
 	text_wipe(&key);
-	text_clear(&name);
-	return result;
+	text_clear(&crt_name);
+	text_clear(&key_name);
+	return status;
 }
 
 static int
-ca_list(const struct invocation *v)
+ca_list(const struct invocation *v, int directory, struct text *why)
 {
 	struct text all = TEXT_UP_TO(0);
 	char *path = paths_join(v->paths.tls, CA_ISSUED);
+	int status = EX_OK;
 
-	if (access(path, F_OK) == 0 && cert_read(path, &all))
-		fwrite(all.at, 1, all.len, stdout);
+	(void)directory;
+	(void)why;
+	if (access(path, F_OK) == 0)
+		status = cert_read(path, &all) ? cert_write(NULL, 0, text_span(&all)) : EX_NOINPUT;
 	free(path);
 	text_clear(&all);
-	return 0;
+	return status;
+}
+
+static int
+ca_crl(const struct invocation *v, int directory, struct text *why)
+{
+	if (issue_crl(directory, why) < 0)
+		return EX_DATAERR;
+	printf("%s/%s, good for %d days\n", v->paths.tls, CA_REVOKED, CRL_DAYS);
+	return EX_OK;
 }
 
 static int
 ca_revoke(const struct invocation *v, int directory, struct text *why)
 {
-	if (v->argument_count != 2) {
-		text_printf(why, "cert ca revoke needs a serial number, address or name");
-		return -1;
-	}
 	if (issue_revoke(directory, v->arguments[1], why) < 0 || issue_crl(directory, why) < 0)
-		return -1;
+		return EX_DATAERR;
 	printf("revoked; the list is %s/%s (tls_client_crl), good for %d days\n", v->paths.tls, CA_REVOKED,
 		CRL_DAYS);
-	return 0;
+	return EX_OK;
 }
+
+static const struct ca_verb {
+	const char *word, *arguments;
+	int least, most;
+	int (*run)(const struct invocation *v, int directory, struct text *why);
+} ca_verbs[] = {
+	{ "init", "nothing more", 0, 0, ca_init },
+	{ "issue", "the names of the server, the first of which names the files", 1, MOST_NAMES, ca_issue_for },
+	{ "list", "nothing more", 0, 0, ca_list },
+	{ "revoke", "one serial number, address or name (valija cert ca list)", 1, 1, ca_revoke },
+	{ "crl", "nothing more", 0, 0, ca_crl },
+};
 
 static int
 ca(struct invocation *v)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE);
-	const char *verb = v->arguments[0];
-	int directory = cert_directory(v), result = -1;
+	const struct ca_verb *verb = NULL;
+	int directory, status, given = v->argument_count - 1;
 
-	if (directory < 0)
+	for (size_t i = 0; i < sizeof ca_verbs / sizeof ca_verbs[0]; i++)
+		if (strcmp(ca_verbs[i].word, v->arguments[0]) == 0)
+			verb = &ca_verbs[i];
+	if (verb == NULL)
+		return cmd_fail(EX_USAGE, "there is no cert ca %s: init, issue, list, revoke, crl", v->arguments[0]);
+	if (given < verb->least || given > verb->most)
+		return cmd_fail(EX_USAGE, "cert ca %s wants %s", verb->word, verb->arguments);
+	if ((directory = cert_directory(v)) < 0)
 		return EX_NOINPUT;
-	if (strcmp(verb, "init") == 0)
-		result = ca_init(v, directory, &why);
-	else if (strcmp(verb, "issue") == 0)
-		result = ca_issue_for(v, directory, &why);
-	else if (strcmp(verb, "list") == 0)
-		result = ca_list(v);
-	else if (strcmp(verb, "revoke") == 0)
-		result = ca_revoke(v, directory, &why);
-	else if (strcmp(verb, "crl") == 0 && (result = issue_crl(directory, &why)) == 0)
-		printf("%s/%s, good for %d days\n", v->paths.tls, CA_REVOKED, CRL_DAYS);
-	else if (strcmp(verb, "crl") != 0)
-		text_printf(&why, "there is no cert ca %s: init, issue, list, revoke, crl", verb);
-	if (result < 0 && why.len != 0)
+	status = verb->run(v, directory, &why);
+	if (why.len != 0)
 		cmd_fail(0, "%s", text_str(&why));
 	close(directory);
 	text_clear(&why);
-	return result < 0 ? EX_DATAERR : EX_OK;
+	return status;
 }
 
 const struct command cmd_cert_self_signed = {

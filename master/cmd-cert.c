@@ -15,12 +15,15 @@
 
 #include "common/secret.h"
 #include "master/json.h"
+#include "tlsproxy/authorities.h"
 #include "tlsproxy/ca.h"
 #include "tlsproxy/certificate.h"
 #include "tlsproxy/chain.h"
 #include "tlsproxy/install.h"
 
 #define HIGHEST_STATUS 3
+#define LIST_WARN_DAYS 3          /* a running suite renews its own ten days ahead and more */
+#define SECONDS_A_DAY 86400
 
 static const struct option_row json_options[] = {
 	{ "--json", NULL, "as JSON", false },
@@ -286,6 +289,36 @@ show(struct invocation *v)
 	return EX_OK;
 }
 
+/* A line about the revocation list that people's certificates are judged by; its grade. */
+static int
+check_list(const struct settings *s)
+{
+	struct text why = TEXT_UP_TO(MOST_SENTENCE);
+	int64_t from, until = -1, left;
+	int fd = open_named(s->tls_client_crl), grade = 2;
+
+	if (fd < 0) {
+		text_printf(&why, "%s", strerror(errno));
+	} else if (authorities_list_dates(fd, &from, &until, &why) == 0) {
+		left = until - (int64_t)time(NULL);
+		grade = until < 0 ? 0 : left < 0 ? 2 : left < LIST_WARN_DAYS * SECONDS_A_DAY ? 1 : 0;
+		if (until < 0)
+			text_printf(&why, "it has no end");
+		else if (left < 0)
+			text_printf(&why, "the revocation list has ended: certificates of people are refused"
+				" (valija cert ca crl)");
+		else
+			text_printf(&why, "%lld days left%s", (long long)(left / SECONDS_A_DAY),
+				grade == 1 ? "; it ends soon (valija cert ca crl)" : "");
+	}
+	printf("%s: %.*s: %s\n", grade == 2 ? "CRITICAL" : grade == 1 ? "WARNING" : "OK",
+		SPAN_ARG(s->tls_client_crl), text_str(&why));
+	if (fd >= 0)
+		close(fd);
+	text_clear(&why);
+	return grade;
+}
+
 /* For monitoring: a line, and 0, 1 (warning), 2 (critical) or 3 (unknown), as its plug-ins do. */
 static int
 check(struct invocation *v)
@@ -319,6 +352,8 @@ check(struct invocation *v)
 		else
 			printf("%s\n", wrong);
 	}
+	if (s->tls_client_crl.len != 0 && (grade = check_list(s)) > worst)
+		worst = grade;
 	if (!named && worst < 2) {
 		printf("WARNING: no certificate is for %s\n", hostname);
 		worst = worst < 1 ? 1 : worst;

@@ -129,11 +129,13 @@ errand_ended(struct supervisor *s, pid_t pid, int status)
 	got = read(e->output, said, sizeof said);
 	while (got > 0 && said[got - 1] == '\n')
 		got--;
-	log_event(good ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, 0,
-		good ? "certificate-renewed" : "certificate-not-renewed",
-		KEY_NUM(WIFSIGNALED(status) ? "signal" : "status",
-			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
-		KEY_SPAN("said", span_of(said, got > 0 ? (size_t)got : 0)));
+	/* Nothing was due: nothing is said. */
+	if (!good || got > 0)
+		log_event(good ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, 0,
+			good ? "certificate-renewed" : "certificate-not-renewed",
+			KEY_NUM(WIFSIGNALED(status) ? "signal" : "status",
+				WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
+			KEY_SPAN("said", span_of(said, got > 0 ? (size_t)got : 0)));
 	close(e->output);
 	e->output = -1;
 	e->pid = 0;

@@ -1,6 +1,6 @@
 /*
  * errand - has the command valija do something that master itself has no part in: today the renewal of the
- * managed certificate, by the authority that `valija init` made.
+ * managed certificate, and of the revocation list, by the authority that `valija init` made.
  *
  * It is a process of its own, as who master is, with nothing of master's open, a clean environment, a time limit,
  * and what it says in the log. One at a time.

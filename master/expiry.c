@@ -207,11 +207,11 @@ look_at(struct expiry *e, const struct expiry_entry *c, int64_t now)
 	char until[32];
 
 	if (!row) {
+		if (!e->first && !post_new(e, c))
+			return false;
 		date(c->not_after, until);
 		log_notice(0, "certificate-in-service", KEY_STR("name", c->name), KEY_SPAN("file", file_of(e, c)),
 			KEY_STR("until", until));
-		if (!e->first && !post_new(e, c))
-			return false;
 		row = expiry_told_add(&e->told, c->fingerprint);
 		e->unsaved = true;
 	}
@@ -232,16 +232,28 @@ look_at(struct expiry *e, const struct expiry_entry *c, int64_t now)
 	return true;
 }
 
-/* The managed one renews itself: the command decides whether it is of our authority, and does it; what it
- * wrote is noticed like any change (renewal.c). Once in a while, whatever comes of it. */
+/* Are people's certificates judged by the list that our own authority makes? It is good for a month. */
+static bool
+list_is_ours(const struct expiry *e)
+{
+	char *list = paths_join(e->s->paths.tls, "ca.crl");
+	bool ours = span_equal(e->s->now.settings->tls_client_crl, span_str(list));
+
+	free(list);
+	return ours;
+}
+
+/* The managed one renews itself, and so does the list: the command decides whether they are of our authority and
+ * due, and does it; what it wrote is noticed like any change (renewal.c). Once in a while, whatever comes of it. */
 static void
 renew_when_due(struct expiry *e, int64_t now)
 {
 	char *managed = paths_join(e->s->paths.tls, "server.crt");
 	const struct expiry_entry *c = e->count != 0 ? &e->entry[0] : NULL;
+	bool due = c && span_equal(file_of(e, c), span_str(managed)) &&
+		expiry_is_due(c->not_before, c->not_after, now);
 
-	if (c && now >= e->renewed + RENEW_SECONDS && span_equal(file_of(e, c), span_str(managed)) &&
-		expiry_is_due(c->not_before, c->not_after, now) && errand_renew(e->s))
+	if (now >= e->renewed + RENEW_SECONDS && (due || list_is_ours(e)) && errand_renew(e->s))
 		e->renewed = now;
 	free(managed);
 }

@@ -14,4 +14,8 @@ int authorities_read(int fd, bool revoked, struct text *pem, struct text *why);
 /* Only sees. */
 int authorities_check(int fd, bool revoked, struct text *why);
 
+/* When the list that ends first (RFC 5280 5.1.2.5) was made and ends; -1: none ends. 0, or -1 with a
+ * reason. */
+int authorities_list_dates(int fd, int64_t *from, int64_t *until, struct text *why);
+
 #endif

@@ -16,11 +16,11 @@ chain_read_file(int fd, const char *what, size_t most, struct text *to, struct t
 	struct stat st;
 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		text_printf(why, "the %s is not a regular file", what);
+		text_printf(why, "%s is not a regular file", what);
 		return -1;
 	}
 	if (st.st_size < 0 || (uint64_t)st.st_size > most) {
-		text_printf(why, "the %s is larger than %zu bytes", what, most);
+		text_printf(why, "%s is larger than %zu bytes", what, most);
 		return -1;
 	}
 	/* A growing text would leave copies of a key behind at each step. */
@@ -33,7 +33,7 @@ chain_read_file(int fd, const char *what, size_t most, struct text *to, struct t
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			text_printf(why, "the %s cannot be read: %s", what, strerror(errno));
+			text_printf(why, "%s cannot be read: %s", what, strerror(errno));
 			break;
 		}
 		if (got == 0)
@@ -43,7 +43,7 @@ chain_read_file(int fd, const char *what, size_t most, struct text *to, struct t
 	}
 	secret_wipe(piece, sizeof(piece));
 	if (to->failed) {
-		text_printf(why, "the %s is larger than %zu bytes", what, most);
+		text_printf(why, "%s is larger than %zu bytes", what, most);
 		return -1;
 	}
 	if (why->len != 0)
@@ -150,7 +150,7 @@ chain_read(int fd, struct chain *chain, struct text *why)
 	int error, result = -1;
 
 	memset(chain, 0, sizeof(*chain));
-	if (chain_read_file(fd, "certificate file", MOST_CERTIFICATE_FILE, &pem, why) < 0)
+	if (chain_read_file(fd, "the certificate file", MOST_CERTIFICATE_FILE, &pem, why) < 0)
 		goto out;
 	datum = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };
 	error = gnutls_x509_crt_list_import2(&list, &count, &datum, GNUTLS_X509_FMT_PEM, 0);
@@ -228,7 +228,7 @@ chain_read_bare_key(int fd, gnutls_privkey_t *key, struct text *why)
 	gnutls_datum_t datum;
 	int error, result = -1;
 
-	if (chain_read_file(fd, "key file", MOST_CERTIFICATE_FILE, &pem, why) < 0)
+	if (chain_read_file(fd, "the key file", MOST_CERTIFICATE_FILE, &pem, why) < 0)
 		goto out;
 	if (span_find(text_span(&pem), SPAN("BEGIN ENCRYPTED PRIVATE KEY")) != pem.len ||
 	    span_find(text_span(&pem), SPAN("Proc-Type: 4,ENCRYPTED")) != pem.len) {

@@ -447,7 +447,7 @@ credentials_add_status(struct credentials *c, unsigned int number, int fd, struc
 
 	if (number >= c->count)
 		text_printf(why, "there is no such certificate");
-	else if (chain_read_file(fd, "OCSP response", MOST_STATUS_RESPONSE, &der, why) == 0)
+	else if (chain_read_file(fd, "the OCSP response", MOST_STATUS_RESPONSE, &der, why) == 0)
 		result = take_status(c->signer[number], text_span(&der), why);
 	text_clear(&der);
 	return result;

@@ -37,6 +37,22 @@ check(int directory, const char *crt, const char *key, const char *hostname,
 	return result;
 }
 
+/* 0: a certificate that can be read, whatever its key. */
+static int
+check_alone(int directory, const char *crt)
+{
+	struct text why = TEXT_UP_TO(MOST_WHY);
+	struct certificate_facts facts;
+	int fd = open_in(directory, crt), result = -1;
+
+	if (fd >= 0) {
+		result = certificate_check(fd, -1, NULL, &facts, &why);
+		close(fd);
+	}
+	text_clear(&why);
+	return result;
+}
+
 static int
 read_file(int directory, const char *name, struct text *to, struct text *why)
 {
@@ -101,6 +117,12 @@ find_key(int directory, struct span key, const char *hostname, struct certificat
 		read_file(directory, NEXT_KEY, &next, &other) == 0) {
 		text_reset(why);
 		result = ca_put_file(directory, SERVER_KEY NEW, 0400, text_span(&next), why);
+	} else if (check_alone(directory, SERVER_CERTIFICATE NEW) == 0) {
+		/* The certificate is fine: it is the key that is missing. */
+		text_reset(why);
+		text_printf(why, "it belongs neither to the key in service (%s)%s: name its key too, after the"
+			" certificate", SERVER_KEY, ca_has_file(directory, NEXT_KEY)
+				? " nor to the next one (" NEXT_KEY ")" : ", nor is there a next one (" NEXT_KEY ")");
 	}
 	text_wipe(&next);
 	text_clear(&other);

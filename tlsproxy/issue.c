@@ -45,6 +45,12 @@ check_names(const char *const *names, size_t count, struct text *why)
 	return 0;
 }
 
+bool
+issue_names_are_good(const char *const *names, size_t count, struct text *why)
+{
+	return check_names(names, count, why) == 0;
+}
+
 /* --- PEM --- */
 
 static int

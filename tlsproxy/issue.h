@@ -26,6 +26,8 @@
 /* A new key and a certificate that it signs itself, for `names` (host names). */
 int issue_self_signed(const char *const *names, size_t count, int days, struct text *crt,
 	struct text *key, struct text *why);
+/* May a certificate be made for these names? */
+bool issue_names_are_good(const char *const *names, size_t count, struct text *why);
 /* A new private key (PEM, ECDSA P-256). */
 int issue_key(struct text *key, struct text *why);
 /* A request (PKCS#10, PEM) for `names` by the key of file `key_name`. */

@@ -49,7 +49,7 @@ read_all(struct trust *t)
 	gnutls_datum_t datum;
 	int count = 0;
 
-	if (chain_read_file(t->fd, "file of trusted authorities", MOST_AUTHORITIES_FILE, &pem,
+	if (chain_read_file(t->fd, "the file of trusted authorities", MOST_AUTHORITIES_FILE, &pem,
 		&why) == 0 &&
 		gnutls_x509_trust_list_init(&t->list, 0) >= 0) {
 		datum = (gnutls_datum_t){ pem.at, (unsigned int)pem.len };

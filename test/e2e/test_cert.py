@@ -62,7 +62,9 @@ def test_install_checks_first_and_rolls_back(certs, tmp_path):
     before, key_before = (where / "server.crt").read_bytes(), (where / "server.key").read_bytes()
     key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
     (tmp_path / "key").write_bytes(key)
-    rows = [(make_certificate(certs, key=tmp_path / "key"), None, "does not belong to the certificate"),
+    rows = [(make_certificate(certs, key=tmp_path / "key"), None,
+             "neither to the key in service (server.key), nor is there a next one (next.key): name its key too"),
+            (make_certificate(certs), key, "does not belong to the certificate"),
             (make_certificate(certs, key=tmp_path / "key", name="else.example"), key, "is not for localhost"),
             (make_certificate(certs, key=tmp_path / "key", begin="20200101000000Z", end="20210101000000Z"), key, "has expired"),
             (b"nonsense", None, "no readable PEM")]
@@ -223,8 +225,50 @@ def test_the_authority_issues_for_another_server(certs, tmp_path):
                    tmp_path / "other.example.org.crt").decode()
     assert said.strip().endswith("OK")
     assert (tmp_path / "other.example.org.key").stat().st_mode & 0o777 == 0o400
-    for words in [["issue"], ["issue", "not a name"], ["revoke", "nobody"], ["nonsense"]]:
-        assert certs.valija("cert", "ca", *words, check=False).returncode != 0
+    issued = certs.valija("cert", "ca", "list").stdout
+    rows = [(["issue"], 64, "cert ca issue wants the names of the server"), (["issue", "not a name"], 65, "is not a host name"),
+            (["issue", "../x"], 65, "is not a host name"), (["revoke"], 64, "cert ca revoke wants one serial number"),
+            (["revoke", "a", "b"], 64, "cert ca revoke wants one"), (["revoke", "nobody"], 65, "no certificate nobody"),
+            (["init", "x"], 64, "wants nothing more"), (["list", "x"], 64, "wants nothing more"),
+            (["crl", "x"], 64, "wants nothing more"), (["nonsense"], 64, "there is no cert ca nonsense"),
+            (["issue", "other.example.org"], 73, "other.example.org.crt is there already")]
+    for words, status, said in rows:
+        done = subprocess.run(certs.argv("cert", "ca", *words), cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == status and said in done.stderr, done
+    # What came to nothing is not in the list either.
+    assert certs.valija("cert", "ca", "list").stdout == issued and issued.count("other.example.org") == 1
+
+
+def list_of_a_day(suite, where):
+    """ca.crl that ends tomorrow."""
+    (where / "index").touch()
+    (where / "conf").write_text(f"[ca]\ndefault_ca=x\n[x]\ndatabase={where}/index\ndefault_md=sha256\n")
+    tls_directory = suite.dir / "state/tls"
+    openssl("ca", "-gencrl", "-config", where / "conf", "-crldays", "1", "-cert", tls_directory / "ca.crt", "-keyfile",
+            tls_directory / "ca.key", "-out", tls_directory / "ca.crl")
+
+
+def test_the_revocation_list_in_use_renews_itself(own_suite, tmp_path):
+    """It is good for a month, and lets nobody in afterwards: the suite makes it anew, monitoring sees it."""
+    suite, where = own_suite, own_suite.dir / "state/tls"
+    list_of_a_day(suite, tmp_path)
+    suite.configure(tls_client_ca=f'"{where}/ca.crt"', tls_client_crl=f'"{where}/ca.crl"')
+    done = suite.valija("cert", "check", check=False)
+    assert done.returncode == 1 and re.search("^WARNING: .*ca.crl: [01] days left; it ends soon", done.stdout, re.M), done
+    suite.valija("reload")
+    valija.wait_until(lambda: re.search("certificate-renewed .*ca.crl, good for 30 days", suite.log()), 15, "the renewal")
+    assert re.search("^OK: .*ca.crl: (29|30) days left$", suite.valija("cert", "check").stdout, re.M)
+    assert suite.valija("cert", "renew", "--if-due").stdout == ""
+    # The same by hand, and what is said when the root is offline.
+    list_of_a_day(suite, tmp_path)
+    os.rename(where / "ca.key", tmp_path / "ca.key")
+    done = suite.valija("cert", "renew", "--if-due", check=False)
+    assert done.returncode == 69 and re.search("ca.crl ends soon, and is not renewed: .*ca.key", done.stderr), done
+    os.rename(tmp_path / "ca.key", where / "ca.key")
+    assert "ca.crl, good for 30 days" in suite.valija("cert", "renew", "--if-due").stdout
+    # Whoever names files of his own asks for certificates by his own means, too.
+    suite.configure(tls_certificate=f'"{where}/ca.crt"', tls_key=f'"{where}/ca.key"')
+    assert suite.valija("cert", "csr", check=False).returncode == 78
 
 
 @pytest.mark.parametrize("client", ["certbot", "uacme"])

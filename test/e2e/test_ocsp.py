@@ -242,6 +242,32 @@ def test_an_answer_is_fetched_and_kept(responder):
     valija.wait_until(lambda: not suite.processes("ocsp"), 5, "the end of ocsp")
 
 
+def test_a_dropped_offer_changes_nothing(responder):
+    """It had a file for what is asked about: whoever refuses the offer, the asking goes on."""
+    suite, authority, service = responder
+    crt = suite.dir / "state/tls/server.crt"
+    service.start("7A46")
+    put(crt, authority.server("7A46", f"authorityInfoAccess=OCSP;URI:{service.url}"), crt)
+    suite.valija("reload")
+    valija.wait_until(lambda: stapled_everywhere(suite), 15, "the answer of the authority")
+    own_file = suite.dir / "state/tls/server.crt.ocsp"
+    own_file.write_bytes(authority.response("7A46"))
+    key = authority.key("another")
+    suite.configure(tls_certificate=f'{{"{crt}", "{authority.where}/ca.crt"}}',
+                    tls_key=f'{{"{suite.dir}/state/tls/server.key", "{key}"}}')
+    done = suite.valija("reload", check=False)
+    assert done.returncode and "does not belong to the certificate" in done.stdout + done.stderr + suite.log()
+    own_file.unlink()
+    assert told(suite)["ocsp"] == "good"
+    # It still has the answer: a worker that comes anew is told.
+    pids = [p["pid"] for p in suite.processes("tls")]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    valija.wait_until(lambda: len({p["pid"] for p in suite.processes("tls")} - set(pids)) == len(pids), 10, "other workers")
+    valija.wait_until(lambda: stapled_everywhere(suite), 5, "what is known, at the new ones")
+    assert told(suite)["ocsp"] == "good"
+
+
 def test_a_lie_is_not_stapled(responder):
     """What is revoked is said, loudly; what others sign is nothing."""
     suite, authority, service = responder
