@@ -49,7 +49,7 @@ chain_read_file(int fd, const char *what, size_t most, struct text *to, struct t
 	if (why->len != 0)
 		return -1;
 	if (to->len == 0) {
-		text_printf(why, "the %s is empty", what);
+		text_printf(why, "%s is empty", what);
 		return -1;
 	}
 	return 0;

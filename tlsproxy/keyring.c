@@ -81,6 +81,23 @@ keyring_find(struct keyring *ring, struct span id)
 }
 
 bool
+keyring_holds(const struct keyring *ring, gnutls_privkey_t key)
+{
+	unsigned char id[KEY_ID_SIZE];
+	size_t size = sizeof(id);
+	gnutls_pubkey_t public = NULL;
+	bool known = gnutls_pubkey_init(&public) >= 0 && gnutls_pubkey_import_privkey(public, key, 0, 0) >= 0 &&
+		gnutls_pubkey_get_key_id(public, GNUTLS_KEYID_USE_SHA256, id, &size) >= 0;
+	bool held = !known;
+
+	for (unsigned int i = 0; i < ring->count && !held; i++)
+		held = memcmp(ring->held[i].id, id, sizeof(id)) == 0;
+	if (public != NULL)
+		gnutls_pubkey_deinit(public);
+	return held;
+}
+
+bool
 keyring_has_tokens(const struct keyring *ring)
 {
 	for (unsigned int i = 0; i < ring->count; i++)

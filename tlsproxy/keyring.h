@@ -37,6 +37,8 @@ int keyring_add(struct keyring *ring, int chain_fd, int key_fd, struct text *why
 struct held_key *keyring_find(struct keyring *ring, struct span id);
 /* Is one of the keys in a token? */
 bool keyring_has_tokens(const struct keyring *ring);
+/* Is this key one of them, by its public part? One that cannot be told is. */
+bool keyring_holds(const struct keyring *ring, gnutls_privkey_t key);
 /* The same certificate, not only the same key. */
 bool keyring_has(const struct keyring *ring, const struct held_key *held);
 /* May it be shown at `now` (seconds since 1970)? A sentence in *why if not. */

@@ -125,6 +125,19 @@ on_dkim_key(void *arg, uint32_t generation, unsigned int number, int fd)
 	return good || me->checked != generation;
 }
 
+/* What asks for signatures of mail chooses hashes freely, which with a certificate's key would be handshakes. */
+static bool
+mail_has_own_keys(const struct tls_key *me, uint32_t generation)
+{
+	const struct keyring *ring = me->offered.generation == generation && me->offered.count != 0
+		? &me->offered : &me->now;
+
+	for (size_t i = 0; i < MOST_DKIM_KEYS; i++)
+		if (me->dkim_offered.key[i] != NULL && keyring_holds(ring, me->dkim_offered.key[i]))
+			return false;
+	return true;
+}
+
 static const char *
 settings_check(void *arg, const struct settings *offered)
 {
@@ -137,6 +150,9 @@ settings_check(void *arg, const struct settings *offered)
 		dkim_keys_clear(&me->dkim_offered);      /* of an offer that was dropped */
 	if ((why = dkim_keys_fit(&me->dkim_offered, offered)) != NULL)
 		return why;
+	if (!mail_has_own_keys(me, offered->generation))
+		return "dkim: a key is that of a TLS certificate, and such a key signs no mail: have another one made"
+			" (valija cert dkim)";
 	me->checked = offered->generation;
 	return NULL;
 }

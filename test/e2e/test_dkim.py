@@ -130,4 +130,17 @@ def test_command_and_mistakes(signing):
     configure(suite, "example.org:r1", "example.org:missing", code=78)
     configure(suite, "example.org:e1", code=78)      # an Ed25519 key, called RSA
     configure(suite, "nonsense", code=78)
+    # The key of a certificate signs no mail: who asks for that chooses hashes freely.
+    where = suite.dir / "state/tls"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", where / "both.key", "-out",
+                    where / "both.crt", "-subj", "/CN=both.example", "-days", "9", "-addext", "subjectAltName=DNS:both.example",
+                    "-addext", "keyUsage=digitalSignature"], check=True, capture_output=True)
+    shutil.copy(where / "both.key", where / f"dkim/{DOMAIN}/both.key")
+    suite.configure(tls_certificate=f'{{"{where}/server.crt", "{where}/both.crt"}}',
+                    tls_key=f'{{"{where}/server.key", "{where}/both.key"}}')
+    configure(suite, "example.org:r1", "example.org:e1:ed25519")
+    suite.configure(dkim='{"example.org:both"}')
+    done = suite.valija("reload", check=False)
+    assert done.returncode == 78 and "a key is that of a TLS certificate" in done.stderr, done
+    suite.configure(tls_certificate=f'"{where}/server.crt"', tls_key=f'"{where}/server.key"')
     configure(suite, "example.org:r1", "example.org:e1:ed25519")
