@@ -1,8 +1,10 @@
-/* cmd-metadata - GETMETADATA and SETMETADATA (RFC 5464); see metadata.h. */
+/* cmd-metadata - GETMETADATA and SETMETADATA (RFC 5464); see metadata.h. A member (share.h) has the shared entries of a
+ * mailbox that he may use, and no private ones. */
 #include "imapd/command.h"
 #include "imapd/metadata.h"
 #include "imapd/notify.h"
 #include "imapd/quote.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,6 +61,25 @@ take_mailbox(struct command *c, struct asked *a)
 	if (!a->server && !session_folder_of(c->session, a->name, a->folder, &why))
 		return command_no(c, "CANNOT", why), false;
 	return true;
+}
+
+/* RFC 5464 section 3.3: "l", and one of "r", "s", "w", "i", "p". Of the server: nobody but whose view of it this is. */
+static bool
+may_annotate(struct command *c, const struct asked *a)
+{
+	const unsigned int any = RIGHT_READ | RIGHT_SEEN | RIGHT_WRITE | RIGHT_INSERT | RIGHT_POST;
+
+	if (a->server && session_is_guest(c->session))
+		return command_no(c, "NOPERM", "That is for the owner of the mailbox."), false;
+	if (a->server || (session_rights(c->session, a->folder) & any))
+		return a->server || command_may(c, a->folder, RIGHT_LOOKUP);
+	return command_may(c, a->folder, RIGHT_LOOKUP | RIGHT_READ);
+}
+
+static bool
+is_private(struct span entry)
+{
+	return span_starts_nocase(entry, SPAN("/private"));
 }
 
 static bool
@@ -178,6 +199,8 @@ write_entries(struct command *c, struct asked *a)
 		const struct metadata_entry *e = &a->metadata.at[i];
 		bool wanted = false;
 
+		if (session_is_guest(c->session) && is_private(e->name))
+			continue;
 		for (size_t k = 0; k < a->count && !wanted; k++)
 			wanted = is_wanted(a, a->names[k], e->name);
 		if (!wanted)
@@ -210,7 +233,7 @@ cmd_getmetadata(struct command *c)
 
 	if (!command_take_space(c) || !take_options(c, a) || !take_mailbox(c, a) ||
 		!command_take_space(c) || !take_options(c, a) || !take_names(c, a) ||
-		!command_no_more(c) || !read_metadata(c, a))
+		!command_no_more(c) || !may_annotate(c, a) || !read_metadata(c, a))
 		return COMMAND_DONE;
 	write_entries(c, a);
 	snprintf(code, sizeof(code), "METADATA LONGENTRIES %llu", (unsigned long long)a->longest);
@@ -253,6 +276,8 @@ take_pairs(struct command *c, struct asked *a)
 static bool
 may_be_set(struct command *c, const struct asked *a, size_t i)
 {
+	if (session_is_guest(c->session) && is_private(a->names[i]))
+		return command_no(c, "METADATA NOPRIVATE", "Private entries are the owner's here."), false;
 	if (span_equal_nocase(a->names[i], SPAN("/shared/admin")) && a->server)
 		return command_no(c, "NOPERM", "The administrator sets this."), false;
 	if (span_equal_nocase(a->names[i], SPAN(METADATA_SPECIAL_USE)) && a->values[i].at != NULL &&
@@ -268,7 +293,7 @@ cmd_setmetadata(struct command *c)
 	char code[64];
 
 	if (!command_take_space(c) || !take_mailbox(c, a) || !command_take_space(c) ||
-		!take_pairs(c, a) || !command_no_more(c) || !read_metadata(c, a))
+		!take_pairs(c, a) || !command_no_more(c) || !may_annotate(c, a) || !read_metadata(c, a))
 		return COMMAND_DONE;
 	for (size_t i = 0; i < a->count; i++) {
 		if (!may_be_set(c, a, i))

@@ -1,9 +1,11 @@
 /* cmd-quota - GETQUOTA GETQUOTAROOT SETQUOTA (RFC 9208). There is one quota root, "", with all that the user has;
- * without limits there is none. `valija user quota` sets them, nobody here. */
+ * without limits there is none. `valija user quota` sets them, nobody here. That of another user has the name of his
+ * INBOX (share.h). */
 #include "imapd/acl.h"
 #include "imapd/command.h"
 #include "imapd/folder.h"
 #include "imapd/quote.h"
+#include "imapd/share.h"
 
 static void
 resource_write(struct text *out, const char *name, uint64_t used, uint64_t most)
@@ -13,6 +15,54 @@ resource_write(struct text *out, const char *name, uint64_t used, uint64_t most)
 	text_add_number(out, used);
 	text_add_byte(out, ' ');
 	text_add_number(out, most);
+}
+
+/* As session_quote_name() wants it. */
+static void
+root_name(const struct session *s, struct text *name)
+{
+	if (session_is_guest(s))
+		session_spell(s, SPAN("INBOX"), name);
+}
+
+static void
+root_write(const struct session *s, struct text *out)
+{
+	struct text name = TEXT_UP_TO(4 * (MOST_FOLDER_NAME + MOST_ADDRESS));
+
+	root_name(s, &name);
+	session_quote_name(s, text_span(&name), out);
+	text_clear(&name);
+}
+
+static bool
+is_root(const struct session *s, struct span root)
+{
+	struct text name = TEXT_UP_TO(4 * (MOST_FOLDER_NAME + MOST_ADDRESS));
+	bool is;
+
+	root_name(s, &name);
+	is = span_equal(root, text_span(&name));
+	text_clear(&name);
+	return is;
+}
+
+/* Who may count the messages of some mailbox may know of the root (RFC 9208 section 6). */
+static bool
+may_see_root(const struct session *s)
+{
+	struct folder_list list;
+	char folder[MOST_FOLDER_NAME + 1];
+	const char *why;
+	bool may = !session_is_guest(s);
+
+	if (may || folder_list_read(&s->account->store, false, &list) < 0)
+		return may;
+	for (size_t i = 0; i < list.count && !may; i++)
+		may = folder_of_name(list.entries[i].name, folder, &why) &&
+			(session_rights(s, folder) & RIGHT_READ);
+	folder_list_clear(&list);
+	return may;
 }
 
 /* "* QUOTA "" (STORAGE 10 512 MESSAGE 20 100)"; STORAGE counts 1024 octets (RFC 9208 5.1). False: answered. */
@@ -28,7 +78,9 @@ quota_write(struct command *c)
 		return true;
 	if (store_usage(store, &u) < 0)
 		return command_failed(c, "quota"), false;
-	text_add(out, SPAN("* QUOTA \"\" ("));
+	text_add(out, SPAN("* QUOTA "));
+	root_write(c->session, out);
+	text_add(out, SPAN(" ("));
 	if (q->bytes != 0)
 		resource_write(out, "STORAGE", (u.bytes + 1023) / 1024, q->bytes / 1024);
 	if (q->bytes != 0 && q->messages != 0)
@@ -56,7 +108,8 @@ cmd_getquota(struct command *c)
 
 	if (!take_root(c, &root) || !command_no_more(c))
 		return COMMAND_DONE;
-	if (root.len > 0 || !quota_is_set(&c->session->account->store.quota))
+	if (!is_root(c->session, root) || !quota_is_set(&c->session->account->store.quota) ||
+		!may_see_root(c->session))
 		return command_no(c, "NONEXISTENT", "There is no such quota root.");
 	return quota_write(c) ? command_ok(c, NULL, "GETQUOTA completed.") : COMMAND_DONE;
 }
@@ -76,7 +129,11 @@ cmd_getquotaroot(struct command *c)
 		return command_failed(c, "quota");
 	text_add(out, SPAN("* QUOTAROOT "));
 	session_folder_write(c->session, folder, out);
-	text_add_str(out, quota_is_set(&store->quota) ? " \"\"\r\n" : "\r\n");
+	if (quota_is_set(&store->quota)) {
+		text_add_byte(out, ' ');
+		root_write(c->session, out);
+	}
+	text_add(out, SPAN("\r\n"));
 	return quota_write(c) ? command_ok(c, NULL, "GETQUOTAROOT completed.") : COMMAND_DONE;
 }
 

@@ -285,8 +285,12 @@ on_guest(void *me, struct channel *from, uint64_t id, const struct msg_guest_ses
 	s = session_new_guest(a, id, fd[0], m->member);
 	s->next = a->sessions;
 	a->sessions = s;
-	if (a->guest_count > MOST_GUESTS || a->daemon.leaving || s->guest[0] == '\0')
-		session_end(s, "too many guests");
+	if (a->daemon.leaving)
+		session_end(s, "the server is going down");
+	else if (a->guest_count > MOST_GUESTS || s->guest[0] == '\0')
+		session_bye(s, "[LIMIT] Too many guests.");
+	else
+		text_add(&s->out, SPAN("* PREAUTH For a guest.\r\n"));
 }
 
 static struct session *
@@ -307,8 +311,8 @@ on_share_opened(void *me, struct channel *from, uint64_t id, const struct msg_sh
 
 	(void)from;
 	(void)m;
-	if (s != NULL && s->link != NULL)
-		link_opened(s->link, fd[0]);
+	if (s != NULL)
+		link_opened(s, fd[0]);
 	else
 		close(fd[0]);
 }
@@ -321,8 +325,8 @@ on_share_refused(void *me, struct channel *from, uint64_t id, const struct msg_s
 
 	(void)from;
 	(void)fd;
-	if (s != NULL && s->link != NULL)
-		link_refused(s->link, m->later);
+	if (s != NULL)
+		link_refused(s, m->later);
 }
 
 static void

@@ -13,13 +13,18 @@
 #define PIECE (32 * 1024)
 #define SHORT_LINE (8 * 1024)        /* is looked at whole */
 #define LONGEST_ANNOUNCEMENT 32      /* "~{18446744073709551615}" CR LF */
+#define AGAIN_MICROSECONDS 50000     /* until master is asked anew; doubled each time */
 
 struct link {
 	struct session *session;
 	char owner[MOST_ADDRESS + 1];
-	int fd;                      /* -1: asked for, or over */
+	int fd;                      /* -1: asked for, waiting to ask again, or over */
+	bool asked;                  /* master has not answered yet */
+	bool greeted;                /* the process serves us: nothing is said to it before */
 	bool over, unknown;
-	struct event *readable, *writable, *deadline;
+	int64_t since;
+	suseconds_t again;           /* how long to wait before master is asked anew */
+	struct event *readable, *writable, *timer;
 	struct text out;
 	size_t sent;
 	struct text in;
@@ -35,33 +40,68 @@ over(struct link *l)
 	session_take_turn(l->session);
 }
 
+/* Asks master for the way; the answer, or the end of the wait for it, comes. */
 static void
-on_deadline(evutil_socket_t fd, short what, void *me)
+ask(struct link *l)
 {
+	struct session *s = l->session;
+	const struct timeval wait = { LINK_SECONDS, 0 };
+
+	l->asked = send_share_open(s->account->daemon.master, s->id,
+		&(struct msg_share_open){ .owner = link_owner(l) }, NULL);
+	if (!l->asked) {
+		over(l);
+		return;
+	}
+	s->shares_asked++;
+	(void)event_add(l->timer, &wait);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *me)
+{
+	struct link *l = me;
+
 	(void)fd;
 	(void)what;
-	over(me);
+	if (l->asked || l->fd >= 0)
+		over(l);
+	else
+		ask(l);
 }
 
 struct link *
 link_new(struct session *s, struct span owner)
 {
-	const struct timeval wait = { LINK_SECONDS, 0 };
 	struct link *l = must_alloc(sizeof(*l));
 
 	l->session = s;
 	l->fd = -1;
+	l->since = session_clock();
+	l->again = AGAIN_MICROSECONDS;
 	l->out = TEXT_UP_TO(MOST_OUT);
 	l->in = TEXT_UP_TO(MOST_LINK_LINE + 2 * PIECE);
-	l->deadline = event_new(s->account->daemon.base, -1, 0, on_deadline, l);
-	if (l->deadline == NULL)
+	l->timer = event_new(s->account->daemon.base, -1, 0, on_timer, l);
+	if (l->timer == NULL)
 		abort();
-	(void)event_add(l->deadline, &wait);
-	if (!span_copy(owner, l->owner, sizeof(l->owner)) ||
-		!send_share_open(s->account->daemon.master, s->id,
-		&(struct msg_share_open){ .owner = owner }, NULL))
+	if (span_copy(owner, l->owner, sizeof(l->owner)))
+		ask(l);
+	else
 		over(l);
 	return l;
+}
+
+static void
+hang_up(struct link *l)
+{
+	if (l->readable != NULL)
+		event_free(l->readable);
+	if (l->writable != NULL)
+		event_free(l->writable);
+	l->readable = l->writable = NULL;
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = -1;
 }
 
 void
@@ -71,17 +111,30 @@ link_free(struct link **lp)
 
 	if (l == NULL)
 		return;
-	if (l->readable != NULL)
-		event_free(l->readable);
-	if (l->writable != NULL)
-		event_free(l->writable);
-	event_free(l->deadline);
-	if (l->fd >= 0)
-		close(l->fd);
+	hang_up(l);
+	event_free(l->timer);
 	text_clear(&l->out);
 	text_clear(&l->in);
 	free(l);
 	*lp = NULL;
+}
+
+/* The way is none now. A process that died (and of which master has not heard yet), or is about to leave, is followed
+ * by another: before it greeted us nothing was said to it, so that nothing can be done twice. */
+static void
+lost(struct link *l)
+{
+	const struct timeval wait = { l->again / 1000000, l->again % 1000000 };
+
+	if (l->greeted || session_clock() - l->since >= LINK_AGAIN_SECONDS * INT64_C(1000000)) {
+		over(l);
+		return;
+	}
+	hang_up(l);
+	text_reset(&l->in);
+	l->heard = 0;
+	l->again *= 2;
+	(void)event_add(l->timer, &wait);
 }
 
 struct span
@@ -102,9 +155,25 @@ link_is_within(const struct link *l)
 	return l->within || l->literal > 0;
 }
 
-void
-link_refused(struct link *l, bool later)
+/* Is this master's answer to the last question? One that was given up is answered all the same. */
+static bool
+is_answered(struct session *s)
 {
+	return s->shares_asked > 0 && --s->shares_asked == 0 && s->link != NULL && s->link->asked;
+}
+
+void
+link_refused(struct session *s, bool later)
+{
+	struct link *l = s->link;
+
+	if (!is_answered(s))
+		return;
+	l->asked = false;
+	if (later && !l->over) {
+		lost(l);
+		return;
+	}
 	l->unknown = !later;
 	over(l);
 }
@@ -118,7 +187,7 @@ link_is_full(const struct link *l)
 static void
 flush(struct link *l)
 {
-	while (l->fd >= 0 && !l->over && l->sent < l->out.len) {
+	while (l->greeted && !l->over && l->sent < l->out.len) {
 		ssize_t n = send(l->fd, l->out.at + l->sent, l->out.len - l->sent,
 			MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -169,23 +238,22 @@ on_writable(evutil_socket_t fd, short what, void *me)
 }
 
 void
-link_opened(struct link *l, int fd)
+link_opened(struct session *s, int fd)
 {
-	struct event_base *base = l->session->account->daemon.base;
+	struct event_base *base = s->account->daemon.base;
+	struct link *l = s->link;
 
-	if (l->fd >= 0 || l->over) {
+	if (!is_answered(s) || l->over) {
 		close(fd);
 		return;
 	}
-	(void)event_del(l->deadline);
+	l->asked = false;
 	l->fd = fd;
 	l->readable = event_new(base, fd, EV_READ, on_readable, l);
 	l->writable = event_new(base, fd, EV_WRITE, on_writable, l);
 	if (l->readable == NULL || l->writable == NULL)
 		abort();
 	(void)event_add(l->readable, NULL);
-	flush(l);
-	session_take_turn(l->session);   /* there may be room for more of a literal */
 }
 
 void
@@ -212,7 +280,36 @@ read_more(struct link *l)
 		return true;
 	}
 	if (got == 0 || (errno != EAGAIN && errno != EINTR))
-		over(l);
+		lost(l);
+	return false;
+}
+
+/* The first line is "* PREAUTH" from a process that serves us. False: it is not here yet, or is another. */
+static bool
+hear_greeting(struct link *l)
+{
+	struct span in, line;
+
+	while (!l->over) {
+		in = span_part(text_span(&l->in), l->heard, SIZE_MAX);
+		if (!span_take_until(&in, '\n', &line)) {
+			if (in.len > SHORT_LINE)
+				over(l);
+			else if (!read_more(l))
+				return false;
+			continue;
+		}
+		if (!span_starts_nocase(line, SPAN("* PREAUTH "))) {
+			over(l);
+			return false;
+		}
+		l->heard += line.len + 1;
+		l->greeted = true;
+		(void)event_del(l->timer);
+		flush(l);
+		session_take_turn(l->session);   /* there may be room for more of a literal */
+		return true;
+	}
 	return false;
 }
 
@@ -269,6 +366,8 @@ hand_out_line(struct link *l, struct span tag, struct span line, struct span *pi
 enum link_piece
 link_hear(struct link *l, struct span tag, struct span *piece)
 {
+	if (!l->greeted && !hear_greeting(l))
+		return l->over ? LINK_OVER : LINK_NOTHING;
 	for (;;) {
 		struct span in = span_part(text_span(&l->in), l->heard, SIZE_MAX);
 		size_t end = span_index(in, '\n');

@@ -1,7 +1,8 @@
 /*
  * link - from a session to the process of another user, where its commands about his mailboxes are done (share.h).
  *
- * What is to be said there is gathered, and sent when master has made the connection and as the process reads.
+ * What is to be said there is gathered, and sent when master has made the connection, the process has greeted, and as
+ * it reads. While the owner's process is being started anew, this waits for the next one.
  * What it answers is cut into lines and literals, and handed out piece by piece. Nothing waits here: the session
  * takes a turn when there is something.
  */
@@ -12,7 +13,8 @@
 
 #define MOST_LINK_OUT (128 * 1024)       /* more is not taken from the client meanwhile */
 #define MOST_LINK_LINE (4 * 1024 * 1024) /* of the tagged answer */
-#define LINK_SECONDS 30                  /* until the connection is there */
+#define LINK_SECONDS 30                  /* until the connection is there, and is greeted */
+#define LINK_AGAIN_SECONDS 5             /* so long one that ends before its greeting is made anew */
 
 struct link;
 
@@ -41,8 +43,8 @@ bool link_is_full(const struct link *l);
 enum link_piece link_hear(struct link *l, struct span tag, struct span *piece);
 /* The session's turn comes when there is more to hear, or room to say more. */
 void link_wait(struct link *l);
-/* Master's answer: a socket, taken; or none, and whether that may change soon. */
-void link_opened(struct link *l, int fd);
-void link_refused(struct link *l, bool later);
+/* Master's answer, for s->link: a socket, taken; or none, and whether that may change soon. */
+void link_opened(struct session *s, int fd);
+void link_refused(struct session *s, bool later);
 
 #endif

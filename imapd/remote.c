@@ -231,6 +231,16 @@ skip_word(struct span *in)
 	return true;
 }
 
+/* GETMETADATA may have options in front: SP "(" ... ")". */
+static void
+skip_options(struct span *in)
+{
+	struct span rest = *in, options;
+
+	if (imap_take_space(&rest) && span_take(&rest, '(') && span_take_until(&rest, ')', &options))
+		*in = rest;
+}
+
 /* The names of mailboxes in a command: all of one user, or none is another's. True with the owner. */
 static bool
 find_owner(struct command *c, char owner[MOST_ADDRESS + 1], bool *mixed)
@@ -242,6 +252,8 @@ find_owner(struct command *c, char owner[MOST_ADDRESS + 1], bool *mixed)
 	*mixed = false;
 	if ((c->verb->when & NAMES_TARGET) && !skip_word(&in))
 		return false;
+	if (c->verb->run == cmd_getmetadata)
+		skip_options(&in);
 	if (!imap_take_space(&in) || !imap_take_astring(&in, &c->arena, &name))
 		return false;
 	remote = owner_of(c, name, owner);

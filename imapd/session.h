@@ -45,6 +45,7 @@ struct session {
 	struct view *view;           /* NULL: nothing is selected, or something of another user */
 	struct link *selected;       /* to the process that has it then (remote.h) */
 	struct link *link;           /* to another that the running command is about */
+	unsigned int shares_asked;   /* share_open that master has not answered (link.c) */
 	struct remote_list *sharing; /* waits for master to tell who shares with us */
 	struct command *command;     /* NULL: the next one is awaited */
 	struct command *waiting;     /* IDLE, while news of it are fetched (command_fetch_inside) */

@@ -52,6 +52,11 @@ class Session:
             self.imap.logout()
 
 
+def kill(suite, user):
+    """kill -9 to the process of a user: what follows comes before master has heard of it."""
+    os.kill(next(p["pid"] for p in suite.processes("imap") if p["user"] == user), signal.SIGKILL)
+
+
 def append(folder, n):
     message = f"Subject: {n}\r\nFrom: x@y.z\r\n\r\nbody"
     return f"APPEND {folder} {{{len(message)}+}}\r\n{message}"
@@ -202,6 +207,60 @@ def test_flags_that_come_along_are_kept_within_the_rights(two):
             owner.ok("EXPUNGE")
 
 
+def test_metadata_between_users(two):
+    """RFC 5464 section 3.3: who may use the mailbox shares its shared entries; private ones are the owner's."""
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    with Session(suite, ana) as owner:
+        owner.ok('SETMETADATA Work (/shared/comment "Ours" /private/comment "Mine")')
+        assert member.ok(f"GETMETADATA {work} /shared/comment") == [f'* METADATA {work} (/shared/comment "Ours")']
+        assert member.ok(f"GETMETADATA {work} (/private/comment)") == []
+        for options in ("(DEPTH infinity) {} (/private /shared)", "{} (DEPTH infinity) (/private /shared)"):
+            lines, answer = member.say("GETMETADATA " + options.format(work))
+            assert answer.startswith("BAD") or lines == [f'* METADATA {work} (/shared/comment "Ours")'], (lines, answer)
+        assert member.ok(f"GETMETADATA (MAXSIZE 1) {work} /shared/comment") == []
+        assert member.say(f"GETMETADATA (DEPTH 1 MAXSIZE 2) {work} /shared/comment")[1].startswith("OK [METADATA LONGENTRIES 4]")
+        member.no(f"SETMETADATA {work} (/shared/comment \"x\" /private/comment \"y\")", "METADATA NOPRIVATE")
+        # A literal, which waits and which does not; the owner hears of it at once, who asked to (RFC 5465 5.6).
+        owner.ok("NOTIFY SET (selected (MessageNew MessageExpunge)) (personal (MailboxMetadataChange))")
+        member.ok(f"SETMETADATA {work} (/shared/comment {{5+}}\r\na\r\nbc)")
+        assert any(line.startswith("* METADATA Work ") and "/shared/comment" in line for line in owner.ok("NOOP"))
+        owner.ok("NOTIFY NONE")
+        assert member.say(f"SETMETADATA {work} (/shared/vendor/x {{3}}", b"xyz)")[1].startswith("OK")
+        assert "xyz" in owner.ok("GETMETADATA Work /shared/vendor/x")[0]
+        assert owner.ok("GETMETADATA Work (/private/comment)") == ['* METADATA Work (/private/comment "Mine")']
+        member.ok(f"SETMETADATA {work} (/shared/vendor/x NIL)")
+        assert owner.ok("GETMETADATA Work /shared/vendor/x") == []
+        for rights, answer in (("l", "NO [NOPERM]"), ("lp", "OK"), ("r", "NO [NONEXISTENT]"), ("li", "OK")):
+            owner.ok(f"SETACL Work {bob} {rights}")
+            for command in (f"GETMETADATA {work} /shared/comment", f"SETMETADATA {work} (/shared/comment \"z\")"):
+                assert member.say(command)[1].startswith(answer), (rights, command)
+
+
+def test_the_owners_quota_root(two):
+    """RFC 9208: it has a name of its own, which a member may ask for as long as he may count messages."""
+    suite, ana, bob, member = two
+    work, root = f"user/{ana}/Work", f"user/{ana}"
+    assert member.ok(f"GETQUOTAROOT {work}") == [f"* QUOTAROOT {work}"]
+    member.no(f'GETQUOTA "{root}"', "NONEXISTENT")
+    suite.valija("user", "quota", ana, "10K", "--messages", "50")
+    suite.valija("user", "quota", bob, "20K")
+    with Session(suite, ana) as owner:
+        hers = f"* QUOTA {root} (STORAGE 1 10 MESSAGE 2 50)"
+        assert owner.ok("GETQUOTAROOT Work") == ['* QUOTAROOT Work ""', hers.replace(root, '""')]
+        assert member.ok(f"GETQUOTAROOT {work}") == [f"* QUOTAROOT {work} {root}", hers]
+        assert member.ok(f'GETQUOTA "{root}"') == [hers]
+        assert member.ok('GETQUOTA ""') == ['* QUOTA "" (STORAGE 0 20)']
+        member.no(f"GETQUOTA {work}", "NONEXISTENT")
+        member.no(f'GETQUOTA "user/{bob}"', "NONEXISTENT")
+        member.no(f'SETQUOTA "{root}" (STORAGE 1)')
+        # What a member puts in counts for the owner.
+        assert member.say(f"APPEND {work} {{12000}}")[1].startswith("NO [OVERQUOTA]")
+        owner.ok(f"SETACL Work {bob} li")
+        member.no(f'GETQUOTA "{root}"', "NONEXISTENT")
+        member.no(f"GETQUOTAROOT {work}", "NOPERM")
+
+
 def test_who_idles_and_may_read_no_more_hears_no_more(two):
     suite, ana, bob, member = two
     member.ok(f"SELECT user/{ana}/Work")
@@ -222,7 +281,7 @@ def test_an_answer_that_breaks_off_is_not_gone_on_with(two):
         member.ok(f"SELECT user/{ana}/Work")
         member.imap.send(b"f FETCH 3 BODY.PEEK[]\r\n")
         assert member.imap.readline().startswith(b"* 3 FETCH (BODY[] {8000000}")
-        os.kill(sorted(p["pid"] for p in suite.processes("imap"))[-2], signal.SIGKILL)     # hers, which came before his
+        kill(suite, ana)
         rest = member.imap.file.read()
         assert 0 < len(rest) < size and rest.strip(b"z\r\n") in (b"x: y\r\n\r\n".strip(), b"x: y"), rest[-100:]
 
@@ -235,7 +294,7 @@ def test_the_rest_of_a_literal_is_no_command(two, selected):
         member.ok(f"SELECT user/{ana}/Work")
     member.imap.send(f"a APPEND user/{ana}/Work {{1000+}}\r\nx: y\r\n".encode())
     time.sleep(0.5)
-    os.kill(sorted(p["pid"] for p in suite.processes("imap"))[-2], signal.SIGKILL)     # hers, which came before his
+    kill(suite, ana)
     time.sleep(0.5)
     with contextlib.suppress(OSError):
         member.imap.send(b"\r\nb CREATE Obeyed\r\n".ljust(994, b"x") + b"\r\n")
@@ -249,7 +308,7 @@ def test_the_rest_of_a_literal_is_no_command(two, selected):
 
 ARGUMENTS = ["SELECT {}", "EXAMINE {}", "CREATE {}", "DELETE {}", "RENAME {} {}x", "STATUS {} (MESSAGES)", "APPEND {} {{1+}}\r\nx",
              "GETACL {}", "SETACL {} anyone lr", "DELETEACL {} anyone", "LISTRIGHTS {} anyone", "MYRIGHTS {}", "GETQUOTAROOT {}",
-             "GETMETADATA {} /private/comment", "SETMETADATA {} (/private/comment x)", "CREATE {}/below", "STATUS {}/below (MESSAGES)"]
+             "GETQUOTA {}", "GETMETADATA {} /private/comment", "GETMETADATA (DEPTH 1) {} /shared/comment", "SETMETADATA {} (/shared/comment \"x\")", "CREATE {}/below", "STATUS {}/below (MESSAGES)"]
 
 
 def test_p7_commands_that_skip_the_access_check(two):
@@ -306,15 +365,48 @@ def test_the_owner_is_not_there(leaving):
         valija.wait_until(lambda: len(suite.processes("imap")) == 1, 10, "her process leaves")
         member.ok(f"SELECT {work}")
         member.ok(f"APPEND {work} {{3+}}\r\na: ")
-        processes = suite.processes("imap")
-        assert len(processes) == 2
-        os.kill(max(p["pid"] for p in processes), signal.SIGKILL)     # hers, which came later
+        assert len(suite.processes("imap")) == 2
+        kill(suite, ana)
         member.imap.send(b"x NOOP\r\n")
         assert b"BYE [UNAVAILABLE]" in member.imap.readline()
-    # Until the kernel has told of the death, a SELECT may hear NO [UNAVAILABLE]: for a moment.
     with Session(suite, bob) as member:
-        lines, _ = valija.wait_until(lambda: (said := member.say(f"SELECT {work}"))[1].startswith("OK") and said, 2, "her next process")
-        assert "* 1 EXISTS" in lines
+        assert "* 1 EXISTS" in member.ok(f"SELECT {work}")
+
+
+def test_a_command_waits_for_the_owners_next_process(two):
+    """Her process was killed a moment ago, and master may not know yet: whatever the member says then is done by the next
+    one, once."""
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    for n in range(8):
+        with Session(suite, ana) as owner:
+            owner.ok("NOOP")
+            kill(suite, ana)
+        member.ok(f"SELECT {work}") if n % 4 == 0 else member.ok(append(work, n)) if n % 4 == 1 else \
+            member.ok(f"STATUS {work} (MESSAGES)")
+        if n % 4 == 3:
+            kill(suite, ana)
+            assert work in names(member.ok('LIST "" *'))
+        if n % 4 == 0:
+            member.ok("UNSELECT")
+    assert member.ok(f"STATUS {work} (MESSAGES)") == [f"* STATUS {work} (MESSAGES 4)"]
+
+
+@pytest.mark.long
+def test_an_owner_whose_process_does_not_come(two):
+    """After a few seconds the member hears so, and his session stays."""
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    kill(suite, ana)
+    away = suite.maildir(ana).rename(suite.maildir(ana).with_name("away"))
+    suite.maildir(ana).write_text("no directory")
+    begun = time.monotonic()
+    member.no(f"STATUS {work} (MESSAGES)", "UNAVAILABLE")
+    assert 2 < time.monotonic() - begun < 25
+    member.ok("NOOP")
+    suite.maildir(ana).unlink()
+    away.rename(suite.maildir(ana))
+    member.ok(f"STATUS {work} (MESSAGES)")
 
 
 def test_rights_that_dovecot_kept(leaving):

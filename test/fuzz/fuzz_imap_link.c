@@ -11,6 +11,7 @@
 #include "imapd/link.h"
 
 #define TAG SPAN("x")
+#define GREETING "* PREAUTH x\r\n"
 #define MOST_HEARD 8000     /* below what link.c hands out before the line has ended */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -88,7 +89,9 @@ hear(struct span octets, size_t cut, struct text *said)
 	int ends[2];
 
 	must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
-	link_opened(l, ends[0]);
+	session.link = l;
+	link_opened(&session, ends[0]);
+	must(write(ends[1], GREETING, sizeof(GREETING) - 1) == sizeof(GREETING) - 1);
 	for (size_t at = 0; at < octets.len && last == LINK_NOTHING; at += cut) {
 		struct span some = span_part(octets, at, cut);
 
@@ -97,6 +100,7 @@ hear(struct span octets, size_t cut, struct text *said)
 	}
 	close(ends[1]);
 	must(hear_all(l, octets.len, said) == LINK_OVER);
+	session.link = NULL;
 	link_free(&l);
 	(void)event_base_loop(account.daemon.base, EVLOOP_NONBLOCK);
 	while (recv(masters_end, told, sizeof(told), MSG_DONTWAIT) > 0) {
