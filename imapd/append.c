@@ -327,6 +327,18 @@ complete(struct command *c, struct append *append, struct arrival *a)
 	return COMMAND_WAITS;
 }
 
+/* After a slice: durable, or named, are those before `a`. */
+static enum progress
+again(struct command *c, const struct append *append, const struct arrival *a)
+{
+	uint64_t done = append->at == NULL ? append->count : 0;
+
+	for (const struct arrival *before = append->first; before != a; before = before->next)
+		done++;
+	command_progress(c, done, 2 * (uint64_t)append->count);
+	return COMMAND_AGAIN;
+}
+
 /* First all are made durable, then all get their names. */
 static enum progress
 append_step(struct command *c)
@@ -339,7 +351,7 @@ append_step(struct command *c)
 		enum progress p;
 
 		if (append->count > 1 && session_slice_over(c->session))
-			return COMMAND_AGAIN;
+			return again(c, append, append->at);
 		p = complete(c, append, append->at);
 		if (p != COMMAND_WAITS)
 			return p;
@@ -348,7 +360,7 @@ append_step(struct command *c)
 		return command_failed(c, "append");
 	for (; append->placing != NULL; append->placing = append->placing->next) {
 		if (append->count > 1 && session_slice_over(c->session))
-			return COMMAND_AGAIN;
+			return again(c, append, append->placing);
 		if (place(append, append->placing) < 0)
 			return command_failed(c, "append");
 	}

@@ -270,8 +270,10 @@ move_step(struct command *c)
 	struct copy *copy = c->state;
 
 	if (!mailbox_expunge_some(copy->from, &copy->uids, &copy->next_uid, EXPUNGED_AT_A_TIME,
-		&copy->error))
+		&copy->error)) {
+		command_progress_below(c, &copy->uids, copy->next_uid, copy->change.adds);
 		return COMMAND_AGAIN;
+	}
 	errno = copy->error;
 	return copy->error != 0 ? command_failed(c, "move") : copy_answer(c);
 }
@@ -316,13 +318,16 @@ copy_step(struct command *c)
 		return command_no(c, "TRYCREATE", "The target is no more.");
 	while ((uid = next_uid(copy, c->session->view)) != 0) {
 		if (copy_message(copy, uid) < 0) {
-			if (errno == ENOENT && index_find(&copy->from->index, uid) == NO_RECORD)
+			if (errno != ENOENT || index_find(&copy->from->index, uid) != NO_RECORD)
+				return command_failed(c, "copy");
+			if (!copy->messages.uid && !copy->all)
 				return command_no(c, "EXPUNGEISSUED",
 					"Some of the messages are no more; none was copied.");
-			return command_failed(c, "copy");
 		}
 		if (session_slice_over(c->session)) {
-			command_progress(c, copy->change.adds, copy_size(copy, c->session->view));
+			/* What is moved has to be removed, too. */
+			command_progress(c, copy->change.adds,
+				copy_size(copy, c->session->view) * (copy->moves ? 2 : 1));
 			return COMMAND_AGAIN;
 		}
 	}

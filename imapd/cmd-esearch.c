@@ -77,6 +77,7 @@ begin_mailbox(struct command *c, struct multi *m, struct view *view, bool ours)
 	s->result.view = m->view = view;
 	s->result.uid = true;
 	s->arena = &m->arena;
+	s->one_of_many = true;
 	m->arena.wide = c->session->utf8;
 	m->ours = ours;
 	name_it(c, m);

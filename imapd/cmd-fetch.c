@@ -67,6 +67,7 @@ struct fetch {
 	bool binary;                 /* its bytes go out as they are, NUL too (literal8) */
 	struct text store;
 	struct change learned;
+	bool was_away;               /* a slice ended since the last message began */
 	bool some_gone, some_unreadable, some_undecodable;
 };
 
@@ -759,7 +760,7 @@ fetch_finish(struct command *c, struct fetch *f)
 	if (f->some_undecodable)
 		return command_no(c, "UNKNOWN-CTE",
 			"A part's transfer encoding is unknown, or what it encodes is broken.");
-	if (f->some_gone)
+	if (f->some_gone && !f->messages.uid)
 		return command_no(c, "EXPUNGEISSUED", "Some of the messages are no more.");
 	return command_ok(c, NULL, "FETCH completed.");
 }
@@ -773,8 +774,7 @@ fetch_step(struct command *c)
 	for (;;) {
 		if (session_full(s) || session_slice_over(s)) {
 			keep_learned(c, f);
-			if (!f->in_message && !c->inside)
-				command_progress(c, f->done, messages_about(&f->messages, s->view));
+			f->was_away = true;
 			return COMMAND_AGAIN;
 		}
 		if (f->in_body) {
@@ -789,6 +789,9 @@ fetch_step(struct command *c)
 			f->number = f->left == 0 ? 0 : messages_next(&f->messages, s->view);
 			if (f->number == 0)
 				return fetch_finish(c, f);
+			if (f->was_away && !c->inside)
+				command_progress(c, f->done, messages_about(&f->messages, s->view));
+			f->was_away = false;
 			f->done++;
 			if (f->skip > 0) {
 				f->skip--;

@@ -182,8 +182,12 @@ expunge_begin(struct command *c, const struct number_set *only)
 static bool
 expunge_some(struct command *c, struct expunging *e)
 {
-	return mailbox_expunge_some(c->session->view->mailbox, &e->uids, &e->from,
+	bool all = mailbox_expunge_some(c->session->view->mailbox, &e->uids, &e->from,
 		EXPUNGED_AT_A_TIME, &e->error);
+
+	if (!all)
+		command_progress_below(c, &e->uids, e->from, 0);
+	return all;
 }
 
 static enum progress

@@ -93,7 +93,7 @@ store_all(struct command *c, struct store_flags *st, const struct keyword_bits *
 		size_t at = index_find(ix, view_uid(v, number));
 
 		if (at == NO_RECORD)
-			st->some_gone = true;
+			st->some_gone = !st->messages.uid;
 		else if (st->conditional && ix->records[at].modseq > st->unchanged_since)
 			number_ranges_add(&st->failed, ix->records[at].uid);
 		else if (would_change(ix, &ix->records[at], st, bits))

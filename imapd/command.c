@@ -102,7 +102,26 @@ command_progress(struct command *c, uint64_t done, uint64_t all)
 	c->progress_at = now;
 	text_add(command_out(c), SPAN("* OK [INPROGRESS (\""));
 	text_add(command_out(c), c->tag);
-	text_printf(command_out(c), "\" %" PRIu64 " %" PRIu64 ")] Still at work.\r\n", done, all);
+	if (all > 0)
+		text_printf(command_out(c), "\" %" PRIu64 " %" PRIu64 ")] Still at work.\r\n", done, all);
+	else
+		text_add(command_out(c), SPAN("\" NIL NIL)] Still at work.\r\n"));
+}
+
+void
+command_progress_below(struct command *c, const struct number_ranges *uids, uint32_t from,
+	uint64_t before)
+{
+	uint64_t done = before, all = before;
+
+	for (size_t i = 0; i < uids->count; i++) {
+		struct number_range r = uids->at[i];
+		uint64_t count = (uint64_t)(r.to - r.from) + 1;
+
+		all += count;
+		done += r.to < from ? count : r.from < from ? from - r.from : 0;
+	}
+	command_progress(c, done, all);
 }
 
 enum progress

@@ -87,9 +87,12 @@ enum progress command_no(struct command *c, const char *code, const char *text);
 enum progress command_bad(struct command *c, const char *expected);
 /* BAD [UIDREQUIRED] (RFC 9586). */
 enum progress command_uid_required(struct command *c);
-/* For a step that says AGAIN between two responses: so much of it is done. Tells "* OK [INPROGRESS ...]" every
- * PROGRESS_MICROSECONDS (RFC 9585). */
+/* For a step that says AGAIN between two responses: so much of it is done (all is 0: it is not known how much there is).
+ * Tells "* OK [INPROGRESS ...]" every PROGRESS_MICROSECONDS (RFC 9585). */
 void command_progress(struct command *c, uint64_t done, uint64_t all);
+/* The same where those of `uids` below `from` are done, and so much before them. */
+void command_progress_below(struct command *c, const struct number_ranges *uids, uint32_t from,
+	uint64_t before);
 /* NO for errno of an operation on `what`. */
 enum progress command_failed(struct command *c, const char *what);
 /* True at the end of the arguments; else answered with BAD. */
@@ -107,7 +110,9 @@ static inline struct text *command_out(struct command *c) { return &c->session->
 /* The messages that a command is about: SP and a set, or "$" (RFC 5182), taken and resolved. */
 struct message_set {
 	struct number_set set;
-	bool uid;                /* the set holds UIDs: the UID form, or "$" */
+	/* The set holds UIDs: the UID form, or "$". Those of messages that are no more are passed over (RFC 3501
+	 * 6.4.8), where numbers are answered NO [EXPUNGEISSUED]. */
+	bool uid;
 	bool star;               /* "*" was in it */
 	size_t range, number;    /* where the walk stands */
 };

@@ -113,7 +113,7 @@ searching_walk(struct command *c, struct searching *s,
 	for (; s->number <= v->count; s->number++) {
 		if (session_slice_over(c->session)) {
 			keep_learned(s);
-			command_progress(c, s->number - 1, v->count);
+			command_progress(c, s->number - 1, s->one_of_many ? 0 : v->count);
 			return false;
 		}
 		if (!search_fits(s->search, v, s->number, &s->learned))

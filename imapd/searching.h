@@ -14,6 +14,7 @@ struct searching {
 	struct view *view;               /* what is searched: borrowed */
 	struct arena *arena;             /* of the keys; NULL: the command's */
 	struct context *context;         /* UPDATE: what becomes of it afterwards; NULL */
+	bool one_of_many;                /* of mailboxes: how much there is in all is not known */
 	bool refused;                    /* UPDATE was wanted, and there is no room for it */
 	size_t number;                   /* the next to be looked at */
 	struct change learned;
