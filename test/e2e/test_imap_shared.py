@@ -54,7 +54,8 @@ class Session:
 
 def kill(suite, user):
     """kill -9 to the process of a user: what follows comes before master has heard of it."""
-    os.kill(next(p["pid"] for p in suite.processes("imap") if p["user"] == user), signal.SIGKILL)
+    pid, = valija.wait_until(lambda: [p["pid"] for p in suite.processes("imap") if p.get("user") == user], 10, "the process")
+    os.kill(pid, signal.SIGKILL)
 
 
 def append(folder, n):
