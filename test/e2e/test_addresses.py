@@ -172,6 +172,20 @@ def test_senders_and_recipients_are_rewritten(post):
     assert text.startswith(b"Return-Path: <ana@example.org>\r\n")
 
 
+def test_senders_are_masqueraded(post):
+    """Where the administrator wants it: a host's name is not seen outside."""
+    compiled(post, "senders", "ana@example.org ana@host.example.org\n")
+    for domains, sender in [('{"example.org"}', b"ana@example.org"), ("{}", b"ana@host.example.org")]:
+        post.configure(masquerade_domains=domains)
+        post.valija("reload")
+        word = secrets.token_hex(6)
+        with post.smtp("ana@example.org") as smtp:
+            smtp.sendmail("ana@host.example.org", ["ben@example.org"], mails.plain("a", "b", word))
+        valija.wait_until(lambda: has(post, "ben", word), 10, "the message")
+        (text,) = [p.read_bytes() for p in post.delivered("ben@example.org") if word.encode() in p.read_bytes()]
+        assert text.startswith(b"Return-Path: <" + sender + b">\r\n")
+
+
 def test_a_mistake_changes_nothing(post, tmp_path):
     """Each mistake with its file and line; the table in force stays."""
     compiled(post, "aliases", "good: ana\n")

@@ -474,6 +474,81 @@ senders_are_rewritten(void **state)
 	resolver_clear(&r);
 }
 
+/* The separators are the administrator's, each of them, the first in the address; with none there are no details. */
+static void
+separators_are_a_choice(void **state)
+{
+	static const struct {
+		const char *separators, *address, *leads;
+	} choices[] = {
+		{ "+", "abuse+x@second.example", "second.example/a/x" },
+		{ "+", "abuse-x@second.example", "" },
+		{ "-", "abuse-x@second.example", "second.example/a/x" },
+		{ "-", "abuse+x@second.example", "" },
+		{ "-+=", "abuse=x-y+z@second.example", "second.example/a/x-y+z" },
+		{ "-+=", "abuse-x=y@second.example", "second.example/a/x=y" },
+		{ "+", "abuse+@second.example", "second.example/a" },
+		{ "+", "+abuse@second.example", "" },
+		{ "+", "\"abuse+x\"@second.example", "" },    /* what stands in quotes is a name as a whole */
+		{ "", "abuse+x@second.example", "" },
+		{ "", "abuse@second.example", "second.example/a" },
+		/* Who has one in his name is found by it. */
+		{ "+", "all+one@example.org", "example.org/zoe" },
+	};
+	struct resolver r;
+	struct resolution to;
+	struct text got = TEXT_UP_TO(4096);
+
+	(void)state;
+	with_aliases(&r);
+	resolution_init(&to);
+	for (size_t i = 0; i < ROWS_OF(choices); i++) {
+		settings.subaddress_separators = span_str(choices[i].separators);
+		resolve(&r, &settings, span_str(choices[i].address), false, true, &to);
+		show(&to, &got);
+		expect_text(choices[i].address, text_span(&got), choices[i].leads);
+		assert_int_equal(to.verdict.code, choices[i].leads[0] ? 250 : 550);
+	}
+	settings.subaddress_separators = SPAN("+");
+	resolution_clear(&to);
+	text_clear(&got);
+	resolver_clear(&r);
+}
+
+/* The tables of one side go before that of both, and change nothing on the other. */
+static void
+each_side_is_rewritten_by_its_own(void **state)
+{
+	static const char *const senders[] = { "old-ana@example.org zoe@example.org", "s@example.org seen@example.org", NULL };
+	static const char *const recipients[] = { "old-ana@example.org abuse@second.example", "r@example.org seen@example.org", NULL };
+	static const struct {
+		const char *address, *as_sender, *as_recipient;
+	} both[] = {
+		{ "old-ana@example.org", "zoe@example.org", "abuse@second.example" },
+		{ "s@example.org", "seen@example.org", "s@example.org" },
+		{ "r@example.org", "r@example.org", "seen@example.org" },
+		{ "x@renamed.example", "x@example.org", "x@example.org" },
+		{ "bad@example.org", "bad@example.org", "bad@example.org" },
+		{ "OLD-Ana@EXAMPLE.org", "zoe@example.org", "abuse@second.example" },
+	};
+	struct text to = TEXT_UP_TO(MOST_ADDRESS);
+	struct resolver r;
+
+	(void)state;
+	aliases_are(senders, TABLE_SENDER_CANONICAL);
+	aliases_are(recipients, TABLE_RECIPIENT_CANONICAL);
+	settings.masquerade_domains = (struct list){ NULL, 0 };
+	with_aliases(&r);
+	for (size_t i = 0; i < ROWS_OF(both); i++) {
+		rewrite_sender(&r, &settings, span_str(both[i].address), &to);
+		expect_text(both[i].address, text_span(&to), both[i].as_sender);
+		rewrite_recipient(&r, span_str(both[i].address), &to);
+		expect_text(both[i].address, text_span(&to), both[i].as_recipient);
+	}
+	text_clear(&to);
+	resolver_clear(&r);
+}
+
 static int
 set_up(void **state)
 {
@@ -504,6 +579,8 @@ main(void)
 		cmocka_unit_test(the_first_rule_that_fits_decides),
 		cmocka_unit_test(f5_expansion_is_bounded),
 		cmocka_unit_test(senders_are_rewritten),
+		cmocka_unit_test(separators_are_a_choice),
+		cmocka_unit_test(each_side_is_rewritten_by_its_own),
 		cmocka_unit_test(i4_damaged_records_are_nobody),
 	};
 

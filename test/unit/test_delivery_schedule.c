@@ -182,6 +182,69 @@ a_dead_hop_lives_again(void **state)
 	assert_false(hop_is_dead(h));
 }
 
+/* More at a time with each job that goes well, up to the option; half when it is too much; none for a while when nobody
+ * answers, and twice as long each time, to half an hour. */
+static void
+a_hop_takes_what_it_can(void **state)
+{
+	static const uint32_t busy[] = { 10, 5, 2, 1, 1 };
+	struct hop *h;
+	uint32_t seconds = FIRST_DEAD_SECONDS;
+
+	(void)state;
+	hops_init();
+	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	assert_int_equal(h->limit, FIRST_HOP_JOBS);
+	for (uint32_t n = 1; n < 40; n++) {
+		hop_learn(h, HEALTH_GOOD, SPAN_NONE, 20);
+		assert_int_equal(h->limit, FIRST_HOP_JOBS + n < 20 ? FIRST_HOP_JOBS + n : 20);
+	}
+	for (size_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
+		hop_learn(h, HEALTH_BUSY, SPAN_NONE, 20);
+		assert_int_equal(h->limit, busy[i]);
+		assert_false(hop_is_dead(h));
+	}
+	/* One that fails among several that run is no death. */
+	h->limit = 20;
+	h->running = 3;
+	hop_learn(h, HEALTH_DEAD, SPAN("no route"), 20);
+	assert_true(h->limit == 10 && !hop_is_dead(h));
+	h->running = 0;
+	for (int n = 0; n < 12; n++) {
+		h->dead_until = 0;
+		hop_learn(h, HEALTH_DEAD, SPAN("no route"), 20);
+		assert_true(hop_is_dead(h));
+		assert_int_equal(h->dead_seconds, seconds);
+		assert_true(h->dead_until >= queue_now() + seconds - 1 && h->dead_until <= queue_now() + seconds);
+		assert_string_equal(h->reason, "no route");
+		seconds = seconds * 2 < LONGEST_DEAD_SECONDS ? seconds * 2 : LONGEST_DEAD_SECONDS;
+	}
+	hop_learn(h, HEALTH_GOOD, SPAN_NONE, 20);
+	assert_true(!hop_is_dead(h) && h->dead_seconds == 0 && h->limit == 2);
+}
+
+/* A minute, then twice as long each time, up to an hour; up to a quarter more, by chance. */
+static void
+tries_grow_apart(void **state)
+{
+	uint32_t base = FIRST_RETRY_SECONDS, least, most, delay;
+
+	(void)state;
+	for (unsigned int tries = 0; tries < 300; tries++) {
+		least = UINT32_MAX;
+		most = 0;
+		for (int n = 0; n < 200; n++) {
+			delay = schedule_delay(tries);
+			least = delay < least ? delay : least;
+			most = delay > most ? delay : most;
+		}
+		assert_true(least >= base && most <= base + base / 4 && most > least);
+		if (tries > 0)
+			base = base * 2 < LONGEST_RETRY_SECONDS ? base * 2 : LONGEST_RETRY_SECONDS;
+	}
+	assert_int_equal(base, LONGEST_RETRY_SECONDS);
+}
+
 int
 main(void)
 {
@@ -192,6 +255,8 @@ main(void)
 		cmocka_unit_test(jobs_of_a_hop_take_turns),
 		cmocka_unit_test(nothing_waits_for_ever),
 		cmocka_unit_test(a_dead_hop_lives_again),
+		cmocka_unit_test(a_hop_takes_what_it_can),
+		cmocka_unit_test(tries_grow_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
