@@ -21,6 +21,8 @@
 /* More than fit into the socket of an honest peer (channel_new), so that a drain hears all that had
  * arrived; a peer that goes on talking meanwhile does not hold us for ever. */
 #define PACKETS_A_DRAIN 1024
+/* A room for a packet that had more in it is given back, not kept. */
+#define SPARE_TOUCHED 4096
 #define HEADER_SIZE (sizeof(uint16_t) + sizeof(uint64_t))
 
 struct packet {
@@ -46,6 +48,8 @@ struct channel {
 	bool dead;           /* nothing more may be heard or said */
 	bool told_gone;
 	bool refused;        /* we ended the peer, not it itself */
+	bool times;	     /* channel_ask_times */
+	struct timespec said_at;
 };
 
 int
@@ -216,19 +220,49 @@ take_descriptors(struct msghdr *message, int fd[MOST_DESCRIPTORS])
 	return -1;
 }
 
-/* Packets are received into, and made in, memory from the heap, of which only what they fill is
- * touched. On the stack each of its pages would be (-fstack-clash-protection), and stay with every
- * process. */
-static unsigned char *
-packet_new(void)
+/* When the packet was sent, by a control message; else it is now. */
+static void
+note_time(struct channel *c, struct msghdr *message)
 {
-	return must_realloc(NULL, MOST_PACKET);
+	for (struct cmsghdr *m = CMSG_FIRSTHDR(message); m != NULL; m = CMSG_NXTHDR(message, m))
+		if (m->cmsg_level == SOL_SOCKET && m->cmsg_type == SCM_TIMESTAMPNS &&
+			m->cmsg_len == CMSG_LEN(sizeof(c->said_at))) {
+			memcpy(&c->said_at, CMSG_DATA(m), sizeof(c->said_at));
+			return;
+		}
+	clock_gettime(CLOCK_REALTIME, &c->said_at);
 }
 
-static int
-receive_into(struct channel *c, unsigned char *packet)
+/* Packets are received into, and made in, memory from the heap, of which only what they fill is
+ * touched. On the stack each of its pages would be (-fstack-clash-protection), and stay with every
+ * process. One is kept for the next, as long as only its first page was touched: to free so large a
+ * piece makes the C library tidy its heap each time, or even give it back to the system. */
+static unsigned char *spare_room;
+
+static unsigned char *
+room_new(void)
 {
-	char control[CMSG_SPACE(sizeof(int) * 16)];
+	unsigned char *room = spare_room;
+
+	spare_room = NULL;
+	return room != NULL ? room : must_realloc(NULL, MOST_PACKET);
+}
+
+/* `used`: so much of it was written to. */
+static void
+room_end(unsigned char *room, size_t used)
+{
+	if (spare_room == NULL && used <= SPARE_TOUCHED)
+		spare_room = room;
+	else
+		free(room);
+}
+
+/* *used: what it wrote into `packet`. */
+static int
+receive_into(struct channel *c, unsigned char *packet, size_t *used)
+{
+	char control[CMSG_SPACE(sizeof(int) * 16) + CMSG_SPACE(sizeof(struct timespec))];
 	struct iovec part = { packet, MOST_PACKET };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
 		.msg_controllen = sizeof(control) };
@@ -240,6 +274,7 @@ receive_into(struct channel *c, unsigned char *packet)
 	while (len < 0 && errno == EINTR);
 	if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
+	*used = len > 0 ? (size_t)len : 0;
 	if (len <= 0) {
 		/* The end; or an empty packet, which may have brought descriptors. */
 		if (len == 0 && (fds = take_descriptors(&message, fd)) > 0)
@@ -256,6 +291,8 @@ receive_into(struct channel *c, unsigned char *packet)
 		channel_refuse(c, "packet too long", 0, 0);
 		return 0;
 	}
+	if (c->times)
+		note_time(c, &message);
 	dispatch(c, span_of(packet, (size_t)len), fd, fds);
 	if ((size_t)len >= sizeof(uint16_t)) {
 		uint16_t number;
@@ -272,10 +309,11 @@ receive_into(struct channel *c, unsigned char *packet)
 static int
 receive_one(struct channel *c)
 {
-	unsigned char *packet = packet_new();
-	int result = receive_into(c, packet);
+	unsigned char *packet = room_new();
+	size_t used = 0;
+	int result = receive_into(c, packet, &used);
 
-	free(packet);
+	room_end(packet, used);
 	return result;
 }
 
@@ -382,7 +420,7 @@ keep_waiting(struct channel *c, const unsigned char *at, size_t len, const int *
 bool
 channel_send(struct channel *c, enum message m, uint64_t id, const void *fields, const int *fd)
 {
-	unsigned char *packet = packet_new();
+	unsigned char *packet = room_new();
 	const struct message_row *row = message_row(m);
 	int fds = row->fds;
 	size_t len = 0;
@@ -406,7 +444,7 @@ channel_send(struct channel *c, enum message m, uint64_t id, const void *fields,
 out:
 	if (fd != NULL && !kept)
 		close_all(fd, fds);
-	free(packet);
+	room_end(packet, len);
 	return sent > 0 || kept;
 }
 
@@ -486,6 +524,26 @@ void *
 channel_tag(const struct channel *c)
 {
 	return c->tag;
+}
+
+void
+channel_ask_times(struct channel *c)
+{
+	const int on = 1;
+
+	/* Where the kernel does not know how, the time of arrival will do. */
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
+	c->times = true;
+}
+
+struct timespec
+channel_said_at(const struct channel *c)
+{
+	struct timespec now = c->said_at;
+
+	if (!c->times)
+		clock_gettime(CLOCK_REALTIME, &now);
+	return now;
 }
 
 bool

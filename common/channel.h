@@ -10,6 +10,8 @@
 #ifndef VALIJA_CHANNEL_H
 #define VALIJA_CHANNEL_H
 
+#include <time.h>
+
 #include "message.h"
 
 struct event_base;
@@ -48,6 +50,11 @@ size_t channel_waiting(const struct channel *c);
 /* A place for the owner's own mark (for example the row of a process). */
 void channel_set_tag(struct channel *c, void *tag);
 void *channel_tag(const struct channel *c);
+
+/* From now on the kernel notes when packets are sent. channel_said_at: in a handler, when its message was
+ * (CLOCK_REALTIME); where the kernel does not tell, or was not asked by then, when it was read. */
+void channel_ask_times(struct channel *c);
+struct timespec channel_said_at(const struct channel *c);
 
 /* Sends a message; fds (as many as the row says) are taken: they are closed here in any case. False
  * when the channel is NULL or its peer gone, or a field is over its ceiling (logged as a bug). */

@@ -8,6 +8,10 @@
  *   may be lied to by    everyone, in the text of a line. Nobody can speak in another's name:
  *               name and pid come from master, time from here, and a line cannot begin a new one.
  *   while it is away     lines wait in the channels; what does not fit is counted by who said it
+ *
+ * What was said lately is read in one round, brought into the order in which it was said (the kernel
+ * knows when) and written at once; then this process sleeps a moment. Each line would wake it otherwise,
+ * at the price, in both processes, of several lines.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -15,12 +19,18 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/queue.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "master/sink.h"
+
+/* The sleep between two rounds. */
+#define PAUSE_NANOSECONDS 2000000
+/* A round of so many: somebody says a lot, and his socket would be full before the sleep is over. */
+#define BUSY_LINES 64
 
 /* Somebody whose lines we hear. */
 struct source {
@@ -34,6 +44,9 @@ struct log {
 	struct daemon daemon;
 	struct sink *sink;
 	struct event *reopen;
+	struct event *round; /* pending while lines wait */
+	struct timespec round_began;
+	uint64_t round_lines;
 	LIST_HEAD(, source) sources;
 	uint32_t source_count;
 	uint64_t lines;
@@ -54,17 +67,47 @@ static const struct room log_room = {
 	.syscalls = log_calls,
 };
 
+/* The round is over in the next turn of the event loop, behind what can be heard by then. */
+static void
+round_begin(struct log *log)
+{
+	static const struct timeval at_once = { 0, 0 };
+
+	clock_gettime(CLOCK_REALTIME, &log->round_began);
+	(void)evtimer_add(log->round, &at_once);
+}
+
 static void
 on_log_line(
 	void *me, struct channel *from, uint64_t id, const struct msg_log_line *m, const int *fd)
 {
 	struct log *log = me;
 	const struct source *source = channel_tag(from);
+	const struct timespec at = channel_said_at(from);
 
 	(void)id;
 	(void)fd;
 	log->lines++;
-	sink_write(log->sink, source->program, source->pid, (enum log_level)m->level, m->line);
+	log->round_lines++;
+	if (evtimer_pending(log->round, NULL) == 0)
+		round_begin(log);
+	sink_write(log->sink, &at, source->program, source->pid, (enum log_level)m->level, m->line);
+}
+
+/* All channels that had something to say have been heard. */
+static void
+on_round_over(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timespec pause = { 0, PAUSE_NANOSECONDS };
+	struct log *log = arg;
+
+	(void)fd;
+	(void)what;
+	if (sink_flush(log->sink, &log->round_began))
+		round_begin(log);
+	if (log->round_lines < BUSY_LINES)
+		nanosleep(&pause, NULL);
+	log->round_lines = 0;
 }
 
 static void
@@ -102,6 +145,7 @@ on_log_source(
 	source->channel = channel_new(log->daemon.base, fd[0], PROGRAM_LOG, source->program,
 		m->index, &from_sources, log);
 	channel_set_tag(source->channel, source);
+	channel_ask_times(source->channel);
 	LIST_INSERT_HEAD(&log->sources, source, next);
 	log->source_count++;
 }
@@ -130,9 +174,10 @@ prepare(void *me)
 			(struct room_path){ .directory = d->directory[DIRECTORY_LOG],
 				.below = ".",
 				.rights = ROOM_READ | ROOM_WRITE | ROOM_MAKE };
+	log->round = evtimer_new(d->base, on_round_over, log);
 	/* For those who rotate by signal; a renamed file is noticed anyway. */
 	log->reopen = evsignal_new(d->base, SIGUSR1, on_reopen, log);
-	return log->reopen && event_add(log->reopen, NULL) == 0;
+	return log->round && log->reopen && event_add(log->reopen, NULL) == 0;
 }
 
 /* Another target takes another process: master sees to it (offer.c). */
@@ -158,6 +203,7 @@ leave(void *me, unsigned int seconds)
 		after = LIST_NEXT(source, next);
 		channel_drain(source->channel);
 	}
+	(void)sink_flush(log->sink, NULL);
 	daemon_exit(&log->daemon);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,8 +22,17 @@
 #include <syslog.h>
 
 #define MOST_WRITTEN		 (4 * MOST_LOG_LINE + 128)
+#define MOST_BATCH		 (4 * MOST_WRITTEN)
 #define SYSLOG_SOCKET		 "/dev/log"
 #define SYSLOG_WAIT_MICROSECONDS 200000 /* for a syslog daemon that is behind */
+
+/* A line that waits, without its end. */
+struct line {
+	TAILQ_ENTRY(line) next;
+	struct timespec at;
+	bool waited; /* one flush over: it goes with the next */
+	struct text text;
+};
 
 struct sink {
 	enum log_target target;
@@ -31,6 +41,11 @@ struct sink {
 	int fd;
 	time_t looked;
 	unsigned long lost; /* lines that could not be written */
+	bool torn;	    /* the file ends within a line */
+	TAILQ_HEAD(lines, line) lines; /* by their times */
+	size_t line_count;
+	time_t second;	     /* whose name is in second_name */
+	char second_name[32];
 };
 
 static void
@@ -65,6 +80,8 @@ sink_new(struct span target, int directory)
 	k->target = log_setting_target(target);
 	k->directory = directory;
 	k->fd = -1;
+	k->second = -1;
+	TAILQ_INIT(&k->lines);
 	switch (k->target) {
 	case LOG_TO_FILE:
 		k->name = must_copy(span_part(target, span_rindex(target, '/') + 1, target.len));
@@ -93,6 +110,8 @@ sink_new(struct span target, int directory)
 void
 sink_free(struct sink **k)
 {
+	if (*k)
+		(void)sink_flush(*k, NULL);
 	if (*k && (*k)->target != LOG_TO_STDERR && (*k)->fd >= 0)
 		close((*k)->fd);
 	if (*k)
@@ -104,6 +123,7 @@ sink_free(struct sink **k)
 void
 sink_reopen(struct sink *k)
 {
+	(void)sink_flush(k, NULL);
 	if (k->target == LOG_TO_FILE)
 		open_file(k);
 }
@@ -125,15 +145,18 @@ look(struct sink *k)
 }
 
 static void
-add_time(struct text *t)
+add_time(struct sink *k, const struct timespec *at, struct text *t)
 {
-	struct timespec now;
 	struct tm utc;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	text_printf(t, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ ", utc.tm_year + 1900, utc.tm_mon + 1,
-		utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000);
+	if (at->tv_sec != k->second) {
+		gmtime_r(&at->tv_sec, &utc);
+		snprintf(k->second_name, sizeof k->second_name, "%04d-%02d-%02dT%02d:%02d:%02d",
+			(utc.tm_year + 1900) % 10000, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
+			utc.tm_min, utc.tm_sec);
+		k->second = at->tv_sec;
+	}
+	text_printf(t, "%s.%06ldZ ", k->second_name, at->tv_nsec / 1000);
 }
 
 static const char *
@@ -142,12 +165,23 @@ level_word(enum log_level level)
 	return level == LOG_LEVEL_WARNING ? "warning: " : level >= LOG_LEVEL_ERROR ? "error: " : "";
 }
 
+static bool
+is_later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
 static void
 add_line(struct text *t, struct span line)
 {
 	bool utf8 = span_is_utf8(line);
+	size_t i = 0;
 
-	for (size_t i = 0; i < line.len; i++) {
+	/* As a rule, all of it. */
+	while (i < line.len && line.at[i] >= 0x20 && line.at[i] < 0x7f)
+		i++;
+	text_add(t, span_part(line, 0, i));
+	for (; i < line.len; i++) {
 		unsigned char c = line.at[i];
 
 		if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
@@ -165,47 +199,124 @@ syslog_level(enum log_level level)
 	return levels[level <= LOG_LEVEL_ERROR ? level : LOG_LEVEL_ERROR];
 }
 
+/* --- out --- */
+
+/* Writes `lines` lines at once; the first of them says that `told` were lost before. */
 static void
-write_line(struct sink *k, struct span line)
+write_batch(struct sink *k, struct span batch, size_t lines, unsigned long told)
 {
 	static const struct sockaddr_un syslogd = { .sun_family = AF_UNIX,
 		.sun_path = SYSLOG_SOCKET };
+	size_t whole = lines;
 	ssize_t wrote;
 
 	do
 		wrote = k->target == LOG_TO_SYSLOG
-			? sendto(k->fd, line.at, line.len, MSG_NOSIGNAL,
+			? sendto(k->fd, batch.at, batch.len, MSG_NOSIGNAL,
 				  (const struct sockaddr *)&syslogd, sizeof syslogd)
-			: write(k->fd, line.at, line.len);
+			: write(k->fd, batch.at, batch.len);
 	while (wrote < 0 && errno == EINTR);
 	/* A full disk: nobody can be told but by the next line that fits. */
-	if (wrote != (ssize_t)line.len)
-		k->lost++;
+	if (wrote != (ssize_t)batch.len) {
+		whole = 0;
+		for (ssize_t i = 0; i < wrote; i++)
+			whole += batch.at[i] == '\n';
+	}
+	if (wrote > 0)
+		k->torn = k->target == LOG_TO_FILE && batch.at[wrote - 1] != '\n';
+	if (whole > 0)
+		k->lost -= told;
+	k->lost += lines - whole;
+}
+
+static void
+line_free(struct sink *k, struct line *l)
+{
+	TAILQ_REMOVE(&k->lines, l, next);
+	k->line_count--;
+	text_clear(&l->text);
+	free(l);
+}
+
+/* All that waits and is not to wait any longer. */
+static void
+write_lines(struct sink *k, const struct timespec *until)
+{
+	struct text batch = TEXT_UP_TO(MOST_BATCH);
+	unsigned long told = 0;
+	size_t lines = 0;
+	struct line *l, *after;
+
+	for (l = TAILQ_FIRST(&k->lines); l != NULL; l = after) {
+		after = TAILQ_NEXT(l, next);
+		if (until != NULL && !l->waited && is_later(&l->at, until)) {
+			l->waited = true;
+			continue;
+		}
+		if (lines == 0 && k->torn)
+			text_add_byte(&batch, '\n');
+		text_add(&batch, text_span(&l->text));
+		if (lines == 0 && (told = k->lost) > 0)
+			text_printf(&batch, " lines-lost-before=%lu", told);
+		if (k->target != LOG_TO_SYSLOG)
+			text_add_byte(&batch, '\n');
+		lines++;
+		line_free(k, l);
+		if (k->target != LOG_TO_SYSLOG && batch.len < MOST_BATCH - 2 * MOST_WRITTEN)
+			continue;
+		write_batch(k, text_span(&batch), lines, told);
+		text_reset(&batch);
+		lines = 0;
+	}
+	if (lines > 0)
+		write_batch(k, text_span(&batch), lines, told);
+	text_clear(&batch);
+}
+
+bool
+sink_flush(struct sink *k, const struct timespec *until)
+{
+	if (k->target == LOG_TO_FILE && !TAILQ_EMPTY(&k->lines))
+		look(k);
+	write_lines(k, until);
+	return !TAILQ_EMPTY(&k->lines);
+}
+
+/* --- in --- */
+
+/* Behind all that were not said later. */
+static void
+keep(struct sink *k, struct line *l)
+{
+	struct line *before = TAILQ_LAST(&k->lines, lines);
+
+	while (before != NULL && is_later(&before->at, &l->at))
+		before = TAILQ_PREV(before, lines, next);
+	if (before != NULL)
+		TAILQ_INSERT_AFTER(&k->lines, before, l, next);
+	else
+		TAILQ_INSERT_HEAD(&k->lines, l, next);
+	if (++k->line_count >= SINK_MOST_LINES)
+		(void)sink_flush(k, NULL);
 }
 
 void
-sink_write(struct sink *k, enum program program, pid_t pid, enum log_level level, struct span line)
+sink_write(struct sink *k, const struct timespec *at, enum program program, pid_t pid,
+	enum log_level level, struct span line)
 {
-	struct text t = TEXT_UP_TO(MOST_WRITTEN);
-	unsigned long lost = k->lost;
+	struct line *l;
 
-	if (k->target == LOG_TO_FILE)
-		look(k);
+	if (k->target == LOG_TO_NOWHERE)
+		return;
+	l = must_alloc(sizeof *l);
+	l->at = *at;
+	l->text = TEXT_UP_TO(MOST_WRITTEN);
 	/* RFC 3164 4.1.1: facility and severity in front; syslogd adds the time. */
 	if (k->target == LOG_TO_SYSLOG)
-		text_printf(&t, "<%d>valija: ", LOG_MAIL | syslog_level(level));
+		text_printf(&l->text, "<%d>valija: ", LOG_MAIL | syslog_level(level));
 	else
-		add_time(&t);
-	text_printf(&t, "%s[%ld]: %s", program_name(program), (long)pid, level_word(level));
-	add_line(&t, line);
-	if (lost)
-		text_printf(&t, " lines-lost-before=%lu", lost);
-	if (k->fd >= 0) {
-		if (k->target != LOG_TO_SYSLOG)
-			text_add_byte(&t, '\n');
-		write_line(k, text_span(&t));
-		if (lost && k->lost == lost)
-			k->lost = 0;
-	}
-	text_clear(&t);
+		add_time(k, at, &l->text);
+	text_printf(&l->text, "%s[%ld]: %s", program_name(program), (long)pid, level_word(level));
+	add_line(&l->text, line);
+	keep(k, l);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct heard {
@@ -103,6 +104,48 @@ test_round_trip(void **state)
 	assert_string_equal(heard.sender, "ana@example.org");
 	channel_free(&c);
 	close(raw);
+}
+
+static struct timespec said_at;
+
+static void
+on_begin_when(void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m, const int *fd)
+{
+	(void)me, (void)id, (void)m, (void)fd;
+	said_at = channel_said_at(from);
+}
+
+static int64_t
+nanoseconds(struct timespec t)
+{
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* When a message was sent, not when it is read. */
+static void
+test_time_of_sending(void **state)
+{
+	static const struct hearing when = { .hour = hour, .on_mail_begin = on_begin_when };
+	struct timespec before, after;
+	unsigned char packet[MOST_PACKET];
+	size_t len = encode_begin(packet);
+	struct channel *c;
+	int ends[2];
+
+	(void)state;
+	heard.hour = HOUR_NONE;
+	assert_int_equal(channel_pair(ends), 0);
+	c = channel_new(NULL, ends[0], PROGRAM_QUEUE, PROGRAM_SMTPD, 0, &when, NULL);
+	channel_ask_times(c);
+	clock_gettime(CLOCK_REALTIME, &before);
+	assert_int_equal(send(ends[1], packet, len, 0), len);
+	clock_gettime(CLOCK_REALTIME, &after);
+	nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+	assert_true(channel_drain(c));
+	/* The kernel's stamp may be of its coarser clock. */
+	assert_in_range(nanoseconds(said_at), nanoseconds(before) - 10000000, nanoseconds(after) + 1000000);
+	channel_free(&c);
+	close(ends[1]);
 }
 
 static void
@@ -377,6 +420,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_time_of_sending),
 		cmocka_unit_test(test_every_truncation_ends_the_peer),
 		cmocka_unit_test(test_left_over_byte),
 		cmocka_unit_test(test_wrong_hour),

@@ -8,9 +8,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "master/sink.h"
@@ -20,6 +22,15 @@
 static char directory[] = "/tmp/valija-sink-XXXXXX";
 static char name[64], aside[64];
 static int directory_fd;
+
+/* 2026-11-23T12:00:00.000042Z, and microseconds later. */
+static const struct timespec noon = { 1795435200, 42000 };
+
+static struct timespec
+later(long microseconds)
+{
+	return (struct timespec){ noon.tv_sec, noon.tv_nsec + 1000 * microseconds };
+}
 
 static char *
 whole_file(const char *path)
@@ -45,11 +56,10 @@ written(enum log_level level, const char *line, size_t len)
 	unlink(name);
 	k = sink_new(span_str(name), directory_fd);
 	assert_non_null(k);
-	sink_write(k, PROGRAM_SMTPD, 4711, level, span_of(line, len));
+	sink_write(k, &noon, PROGRAM_SMTPD, 4711, level, span_of(line, len));
 	sink_free(&k);
 	text = whole_file(name);
-	assert_true(
-		strlen(text) > TIME_LENGTH && text[4] == '-' && text[10] == 'T' && text[26] == 'Z');
+	assert_memory_equal(text, "2026-11-23T12:00:00.000042Z ", TIME_LENGTH);
 	return text + TIME_LENGTH;
 }
 
@@ -103,16 +113,18 @@ test_renamed(void **state)
 	(void)state;
 	unlink(name);
 	k = sink_new(span_str(name), directory_fd);
-	sink_write(k, PROGRAM_LOG, 1, LOG_LEVEL_INFO, SPAN("one"));
+	sink_write(k, &noon, PROGRAM_LOG, 1, LOG_LEVEL_INFO, SPAN("one"));
 	assert_int_equal(rename(name, aside), 0);
 	sink_reopen(k);
-	sink_write(k, PROGRAM_LOG, 1, LOG_LEVEL_INFO, SPAN("two"));
+	sink_write(k, &noon, PROGRAM_LOG, 1, LOG_LEVEL_INFO, SPAN("two"));
+	assert_false(sink_flush(k, NULL));
 	assert_non_null(strstr(whole_file(aside), "one\n"));
 	assert_non_null(strstr(whole_file(name), "two\n"));
 	/* Without a signal too, within SINK_LOOK_SECONDS and one. */
 	unlink(name);
 	sleep(SINK_LOOK_SECONDS + 1);
-	sink_write(k, PROGRAM_LOG, 1, LOG_LEVEL_INFO, SPAN("three"));
+	sink_write(k, &noon, PROGRAM_LOG, 1, LOG_LEVEL_INFO, SPAN("three"));
+	assert_false(sink_flush(k, NULL));
 	assert_non_null(strstr(whole_file(name), "three\n"));
 	sink_free(&k);
 	unlink(aside);
@@ -126,6 +138,112 @@ test_no_link(void **state)
 	assert_int_equal(symlink("/etc/passwd", name), 0);
 	assert_null(sink_new(span_str(name), directory_fd));
 	unlink(name);
+}
+
+static void
+say(struct sink *k, long microseconds, const char *line)
+{
+	const struct timespec at = later(microseconds);
+
+	sink_write(k, &at, PROGRAM_LOG, 1, LOG_LEVEL_INFO, span_str(line));
+}
+
+/* The words of the file's lines, with blanks between. */
+static const char *
+words(void)
+{
+	static char all[20000];
+	char *text = whole_file(name);
+	size_t n = 0;
+
+	all[0] = '\0';
+	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+		n += (size_t)snprintf(all + n, sizeof all - n, "%s%s", n > 0 ? " " : "",
+			strlen(line) > TIME_LENGTH + 8 ? line + TIME_LENGTH + 8 : line);
+	return all;
+}
+
+/* As they were said, not as they were read; and what is younger than the round, in the next. */
+static void
+test_order(void **state)
+{
+	const struct timespec until = later(5);
+	struct sink *k;
+
+	(void)state;
+	unlink(name);
+	k = sink_new(span_str(name), directory_fd);
+	say(k, 3, "c");
+	say(k, 1, "a");
+	say(k, 9, "i");
+	say(k, 3, "d");
+	say(k, 7, "h");
+	say(k, 2, "b");
+	assert_string_equal(words(), "");
+	assert_true(sink_flush(k, &until));
+	assert_string_equal(words(), "a b c d");
+	say(k, 6, "g");
+	/* What has waited once waits no longer, whatever the clocks say. */
+	say(k, 8, "later");
+	assert_true(sink_flush(k, &until));
+	assert_string_equal(words(), "a b c d h i");
+	assert_false(sink_flush(k, NULL));
+	assert_string_equal(words(), "a b c d h i g later");
+	assert_false(sink_flush(k, NULL));
+	sink_free(&k);
+}
+
+/* Of many lines nothing is kept for long. */
+static void
+test_many(void **state)
+{
+	struct sink *k;
+	char *text;
+	size_t lines = 0;
+
+	(void)state;
+	unlink(name);
+	k = sink_new(span_str(name), directory_fd);
+	for (long i = 0; i < SINK_MOST_LINES - 1; i++)
+		say(k, i, "m");
+	assert_string_equal(words(), "");
+	say(k, SINK_MOST_LINES, "m");
+	text = whole_file(name);
+	for (size_t i = 0; text[i] != '\0'; i++)
+		lines += text[i] == '\n';
+	/* As many as whole_file has room for. */
+	assert_true(lines > 400);
+	sink_free(&k);
+}
+
+/* A disk that is full in the middle of a line: the next that fits begins a line, and says how many are gone. */
+static void
+test_full(void **state)
+{
+	const size_t a_line = TIME_LENGTH + strlen("log[1]: a\n");
+	struct rlimit before, low;
+	struct sink *k;
+
+	(void)state;
+	unlink(name);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	low = before;
+	low.rlim_cur = 2 * a_line + 5;
+	k = sink_new(span_str(name), directory_fd);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	for (long i = 0; i < 5; i++)
+		say(k, i, "a");
+	(void)sink_flush(k, NULL);
+	say(k, 6, "b");
+	(void)sink_flush(k, NULL);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	say(k, 7, "c");
+	say(k, 8, "d");
+	(void)sink_flush(k, NULL);
+	say(k, 9, "e");
+	sink_free(&k);
+	assert_string_equal(words(), "a a 2026- c lines-lost-before=4 d e");
 }
 
 static int
@@ -158,6 +276,9 @@ main(void)
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_renamed),
 		cmocka_unit_test(test_no_link),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
