@@ -19,6 +19,17 @@ forget(char **made)
 	*made = NULL;
 }
 
+/* RFC 4013 makes of ASCII without control characters what it is. Most passwords are that, and the library takes longer
+ * for it than everything else here. */
+static bool
+is_printable(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.at[i] < 0x20 || s.at[i] > 0x7e)
+			return false;
+	return s.len > 0;
+}
+
 bool
 password_prepare(struct span raw, struct text *to)
 {
@@ -26,6 +37,10 @@ password_prepare(struct span raw, struct text *to)
 	char *made = NULL;
 	bool ok = false;
 
+	if (raw.len <= MOST_PASSWORD && is_printable(raw)) {
+		text_add(to, raw);
+		return !to->failed;
+	}
 	text_add(&copy, raw);
 	if (raw.len == 0 || copy.failed || span_has(raw, '\0'))
 		goto out;

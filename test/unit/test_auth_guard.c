@@ -377,6 +377,7 @@ passwords_are_prepared(void **state)
 	} cases[] = {
 		{"secret", "secret"},
 		{"with space", "with space"},
+		{" !\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~ ", " !\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~ "},
 		{"a\xc2\xa0"
 		 "b",
 			"a b"}, /* no-break space */
