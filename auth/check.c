@@ -198,6 +198,8 @@ ask_next_source(struct conversation *c)
 		ask_source(c, ask_users);
 }
 
+/* --- whom it means --- */
+
 static void
 on_name_done(void *me, const void *answer)
 {
@@ -211,41 +213,34 @@ on_name_done(void *me, const void *answer)
 	}
 	login_system(&c->login, told);
 	if (c->login.known)
-		ask_next_source(c);
+		c->known(c);
 	else
-		ask_in_vain(c, "unknown-user");
+		c->unknown(c, "unknown-user");
 }
 
-/* First the mailbox, then who knows its user's password. */
-static void
-check(struct conversation *c)
+void
+check_find(struct conversation *c, void (*known)(struct conversation *c),
+	void (*unknown)(struct conversation *c, const char *because))
 {
 	struct auth *a = c->auth;
 	struct span name;
 
-	c->state = CHECKING;
-	c->source = 0;
+	c->known = known;
+	c->unknown = unknown;
 	if (!login_find(&c->login, a->users, a->passwords, a->learned)) {
-		verdict_later(c, "a user table cannot be read");
+		verdict_later(c, "a user table, or a record of it, cannot be read");
 	} else if (c->login.known) {
-		ask_next_source(c);
+		known(c);
 	} else if (login_may_be_system(&c->login, a->daemon.settings, &name)) {
 		c->job = pool_ask_name(a->pam, name, on_name_done, c);
 		if (c->job == NULL)
 			verdict_later(c, "too many names wait to be looked up");
 	} else {
-		ask_in_vain(c, c->login.unknown_because);
+		unknown(c, c->login.unknown_because);
 	}
 }
 
-static void
-go_on(struct conversation *c)
-{
-	if (c->pending.len > 0)
-		conversation_step(c, text_span(&c->pending), true);
-	else
-		check(c);
-}
+/* --- the guard, and then --- */
 
 static void
 on_hold_over(evutil_socket_t fd, short what, void *arg)
@@ -258,37 +253,62 @@ on_hold_over(evutil_socket_t fd, short what, void *arg)
 	c->delay = NULL;
 	c->state = CHECKING;
 	c->claimed = auth_milliseconds();
-	go_on(c);
+	c->go_on(c);
 }
 
-/* Who hung up on the penalty of an earlier failure waits for its end now, before the password is
- * looked at; a crowd of tries is sent away. */
+static void
+hold(struct conversation *c, uint32_t seconds)
+{
+	const struct timeval wait = {(time_t)seconds, 0};
+
+	c->waited = true;
+	c->state = HELD;
+	c->delay = evtimer_new(c->auth->daemon.base, on_hold_over, c);
+	if (c->delay == NULL || evtimer_add(c->delay, &wait) < 0)
+		verdict_later(c, "no timer");
+}
+
+/* Who hung up on the penalty of an earlier failure waits for its end now, before anything is looked at; a crowd of
+ * tries is sent away. */
 void
-check_begin(struct conversation *c)
+check_guard(struct conversation *c, struct span key, void (*go_on)(struct conversation *c))
 {
 	struct auth *a = c->auth;
 	const struct settings *s = a->daemon.settings;
-	struct timeval wait = {0, 0};
 	uint32_t for_seconds;
-	enum guard_answer answer = guard_ask(a->guard, s, span_str(c->ip),
-		text_span(&c->login.key), (uint64_t)time(NULL), &for_seconds);
+	enum guard_answer answer =
+		guard_ask(a->guard, s, span_str(c->ip), key, (uint64_t)time(NULL), &for_seconds);
 
 	c->claimed = auth_milliseconds();
+	c->go_on = go_on;
 	if (answer == GUARD_BLOCK) {
+		if (c->name.len == 0)
+			text_add(&c->name, key);
 		verdict_blocked(c, for_seconds);
-		return;
-	}
-	if (answer == GUARD_GO || a->daemon.leaving) {
+	} else if (answer == GUARD_GO || c->waited || a->daemon.leaving) {
 		go_on(c);
-		return;
-	}
-	if (for_seconds > 2 * s->auth_delay_most_seconds) {
+	} else if (for_seconds > 2 * s->auth_delay_most_seconds) {
 		verdict_later(c, "too many tries of one user from one address");
+	} else {
+		hold(c, for_seconds);
+	}
+}
+
+/* First the mailbox, then who knows its user's password; SCRAM's claim was looked up by claim_secret. */
+static void
+check(struct conversation *c)
+{
+	if (c->pending.len > 0) {
+		conversation_step(c, text_span(&c->pending), true);
 		return;
 	}
-	wait.tv_sec = for_seconds;
-	c->state = HELD;
-	c->delay = evtimer_new(a->daemon.base, on_hold_over, c);
-	if (c->delay == NULL || evtimer_add(c->delay, &wait) < 0)
-		verdict_later(c, "no timer");
+	c->state = CHECKING;
+	c->source = 0;
+	check_find(c, ask_next_source, ask_in_vain);
+}
+
+void
+check_begin(struct conversation *c)
+{
+	check_guard(c, text_span(&c->login.key), check);
 }

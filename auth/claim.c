@@ -170,11 +170,21 @@ on_token_done(void *me, const void *answer)
 	verdict_wrong(c, span_copy(told->reason, reason, sizeof(reason)) ? reason : "token");
 }
 
-/* `named` keeps whom the client wants to be. */
+static void
+ask_token(struct conversation *c)
+{
+	c->job = pool_ask_token(c->auth->token, text_span(&c->token), on_token_done, c);
+	if (c->job == NULL)
+		verdict_later(c, "too many tokens wait to be verified");
+}
+
+/* `named` keeps whom the client wants to be: what his failures, and those of the address, cost is waited for before
+ * anybody is asked about the token. The issuer is not to be hammered through us. */
 void
 claim_of_token(struct conversation *c, const struct claim *claim)
 {
 	struct span user = token_cache_find(c->auth->tokens, claim->password, auth_seconds());
+	struct text key = TEXT_UP_TO(MOST_ADDRESS);
 
 	text_add(&c->named, span_part(claim->authzid, 0, MOST_ADDRESS));
 	c->state = CHECKING;
@@ -184,10 +194,11 @@ claim_of_token(struct conversation *c, const struct claim *claim)
 		return;
 	}
 	text_add(&c->token, claim->password);
-	c->job = pool_ask_token(c->auth->token, claim->password, on_token_done, c);
+	if (!login_key(claim->authzid, c->auth->daemon.settings, &key))
+		text_reset(&key);
 	sasl_clear(&c->sasl);
-	if (c->job == NULL)
-		verdict_later(c, "too many tokens wait to be verified");
+	check_guard(c, text_span(&key), ask_token);
+	text_clear(&key);
 }
 
 /* A name and a password. */

@@ -49,10 +49,14 @@ struct conversation {
 	struct text password; /* prepared; wiped as soon as the verdict is known */
 	struct login login;
 	struct job *job;
+	void (*known)(struct conversation *c); /* check_find's */
+	void (*unknown)(struct conversation *c, const char *because);
 	struct check *check; /* with the administrator's program */
 	size_t source;	  /* of settings: the next to ask */
 	uint64_t claimed; /* when, in milliseconds */
 	struct event *delay;
+	bool waited;	  /* for what earlier failures cost: once is enough */
+	void (*go_on)(struct conversation *c); /* then */
 	TAILQ_ENTRY(conversation) next;
 };
 
@@ -82,8 +86,15 @@ void claim_note_names(struct conversation *c, const struct passport *p);
 
 /* --- check.c --- */
 
-/* A claim is there (c->login.key): after what earlier failures cost, it is checked. */
+/* Asks the guard about `key`, which may be empty: nobody is named. Goes on when it lets him, at once or after what
+ * earlier failures cost; or to a verdict. */
+void check_guard(struct conversation *c, struct span key, void (*go_on)(struct conversation *c));
+/* A claim is there (c->login.key): it is checked, after the guard. */
 void check_begin(struct conversation *c);
+/* Looks c->login.key up, also among the users of the system; `known` goes on with it, or `unknown`, which hears why.
+ * Or a verdict: it cannot be known now. */
+void check_find(struct conversation *c, void (*known)(struct conversation *c),
+	void (*unknown)(struct conversation *c, const char *because));
 
 /* --- verdict.c --- */
 

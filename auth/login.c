@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "common/address.h"
+#include "common/log.h"
 #include "learned.h"
 
 void
@@ -84,8 +85,14 @@ login_find(
 	l->known = l->has_password = false;
 	if (user == TABLE_ERROR || password == TABLE_ERROR)
 		return false;
-	/* A record that does not decode is absent. */
-	if (user != TABLE_FOUND || !user_decode(key, text_span(&l->user_record), &l->user))
+	/* Nothing of a record that does not decode is believed. That it is there is our fault: it must not cost him
+	 * what a wrong password costs. */
+	if ((user == TABLE_FOUND && !user_decode(key, text_span(&l->user_record), &l->user)) ||
+		(password == TABLE_FOUND && !password_decode(text_span(&l->password_record), &l->password))) {
+		log_error(0, "user-record-damaged", KEY_SPAN("user", key));
+		return false;
+	}
+	if (user != TABLE_FOUND)
 		l->unknown_because = "unknown-user";
 	else if (l->user.disabled)
 		l->unknown_because = "disabled";
@@ -93,8 +100,7 @@ login_find(
 		l->unknown_because = "expired";
 	else
 		l->known = true;
-	l->has_password = l->known && password == TABLE_FOUND &&
-			  password_decode(text_span(&l->password_record), &l->password);
+	l->has_password = l->known && password == TABLE_FOUND;
 	if (l->has_password)
 		learned_use(learned, key, &l->learned, &l->password);
 	return true;

@@ -33,7 +33,7 @@ bool login_key(struct span name, const struct settings *s, struct text *key);
 /* The same into l->key, noting whether the name was bare. */
 bool login_name(struct login *l, struct span name, const struct settings *s);
 
-/* Looks up l->key. False when a table cannot be read: nothing is known then. */
+/* Looks up l->key. False when a table, or a record of his, cannot be read: nothing is known then. */
 bool login_find(struct login *l, struct table *users, struct table *passwords, struct table *learned);
 /* May l->key be a system user, whom the tables do not know? A bare name then gets a system domain.
  * *name is his name there; valid as l->key is. */

@@ -164,30 +164,17 @@ let_in(struct conversation *c)
 }
 
 static void
-on_other_done(void *me, const void *answer)
+no_such_other(struct conversation *c, const char *because)
 {
-	const struct msg_name_told *told = answer;
-	struct conversation *c = me;
-
-	c->job = NULL;
-	if (told == NULL || told->later) {
-		verdict_later(c, "the system users cannot be looked up");
-		return;
-	}
-	login_system(&c->login, told);
-	if (c->login.known)
-		let_in(c);
-	else
-		verdict_wrong(c, "no-such-other");
+	(void)because;
+	verdict_wrong(c, "no-such-other");
 }
 
 /* A master user, proven: from here on the login is the other's. acts_as keeps who it really is. */
 static void
 become_other(struct conversation *c)
 {
-	struct auth *a = c->auth;
 	struct text other = c->acts_as;
-	struct span name;
 
 	c->acts_as = TEXT_UP_TO(MOST_ADDRESS);
 	text_add(&c->acts_as, text_span(&c->login.key));
@@ -195,17 +182,7 @@ become_other(struct conversation *c)
 	login_clear(&c->login);
 	text_add(&c->login.key, text_span(&other));
 	text_clear(&other);
-	if (!login_find(&c->login, a->users, a->passwords, a->learned)) {
-		verdict_later(c, "a user table cannot be read");
-	} else if (c->login.known) {
-		let_in(c);
-	} else if (login_may_be_system(&c->login, a->daemon.settings, &name)) {
-		c->job = pool_ask_name(a->pam, name, on_other_done, c);
-		if (c->job == NULL)
-			verdict_later(c, "too many names wait to be looked up");
-	} else {
-		verdict_wrong(c, "no-such-other");
-	}
+	check_find(c, let_in, no_such_other);
 }
 
 /* `last` are the mechanism's last words, which go along with success. */

@@ -19,6 +19,12 @@ no_forward(void *me, struct span login, const struct system_user *u, struct span
 	return 0;
 }
 
+static bool
+is_trouble(const struct resolution *r)
+{
+	return r->count == 0 && r->verdict.outcome == LATER;
+}
+
 /* The mailbox of the login is among those that the sender's address leads to. */
 static enum owner
 leads_to_login(struct resolver *r, const struct settings *s, struct span login, struct span sender)
@@ -39,7 +45,7 @@ leads_to_login(struct resolver *r, const struct settings *s, struct span login, 
 		if (theirs.at[i].leads == LEADS_HERE && strcmp(theirs.at[i].home, mine.at[0].home) == 0)
 			may = OWNER_YES;
 	r->asks = asks;
-	if (may == OWNER_NO && (mine.waits || theirs.waits))
+	if (may == OWNER_NO && (mine.waits || theirs.waits || is_trouble(&mine) || is_trouble(&theirs)))
 		may = OWNER_NOT_KNOWN;
 	resolution_clear(&mine);
 	resolution_clear(&theirs);

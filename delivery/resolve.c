@@ -240,7 +240,9 @@ find_account(struct expansion *x, struct span key, struct span address, struct s
 		found = IN_TROUBLE;
 	} else if (result == TABLE_FOUND &&
 		   (!user_decode(key, text_span(&value), &u) || !usable(&u))) {
+		/* Somebody is meant, and nobody knows who: his mail is not to come back. */
 		log_error(0, "user-record-damaged", KEY_SPAN("user", key));
+		found = IN_TROUBLE;
 	} else if (result == TABLE_FOUND && u.disabled) {
 		expansion_tell(x, "user %.*s is disabled", SPAN_ARG(key));
 		expansion_refuse(x, V_DISABLED_USER);

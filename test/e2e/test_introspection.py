@@ -111,6 +111,42 @@ def test_tokens_that_are_not_good(issuer):
         valija.wait_until(lambda: f"reason={reason}" in issuer.instance.log()[before:], what=f"{reason} for {change}")
 
 
+def test_junk_tokens_wait_before_the_issuer_is_asked(issuer):
+    """What failures cost is paid first: a guesser who hangs up does not hammer the issuer through us."""
+    user, other = issuer.instance.new_user("junked"), issuer.instance.new_user("calm")
+
+    def ask_and_hang_up(token, user):
+        imap, before = issuer.instance.imap(), len(issuer.asked)
+        imap.send(b"x AUTHENTICATE OAUTHBEARER " + base64.b64encode(bearer(token, user)) + b"\r\n")
+        valija.wait_until(lambda: len(issuer.asked) > before, 20, "the question")
+        imap.shutdown()
+
+    log = len(issuer.instance.log())
+    issuer.instance.configure(auth_delay_seconds=3, auth_delay_most_seconds=3)
+    issuer.instance.valija("reload")
+    try:
+        ask_and_hang_up("junk", user)
+        valija.wait_until(lambda: "reason=token-inactive" in issuer.instance.log()[log:], what="the first failure")
+        failed = time.monotonic()
+        ask_and_hang_up("junk", user)
+        assert time.monotonic() - failed > 1.5, "the second was asked about during the penalty of the first"
+        # Blocked, he is not asked about at all; another user at the same address is.
+        issuer.instance.configure(auth_delay_seconds=0, auth_block_failures=2)
+        issuer.instance.valija("reload")
+        login(issuer.instance, "XOAUTH2", f"user={user}\x01auth=Bearer junk\x01\x01".encode())
+        before = len(issuer.asked)
+        assert login(issuer.instance, "OAUTHBEARER", bearer("junk", user)) is not None
+        assert login(issuer.instance, "OAUTHBEARER", bearer("junk", user.upper())) is not None
+        assert len(issuer.asked) == before
+        assert "auth-blocked" in issuer.instance.log()[log:]
+        assert login(issuer.instance, "OAUTHBEARER", bearer(issuer.good("calm", other), other)) is None
+        assert len(issuer.asked) == before + 1
+    finally:
+        issuer.instance.configure(auth_delay_seconds=0, auth_block_failures=0)
+        issuer.instance.valija("reload")
+        issuer.instance.valija("auth", "forgive", "all")
+
+
 def test_hostile_and_broken_issuers(issuer):
     """Nothing is known then: try later, and nobody is let in."""
     user = issuer.instance.new_user("hostile")

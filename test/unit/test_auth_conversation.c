@@ -970,6 +970,41 @@ damaged_tables_mean_later(void **state)
 		AUTH_RIGHT);
 }
 
+static void
+put_record(struct world *w, const char *table, const char *of, struct span record)
+{
+	struct table_build *b = table_build_begin(w->directory, table);
+
+	assert_int_equal(table_build_put(b, span_str(of), record), 0);
+	assert_int_equal(table_build_commit(&b, 0600, -1, -1), 0);
+}
+
+/* A record that does not decode: later, and it does not count as a failure. */
+static void
+i4_damaged_records_mean_later(void **state)
+{
+	static const struct span wrong[] = {SPAN("\1\2\3rubbish"), SPAN("\377"), SPAN("\1")};
+	struct world *w = *state;
+	uint64_t session = 1;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		put_record(w, PASSWD_TABLE, "ana@example.org", wrong[i]);
+		assert_int_equal(verdict_of(w->smtpd, session++, SERVICE_SUBMISSION, "PLAIN",
+					 SPAN("\0ana@example.org\0secret")),
+			AUTH_LATER);
+		write_tables(w, "secret");
+		put_record(w, USERS_TABLE, "ana@example.org", wrong[i]);
+		assert_int_equal(verdict_of(w->smtpd, session++, SERVICE_SUBMISSION, "PLAIN",
+					 SPAN("\0ana@example.org\0secret")),
+			AUTH_LATER);
+		write_tables(w, "secret");
+	}
+	assert_int_equal(w->asked[0] + w->asked[1], 0);
+	assert_int_equal(verdict_of(w->smtpd, session++, SERVICE_SUBMISSION, "PLAIN",
+				 SPAN("\0ana@example.org\0secret")),
+		AUTH_RIGHT);
+}
+
 int
 main(void)
 {
@@ -989,6 +1024,7 @@ main(void)
 		T(too_many_conversations),
 		T(broken_front_ends_end_themselves),
 		T(damaged_tables_mean_later),
+		T(i4_damaged_records_mean_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
