@@ -147,6 +147,21 @@ quota(const struct invocation *v, struct userbase *base, struct span key)
 	return alter(v, base, key, set_quota, LIMITS);
 }
 
+/* Also of one who is in no table: a user of the system, or one who was removed. */
+static int
+kick(const struct invocation *v, struct userbase *base, struct span key)
+{
+	(void)base;
+	user_tell_changed(v, key);
+	return EX_OK;
+}
+
+static int
+run_kick(struct invocation *v)
+{
+	return user_with_base(v, kick, false);
+}
+
 static int
 run_disable(struct invocation *v)
 {
@@ -191,6 +206,14 @@ const struct command cmd_user_enable = {
 	.most = 1,
 	.help = "undo user disable",
 	.run = run_enable,
+};
+const struct command cmd_user_kick = {
+	.words = "user kick",
+	.arguments = "NAME@DOMAIN",
+	.least = 1,
+	.most = 1,
+	.help = "end the IMAP and SMTP sessions of a user, who may log in again",
+	.run = run_kick,
 };
 const struct command cmd_user_expire = {
 	.words = "user expire",

@@ -298,7 +298,7 @@ mailbox_end(struct supervisor *s, struct span user)
 	if (!b)
 		return;
 	log_notice(0, "mailbox-ended", KEY_STR("user", b->user),
-		KEY_STR("reason", "the user was changed"));
+		KEY_STR("reason", "the user was changed, or is to leave"));
 	let_go(b, IDLE_LEAVE_SECONDS);
 }
 

@@ -37,6 +37,7 @@ static const struct command *const commands[] = {
 	&cmd_user_list,
 	&cmd_user_show,
 	&cmd_user_disable,
+	&cmd_user_kick,
 	&cmd_user_enable,
 	&cmd_user_expire,
 	&cmd_user_quota,

@@ -49,7 +49,7 @@ def session_ends(imap):
     return False
 
 
-@pytest.mark.parametrize("change", ["passwd", "disable", "del", "expire"])
+@pytest.mark.parametrize("change", ["passwd", "disable", "del", "expire", "kick"])
 def test_open_sessions_end(suite, change):
     """Of him who was changed, by IMAP and by SMTP; not those of others."""
     user, other = suite.new_user("ends"), suite.new_user("stays")
@@ -64,7 +64,7 @@ def test_open_sessions_end(suite, change):
             time.sleep(0.05)
     assert bystander.noop()[0] == "OK"
     bystander.logout()
-    assert log_in(suite, user, suite.passwords[user]) is not None
+    assert (log_in(suite, user, suite.passwords[user]) is None) == (change == "kick")
 
 
 def test_disable_enable_expire(suite):
