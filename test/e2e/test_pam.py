@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import smtplib
+import socket
 import subprocess
 import tempfile
 import threading
@@ -176,6 +177,7 @@ def test_auth_pam_is_what_the_table_says(system):
 
 
 MODULE = r"""
+#define _GNU_SOURCE
 #define PAM_SM_AUTH
 #include <security/pam_modules.h>
 #include <security/pam_ext.h>
@@ -184,8 +186,32 @@ MODULE = r"""
 #include <string.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+
+/* As pam_sss and pam_ldap do: the daemon behind a socket of the system's is asked, when it is root's. */
+static int ask(const char *path, const char *user)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+	struct stat st;
+	char answer[8] = "";
+	struct pollfd p = { .events = POLLIN };
+
+	snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+	p.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (p.fd < 0 || fcntl(p.fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(p.fd, F_SETFD, FD_CLOEXEC) < 0 ||
+		stat(path, &st) < 0 || st.st_uid != 0 || connect(p.fd, (struct sockaddr *)&at, sizeof at) < 0 ||
+		getsockopt(p.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != 0 ||
+		write(p.fd, user, strlen(user)) < 0 || poll(&p, 1, 2000) != 1 || read(p.fd, answer, 7) < 0)
+		return PAM_AUTHINFO_UNAVAIL;
+	close(p.fd);
+	return strcmp(answer, "yes") == 0 ? PAM_SUCCESS : PAM_AUTH_ERR;
+}
 
 int pam_sm_authenticate(pam_handle_t *pam, int flags, int argc, const char **argv)
 {
@@ -198,6 +224,8 @@ int pam_sm_authenticate(pam_handle_t *pam, int flags, int argc, const char **arg
 			sleep(1000);
 	if (strcmp(password, "crash") == 0)
 		abort();
+	if (strcmp(password, "ask") == 0 && argc > 2)
+		return ask(argv[2], user);
 	if (strcmp(password, "exit") == 0)
 		_exit(0);
 	if (strcmp(password, "pry") == 0) {
@@ -231,6 +259,40 @@ def module(tmp_path_factory):
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(built), str(source), "-lpam"], check=True)
     # Landlock shows auth-pam only the system's places, and the directory of the services.
     return built
+
+
+def test_a_module_that_asks_a_daemon(module, person):
+    """What pam_sss and pam_ldap do, whose socket is somewhere in /var or /run: auth-pam lets them."""
+    place = pathlib.Path(tempfile.mkdtemp(prefix="valija-pam-"))
+    place.chmod(0o755)
+    shutil.copy(module, place / "pam_trouble.so")
+    asked, answers = [], [b"yes", b"no"]
+
+    def serve(listening):
+        for answer in answers:
+            with listening.accept()[0] as one:
+                asked.append(one.recv(100).decode())
+                one.sendall(answer)
+
+    instance = valija.Instance(start=False, settings={
+        "system_users": "yes", "system_domains": '{"sys.example.org"}', "pam_directory": f'"{place}"', "auth_delay_seconds": 0})
+    (place / "valija").write_text(
+        f"auth required {place}/pam_trouble.so - - {instance.tmp}/daemon\n"
+        "account required pam_permit.so\nsession required pam_permit.so\n")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{instance.tmp}/daemon")
+        listening.listen()
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        try:
+            instance.start()
+            assert refused(instance, person.name, "ask") is None, instance.log_tail()
+            assert "AUTHENTICATIONFAILED" in refused(instance, person.name, "ask")
+            listening.close()
+            assert "UNAVAILABLE" in refused(instance, person.name, "ask")
+        finally:
+            left = instance.close()
+            shutil.rmtree(place)
+    assert asked == [person.name, person.name] and not left
 
 
 def test_a_module_that_hangs_crashes_or_pries(module, person):
