@@ -10,8 +10,8 @@
  *   while it is away     lines wait in the channels; what does not fit is counted by who said it
  *
  * What was said lately is read in one round, brought into the order in which it was said (the kernel
- * knows when) and written at once; then this process sleeps a moment. Each line would wake it otherwise,
- * at the price, in both processes, of several lines.
+ * knows when) and written at once. While much is said, this process then sleeps a moment: each line would
+ * wake it otherwise, at the price, in both processes, of several lines.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -27,10 +27,12 @@
 #include "common/text.h"
 #include "master/sink.h"
 
-/* The sleep between two rounds. */
-#define PAUSE_NANOSECONDS 2000000
-/* A round of so many: somebody says a lot, and his socket would be full before the sleep is over. */
-#define BUSY_LINES 64
+/* The sleep between two rounds, while there are so many lines, or more, in so long a time. */
+#define PAUSE_NANOSECONDS  2000000
+#define BUSY_LINES	   40
+#define BUSY_NANOSECONDS   20000000
+/* After a round of so many there is none: somebody's socket would be full before it is over. */
+#define HURRIED_LINES 64
 
 /* Somebody whose lines we hear. */
 struct source {
@@ -47,6 +49,9 @@ struct log {
 	struct event *round; /* pending while lines wait */
 	struct timespec round_began;
 	uint64_t round_lines;
+	struct timespec span_began; /* BUSY_NANOSECONDS, one after the other */
+	uint64_t span_lines;
+	bool busy; /* by the span before this one */
 	LIST_HEAD(, source) sources;
 	uint32_t source_count;
 	uint64_t lines;
@@ -94,6 +99,23 @@ on_log_line(
 	sink_write(log->sink, &at, source->program, source->pid, (enum log_level)m->level, m->line);
 }
 
+/* Is much said these days? A clock that is set only begins a new span. */
+static void
+note_round(struct log *log)
+{
+	int64_t seconds = log->round_began.tv_sec - log->span_began.tv_sec,
+		nanoseconds = log->round_began.tv_nsec - log->span_began.tv_nsec;
+
+	log->span_lines += log->round_lines;
+	if (seconds >= 0 && seconds < 2 && seconds * 1000000000 + nanoseconds < BUSY_NANOSECONDS)
+		return;
+	/* A line after a silence is no crowd. */
+	log->busy = seconds >= 0 && seconds < 2 &&
+		seconds * 1000000000 + nanoseconds < 2 * BUSY_NANOSECONDS && log->span_lines >= BUSY_LINES;
+	log->span_began = log->round_began;
+	log->span_lines = 0;
+}
+
 /* All channels that had something to say have been heard. */
 static void
 on_round_over(evutil_socket_t fd, short what, void *arg)
@@ -105,7 +127,8 @@ on_round_over(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (sink_flush(log->sink, &log->round_began))
 		round_begin(log);
-	if (log->round_lines < BUSY_LINES)
+	note_round(log);
+	if (log->busy && log->round_lines < HURRIED_LINES)
 		nanosleep(&pause, NULL);
 	log->round_lines = 0;
 }
