@@ -2,6 +2,7 @@
 #include "imapd/append.h"
 
 #include "common/beneath.h"
+#include "imapd/acl.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/notify.h"
@@ -293,8 +294,10 @@ append_finish(struct command *c)
 		store_used(append->to->store, (int64_t)a->size, 1);
 	if (append->replaced != 0)
 		return replace(c, append);
-	write_uids(append, count, &code);
-	(void)command_ok(c, text_str(&code), "APPEND completed.");
+	/* RFC 4315 section 3: not to who may put mail there, and not look at it. */
+	if (append->rights & RIGHT_READ)
+		write_uids(append, count, &code);
+	(void)command_ok(c, code.len > 0 ? text_str(&code) : NULL, "APPEND completed.");
 	text_clear(&code);
 	return COMMAND_DONE;
 }

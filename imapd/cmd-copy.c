@@ -248,16 +248,17 @@ copy_answer(struct command *c)
 	account_housekeep(c->session->account);
 	if (copy->all)
 		return command_ok(c, NULL, "RENAME completed.");
-	if (any)
+	/* RFC 4315 section 3: not to who may put mail there, and not look at it. */
+	if (any && (copy->rights & RIGHT_READ))
 		copyuid_write(copy, &code);
-	if (copy->moves && any) {      /* RFC 6851 4.3: before the EXPUNGEs */
+	if (copy->moves && code.len > 0) {      /* RFC 6851 4.3: before the EXPUNGEs */
 		text_add(command_out(c), SPAN("* OK ["));
 		text_add(command_out(c), text_span(&code));
 		text_add(command_out(c), SPAN("] Moved.\r\n"));
 	}
 	c->tells_highest = copy->moves && any && c->session->view != NULL &&
 		c->session->view->vanishes;
-	(void)command_ok(c, any && !copy->moves && !code.failed ? text_str(&code) : NULL,
+	(void)command_ok(c, code.len > 0 && !copy->moves && !code.failed ? text_str(&code) : NULL,
 		copy->moves ? "MOVE completed." : "COPY completed.");
 	text_clear(&code);
 	return COMMAND_DONE;

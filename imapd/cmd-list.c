@@ -277,6 +277,30 @@ list_tell(const struct session *s, const struct folder_list *list, const char *f
 	text_add(out, SPAN("\r\n"));
 }
 
+/* RFC 5258 section 3.5: what matches only recursively is told when something subscribed below it is not told itself. */
+static bool
+has_untold_below(struct session *s, struct listing *l, const struct folder_entry *e)
+{
+	const struct folder_entry *end = l->folders.entries + l->folders.count, *below;
+	struct span rest;
+	bool untold = false;
+
+	for (below = e + 1; below < end && !untold; below++) {
+		rest = span_part(below->name, e->name.len, SIZE_MAX);
+		if (!span_equal(span_part(below->name, 0, e->name.len), e->name) ||
+			!span_take(&rest, FOLDER_SEPARATOR))
+			break;
+		if (!below->subscribed)
+			continue;
+		text_reset(&l->spelled);
+		session_spell(s, below->name, &l->spelled);
+		untold = !matches(s, l);
+	}
+	text_reset(&l->spelled);
+	session_spell(s, e->name, &l->spelled);
+	return untold || span_equal(e->name, SPAN("INBOX"));     /* what is below that stands elsewhere */
+}
+
 /* True when the entry was told for its own sake, and can be selected: then STATUS may follow. */
 static bool
 list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
@@ -300,7 +324,7 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 	if (l->select_special)
 		wanted = wanted && e->use != NULL;
 	below = l->recursive && l->select_subscribed && e->subscribed_below;
-	if (!wanted && !below)
+	if (!wanted && (!below || !has_untold_below(s, l, e)))
 		return false;
 	if (!e->exists && !e->children && !e->subscribed && !below)
 		return false;

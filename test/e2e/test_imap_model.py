@@ -1,11 +1,13 @@
-"""Two sessions, an outsider in the Maildir and kill -9, against a model of the mailbox.
+"""Two sessions, a member with whom the mailbox is shared (RFC 4314), an outsider in the Maildir and kill -9, against a
+model of the mailbox.
 
 What was acknowledged stays: UIDs, flags, messages. What others do in the directories is seen, with UIDs that never
 come twice. Modification sequences never go back, and a client that comes back now and then, and asks only for what
 changed since (QRESYNC), knows the same as one who asks for everything. So does one who searches once and is told what
-changes in the results (CONTEXT). A failure prints the seed: VALIJA_TEST_SEED
+changes in the results (CONTEXT), and one who asks to be told of all that happens (NOTIFY, UIDONLY). A failure prints the seed: VALIJA_TEST_SEED
 repeats it."""
 
+import imaplib
 import os
 import random
 import re
@@ -15,6 +17,8 @@ import time
 import pytest
 
 import valija
+
+imaplib.Commands["NOTIFY"] = ("SELECTED",)
 
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Label", "work"]
 LETTERS = {"\\Seen": "S", "\\Flagged": "F", "\\Answered": "R"}
@@ -26,16 +30,24 @@ class Mailbox:
     def __init__(self, suite, seed):
         self.suite, self.random = suite, random.Random(seed)
         self.user = suite.new_user("model")
+        self.member = suite.new_user("member")
         self.expected, self.largest, self.count = {}, 0, 0
+        with suite.imap(user=self.user) as owner:
+            for folder in ("INBOX", "Archive"):
+                assert owner.setacl(folder, self.member, "lrswite")[0] == "OK"
         self.connect()
         self.validity = self.sessions[0].response("UIDVALIDITY")[1][0]
         self.path = suite.maildir(self.user)
         self.owner = self.path.stat()
 
     def connect(self):
-        self.sessions = [self.suite.imap(user=self.user) for _ in range(2)]
+        self.sessions = [self.suite.imap(user=user) for user in (self.user, self.user, self.member)]
         for session in self.sessions:
-            session.select("INBOX")
+            shared = session == self.sessions[2]
+            session.inbox = f"user/{self.user}" if shared else "INBOX"
+            session.archive = f"user/{self.user}/Archive" if shared else "Archive"
+            done, said = session.select(f'"{session.inbox}"')
+            assert done == "OK", said
 
     def some(self, most=5):
         known = sorted(name for name, (uid, _) in self.expected.items() if uid)
@@ -52,7 +64,7 @@ class Mailbox:
 
     def append(self, session):
         name, flags = self.name(), set(self.random.sample(FLAGS, self.random.randint(0, 2)))
-        done, said = session.append("INBOX", f"({' '.join(flags)})", None, f"Subject: {name}\r\n\r\nx\r\n".encode())
+        done, said = session.append(session.inbox, f"({' '.join(flags)})", None, f"Subject: {name}\r\n\r\nx\r\n".encode())
         assert done == "OK", said
         self.expected[name] = [int(re.search(rb"APPENDUID \d+ (\d+)", said[0])[1]), flags]
 
@@ -80,12 +92,14 @@ class Mailbox:
     def move(self, session):
         names = self.some(2)
         if names:
-            assert session.uid("MOVE", self.uids(names), "Archive")[0] == "OK"
+            assert session.uid("MOVE", self.uids(names), session.archive)[0] == "OK"
         for name in names:
             del self.expected[name]
 
     def replace(self, session):
-        """One message for another (REPLACE): never both, never none."""
+        """One message for another (REPLACE): never both, never none. In one's own mailboxes only."""
+        session = self.sessions[0]
+        session.noop()
         names = self.some(1)
         if not names:
             return
@@ -140,6 +154,7 @@ class Mailbox:
         self.expected[name][1] = flags | {flag} if LETTERS[flag] in now else flags - {flag}
 
     def kill(self, _):
+        victims = self.random.choice([[self.user], [self.user], [self.user, self.member], [self.member]])
         time.sleep(self.random.choice([0, 0, 0.1, 0.4]))
         for process in self.suite.processes("imap"):
             try:
@@ -147,7 +162,7 @@ class Mailbox:
             except FileNotFoundError:
                 continue  # it ended by itself since it was listed
             assert "Name:\tvalija-imap" in status
-            if process.get("user", self.user) == self.user:
+            if process.get("user", self.user) in victims:
                 os.kill(process["pid"], signal.SIGKILL)
                 valija.wait_until(lambda pid=process["pid"]: not valija.alive(pid), what="its end")
         self.connect()
@@ -226,6 +241,41 @@ class Updating:
             assert result[1] == found, f"{command}: told {result[1]}, there is {found}"
 
 
+class Notified:
+    """A client that is told: {uid: flags}, from what came by itself alone, in UIDs."""
+
+    def __init__(self, box):
+        self.box, self.news = box, 0
+        self.begin()
+
+    def begin(self):
+        self.imap = self.box.suite.imap(user=self.box.user)
+        for command in (("ENABLE", "UIDONLY"), ("ENABLE", "QRESYNC")):
+            assert self.imap._simple_command(*command)[0] == "OK"
+        self.imap.select("INBOX")
+        assert self.imap._simple_command("NOTIFY", "SET",
+                                         "(selected (MessageNew (UID FLAGS) MessageExpunge FlagChange))")[0] == "OK"
+        assert self.imap.uid("FETCH", "1:*", "(FLAGS)")[0] == "OK"
+        self.known = {}
+        self.hear()
+
+    def hear(self):
+        for line in self.imap.response("UIDFETCH")[1]:
+            if line:
+                uid, flags = re.match(rb"(\d+) \(.*?FLAGS \(([^)]*)\)", line).groups()
+                self.known[int(uid)] = set(flags.decode().split()) - {"\\Recent"}
+                self.news += 1
+        for line in self.imap.response("VANISHED")[1]:
+            for uid in numbers(line.decode().split()[-1]) if line else []:
+                assert self.known.pop(uid, None) is not None, f"{uid} vanished, and never was"
+
+    def visit(self):
+        self.imap.noop()
+        self.hear()
+        there = {uid: flags for uid, flags in self.box.expected.values()}
+        assert self.known == there, f"told {self.known}, there is {there}"
+
+
 class Returning:
     """A client with a memory: {uid: (flags, modseq)}, brought up to date by QRESYNC alone."""
 
@@ -278,7 +328,7 @@ def play(suite, seed, seconds):
     box = Mailbox(suite, seed)
     acts = [box.append, box.append, box.store, box.store, box.store, box.expunge, box.move, box.drop, box.drop,
             box.replace, box.outsider, box.outsider]
-    returning, updating = Returning(box), Updating(box)
+    returning, updating, notified = Returning(box), Updating(box), Notified(box)
     limit, steps = time.monotonic() + seconds, 0
     while time.monotonic() < limit:
         steps += 1
@@ -289,9 +339,12 @@ def play(suite, seed, seconds):
             act(session)
             if act == box.kill:
                 updating.begin()
+                notified.begin()
             box.check(box.random.choice(box.sessions))
             if steps % 5 == 0:
                 updating.visit()
+            if steps % 3 == 0:
+                notified.visit()
             if steps % 13 == 0:
                 returning.visit()
         except AssertionError as error:
@@ -300,7 +353,8 @@ def play(suite, seed, seconds):
         box.check(session)
     returning.visit()
     updating.visit()
-    assert returning.visits > 2 and updating.updates > 2
+    notified.visit()
+    assert returning.visits > 2 and updating.updates > 2 and notified.news > 2
     assert steps > 40, "too slow to prove anything"
 
 

@@ -262,6 +262,23 @@ def test_the_owners_quota_root(two):
         member.no(f"GETQUOTAROOT {work}", "NOPERM")
 
 
+def test_who_may_only_add_hears_of_no_uids(two):
+    """RFC 4315 section 3, RFC 9051 6.4.7: who may put mail into a mailbox and not look at it."""
+    suite, ana, bob, member = two
+    work, drop = f"user/{ana}/Work", f"user/{ana}/Drop"
+    with Session(suite, ana) as owner:
+        owner.ok("CREATE Drop")
+        for rights, told in (("lri", True), ("li", False)):
+            owner.ok(f"SETACL Drop {bob} {rights}")
+            member.ok(f"SELECT {work}")
+            owner.ok(append("Work", 7))
+            answers = [member.say(command) for command in (append(drop, 1), "COPY 1 " + drop, "MOVE 2 " + drop)]
+            for lines, answer in answers:
+                assert answer.startswith("OK"), answer
+                assert any("UID " in line for line in [*lines, answer]) == told, (rights, lines, answer)
+        assert "* STATUS Drop (MESSAGES 6)" in owner.ok("STATUS Drop (MESSAGES)")
+
+
 def test_who_idles_and_may_read_no_more_hears_no_more(two):
     suite, ana, bob, member = two
     member.ok(f"SELECT user/{ana}/Work")
