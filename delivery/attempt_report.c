@@ -130,7 +130,10 @@ action_of(const struct attempt *a, uint32_t i, enum report_action *action)
 	const struct envelope_recipient *r = &a->file.envelope.recipient[i];
 	const struct result *result = &a->result[i];
 	struct span sender = r->sender.len > 0 ? r->sender : a->file.envelope.sender;
-	bool traced = a->file.envelope.wishes.by_trace && a->place[i].leads == LEADS_ELSEWHERE &&
+	const struct wishes *w = &a->file.envelope.wishes;
+	/* RFC 2852 4.1.4, 4.1.4.2: of each hand over, whoever asked to trace it is told; and who wants to hear when it is
+	 * late, of the one to a server that will not tell. */
+	bool traced = (w->by_trace || (w->by_mode == 'N' && result->relayed)) && a->place[i].leads == LEADS_ELSEWHERE &&
 		(r->notify & NOTIFY_NEVER) == 0;
 
 	if (sender.len == 0 || is_final(r->told.outcome))
@@ -146,7 +149,6 @@ action_of(const struct attempt *a, uint32_t i, enum report_action *action)
 	/* A server that knows DSN tells of what it does itself. */
 	if (*action == REPORT_DELIVERED && a->place[i].leads == LEADS_ELSEWHERE)
 		return false;
-	/* RFC 2852 4.1.5: of each hand over, whoever asked to trace it is told. */
 	return (*action == REPORT_RELAYED && traced) || report_is_wanted(r->notify, *action);
 }
 

@@ -77,6 +77,14 @@ reply_verdict(const struct dialogue *d, const char *command, struct text *reason
 		class == 3 ? 451 : d->reply.code, span_str(status), text_span(reason) };
 }
 
+/* Will the server tell the sender nothing of what he wants to hear? Then we tell that it has the message (RFC 3461 5.2.2,
+ * RFC 2852 4.1.4.2). */
+static bool
+ends_here(const struct dialogue *d)
+{
+	return (d->caps & CAP_DSN) == 0 || (d->job->by_mode == 'N' && (d->caps & CAP_DELIVERBY) == 0);
+}
+
 /* Everybody of whom `which` is true gets what the reply says. */
 static void
 tell_all(struct dialogue *d, enum recipient_state which, const char *command)
@@ -90,7 +98,7 @@ tell_all(struct dialogue *d, enum recipient_state which, const char *command)
 		if (j->recipient[i].state == which ||
 			(which == SENT && j->recipient[i].state == WAITING))
 			job_tell(j, &j->recipient[i], v, d->where,
-				v.outcome == DONE && (d->caps & CAP_DSN) == 0);
+				v.outcome == DONE && ends_here(d));
 	text_clear(&reason);
 }
 
@@ -345,10 +353,13 @@ after_hello(struct dialogue *d)
 	if (!d->tls && j->policy.wanted == WANT_DANE && !j->plain_again)
 		sts_report(j, d->ip, d->own_ip, SPAN("starttls-not-supported"), SPAN(""));
 	if (!d->tls && tls_must_be(d)) {
+		/* Whoever has TLS, and is said not to, is under attack; whoever has none keeps to no REQUIRETLS. */
+		bool never = j->require_tls && !j->dane && j->sts != STS_ENFORCE;
+
 		j->dialogue = NULL;
 		d->job = NULL;
 		dialogue_quit(d);
-		job_next_server(j, V_NEEDS_TLS, HEALTH_GOOD);
+		job_next_server(j, never ? V_NO_REQUIRETLS : V_NEEDS_TLS, HEALTH_GOOD);
 		return false;
 	}
 	return ready(d);
@@ -787,7 +798,7 @@ on_verdict(struct dialogue *d, const char *command)
 		if (r->state != ACCEPTED)
 			continue;
 		job_tell(j, r, reply_verdict(d, command, &reason, status), d->where,
-			d->reply.code / 100 == 2 && (d->caps & CAP_DSN) == 0);
+			d->reply.code / 100 == 2 && ends_here(d));
 		text_clear(&reason);
 		break;
 	}

@@ -282,6 +282,11 @@ write_status(const struct report *r, struct text *to)
 	text_printf(to, "X-Valija-Message: %s\r\nArrival-Date: ", id_name(r->envelope->id).str);
 	report_date(to, r->envelope->arrived);
 	text_add_str(to, "\r\n");
+	if (r->envelope->wishes.by_mode != 0) { /* RFC 2852 5 */
+		text_add_str(to, "Deliver-By-Date: ");
+		report_date(to, r->envelope->wishes.deliver_by);
+		text_add_str(to, "\r\n");
+	}
 	for (size_t i = 0; i < r->count; i++)
 		write_one(r, &r->at[i], to);
 }
@@ -292,7 +297,7 @@ report_write(const struct report *r, struct text *to, bool *eight_bit, bool *utf
 	struct text sentence = TEXT_UP_TO(MOST_REPORT), status = TEXT_UP_TO(MOST_REPORT);
 	struct returned back = { .at = NULL };
 	char boundary[40];
-	bool good = read_returned(r, &back), eight_back, eight_status;
+	bool good = read_returned(r, &back), eight_back, eight_status, global;
 	struct text name = TEXT_UP_TO(sizeof(boundary) - 1);
 	size_t header = header_end(span_of(back.at, back.len));
 
@@ -307,6 +312,7 @@ report_write(const struct report *r, struct text *to, bool *eight_bit, bool *utf
 	eight_status = !is_ascii(text_span(&status));
 	*eight_bit = eight_back || eight_status || !is_ascii(text_span(&sentence));
 	*utf8 = !is_ascii(r->to) || eight_status || !is_ascii(span_of(back.at, header));
+	global = !is_ascii(span_of(back.at, header)); /* RFC 6533 3 */
 	write_head(r, span_of(back.at, header), to, boundary, *eight_bit);
 	text_printf(to, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\n"
 		"Content-Transfer-Encoding: %s\r\n\r\n",
@@ -318,9 +324,8 @@ report_write(const struct report *r, struct text *to, bool *eight_bit, bool *utf
 	text_add(to, text_span(&status));
 	if (good) {
 		text_printf(to, "\r\n--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
-			boundary, back.whole ? (!is_ascii(span_of(back.at, header)) ? "message/global"
-									   : "message/rfc822")
-					     : "text/rfc822-headers",
+			boundary, back.whole ? (global ? "message/global" : "message/rfc822")
+				: global ? "message/global-headers" : "text/rfc822-headers",
 			eight_back ? "8bit" : "7bit");
 		add_lines(to, span_of(back.at, back.len));
 	}

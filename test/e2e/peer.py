@@ -26,7 +26,8 @@ class Peer:
             self.listener.listen(200)
             self.address, self.port = str(path), 0
         else:
-            self.listener = socket.create_server((address, port), backlog=200)
+            self.listener = socket.create_server((address, port), backlog=200,
+                                                 family=socket.AF_INET6 if ":" in address else socket.AF_INET)
             self.address, self.port = self.listener.getsockname()[:2]
         self.over = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -189,7 +190,7 @@ class Talk:
     def take(self, body, line):
         peer = self.peer
         message = {"sender": self.sender, "recipients": list(self.recipients), "body": body, "tls": self.tls,
-                   "at": time.monotonic(), "by": line.split(" ")[0].upper()}
+                   "at": time.monotonic(), "by": line.split(" ")[0].upper(), "from": self.client.getpeername()[:1]}
         for n in range(len(self.recipients) if peer.lmtp else 1):
             self.reply("end", self.recipients[n] if peer.lmtp else line, "250 2.0.0 taken",
                        (lambda: peer.messages.append(message)) if n == 0 else None)

@@ -5,11 +5,13 @@ import contextlib
 import datetime
 import email
 import email.policy
+import email.utils
 import hashlib
 import json
 import os
 import pathlib
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -27,7 +29,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat", "knows", "ignores", "sealed", "both", "few", "early2"], 10)}
 
 
 def records(port, tlsa):
@@ -45,6 +47,8 @@ implicit.example. A {DOMAINS['one']}
 alias.example. CNAME one.example.
 two.example. MX 20 mx.one.example.
 _{port}._tcp.mx.dane.example. TLSA 3 1 1 {tlsa}
+_{port}._tcp.mx.sealed.example. TLSA 3 1 1 {tlsa}
+mx.both.example. AAAA ::1
 _{port}._tcp.mx.danebad.example. TLSA 3 1 1 {'ab' * 32}
 """
 
@@ -172,11 +176,15 @@ def test_r3_nowhere_to_go(world, domain, dsn):
     ("rcpt", None, "deferred", "4.4.2"), ("data", None, "deferred", "4.4.2"), ("end", None, "deferred", "4.4.2"),
     ("rcpt", "silence", "deferred", "4.4.2"),
     ("rcpt", "250", "sent", "2.0.0"), ("mail", "550", "bounced", "5.0.0")])
-@pytest.mark.parametrize("extensions", [PLAIN, ("8BITMIME",), (*PLAIN, "CHUNKING")], ids=["pipelining", "one-by-one", "chunking"])
-def test_each_stage(world, stage, answer, status, dsn, extensions):
-    if (stage == "data" and "CHUNKING" in extensions) or (answer == "silence" and extensions is not PLAIN):
+@pytest.mark.parametrize("kind, extensions", [("pipelining", PLAIN), ("one-by-one", ("8BITMIME",)), ("chunking", (*PLAIN, "CHUNKING")),
+                                              ("tls", PLAIN)])
+def test_each_stage(world, stage, answer, status, dsn, kind, extensions):
+    if (stage == "data" and kind == "chunking") or (answer == "silence" and kind != "pipelining"):
         return
-    with peer.Peer(DOMAINS["stage"], world.port, extensions=extensions, answers={stage: answer}) as there:
+    tls = world.context if kind == "tls" else None
+    # Under TLS the second EHLO, the one inside.
+    said = [..., answer] if tls and stage == "ehlo" else answer
+    with peer.Peer(DOMAINS["stage"], world.port, extensions=extensions, answers={stage: said}, tls=tls) as there:
         # Another next hop each time, or the connection to the last server would be used again.
         message = world.send(f"x@{os.urandom(4).hex()}.stage.example")
         told = world.outcome(message)[0]
@@ -184,6 +192,20 @@ def test_each_stage(world, stage, answer, status, dsn, extensions):
         if isinstance(answer, str) and " " in answer:
             assert answer.split(" ", 2)[2] in told["reason"]
         assert len(there.messages) == (status == "sent")
+        assert all(m["tls"] == bool(tls) for m in there.messages)
+        if tls and stage not in ("greeting", "ehlo"):
+            assert [c.split(" ")[0] for c in there.commands[:3]] == ["EHLO", "STARTTLS", "EHLO"]
+
+
+@pytest.mark.parametrize("answer, status, dsn", [(None, "deferred", "4.4.2"), ("454 4.7.0 not now", "sent", "2.0.0"),
+                                                 ("501 5.5.4 never", "sent", "2.0.0"), ("421 4.3.2 leaving", "deferred", "4.3.2"),
+                                                 ("silence", "deferred", "4.4.2")])
+def test_starttls_stage(world, answer, status, dsn):
+    """TLS is not demanded of this one: without is better than not at all, where the server says so itself."""
+    with peer.Peer(DOMAINS["stage"], world.port, answers={"starttls": answer}, tls=world.context) as there:
+        told = world.outcome(world.send(f"x@{os.urandom(4).hex()}.stage.example"))[0]
+        assert (told["status"], told["dsn"]) == (status, dsn), (told, there.commands)
+        assert [m["tls"] for m in there.messages] == ([False] if status == "sent" else [])
 
 
 # ---- what senders are told -----------------------------------------------------------------------------
@@ -395,6 +417,82 @@ def test_connections_are_used_again(world):
     assert there.messages[5]["body"].endswith(large[-200000:])
 
 
+def test_a_connection_is_not_used_for_ever(world):
+    """relay_reuse_messages of them, then a new one."""
+    world.suite.configure(relay_reuse_messages="2")
+    world.suite.valija("reload")
+    few = world.peer("few")
+    for n in range(5):
+        assert world.outcome(world.send("x@few.example", mails.plain(world.user, "x@few.example", f"few {n}")))[0]["status"] == "sent"
+    assert few.connections == 3 and len(few.messages) == 5
+    assert few.commands.count("QUIT") >= 2
+    world.suite.configure(relay_reuse_messages="100")
+    world.suite.valija("reload")
+
+
+def test_both_families(world):
+    """IPv6 first (RFC 8305), IPv4 when it refuses or does not answer soon; from the address that is configured for each."""
+    world.suite.configure(relay_source_ipv4='"127.0.0.77"', relay_source_ipv6='"::1"', relay_reuse_seconds="0")
+    world.suite.valija("reload")
+    try:
+        four = world.peer("both")
+        with peer.Peer("::1", world.port) as six:
+            told = world.outcome(world.send("x@both.example"))[0]
+            assert told["relay"] == f"mx.both.example[::1]:{world.port}" and six.messages[0]["from"] == ("::1",) and not four.messages
+        # Nobody listens there: the other one at once.
+        told = world.outcome(world.send("x@both.example"))[0]
+        assert told["relay"] == f"mx.both.example[{DOMAINS['both']}]:{world.port}" and four.messages[0]["from"] == ("127.0.0.77",)
+        # One that does not answer at all (its queue of connections is full).
+        with contextlib.ExitStack() as stack:
+            deaf = stack.enter_context(socket.socket(socket.AF_INET6))
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            deaf.bind(("::1", world.port))
+            deaf.listen(0)
+            for _ in range(3):
+                filler = stack.enter_context(socket.socket(socket.AF_INET6))
+                filler.setblocking(False)
+                filler.connect_ex(("::1", world.port))
+            told = world.outcome(world.send("x@both.example"))[0]
+            assert (told["status"], told["relay"]) == ("sent", f"mx.both.example[{DOMAINS['both']}]:{world.port}")
+        assert len(four.messages) == 2
+    finally:
+        world.suite.configure(relay_source_ipv4='""', relay_source_ipv6='""', relay_reuse_seconds="5")
+        world.suite.valija("reload")
+
+
+def test_requiretls(world):
+    """RFC 8689: only over verified TLS to a server that keeps to it; else back to the sender, and no byte of it leaves."""
+    good = world.peer("sealed", tls=world.context, extensions=(*PLAIN, "REQUIRETLS"))
+    assert world.outcome(world.send("x@sealed.example", options=["REQUIRETLS"]))[0]["status"] == "sent"
+    assert good.messages[0]["tls"] and " REQUIRETLS" in good.messages[0]["sender"]
+    user = world.suite.new_user("author")
+    for extensions, tls in ((PLAIN, True), ((*PLAIN, "REQUIRETLS"), False), ((*PLAIN, "REQUIRETLS"), True)):
+        # The last one offers all, but nobody vouches for its certificate.
+        with peer.Peer(DOMAINS["stage"], world.port, extensions=extensions, tls=world.context if tls else None) as there:
+            told = world.outcome(world.send(f"x@{os.urandom(4).hex()}.stage.example", options=["REQUIRETLS"], user=user))[0]
+            assert (told["status"], told["dsn"]) == ("bounced", "5.7.30"), told
+            assert not any(c.startswith("MAIL") for c in there.commands)
+
+
+def test_internationalised_reports(world):
+    """RFC 6533: an address that is not in US-ASCII goes to no server without SMTPUTF8; the sender is told in UTF-8."""
+    there = world.peer("early2", extensions=("PIPELINING", "8BITMIME"))
+    user = world.suite.new_user("author")
+    with world.suite.smtp(user) as smtp:
+        smtp.ehlo()
+        assert smtp.docmd(f"MAIL FROM:<{user}> SMTPUTF8 RET=HDRS")[0] == 250
+        smtp.send("RCPT TO:<grüße@early2.example>\r\n".encode())
+        assert smtp.getreply()[0] == 250
+        assert smtp.data("Subject: Grüße\r\n\r\nx\r\n".encode())[0] == 250
+    (report,) = reports(world, user)
+    _, status, back = report.get_payload()
+    assert status.get_content_type() == "message/global-delivery-status" and back.get_content_type() == "message/global-headers"
+    raw = next(iter(world.suite.delivered(user))).read_bytes()
+    assert "Final-Recipient: utf-8; grüße@early2.example\r\n".encode() in raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    assert b"Status: 5.6.7" in raw and "Subject: Grüße".encode() in raw
+    assert not any(c.startswith("MAIL") for c in there.commands)
+
+
 def test_too_many_recipients_at_a_time(world):
     """452 after some were taken: the rest in the next transaction, at once (RFC 5321 4.5.3.1.10)."""
     class Few:
@@ -450,6 +548,32 @@ def test_urgency_is_passed_on(world):
     assert world.outcome(world.send("x@old.example", options=["BY=1000;R"]))[0]["dsn"] == "5.3.3" and not plain.messages
     assert world.outcome(world.send("x@old.example", options=["BY=1000;N", "MT-PRIORITY=-3"]))[0]["status"] == "sent"
     assert "BY=" not in plain.messages[0]["sender"] and "PRIORITY" not in plain.messages[0]["sender"]
+
+
+def test_who_traces_is_told_of_each_hand_over(world):
+    """DELIVERBY (RFC 2852): T tells the sender that another server has the message; N does so where that one will not tell
+    when it is late. NOTIFY=NEVER is stronger; R without T says nothing."""
+    world.peer("knows", extensions=("PIPELINING", "DSN", "DELIVERBY"))
+    world.peer("ignores", extensions=("PIPELINING", "DSN"))
+    for domain, by, notify, told in (("knows", "RT", (), True), ("knows", "NT", (), True), ("knows", "N", (), False),
+                                     ("knows", "R", (), False), ("knows", "RT", ("NOTIFY=NEVER",), False), ("ignores", "N", (), True),
+                                     ("ignores", "N", ("NOTIFY=FAILURE",), True), ("ignores", "N", ("NOTIFY=NEVER",), False)):
+        user = world.suite.new_user("author")
+        before = time.time()
+        message = world.send(f"x@{domain}.example", user=user, options=[f"BY=1000;{by}"], rcpt_options=list(notify))
+        assert world.outcome(message)[0]["status"] == "sent"
+        # Nothing is forgotten before it is told.
+        valija.wait_until(lambda: any(": removed " in l for l in world.lines(message)), 5, "the end of the message")
+        if told:
+            (report,) = reports(world, user)
+            (one,) = fields(report)
+            assert (one["Action"], one["Status"]) == ("relayed", "2.0.0"), (domain, by, notify)
+            (status,) = [p for p in report.walk() if p.get_content_type() == "message/delivery-status"]
+            by_date = email.utils.parsedate_to_datetime(status.get_payload()[0]["Deliver-By-Date"]).timestamp()
+            assert before + 990 < by_date < time.time() + 1001
+        else:
+            assert not [l for l in world.suite.log().splitlines() if re.search(r"notice .*to=" + re.escape(user), l)]
+            assert not world.suite.delivered(user), (domain, by, notify)
 
 
 EIGHT_BIT = b"""From: a@example.org\r
