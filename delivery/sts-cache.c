@@ -98,3 +98,40 @@ sts_cache_each(struct table *t, bool (*row)(void *me, struct span domain, const 
 
 	(void)table_each(t, on_row, &e);
 }
+
+/* --- age --- */
+
+struct sweep {
+	uint64_t now, age;
+	struct span behind;
+	struct sts_old *old;
+	size_t most, found, rows;
+};
+
+static bool
+sweep_row(void *arg, struct span domain, const struct sts_remembered *r)
+{
+	struct sweep *s = arg;
+	bool expired = r->expires <= s->now;
+
+	s->rows++;
+	if (s->found < s->most && span_compare(domain, s->behind) > 0 && (expired || r->fetched + s->age <= s->now) &&
+		span_copy(domain, s->old[s->found].domain, sizeof(s->old[0].domain)))
+		s->old[s->found++].expired = expired;
+	return true;
+}
+
+size_t
+sts_cache_sweep(struct table *t, uint64_t now, uint64_t age, char behind[MOST_HOST + 1], struct sts_old *old, size_t most,
+	size_t *rows)
+{
+	struct sweep s = { .now = now, .age = age, .behind = span_str(behind), .old = old, .most = most };
+
+	sts_cache_each(t, sweep_row, &s);
+	*rows = s.rows;
+	if (s.found == most)
+		memcpy(behind, old[most - 1].domain, sizeof(old[0].domain));
+	else
+		behind[0] = '\0';
+	return s.found;
+}

@@ -28,4 +28,16 @@ bool sts_cache_put(struct table *t, size_t *count, struct span domain, struct sp
 void sts_cache_each(struct table *t, bool (*row)(void *me, struct span domain, const struct sts_remembered *r),
 	void *me);
 
+/* One whose policy has expired, or was fetched `age` seconds ago or longer. */
+struct sts_old {
+	char domain[MOST_HOST + 1];
+	bool expired;
+};
+
+/* Finds up to `most` old ones behind *behind in the order of the table; returns how many. *behind becomes the last of them,
+ * so that the next sweep goes on there and domains whose policy cannot be had keep nobody else waiting; or "", a round is
+ * over. *rows: of the whole table. */
+size_t sts_cache_sweep(struct table *t, uint64_t now, uint64_t age, char behind[MOST_HOST + 1], struct sts_old *old, size_t most,
+	size_t *rows);
+
 #endif

@@ -416,63 +416,35 @@ count_policy_fault(const struct lookup *l, const char *result, const char *fault
 
 /* --- age --- */
 
-struct old {
-	char domain[MOST_HOST + 1];
-	bool expired;
-};
-
-struct sweep {
-	uint64_t now;
-	struct span behind;          /* policies up to this domain had their turn in this round */
-	size_t seen, found;
-	struct old old[MOST_REFRESHED];
-};
-
-static bool
-sweep_row(void *arg, struct span domain, const struct sts_remembered *r)
-{
-	struct sweep *s = arg;
-	bool expired = r->expires <= s->now;
-
-	s->seen++;
-	if (s->found < MOST_REFRESHED && span_compare(domain, s->behind) > 0 && (expired || r->fetched + REFRESH_SECONDS <= s->now) &&
-		span_copy(domain, s->old[s->found].domain, sizeof(s->old[0].domain)))
-		s->old[s->found++].expired = expired;
-	return true;
-}
-
 static void
 on_purge(evutil_socket_t fd, short what, void *arg)
 {
-	/* Each sweep begins where the one before ended: domains whose policy cannot be had keep nobody else waiting. */
-	struct sweep s = { .now = now_seconds(), .behind = span_str(me.swept) };
+	struct sts_old old[MOST_REFRESHED];
+	uint64_t now = now_seconds();
+	size_t found;
 	struct timeval wait = { .tv_sec = PURGE_SECONDS };
 
 	(void)fd;
 	(void)what;
 	(void)arg;
-	sts_cache_each(me.policies, sweep_row, &s);
-	me.policy_count = s.seen;
-	for (size_t i = 0; i < s.found; i++) {
-		const struct recent *recent = recent_of(s.old[i].domain);
+	found = sts_cache_sweep(me.policies, now, REFRESH_SECONDS, me.swept, old, MOST_REFRESHED, &me.policy_count);
+	for (size_t i = 0; i < found; i++) {
+		const struct recent *recent = recent_of(old[i].domain);
 
-		if (s.old[i].expired) {
-			if (table_remove(me.policies, span_str(s.old[i].domain)) == 0)
+		if (old[i].expired) {
+			if (table_remove(me.policies, span_str(old[i].domain)) == 0)
 				me.policy_count--;
-		} else if (me.lookup_count < MOST_LOOKUPS && (recent->until <= s.now ||
-			strcmp(recent->domain, s.old[i].domain) != 0)) {
-			(void)lookup_begin(s.old[i].domain, true);
+		} else if (me.lookup_count < MOST_LOOKUPS && (recent->until <= now ||
+			strcmp(recent->domain, old[i].domain) != 0)) {
+			(void)lookup_begin(old[i].domain, true);
 		}
 	}
-	if (s.found > 0)
+	if (found > 0)
 		(void)table_sync(me.policies);
 	reporting_send(false);
-	me.swept[0] = '\0';
 	/* There may be more. */
-	if (s.found == MOST_REFRESHED) {
-		memcpy(me.swept, s.old[s.found - 1].domain, sizeof(me.swept));
+	if (me.swept[0] != '\0')
 		wait.tv_sec = FAILED_SECONDS / 5;
-	}
 	evtimer_add(me.purge, &wait);
 }
 

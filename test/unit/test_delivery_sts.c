@@ -184,6 +184,61 @@ test_what_is_remembered(void **state)
 	rmdir(name);
 }
 
+/* Fifty domains whose policies cannot be renewed: each sweep goes on behind the one before, and a round meets them all once. */
+static void
+test_sweeps_go_on_where_the_one_before_ended(void **state)
+{
+	char name[] = "/tmp/valija-sts-XXXXXX", file[64], domain[MOST_HOST + 1], behind[MOST_HOST + 1] = "";
+	int directory;
+	struct table *t;
+	struct sts_policy p;
+	struct sts_old old[20];
+	bool seen[60] = { false };
+	size_t count = 0, rows, found;
+
+	(void)state;
+	assert_non_null(mkdtemp(name));
+	directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	t = table_private(directory, "policies.db", 0600);
+	assert_non_null(t);
+	assert_null(sts_policy_read(SPAN("version: STSv1\nmode: enforce\nmx: a.b\nmax_age: 5000\n"), &p));
+	for (int i = 0; i < 60; i++) {
+		snprintf(domain, sizeof domain, "d%02d.example", i);
+		/* Every sixth is new. */
+		assert_true(sts_cache_put(t, &count, span_str(domain), SPAN("id"), &p, i % 6 == 0 ? 4000 : i % 6 == 1 ? 0 : 1000));
+	}
+	for (int round = 0; round < 2; round++) {
+		memset(seen, 0, sizeof seen);
+		for (int sweep = 0; sweep < 3; sweep++) {
+			found = sts_cache_sweep(t, 5000, 2000, behind, old, 20, &rows);
+			assert_int_equal(rows, 60);
+			assert_int_equal(found, sweep < 2 ? 20 : 10);
+			assert_int_equal(behind[0] == '\0', sweep == 2);
+			for (size_t i = 0; i < found; i++) {
+				int n = atoi(old[i].domain + 1);
+
+				assert_false(seen[n]);
+				seen[n] = true;
+				assert_int_equal(old[i].expired, n % 6 == 1);
+			}
+		}
+		for (int i = 0; i < 60; i++)
+			assert_int_equal(seen[i], i % 6 != 0);
+	}
+	/* As many as there is room for: the sweep behind them finds none, and ends the round. */
+	found = sts_cache_sweep(t, 4999, 2000, behind, old, 20, &rows);
+	assert_int_equal(found, 20);
+	snprintf(behind, sizeof behind, "d59.example");
+	assert_int_equal(sts_cache_sweep(t, 5000, 2000, behind, old, 20, &rows), 0);
+	assert_string_equal(behind, "");
+	sts_policy_clear(&p);
+	table_free(&t);
+	snprintf(file, sizeof file, "%s/policies.db", name);
+	unlink(file);
+	close(directory);
+	rmdir(name);
+}
+
 int
 main(void)
 {
@@ -193,6 +248,7 @@ main(void)
 		cmocka_unit_test(test_the_most_servers),
 		cmocka_unit_test(test_which_servers),
 		cmocka_unit_test(test_what_is_remembered),
+		cmocka_unit_test(test_sweeps_go_on_where_the_one_before_ended),
 	};
 
 	return cmocka_run_group_tests_name("sts", tests, NULL, NULL);
