@@ -33,6 +33,7 @@ struct login_token {
 	char login[MOST_RELAY_LOGIN + 1], secret[MOST_SECRET + 1];
 	time_t got, failed;              /* 0: never */
 	uint64_t run;                    /* the program runs; 0: it does not */
+	bool outdated;                   /* it began before the settings changed: for who waits, and nobody else */
 	struct heard token, fault;
 };
 
@@ -137,10 +138,13 @@ over(struct relay *r, struct login_token *t, bool good)
 	t->run = 0;
 	hear_end(&t->token);
 	hear_end(&t->fault);
-	if (good)
+	if (t->outdated)
+		t->got = t->failed = 0;
+	else if (good)
 		t->got = seconds_now();
 	else
 		t->failed = seconds_now();
+	t->outdated = false;
 	for (j = TAILQ_FIRST(&r->jobs); j != NULL; j = next) {
 		next = TAILQ_NEXT(j, all);
 		if (j->token != t)
@@ -266,5 +270,6 @@ tokens_forget(struct relay *r)
 	TAILQ_FOREACH(t, &r->tokens, all) {
 		secret_wipe(t->secret, sizeof(t->secret));
 		t->got = t->failed = 0;
+		t->outdated = t->run != 0;
 	}
 }

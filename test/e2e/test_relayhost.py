@@ -7,10 +7,12 @@ import hmac
 import os
 import pathlib
 import re
+import signal
 import shutil
 import ssl
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -210,6 +212,87 @@ def test_a_token_from_a_program(world, public_path):
         send(suite, user)
         valija.wait_until(lambda: suite.log().count("relayhost-login"), 10, "the refusal")
         assert len(list(runs.iterdir())) == 1           # and a while before it is asked again
+
+
+def slow_token(public_path, token):
+    """A program that says that it runs, in runs/, and prints the token when there is a file "go"."""
+    runs = public_path / "runs"
+    if not runs.exists():
+        runs.mkdir()
+        runs.chmod(0o777)
+    return runs, token_program(public_path, f': > {runs}/$$\nwhile [ ! -e {public_path}/go ]; do sleep 0.05; done\necho {token}\n')
+
+
+def test_a_reload_while_the_program_runs(world, public_path):
+    """Who waits gets the token of the program that runs; it is not kept: the next mail asks the new one."""
+    suite, context, credentials = world
+    user = suite.new_user("sender")
+    runs, program = slow_token(public_path, "old")
+    login = f"us@provider.example {program}"
+    with Provider("XOAUTH2 PLAIN", tls=context) as there:
+        there.secret = "old"
+        line, hop = f"smtp.provider.example:{there.port} us@provider.example oauth-command:\n", f'"smtp.provider.example:{there.port}"'
+        configure(suite, credentials, line, relayhost=hop, relay_processes=1, relay_token_commands=f'{{"{login}"}}')
+        send(suite, user)
+        valija.wait_until(lambda: list(runs.iterdir()), 10, "the program")
+        new = public_path / "new"
+        new.write_text("#!/bin/sh\necho new\n")
+        new.chmod(0o755)
+        configure(suite, credentials, line, relayhost=hop, relay_processes=1, relay_token_commands=f'{{"us@provider.example {new}"}}')
+        (public_path / "go").touch()
+        valija.wait_until(lambda: len(there.messages) == 1, 10, "the first message")
+        there.secret = "new"
+        send(suite, user)
+        valija.wait_until(lambda: len(there.messages) == 2, 10, "the second message")
+        assert there.logins == ["XOAUTH2"] * 2 and len(list(runs.iterdir())) == 1
+
+
+def test_relay_dies_while_the_program_runs(world, public_path):
+    """A new relay asks anew; what the first program prints is nobody's any more, and it harms nobody."""
+    suite, context, credentials = world
+    user = suite.new_user("sender")
+    runs, program = slow_token(public_path, "tok3n")
+    with Provider("XOAUTH2 PLAIN", tls=context) as there:
+        there.secret = "tok3n"
+        configure(suite, credentials, f"smtp.provider.example:{there.port} us@provider.example oauth-command:\n",
+                  relayhost=f'"smtp.provider.example:{there.port}"', relay_processes=1,
+                  relay_token_commands=f'{{"us@provider.example {program}"}}')
+        send(suite, user)
+        valija.wait_until(lambda: list(runs.iterdir()), 10, "the program")
+        (relay,) = suite.processes("relay")
+        os.kill(relay["pid"], signal.SIGKILL)
+        valija.wait_until(lambda: len(list(runs.iterdir())) == 2, 20, "the program once more")
+        (public_path / "go").touch()
+        valija.wait_until(lambda: there.messages, 10, "the message")
+        valija.wait_until(lambda: not any(pathlib.Path("/proc", p.name).exists() for p in runs.iterdir()), 10, "the end of both")
+        assert len(there.messages) == 1 and not suite.delivered(user)
+        assert "tok3n" not in suite.log()
+
+
+@pytest.mark.long
+def test_a_program_that_hangs_is_killed(world, public_path):
+    """After half a minute, with all that it began; the mail waits, and other mail does not wait for it."""
+    suite, context, credentials = world
+    user = suite.new_user("sender")
+    runs = public_path / "runs"
+    runs.mkdir()
+    runs.chmod(0o777)
+    program = token_program(public_path, f"sleep 500 &\n: > {runs}/$!\n: > {runs}/$$\necho half a\nwait\n")
+    with Provider("XOAUTH2 PLAIN", tls=context) as there, peer.Peer() as usual:
+        other = suite.new_user("other")
+        configure(suite, credentials, f"smtp.provider.example:{there.port} us@provider.example oauth-command:\n",
+                  relayhost=f'"smtp.provider.example:{there.port}"', relay_processes=1, relay_token_commands=f'{{"us@provider.example {program}"}}',
+                  sender_relayhosts=f'{{"{other} 127.0.0.1:{usual.port}"}}')
+        begun, deferred = time.monotonic(), suite.log().count("dsn=4.7.0")
+        send(suite, user)
+        valija.wait_until(lambda: len(list(runs.iterdir())) == 2, 10, "the program")
+        send(suite, other)
+        valija.wait_until(lambda: usual.messages, 10, "the other's mail")
+        assert suite.log().count("dsn=4.7.0") == deferred
+        valija.wait_until(lambda: suite.log().count("dsn=4.7.0") > deferred, 60, "the deferral")
+        assert time.monotonic() - begun >= 29 and "it took longer than 30 seconds" in suite.log()
+        valija.wait_until(lambda: not any(pathlib.Path("/proc", p.name).exists() for p in runs.iterdir()), 5, "the end of both processes")
+        assert not there.messages and not suite.delivered(user)
 
 
 @pytest.mark.parametrize("text, reason", [
