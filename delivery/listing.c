@@ -198,11 +198,11 @@ compare_ids(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Those that are to be looked at, but for those that were listed already. */
+/* All that are known, but for those that were listed already. */
 static void
-look_for_messages(struct listing *l)
+look_for_all(struct listing *l)
 {
-	size_t place = 0, count = 0, room = l->q->schedule.messages.count + l->listed + 1;
+	size_t place = 0, room = l->q->schedule.messages.count + l->listed + 1;
 	uint64_t *old = l->message;
 	const struct queued *m;
 
@@ -211,14 +211,26 @@ look_for_messages(struct listing *l)
 		qsort(old, l->listed, sizeof(*old), compare_ids);
 		memcpy(l->message, old, l->listed * sizeof(*old));
 	}
-	l->at = count = l->listed;
+	l->at = l->count = l->listed;
 	while ((m = idmap_next(&l->q->schedule.messages, &place)) != NULL)
-		if ((l->order.message == 0 || l->order.message == m->id) &&
-			(l->listed == 0 || bsearch(&m->id, old, l->listed, sizeof(*old), compare_ids) == NULL))
-			l->message[count++] = m->id;
-	l->count = count;
-	l->early = l->q->scan != NULL;
+		if (l->listed == 0 || bsearch(&m->id, old, l->listed, sizeof(*old), compare_ids) == NULL)
+			l->message[l->count++] = m->id;
 	free(old);
+}
+
+static void
+look_for_messages(struct listing *l)
+{
+	l->early = l->q->scan != NULL;
+	if (l->order.message == 0) {
+		look_for_all(l);
+	} else if (l->listed == 0) {
+		free(l->message);
+		l->message = must_alloc(sizeof(*l->message));
+		l->message[0] = l->order.message;
+		l->at = 0;
+		l->count = 1;
+	}
 }
 
 static void

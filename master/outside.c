@@ -103,6 +103,14 @@ become_user(struct plan *plan)
 }
 
 static void
+close_from(unsigned int first)
+{
+	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
+		for (int fd = (int)first; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
+			close(fd);
+}
+
+static void
 child(struct plan *plan)
 {
 	const struct rlimit files = { OUTSIDE_MOST_FILES, OUTSIDE_MOST_FILES }, none = { 0, 0 };
@@ -116,13 +124,13 @@ child(struct plan *plan)
 		(plan->input == INPUT_FD ? fcntl(INPUT_FD, F_SETFD, 0) : plan->input >= 0 ? dup2(plan->input, INPUT_FD) : 0) < 0 ||
 		(plan->program >= 0 && dup3(file, (int)program, O_CLOEXEC) < 0))
 		_exit(EX_OSERR);
-	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
-		for (int fd = (int)first; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
-			close(fd);
+	close_from(first);
+	become_user(plan);
+	/* What the name service has left open is not for the program. */
+	close_from(first);
 	umask(077);
 	setrlimit(RLIMIT_NOFILE, &files);
 	setrlimit(RLIMIT_CORE, &none);
-	become_user(plan);
 	signals_afresh();
 	if (plan->program >= 0)
 		syscall(SYS_execveat, program, "", plan->argv, plan->environment, AT_EMPTY_PATH);
