@@ -163,6 +163,13 @@ def test_rights_are_kept(two):
         member.no("STORE 1 +FLAGS (\\Flagged)", "NOPERM")
         member.no("STORE 1 +FLAGS (\\Deleted)", "NOPERM")
         member.no("STORE 1 FLAGS (\\Flagged)", "NOPERM")
+        # CLOSE is OK, and removes nothing (RFC 4314 section 4).
+        owner.ok(f"SETACL Work {bob} lrt")
+        member.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+        member.no("EXPUNGE", "NOPERM")
+        assert member.ok("CLOSE") == []
+        assert "* 2 EXISTS" in member.ok(f"SELECT {work}")
+        member.ok("STORE 2 -FLAGS.SILENT (\\Deleted)")
         owner.ok(f"SETACL Work {bob} lrtek")
         member.ok("STORE 1 +FLAGS (\\Deleted)")
         assert member.ok("EXPUNGE") == ["* 1 EXPUNGE"]
