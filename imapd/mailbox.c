@@ -167,7 +167,8 @@ on_watched(struct store *store, const struct inotify_event *e)
 void
 store_drain(struct store *store)
 {
-	_Alignas(struct inotify_event) char buffer[16 * 1024];
+	/* not on the stack, which would keep its pages: of this one only those are there that were filled */
+	static _Alignas(struct inotify_event) char buffer[16 * 1024];
 	ssize_t got;
 
 	if (store->inotify < 0)

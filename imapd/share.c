@@ -126,16 +126,18 @@ never(const void *me)
 void
 share_tell_kept(struct account *account)
 {
-	char kept[MOST_SHARES];
 	int fd = open_in(account->store.private, SHARES_FILE, O_RDONLY, 0);
+	unsigned char *kept;         /* not on the stack, which would keep its pages */
 	ssize_t got;
 
 	if (fd < 0 && errno == ENOENT)       /* the first time: Dovecot's rights may be there */
 		(void)share_tell(account, share_changed(account), never, NULL);
 	if (fd < 0)
 		return;
-	got = read_at(fd, kept, sizeof(kept), 0);
+	kept = must_alloc(MOST_SHARES);
+	got = read_at(fd, kept, MOST_SHARES, 0);
 	close(fd);
 	if (got > 0 && span_index(span_of(kept, (size_t)got), '\0') == (size_t)got)
 		tell(account, span_of(kept, (size_t)got));
+	free(kept);
 }
