@@ -58,7 +58,7 @@ test_astring(void **state)
 		/* In memory of its very size: a byte too many is seen by the sanitizers. */
 		unsigned char *exact = malloc(len > 0 ? len : 1);
 		struct span in = span_of(exact, len), taken;
-		struct arena arena = { NULL };
+		struct arena arena = { .blocks = NULL };
 
 		memcpy(exact, rows[i].in, len);
 		if (rows[i].taken == NULL) {
@@ -109,7 +109,7 @@ test_number_sets(void **state)
 	for (size_t i = 0; i < ROWS(rows); i++) {
 		struct text shown = TEXT_UP_TO(1000);
 		struct span in = span_str(rows[i].in);
-		struct arena arena = { NULL };
+		struct arena arena = { .blocks = NULL };
 		struct number_ranges ranges;
 		struct number_set set;
 
@@ -138,7 +138,7 @@ static void
 test_a_set_of_100000_elements_is_quick(void **state)
 {
 	struct text in = TEXT_UP_TO(1000000);
-	struct arena arena = { NULL };
+	struct arena arena = { .blocks = NULL };
 	struct number_set set;
 	struct span s;
 
