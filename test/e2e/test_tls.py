@@ -191,6 +191,31 @@ def test_t6_tickets_resume_at_every_worker_but_not_elsewhere(suite, version):
     other.close()
 
 
+def test_early_data_is_off(suite, tmp_path):
+    """RFC 8446 8: what a client says before the handshake could be said again by somebody else. No ticket invites it."""
+    (tmp_path / "early").write_bytes(b"a NOOP\r\n")
+    client = ["openssl", "s_client", "-connect", f"127.0.0.1:{suite.port('imaps')}", "-tls1_3", "-CAfile",
+              suite.dir / "state/tls/ca.crt"]
+
+    def run(*more):
+        return subprocess.run([*client, *more], input=b"a LOGOUT\r\n", capture_output=True, timeout=20).stdout.decode(
+            errors="replace")
+
+    assert "Max Early Data: 0" in run("-sess_out", tmp_path / "session", "-ign_eof")
+    said = run("-sess_in", tmp_path / "session", "-early_data", tmp_path / "early", "-ign_eof")
+    assert "Reused, TLSv1.3" in said and "Early data was not sent" in said and "a OK NOOP" not in said, said
+
+
+@pytest.mark.parametrize("priorities,fault", [("NONSENSE", "does not understand"), ("NORMAL", "only TLS 1.2 and 1.3"),
+                                              ("NONE:+VERS-TLS1.2:+AES-128-GCM:+AEAD:+RSA:+SIGN-ALL:+GROUP-ALL", "tls_priorities")])
+def test_weak_priorities_are_refused_by_check(own_suite, priorities, fault):
+    own_suite.configure(tls_priorities=f'"{priorities}"')
+    for words in [["check"], ["reload"]]:
+        done = own_suite.valija(*words, check=False)
+        assert done.returncode == 78 and fault in done.stderr, done
+    tls(own_suite, "imaps").close()
+
+
 def test_old_versions_are_refused(suite):
     for version in ["-tls1", "-tls1_1"]:
         done = subprocess.run(["openssl", "s_client", version, "-cipher", "ALL:@SECLEVEL=0", "-connect",
