@@ -20,7 +20,8 @@ struct announced *announced_new(void);
 void announced_free(struct announced **a);
 
 /* Notes that `worker` may ask for a signature in `session`. Said again, it changes the worker, but
- * a session that has had its signature gets no second one. No session has id 0: that is ignored. `now` in seconds of any steady clock. */
+ * a session that has had its signature gets no second one. No session has id 0: that is ignored. `now` in
+ * seconds of any steady clock. */
 void announced_add(struct announced *a, uint64_t session, unsigned int worker, uint32_t now);
 
 enum announced_verdict {

@@ -6,8 +6,9 @@
  *               an empty root, the system calls of tls_key_room
  *   may be lied to by    workers (they parse what strangers send) and front ends. A captured worker
  *               alone gets nothing signed: some front end must have announced that session, for
- * that worker, and it has not had its signature. What is signed has the exact form of a handshake
- * signature (signing.c); nothing is ever decrypted.
+ *               that worker, and it has not had its signature. What is signed has the exact form of a
+ *               handshake signature (signing.c); nothing is ever decrypted. smtpd has hashes signed by
+ *               the keys of mail, which are never those of a certificate.
  */
 #include <event2/event.h>
 #include <fcntl.h>

@@ -6,9 +6,9 @@
  * Life of a connection, its `phase`:
  *
  *   HELD       tls-key is away; nothing is read         tls-key is back: HANDSHAKE
- *   HANDSHAKE  with the client; the front end waits     done: tls_ready, PUMP; failed: tls_failed,
- * LINGER PUMP       bytes both ways                          both directions ended: LINGER; error:
- * gone LINGER     only so that the client can still read what was sent; its bytes are thrown away
+ *   HANDSHAKE  with the client; the front end waits     done: tls_ready, PUMP; failed: tls_failed, LINGER
+ *   PUMP       bytes both ways                          both directions ended: LINGER; error: gone
+ *   LINGER     only so that the client can still read what was sent; its bytes are thrown away
  *
  * There is no way back, and none into clear text.
  */

@@ -47,16 +47,16 @@ def test_a_key_in_a_token_signs(kind):
                     "/CN=localhost", "-days", "9", "-addext", "keyUsage=digitalSignature", "-addext",
                     "subjectAltName=DNS:localhost"])
         mounted = suite.argv()[:4]
-        for command in [["softhsm2-util", "--init-token", "--free", "--label", "mail", "--so-pin", "9876", "--pin", "4321"],
+        for command in [["softhsm2-util", "--init-token", "--free", "--label", "mail", "--so-pin", "9876", "--pin", "quail57heron"],
                         ["softhsm2-util", "--import", str(key), "--token", "mail", "--label", "server", "--id", "01",
-                         "--pin", "4321"]]:
+                         "--pin", "quail57heron"]]:
             subprocess.run([*mounted, suite.argv()[4], "sh", *command], check=True, capture_output=True)
         scalar = key.read_text()
         key.unlink()
         owner = pwd.getpwnam("_tlskey")
         for path in [where / "lib", *(where / "lib").rglob("*")]:
             os.chown(path, owner.pw_uid, owner.pw_gid)
-        url.write_text("pkcs11:token=mail;object=server;type=private?pin-value=4321\n")
+        url.write_text("pkcs11:token=mail;object=server;type=private?pin-value=quail57heron\n")
         url.chmod(0o400)
         suite.configure(tls_certificate=f'"{crt}"', tls_key=f'"{url}"', tls_token_paths='{"/etc/softhsm", "/var/lib/softhsm"}')
         suite.valija("check")
@@ -73,10 +73,10 @@ def test_a_key_in_a_token_signs(kind):
         # A reload reads it again, by the module that is there.
         suite.valija("reload")
         tls(suite, "imaps", context(crt)).close()
-        assert "4321" not in suite.log() and scalar.splitlines()[1] not in suite.log()
+        assert "quail57heron" not in suite.log() and scalar.splitlines()[1] not in suite.log()
         # A wrong PIN is refused with a reason; the running key stays.
         url.chmod(0o600)
-        url.write_text("pkcs11:token=mail;object=other;type=private?pin-value=4321\n")
+        url.write_text("pkcs11:token=mail;object=other;type=private?pin-value=quail57heron\n")
         done = suite.valija("reload", check=False)
         assert done.returncode and re.search("key in the token cannot be used", done.stdout + done.stderr + suite.log())
         tls(suite, "imaps", context(crt)).close()
