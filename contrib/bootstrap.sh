@@ -18,7 +18,7 @@ deb_check='clang miniupnpd libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-18-
 	libcap2-bin haproxy dovecot-imapd mandoc procps util-linux binutils libio-socket-ssl-perl libnet-ssleay-perl
 	iproute2 nftables dnsmasq-base isc-dhcp-client knot knot-dnsutils bind9-dnsutils postfix s-nail node-nodemailer
 	sslscan softhsm2 git-email libmailtools-perl php-cli opendkim opendkim-tools python3-dkim python3-nacl
-	rspamd opendmarc clamav-milter clamav-daemon'
+	rspamd opendmarc clamav-milter clamav-daemon xfsprogs'
 deb_long='neomutt offlineimap3 fetchmail getmail6 imapfilter testssl.sh pebble certbot uacme swtpm libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools libtss2-tcti-device0
 	gnutls-bin busybox-static|busybox qemu-system-x86
 	linux-image-cloud-amd64|linux-image-cloud-arm64'
@@ -33,7 +33,7 @@ rpm_check='clang compiler-rt libasan libubsan libcmocka-devel python3 python3-py
 	mutt openssl gnutls-utils strace libcap haproxy s-nail git-email php-cli opendkim opendkim-tools opendmarc dovecot postfix
 	clamav-milter clamd
 	mandoc procps-ng util-linux binutils iproute nftables dnsmasq python3-dkim python3-pynacl dhcp-client knot
-	knot-utils bind-utils softhsm sslscan gsasl fail2ban'
+	knot-utils bind-utils softhsm sslscan gsasl fail2ban xfsprogs'
 rpm_long='neomutt offlineimap fetchmail getmail6 imapfilter testssl certbot uacme swtpm tpm2-pkcs11 tpm2-pkcs11-tools tpm2-tools busybox qemu-system-x86-core kernel-core'
 rpm_deb='debhelper dpkg-dev fakeroot'
 rpm_rpm='rpm-build'

@@ -1,8 +1,9 @@
-"""Small file systems for tests: ext4 in a file, mounted where nobody but the tests sees it (conftest.py); and how to fill one."""
+"""Small file systems for tests: ext4 or xfs in a file, mounted where nobody but the tests sees it (conftest.py); and how to fill one."""
 
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import threading
 
@@ -11,17 +12,21 @@ import pytest
 
 @contextlib.contextmanager
 def mounted(directory, mebibytes=24, features="has_journal"):
-    """A small ext4 file system in place of an existing directory, with its owner and mode."""
+    """A small file system in place of an existing directory, with its owner and mode: ext4 with these features, or "xfs"."""
     image = pathlib.Path(f"{directory}.image")
     stat = os.stat(directory)
+    if features == "xfs" and not shutil.which("mkfs.xfs"):
+        pytest.skip("xfsprogs is not installed")
     with open(image, "wb") as file:
-        file.truncate(mebibytes << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", features, str(image)], check=True)
+        file.truncate(max(mebibytes, 320 if features == "xfs" else 0) << 20)
+    subprocess.run(["mkfs.xfs", "-q", str(image)] if features == "xfs" else
+                   ["mkfs.ext4", "-q", "-m", "0", "-O", features, str(image)], check=True)
     done = subprocess.run(["mount", "-o", "loop", str(image), str(directory)], stderr=subprocess.PIPE)
     if done.returncode != 0:
         pytest.skip(f"cannot mount a file: {done.stderr.decode()}")
     try:
-        os.rmdir(pathlib.Path(directory) / "lost+found")
+        if features != "xfs":
+            os.rmdir(pathlib.Path(directory) / "lost+found")
         os.chown(directory, stat.st_uid, stat.st_gid)
         os.chmod(directory, stat.st_mode & 0o7777)
         yield
