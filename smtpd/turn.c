@@ -171,7 +171,8 @@ work_on_line(struct session *s, struct span *in)
 		return s->skipped > 0;
 	v = verb_find(line);
 	if (s->stage == STAGE_COMMANDS && (!is_its_turn(s, v) || (verb_waits_for_checks(v) && checks_wait(s)))) {
-		if (line.len + 2 == in->len && span_equal_nocase(line, SPAN("DATA")))
+		if (line.len + 2 == in->len && span_equal_nocase(line, SPAN("DATA")) &&
+			backlog(s->server) < BACKLOG_OF_QUEUE)
 			transaction_ask_file_early(s);
 		return false;
 	}
