@@ -179,6 +179,7 @@ def test_auth_pam_is_what_the_table_says(system):
 MODULE = r"""
 #define _GNU_SOURCE
 #define PAM_SM_AUTH
+#define PAM_SM_SESSION
 #include <security/pam_modules.h>
 #include <security/pam_ext.h>
 #include <stdio.h>
@@ -242,6 +243,16 @@ int pam_sm_authenticate(pam_handle_t *pam, int flags, int argc, const char **arg
 	}
 	return strcmp(password, "right") == 0 ? PAM_SUCCESS : PAM_AUTH_ERR;
 }
+int pam_sm_open_session(pam_handle_t *pam, int flags, int argc, const char **argv)
+{
+	(void)pam; (void)flags; (void)argc; (void)argv;
+	return PAM_SESSION_ERR;
+}
+int pam_sm_close_session(pam_handle_t *pam, int flags, int argc, const char **argv)
+{
+	(void)pam; (void)flags; (void)argc; (void)argv;
+	return PAM_SUCCESS;
+}
 int pam_sm_setcred(pam_handle_t *pam, int flags, int argc, const char **argv)
 {
 	(void)pam; (void)flags; (void)argc; (void)argv;
@@ -262,7 +273,8 @@ def module(tmp_path_factory):
 
 
 def test_a_module_that_asks_a_daemon(module, person):
-    """What pam_sss and pam_ldap do, whose socket is somewhere in /var or /run: auth-pam lets them."""
+    """What pam_sss and pam_ldap do, whose socket is somewhere in /var or /run: auth-pam lets them. And a session phase
+    that says no is obeyed."""
     place = pathlib.Path(tempfile.mkdtemp(prefix="valija-pam-"))
     place.chmod(0o755)
     shutil.copy(module, place / "pam_trouble.so")
@@ -289,6 +301,11 @@ def test_a_module_that_asks_a_daemon(module, person):
             assert "AUTHENTICATIONFAILED" in refused(instance, person.name, "ask")
             listening.close()
             assert "UNAVAILABLE" in refused(instance, person.name, "ask")
+            assert refused(instance, person.name, "right") is None
+            service = (place / "valija").read_text()
+            (place / "valija").write_text(service.replace("session required pam_permit.so", f"session required {place}/pam_trouble.so"))
+            assert "UNAVAILABLE" in refused(instance, person.name, "right")
+            assert re.search(r'pam-later .*reason="session: ', instance.log()), instance.log_tail()
         finally:
             left = instance.close()
             shutil.rmtree(place)
