@@ -68,16 +68,18 @@ walk_begin(struct account *account)
 	return acl_members_begin(&account->store, &w->found);
 }
 
-/* It ends: what was found is told, unless a folder may have got away by another name. */
+/* It ends: what was found is told, unless a folder may have got away by another name. It is not kept when rights
+ * were changed again meanwhile: a file that lacks a change would be believed at the next start, one that is not
+ * there is made anew. */
 static void
 walk_end(struct account *account, bool good)
 {
 	struct share_walk *w = account->share_walk;
 	struct span members = text_span(&w->found.members);
-	bool all = good && !w->found.members.failed;
+	bool all = good && !w->found.members.failed, last = w->change == account->rights_changed;
 
 	if (!good || w->renames == account->store.renames) {
-		if (!all || store_write_file(&account->store, account->store.private, SHARES_FILE, members, true) < 0)
+		if (!all || (last && store_write_file(&account->store, account->store.private, SHARES_FILE, members, true) < 0))
 			log_warning(0, "shares-not-kept", KEY_STR("user", account->user), KEY_ERRNO);
 		if (all)
 			tell(account, members);
