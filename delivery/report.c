@@ -310,9 +310,10 @@ report_write(const struct report *r, struct text *to, bool *eight_bit, bool *utf
 	write_status(r, &status);
 	eight_back = !is_ascii(span_of(back.at, back.len));
 	eight_status = !is_ascii(text_span(&status));
-	*eight_bit = eight_back || eight_status || !is_ascii(text_span(&sentence));
+	*eight_bit = eight_back || eight_status || !is_ascii(text_span(&sentence)) || !is_ascii(r->to);
 	*utf8 = !is_ascii(r->to) || eight_status || !is_ascii(span_of(back.at, header));
-	global = !is_ascii(span_of(back.at, header)); /* RFC 6533 3 */
+	/* RFC 6533 3; not so with octets of another character set. */
+	global = !is_ascii(span_of(back.at, header)) && span_is_utf8(span_of(back.at, header));
 	write_head(r, span_of(back.at, header), to, boundary, *eight_bit);
 	text_printf(to, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\n"
 		"Content-Transfer-Encoding: %s\r\n\r\n",

@@ -14,7 +14,8 @@
 #include "delivery/report.h"
 #include "delivery/srs.h"
 
-static const char message[] = "Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\n.\r\n";
+static const char ascii_message[] = "Message-ID: <a@b>\r\nSubject: x\r\n\r\nbody\n.\r\n";
+static const char *message = ascii_message;
 
 static bool
 has(struct text *t, const char *s)
@@ -28,14 +29,14 @@ write_one(struct text *to, struct span address, struct span envid, struct span o
 	uint8_t ret)
 {
 	struct envelope_recipient who = { .address = address, .orcpt = orcpt };
-	struct envelope e = { .id = 7, .size = sizeof(message) - 1, .arrived = 1700000000,
+	struct envelope e = { .id = 7, .size = strlen(message), .arrived = 1700000000,
 		.wishes = { .envid = envid, .ret = ret } };
 	struct reported one = { &who, REPORT_FAILED, { NEVER, 550, SPAN("5.1.1"), reason } };
 	struct report r = { .hostname = SPAN("mail.example.org"), .envelope = &e, .to = SPAN("ana@example.org"),
 		.at = &one, .count = 1, .now = 1700000100, .message = memfd_create("m", 0) };
 	bool eight_bit, utf8;
 
-	assert_int_equal(write(r.message, message, sizeof(message) - 1), sizeof(message) - 1);
+	assert_int_equal(write(r.message, message, strlen(message)), strlen(message));
 	assert_true(report_write(&r, to, &eight_bit, &utf8));
 	close(r.message);
 }
@@ -62,6 +63,41 @@ fields_of_a_failure(void **state)
 	write_one(&t, SPAN("bob@far.example"), SPAN(""), SPAN(""), SPAN("no"), 2);
 	assert_true(has(&t, "Content-Type: text/rfc822-headers\r\n") && !has(&t, "body"));
 	assert_true(has(&t, "Diagnostic-Code: X-Valija; no\r\n"));
+	text_clear(&t);
+}
+
+/* RFC 6533: what is in UTF-8 is called so; octets of other character sets are not. */
+static void
+internationalised(void **state)
+{
+	static const struct {
+		const char *message;
+		uint8_t ret;
+		const char *type;
+	} cases[] = {
+		{ "Subject: \xc3\xa9\r\n\r\nx\r\n", 2, "message/global-headers" },
+		{ "Subject: \xc3\xa9\r\n\r\nx\r\n", 1, "message/global" },
+		{ "Subject: \xe9\r\n\r\nx\r\n", 2, "text/rfc822-headers" },
+		{ "Subject: x\r\n\r\n\xc3\xa9\r\n", 1, "message/rfc822" },
+		{ "Subject: x\r\n\r\n\xc3\xa9\r\n", 2, "text/rfc822-headers" },
+	};
+	struct text t = TEXT_UP_TO(MOST_REPORT), want = TEXT_UP_TO(100);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		message = cases[i].message;
+		text_reset(&t);
+		text_reset(&want);
+		write_one(&t, SPAN("b@far.example"), SPAN(""), SPAN(""), SPAN("no"), cases[i].ret);
+		text_printf(&want, "\r\nContent-Type: %s\r\n", cases[i].type);
+		assert_true(has(&t, text_str(&want)) && has(&t, "\r\nContent-Type: message/delivery-status\r\n"));
+	}
+	message = ascii_message;
+	text_reset(&t);
+	write_one(&t, SPAN("gr\xc3\xbc\xc3\x9f" "e@far.example"), SPAN(""), SPAN("utf-8;gr\\x{FC}\\x{DF}e@far.example"), SPAN("no"), 2);
+	assert_true(has(&t, "Content-Type: message/global-delivery-status\r\n"));
+	assert_true(has(&t, "Final-Recipient: utf-8; gr\xc3\xbc\xc3\x9f" "e@far.example\r\nOriginal-Recipient: utf-8; gr\\x{FC}\\x{DF}e@far.example\r\n"));
+	text_clear(&want);
 	text_clear(&t);
 }
 
@@ -178,7 +214,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields_of_a_failure), cmocka_unit_test(i7_no_line_from_outside),
+		cmocka_unit_test(fields_of_a_failure), cmocka_unit_test(internationalised), cmocka_unit_test(i7_no_line_from_outside),
 		cmocka_unit_test(who_is_told), cmocka_unit_test(relayhosts), cmocka_unit_test(credentials),
 		cmocka_unit_test(rewritten_senders),
 	};
