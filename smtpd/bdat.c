@@ -39,6 +39,8 @@ not_now(const struct session *s, const struct chunk *c)
 		return &needs_recipient;
 	if (t->accepted == 0)
 		return no_recipients(s);
+	if (transaction_is_lost(t))
+		return &queue_away;
 	/* The limit is that of the message, not of its chunks. */
 	if (c->size > most || t->chunk_octets > most - c->size)
 		return &too_large;

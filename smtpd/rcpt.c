@@ -55,6 +55,8 @@ do_rcpt(struct session *s, struct span arguments)
 	/* RFC 5321 4.5.3.1.10 */
 	if (!no && s->mail->asked >= s->server->daemon.settings->recipients)
 		no = &too_many;
+	if (!no && transaction_is_lost(s->mail))
+		no = &queue_away;
 	if (no)
 		refuse_for(s, no, SPAN_NONE);
 	else

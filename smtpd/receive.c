@@ -141,6 +141,8 @@ do_data(struct session *s, struct span arguments)
 		no = &needs_chunks;
 	else if (s->mail->chunked)
 		no = &chunks_began;
+	else if (transaction_is_lost(s->mail))
+		no = &queue_away;
 	else if (transaction_is_discarded(s->mail)) {
 		receive_begin(s, -1, false);
 		return;

@@ -144,9 +144,12 @@ log_refusal(struct session *s, const struct verdict *v, struct span recipient)
 void
 refuse_verdict(struct session *s, const struct verdict *v, struct span recipient)
 {
+	/* An answer that finds no room ends the transaction, which `v` may belong to. */
+	bool error = v->code >= 500;
+
 	log_refusal(s, v, recipient);
 	answer(s, v->code, v->status, v->reason);
-	if (v->code >= 500)
+	if (error)
 		session_count_error(s);
 }
 

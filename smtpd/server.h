@@ -8,6 +8,7 @@
 
 #include "common/daemon.h"
 #include "common/door.h"
+#include "common/text.h"
 #include "smtpd/data.h"
 #include "smtpd/rate.h"
 
@@ -18,6 +19,7 @@ struct session;
 struct transaction;
 
 LIST_HEAD(session_list, session);
+TAILQ_HEAD(session_queue, session);
 LIST_HEAD(transaction_list, transaction);
 
 struct server {
@@ -28,7 +30,8 @@ struct server {
 	struct transaction_list by_message[ID_BUCKETS];
 	struct rates rates;
 	uint64_t served;
-	uint32_t held_back;          /* sessions that wait for queue to read (turn.h) */
+	struct session_queue held_back;  /* wait for queue to read; who waits longest first (turn.h) */
+	struct text aborts;          /* u64 each: so do these (transaction.h) */
 	/* Scratch for the one session whose turn it is; nothing stays here between turns. */
 	unsigned char incoming[READ_MOST];
 	unsigned char plain[2 * READ_MOST + DATA_ROOM];

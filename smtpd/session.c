@@ -180,12 +180,10 @@ queue_is_silent(struct session *s)
 	verdict_set(&later, 451, "4.3.0", "the queue does not answer, try again later");
 	log_warning(s->id, "queue-silent", KEY_STR("ip", s->ip),
 		KEY_ID("message", s->mail ? s->mail->id : 0));
-	if (s->stage == STAGE_COMMANDS) {
-		replies_settle_all(s, &later);
-		transaction_reset(s);
-	} else {
+	if (s->stage == STAGE_COMMANDS)
+		transaction_lose(s, &later);
+	else
 		receive_told(s, &later);
-	}
 }
 
 static void
@@ -206,6 +204,10 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 	case STAGE_COMMANDS:
 		if (replies_waiting(s)) {
 			queue_is_silent(s);
+			break;
+		}
+		if (s->held_back) {
+			session_close(s, 421, "4.3.2", "too much to do, try again later");
 			break;
 		}
 		session_close(s, 421, "4.4.2", "idle for too long");

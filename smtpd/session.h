@@ -61,6 +61,7 @@ struct tls_facts {
 
 struct session {
 	LIST_ENTRY(session) in_all, in_bucket;
+	TAILQ_ENTRY(session) in_held_back;
 	struct server *server;
 	uint64_t id;
 	int fd; /* the client's socket, or the worker's plaintext one; -1: away */

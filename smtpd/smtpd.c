@@ -168,6 +168,7 @@ static const struct hearing hearing_master = { .on_user_changed = on_user_change
 static void
 work(void *me)
 {
+	aborts_after_backlog(me);
 	turns_after_backlog(me);
 }
 
@@ -200,6 +201,8 @@ main(void)
 {
 	static struct server server;
 
+	TAILQ_INIT(&server.held_back);
+	server.aborts = TEXT_UP_TO(ABORTS_MOST);
 	door_open(&server.door, &server.daemon, &smtpd_door);
 	return daemon_run(&server.daemon, &smtpd, &server);
 }

@@ -106,8 +106,8 @@ transaction_pass_recipient(struct session *s, uint32_t number, struct span addre
 {
 	struct verdict v;
 
-	if (send_mail_recipient(queue(s), s->mail->id, &(struct msg_mail_recipient){ .number = number,
-		.address = address, .notify = notify, .orcpt = orcpt }, NULL))
+	if (s->mail->known && send_mail_recipient(queue(s), s->mail->id, &(struct msg_mail_recipient){
+		.number = number, .address = address, .notify = notify, .orcpt = orcpt }, NULL))
 		return;
 	verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
 	replies_settle(s, REPLY_RCPT, number, &v, NULL);
@@ -189,14 +189,74 @@ transaction_commit(struct session *s, uint64_t size, struct span digest, struct 
 			.hold_reason = span_str(s->mail->hold), .top = top }, NULL);
 }
 
+/* --- what queue has no time to hear --- */
+
+size_t
+queue_backlog(struct server *server)
+{
+	const struct channel *queue = daemon_peer(&server->daemon, PROGRAM_QUEUE, 0);
+
+	return queue ? channel_waiting(queue) : 0;
+}
+
+/* All of its clients may go at once, while queue does not read: that need not be the end of queue. */
+static void
+abort_say(struct session *s, uint64_t id)
+{
+	struct text *later = &s->server->aborts;
+
+	if (later->len == 0 && queue_backlog(s->server) < BACKLOG_OF_QUEUE)
+		send_mail_abort(queue(s), id, &(struct msg_mail_abort){}, NULL);
+	else
+		text_add(later, span_of(&id, sizeof(id)));
+}
+
+void
+aborts_after_backlog(struct server *server)
+{
+	struct channel *queue = daemon_any_peer(&server->daemon, PROGRAM_QUEUE);
+	uint64_t id;
+	size_t at = 0;
+
+	if (server->aborts.len == 0)
+		return;
+	while (at < server->aborts.len && queue_backlog(server) < BACKLOG_OF_QUEUE) {
+		memcpy(&id, server->aborts.at + at, sizeof(id));
+		at += sizeof(id);
+		send_mail_abort(queue, id, &(struct msg_mail_abort){}, NULL);
+	}
+	text_drop(&server->aborts, at);
+	if (server->aborts.len == 0)
+		text_clear(&server->aborts);
+}
+
 void
 transaction_abort(struct transaction *t)
 {
 	/* Whatever policy still says, no file is asked for any more. */
 	t->allowance_asked = false;
 	if (t->known)
-		send_mail_abort(queue(t->session), t->id, &(struct msg_mail_abort){}, NULL);
+		abort_say(t->session, t->id);
 	t->known = false;
+}
+
+bool
+transaction_is_lost(const struct transaction *t)
+{
+	return !t->known && !t->early_told && !t->receipt;
+}
+
+void
+transaction_lose(struct session *s, const struct verdict *why)
+{
+	bool began = s->mail && !replies_awaits(s, REPLY_MAIL, 0);
+
+	if (s->mail)
+		transaction_abort(s->mail);
+	replies_settle_all(s, why);
+	/* Whose MAIL was accepted hears "later" from now on; not that there was none. */
+	if (!began)
+		transaction_reset(s);
 }
 
 void
@@ -482,6 +542,7 @@ gone(void *me, struct channel *from)
 	struct verdict v;
 
 	(void)from;
+	text_clear(&server->aborts);
 	verdict_set(&v, queue_away.code, queue_away.status, queue_away.reason);
 	LIST_FOREACH(s, &server->sessions, in_all) {
 		struct transaction *t = s->mail;
@@ -489,12 +550,10 @@ gone(void *me, struct channel *from)
 		if (!t || !t->known)
 			continue;
 		t->known = false;
-		if (s->stage == STAGE_COMMANDS && !t->receipt) {
-			replies_settle_all(s, &v);
-			transaction_reset(s);
-		} else {
+		if (s->stage == STAGE_COMMANDS && !t->receipt)
+			transaction_lose(s, &v);
+		else
 			receive_told(s, &v);
-		}
 	}
 }
 

@@ -12,6 +12,11 @@
 
 #define OWES_MOST (1024 * 1024)  /* octets: more than recipients of a transaction have */
 
+/* Packets that wait for queue: while there are more, nobody asks it anything new, and aborts wait too. With the commits of
+ * every session it stays below what a channel keeps (MOST_WAITING_PACKETS). */
+#define BACKLOG_OF_QUEUE 1024
+#define ABORTS_MOST (1024 * 1024)  /* octets that these take meanwhile: one for each connection that can be configured */
+
 struct receipt;
 struct verdict;
 
@@ -91,5 +96,14 @@ bool transaction_commit(struct session *s, uint64_t size, struct span digest, st
 void transaction_abort(struct transaction *t);
 /* Ends the session's transaction, if there is one. */
 void transaction_reset(struct session *s);
+/* Between two commands queue has forgotten it, or answers no more: what was asked is answered so. If MAIL was accepted, so
+ * that the client relies on it, it stays as one that is lost, for which there is nothing but "later" up to its end. */
+void transaction_lose(struct session *s, const struct verdict *why);
+bool transaction_is_lost(const struct transaction *t);
+
+/* How many packets wait for queue. */
+size_t queue_backlog(struct server *server);
+/* After each round of events: says the aborts that queue had no time to hear. */
+void aborts_after_backlog(struct server *server);
 
 #endif

@@ -20,9 +20,6 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
-/* Packets that wait for queue: while there are more, nobody asks it anything new. With the last words of every
- * session (a commit, an abort) it stays below what a channel keeps (MOST_WAITING_PACKETS). */
-#define BACKLOG_OF_QUEUE 1024
 #define TURNS_AFTER_BACKLOG 256      /* sessions that go on at a time when queue has read */
 
 /* Throws away, as it comes, a line that is too long. True when its end has come. */
@@ -110,37 +107,25 @@ is_its_turn(const struct session *s, const struct verb *v)
 	return !replies_waiting(s) || (verb_joins_group(v) && !replies_full(s));
 }
 
-static size_t
-backlog(struct server *server)
-{
-	const struct channel *queue = daemon_peer(&server->daemon, PROGRAM_QUEUE, 0);
-
-	return queue ? channel_waiting(queue) : 0;
-}
-
 static bool
 hold_back(struct session *s)
 {
-	if (backlog(s->server) < BACKLOG_OF_QUEUE)
+	if (queue_backlog(s->server) < BACKLOG_OF_QUEUE)
 		return false;
 	s->held_back = true;
-	s->server->held_back++;
+	TAILQ_INSERT_TAIL(&s->server->held_back, s, in_held_back);
 	return true;
 }
 
 void
 turns_after_backlog(struct server *server)
 {
-	unsigned int turns = 0;
 	struct session *s;
 
-	if (server->held_back == 0 || backlog(server) > BACKLOG_OF_QUEUE / 2)
+	if (queue_backlog(server) > BACKLOG_OF_QUEUE / 2)
 		return;
-	LIST_FOREACH(s, &server->sessions, in_all) {
-		if (!s->held_back)
-			continue;
-		if (turns++ == TURNS_AFTER_BACKLOG)
-			break;
+	/* Who waits longest first: whoever has to wait again stands behind all others. */
+	for (unsigned int i = 0; i < TURNS_AFTER_BACKLOG && (s = TAILQ_FIRST(&server->held_back)); i++) {
 		turn_release(s);
 		session_wake(s);
 	}
@@ -149,7 +134,8 @@ turns_after_backlog(struct server *server)
 void
 turn_release(struct session *s)
 {
-	s->server->held_back -= s->held_back;
+	if (s->held_back)
+		TAILQ_REMOVE(&s->server->held_back, s, in_held_back);
 	s->held_back = false;
 }
 
@@ -172,7 +158,7 @@ work_on_line(struct session *s, struct span *in)
 	v = verb_find(line);
 	if (s->stage == STAGE_COMMANDS && (!is_its_turn(s, v) || (verb_waits_for_checks(v) && checks_wait(s)))) {
 		if (line.len + 2 == in->len && span_equal_nocase(line, SPAN("DATA")) &&
-			backlog(s->server) < BACKLOG_OF_QUEUE)
+			queue_backlog(s->server) < BACKLOG_OF_QUEUE)
 			transaction_ask_file_early(s);
 		return false;
 	}

@@ -25,8 +25,9 @@ def pytest_configure(config):
 def _instance(as_user, **more):
     instance = valija.Instance(as_user=as_user, **more)
     yield instance
-    # With sanitizers a finding ends the process, and nothing else does: those runs kill nobody.
-    died = [p for p in instance.status() if p["restarts"]] if SANITIZED and instance.master_pid() else []
+    # With sanitizers a finding ends the process, and nothing else does but Instance.kill().
+    died = [p for p in instance.status() if p["restarts"] > instance.killed.get((p["program"], p["index"]), 0)] \
+        if SANITIZED and instance.master_pid() else []
     log = instance.log_tail(80) if died else ""
     left = instance.close()
     assert not left, f"still running after stop: {left}"

@@ -339,6 +339,16 @@ def test_one_worker_holds_thousands(suite_of_one_worker):
                 s.sendall(b"NOOP\r\n")
             for s in clients:
                 assert s.recv(4000).startswith(b"250 2.0.0")
+            # All gone at once, and queue does not read: 5,000 aborts wait too.
+            os.kill(queue["pid"], signal.SIGSTOP)
+            try:
+                held.close()
+                valija.wait_until(lambda: len(os.listdir(f"/proc/{smtpd['pid']}/fd")) < many, what="the end of all sessions")
+                time.sleep(0.5)
+            finally:
+                os.kill(queue["pid"], signal.SIGCONT)
+        assert honest(suite, user) < 5 and len(suite.delivered(user)) == 2
+        assert [p["pid"] for p in suite.processes("queue")] == [queue["pid"]]
         assert [p["pid"] for p in suite.processes("smtpd")] == [smtpd["pid"]]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -363,7 +373,7 @@ def test_what_policy_says_too_late(own_suite):
         try:
             smtp.putcmd("data")
             time.sleep(0.3)
-            os.kill(queue["pid"], signal.SIGKILL)
+            own_suite.kill(queue)
             assert smtp.getreply()[0] == 451
         finally:
             os.kill(policy["pid"], signal.SIGCONT)
@@ -375,10 +385,10 @@ def test_what_policy_says_too_late(own_suite):
     assert {p["pid"] for p in own_suite.processes("smtpd")} == before
 
 
-@pytest.mark.long
 def test_lmtp_answers_for_more_than_when_it_began(own_suite):
-    """A session that began when a transaction had a hundred recipients answers for three thousand after a reload."""
-    user, many = own_suite.new_user(), 3000
+    """A session that began when a transaction had a hundred recipients answers for twelve thousand after a reload; that
+    queue has more to say of them than a channel keeps is nobody's end."""
+    user, many = own_suite.new_user(), 12000
     local, _, domain = user.partition("@")
     own_suite.configure(recipients=100)
     own_suite.valija("reload")
@@ -402,3 +412,32 @@ def test_lmtp_answers_for_more_than_when_it_began(own_suite):
         assert stream.readline().startswith(b"354")
         s.sendall(b"Subject: many\r\n\r\nx\r\n.\r\n")
         assert all(stream.readline().startswith(b"250 2.0.0") for _ in range(many))
+
+
+@pytest.mark.parametrize("end", [b"DATA\r\n", b"BDAT 3 LAST\r\nx\r\n", b"RCPT TO:<%s>\r\n"])
+def test_queue_dies_between_commands(own_suite, end):
+    """Its recipient was accepted, then queue died: the client hears "later", not 503, for which it would give its message up.
+    When it is asked again, queue is there."""
+    user = own_suite.new_user()
+    with own_suite.connect("smtp") as s:
+        stream = s.makefile("rb")
+
+        def ask(line):
+            s.sendall(line)
+            while (reply := stream.readline())[3:4] == b"-":
+                pass
+            return reply
+
+        stream.readline()
+        assert ask(b"EHLO client.example\r\n").startswith(b"250 ")
+        recipient = b"RCPT TO:<%s>\r\n" % user.encode()
+        assert ask(b"MAIL FROM:<a@client.example>\r\n").startswith(b"250 ") and ask(recipient).startswith(b"250 ")
+        (queue,) = own_suite.processes("queue")
+        own_suite.kill(queue)
+        valija.wait_until(lambda: [p for p in own_suite.processes("queue") if p["pid"] != queue["pid"]], what="queue")
+        assert ask(end.replace(b"%s", user.encode())).startswith(b"451 4.3.0 ")
+        assert ask(b"RSET\r\n").startswith(b"250 ")
+        for command in (b"MAIL FROM:<a@client.example>\r\n", recipient):
+            assert ask(command).startswith(b"250 ")
+        assert ask(b"DATA\r\n").startswith(b"354 ") and ask(b"Subject: x\r\n\r\nx\r\n.\r\n").startswith(b"250 ")
+    assert len(own_suite.delivered(user)) == 1

@@ -105,6 +105,7 @@ class Instance:
         else:
             self.dir = self.tmp / "instance"
         self.passwords = {}
+        self.killed = {}
         self.env = {}
         try:
             self.valija("init", "--dir", self.dir, "--hostname", hostname, "--domain", DOMAIN,
@@ -180,6 +181,12 @@ class Instance:
     def processes(self, program):
         """The living processes of one program."""
         return [p for p in self.status() if p["program"] == program and p["pid"]]
+
+    def kill(self, process):
+        """SIGKILL for one of processes(): a restart that no sanitizer is to blame for (see conftest.py)."""
+        one = (process["program"], process["index"])
+        self.killed[one] = self.killed.get(one, 0) + 1
+        os.kill(process["pid"], signal.SIGKILL)
 
     def pids(self):
         """Every process of the instance: master and its descendants, from /proc."""

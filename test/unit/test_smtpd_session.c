@@ -179,12 +179,14 @@ early_file_that_does_not_come(void **state)
 	rig_expect(fd, "451 4.3.0 lost");
 	/* queue dies meanwhile. */
 	rig.slow_id = 0;
-	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
 	rig_until(rig.asked == 3);
 	channel_free(&rig.queue);
 	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "250 2.1.5");
 	rig_expect(fd, "451 4.3.0");
-	rig_expect(fd, "503 5.5.1");
+	rig_expect(fd, "451 4.3.0");
+	rig_ask(fd, "DATA\r\n", "503");
 	rig_give_peer(&rig.queue, PROGRAM_QUEUE, &rig_queue);
 	for (int i = 0; i < 20; i++)
 		rig_nap();
@@ -833,6 +835,41 @@ queue_dies(void **state)
 	close(third);
 }
 
+/* Between two commands: whose MAIL was accepted hears "later" up to its end, and never that there was none, for which a
+ * client gives up its message. Also from the queue that comes anew, which knows nothing of it. */
+static void
+queue_dies_between_commands(void **state)
+{
+	static const char *const ends[] = { "DATA\r\n", "BDAT 3 LAST\r\na\r\n", "RSET\r\n" };
+	int fd = rig_hello(SERVICE_SMTP);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		unsigned int begun = rig.begun;
+
+		rig_ask(fd, "MAIL FROM:<>\r\n", "250");
+		rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "250");
+		channel_free(&rig.queue);
+		rig_nap();
+		rig_ask(fd, "RCPT TO:<c@example.org>\r\n", "451 4.3.0");
+		rig_give_peer(&rig.queue, PROGRAM_QUEUE, &rig_queue);
+		for (int n = 0; n < 20; n++)
+			rig_nap();
+		rig_ask(fd, "RCPT TO:<d@example.org>\r\n", "451 4.3.0");
+		rig_ask(fd, "MAIL FROM:<>\r\n", "503");
+		rig_ask(fd, ends[i], i == 2 ? "250" : "451 4.3.0");
+		rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "503");
+		assert_int_equal(rig.begun, begun + 1);
+	}
+	/* Nobody was accepted: nothing to be sorry for. */
+	rig_ask(fd, "MAIL FROM:<>\r\n", "250");
+	rig_ask(fd, "RCPT TO:<unknown@example.org>\r\n", "550");
+	channel_free(&rig.queue);
+	rig_nap();
+	rig_ask(fd, "DATA\r\n", "554 5.5.1");
+	close(fd);
+}
+
 static void
 queue_takes_the_file_back(void **state)
 {
@@ -1119,6 +1156,7 @@ main(int argc, char **argv)
 		RIGGED(received_loop),
 		RIGGED(disk_full),
 		RIGGED(queue_dies),
+		RIGGED(queue_dies_between_commands),
 		RIGGED(queue_takes_the_file_back),
 		ALONE(limits_of_address_and_errors),
 		ALONE(limit_of_connections),
