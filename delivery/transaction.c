@@ -37,8 +37,10 @@ transaction_free(struct queue *q, struct transaction *t)
 void
 transaction_say(struct transaction *t, struct verdict v)
 {
-	/* RFC 2033 4.2: one reply for each; here it is the same for all. */
-	for (uint32_t i = 0; t->smtpd != NULL && t->service == SERVICE_LMTP && i < t->count; i++)
+	/* RFC 2033 4.2: one reply for each; here it is the same for all. Those that there is no room for hear the last
+	 * word on the message: an smtpd that has more than a channel keeps to read is no broken one. */
+	for (uint32_t i = 0; t->smtpd != NULL && t->service == SERVICE_LMTP && i < t->count &&
+		channel_waiting(t->smtpd) < MOST_FED_PACKETS; i++)
 		send_mail_recipient_result(t->smtpd, t->c.id,
 			&(struct msg_mail_recipient_result){.number = t->recipient[i].number,
 				VERDICT_FIELDS(v)},
