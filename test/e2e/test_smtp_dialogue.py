@@ -87,7 +87,7 @@ class Client:
             self.tls()
 
     def fill(self, text):
-        text = re.sub(r"\{x\*(\d+)\}", lambda m: "x" * int(m[1]), text)
+        text = re.sub(r"\{([^{}*]+)\*(\d+)\}", lambda m: m[1] * int(m[2]), text)
         for name, value in self.names.items():
             text = text.replace("{%s}" % name, value)
         return text
