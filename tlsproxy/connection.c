@@ -217,9 +217,7 @@ free_tls(struct connection *c)
 	credentials_drop(&c->credentials);
 	free(c->wanted);
 	c->wanted = NULL;
-	free(c->to_plain.at);
-	free(c->to_client.at);
-	c->to_plain = c->to_client = (struct pending){ NULL, 0, 0 };
+	pump_end(c);
 }
 
 void

@@ -316,7 +316,7 @@ choose_certificates(gnutls_session_t tls)
 		: gnutls_credentials_set(tls, GNUTLS_CRD_CERTIFICATE, chosen);
 }
 
-/* Early data stays off (no anti-replay), renegotiation is refused in pump.c. */
+/* Early data stays off (no anti-replay); GnuTLS ends sessions whose clients renegotiate. */
 static int
 prepare_session(struct connection *c)
 {

@@ -2,7 +2,8 @@
  * pump - bytes between a client's TLS and the plaintext socket of its front end; see worker.h.
  *
  * Each direction: what one turn reads goes out at once; what does not fit is kept (pending), and
- * nothing more is read in that direction until it is gone. An idle connection keeps no buffer.
+ * nothing more is read in that direction until it is gone. An idle connection keeps no buffer. When
+ * MOST_WAITING_BYTES wait in all connections together, one turn reads a record's length, and not a round.
  *
  * GnuTLS reads and writes here through two buffers of the worker: one call reads many records
  * (arrived), one call writes many (leaving), and it never finds the socket full. Both are empty when a
@@ -24,35 +25,42 @@
 
 #define MOST_RENEGOTIATIONS 2
 
+static void
+pending_drop(struct worker *w, struct pending *p)
+{
+	w->waiting -= p->from + p->len;
+	free(p->at);
+	*p = (struct pending){ NULL, 0, 0 };
+}
+
 /* Puts bytes behind those that wait already. */
 static void
-pending_keep(struct pending *p, const unsigned char *at, size_t len)
+pending_keep(struct worker *w, struct pending *p, const unsigned char *at, size_t len)
 {
-	unsigned char *all = must_alloc(p->len + len);
+	size_t before = p->len;
+	unsigned char *all = must_alloc(before + len);
 
-	if (p->len > 0)
-		memcpy(all, p->at + p->from, p->len);
-	memcpy(all + p->len, at, len);
-	free(p->at);
-	*p = (struct pending){ all, 0, p->len + len };
+	if (before > 0)
+		memcpy(all, p->at + p->from, before);
+	memcpy(all + before, at, len);
+	pending_drop(w, p);
+	*p = (struct pending){ all, 0, before + len };
+	w->waiting += p->len;
 }
 
 static void
-pending_use(struct pending *p, size_t len)
+pending_use(struct worker *w, struct pending *p, size_t len)
 {
 	p->from += len;
 	p->len -= len;
-	if (p->len > 0)
-		return;
-	free(p->at);
-	*p = (struct pending){ NULL, 0, 0 };
+	if (p->len == 0)
+		pending_drop(w, p);
 }
 
-static void
-pending_drop(struct pending *p)
+static size_t
+round_bytes(const struct worker *w)
 {
-	free(p->at);
-	*p = (struct pending){ NULL, 0, 0 };
+	return w->waiting < MOST_WAITING_BYTES ? ROUND_BYTES : RECORD_BYTES;
 }
 
 /* --- what GnuTLS reads and writes --- */
@@ -88,7 +96,7 @@ flush_records(struct connection *c)
 	if (w->leaving.len > 0 && c->to_client.len == 0)
 		sent = write_records(c, w->leaving.at, w->leaving.len);
 	if (sent < w->leaving.len && !c->client_broken)
-		pending_keep(&c->to_client, w->leaving.at + sent, w->leaving.len - sent);
+		pending_keep(w, &c->to_client, w->leaving.at + sent, w->leaving.len - sent);
 	w->leaving.len = 0;
 }
 
@@ -159,8 +167,8 @@ write_plain(struct connection *c, const unsigned char *at, size_t len)
 	return c->plain_deaf ? len : done;
 }
 
-/* RFC 5246 7.2.2, 7.4.1.1: a warning, and the client may go on without. One that insists must go.
- */
+/* RFC 5246 7.2.2, 7.4.1.1: a server of TLS 1.2 that relay talks to asks for another handshake. A warning,
+ * and it may go on without; one that insists must go. Clients that ask GnuTLS itself turns away. */
 static bool
 refuse_renegotiation(struct connection *c)
 {
@@ -210,7 +218,7 @@ static void
 read_client(struct connection *c)
 {
 	struct worker *w = c->worker;
-	ssize_t got = recv(c->client, w->arrived.at, sizeof(w->arrived.at), MSG_DONTWAIT);
+	ssize_t got = recv(c->client, w->arrived.at, round_bytes(w), MSG_DONTWAIT);
 
 	w->arrived.from = 0;
 	w->arrived.len = got > 0 ? (size_t)got : 0;
@@ -234,7 +242,7 @@ from_client(struct connection *c)
 	c->bytes_in += len;
 	wrote = write_plain(c, w->round, len);
 	if (wrote < len)
-		pending_keep(&c->to_plain, w->round + wrote, len - wrote);
+		pending_keep(w, &c->to_plain, w->round + wrote, len - wrote);
 }
 
 /* --- front end to client --- */
@@ -261,7 +269,7 @@ static void
 from_plain(struct connection *c)
 {
 	unsigned char *round = c->worker->round;
-	ssize_t got = recv(c->plain, round, ROUND_BYTES, MSG_DONTWAIT);
+	ssize_t got = recv(c->plain, round, round_bytes(c->worker), MSG_DONTWAIT);
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -303,9 +311,10 @@ finish(struct connection *c)
 		connection_linger(c);
 }
 
-/* After each turn: ends what has ended, and says what to wait for. The connection may be gone. */
+/* After each turn: ends what has ended, and says what to wait for. The connection may be gone. A client
+ * that does not take what waits for it (`moves`) is not given more time because it talks. */
 static void
-settle(struct connection *c)
+settle(struct connection *c, bool moves)
 {
 	short client = 0, plain = 0;
 	unsigned int seconds = 0;
@@ -314,7 +323,7 @@ settle(struct connection *c)
 		tell_client_end(c);
 	flush_records(c);
 	if (c->client_broken) {
-		pending_drop(&c->to_client);
+		pending_drop(c->worker, &c->to_client);
 		if (c->to_plain.len == 0) {
 			finish(c);
 			return;
@@ -342,7 +351,7 @@ settle(struct connection *c)
 		seconds = STALL_SECONDS;
 	if (c->client_done || c->plain_done)
 		seconds = HALF_CLOSED_SECONDS;
-	if (seconds != 0 || event_pending(&c->timer, EV_TIMEOUT, NULL) != 0)
+	if (event_pending(&c->timer, EV_TIMEOUT, NULL) != 0 ? moves || seconds == 0 : seconds != 0)
 		connection_set_timer(c, seconds);
 }
 
@@ -354,29 +363,44 @@ pump_begin(struct connection *c)
 	gnutls_transport_set_pull_function(c->tls, pull_records);
 	/* The last flight of the handshake may have brought data along. */
 	from_client(c);
-	settle(c);
+	settle(c, true);
+}
+
+void
+pump_end(struct connection *c)
+{
+	pending_drop(c->worker, &c->to_plain);
+	pending_drop(c->worker, &c->to_client);
 }
 
 void
 pump_client_ready(struct connection *c, short what)
 {
-	if ((what & EV_WRITE) != 0 && c->to_client.len > 0)
-		pending_use(&c->to_client, write_records(c, c->to_client.at + c->to_client.from,
-			c->to_client.len));
+	bool moves = true;
+
+	if (c->to_client.len > 0) {
+		size_t took = (what & EV_WRITE) == 0 ? 0 : write_records(c,
+			c->to_client.at + c->to_client.from, c->to_client.len);
+
+		pending_use(c->worker, &c->to_client, took);
+		moves = took > 0;
+	}
 	if ((what & EV_READ) != 0 && !c->client_done && c->to_plain.len == 0)
 		from_client(c);
-	settle(c);
+	settle(c, moves || c->client_done);
 }
 
 void
 pump_plain_ready(struct connection *c, short what)
 {
+	bool moves = c->to_client.len == 0;
+
 	if ((what & EV_WRITE) != 0 && c->to_plain.len > 0)
-		pending_use(&c->to_plain,
+		pending_use(c->worker, &c->to_plain,
 			write_plain(c, c->to_plain.at + c->to_plain.from, c->to_plain.len));
 	if ((what & EV_READ) != 0 && !c->plain_done && c->to_client.len == 0)
 		from_plain(c);
-	settle(c);
+	settle(c, moves);
 }
 
 void

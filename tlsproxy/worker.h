@@ -37,6 +37,7 @@
 #define RECORD_BYTES 16384                /* RFC 8446 5.1 */
 #define ROUND_BYTES (8 * RECORD_BYTES)    /* read in one direction in one turn of the event loop */
 #define RECORD_OVERHEAD 261               /* a record's header, and what RFC 8446 5.2 allows it to grow */
+#define MOST_WAITING_BYTES 16777216       /* of all connections; then each has a record at most wait */
 #define STALL_SECONDS 300                 /* a peer that takes nothing of what waits for it */
 #define HALF_CLOSED_SECONDS 60            /* one direction ended, nothing moves in the other */
 #define LINGER_SECONDS 3
@@ -108,6 +109,7 @@ struct worker {
 	struct connection_queue handshakes;       /* HELD and HANDSHAKE, oldest first */
 	size_t connection_count, handshake_count, most_connections;
 	uint64_t served;
+	size_t waiting;                           /* bytes that `pending` of all connections hold */
 	/* Of one turn, empty between turns: plain bytes (with room for a record that had arrived in
 	 * part), what was read from a client, and records for one. */
 	unsigned char round[ROUND_BYTES + RECORD_BYTES];
@@ -186,6 +188,8 @@ void outgoing_done(struct connection *c);
 /* --- pump.c --- */
 
 void pump_begin(struct connection *c);
+/* Drops what still waits. */
+void pump_end(struct connection *c);
 void pump_client_ready(struct connection *c, short what);
 void pump_plain_ready(struct connection *c, short what);
 void pump_timeout(struct connection *c);

@@ -294,6 +294,86 @@ back_pressure_on_the_client(void **state)
 	client_close(&c);
 }
 
+/* Memory of a worker, in KiB. */
+static long
+resident(const struct rig_process *p)
+{
+	char path[40], line[128];
+	long size = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)p->pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		(void)sscanf(line, "VmRSS: %ld", &size);
+	fclose(f);
+	return size;
+}
+
+/* The address sanitizer keeps back what was freed. */
+#ifdef __SANITIZE_ADDRESS__
+#define MOST_KIB 300000
+#else
+#define MOST_KIB 24000
+#endif
+
+/* Clients that ask for much and read nothing: what waits for all of them has a bound, above which each has
+ * little. None of it is lost. */
+static void
+many_that_do_not_read(void **state)
+{
+	enum { COUNT = 240, PIECE = 160 * 1024, SMALL = 4096 };
+	static struct client c[COUNT];
+	static unsigned char piece[PIECE];
+	size_t sent[COUNT] = { 0 }, got = 0;
+	int small = SMALL;
+	long before, grown;
+
+	(void)state;
+	setsockopt(rig.listener, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	for (size_t i = 0; i < COUNT; i++) {
+		c[i] = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .socket = SMALL });
+		assert_true(c[i].session->ready);
+	}
+	before = resident(&rig.worker[0]);
+	for (long quiet = rig_now(); rig_now() < quiet + 500;) {
+		/* So that a round finds much. */
+		kill(rig.worker[0].pid, SIGSTOP);
+		for (size_t i = 0; i < COUNT; i++) {
+			ssize_t n;
+
+			for (size_t k = 0; k < PIECE; k++)
+				piece[k] = (unsigned char)((sent[i] + k) * 23 + (sent[i] + k) / 251);
+			if ((n = send(c[i].session->plain, piece, PIECE, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+				sent[i] += (size_t)n;
+				quiet = rig_now();
+			}
+		}
+		kill(rig.worker[0].pid, SIGCONT);
+		for (int i = 0; i < 20; i++)
+			rig_nap();
+	}
+	grown = resident(&rig.worker[0]) - before;
+	print_message("%ld KiB for %d that do not read\n", grown, COUNT);
+	assert_true(grown < MOST_KIB);
+	for (long limit = rig_now() + 20000; got < sent[COUNT - 1];) {
+		ssize_t n = gnutls_record_recv(c[COUNT - 1].tls, piece, PIECE);
+
+		assert_true(rig_now() < limit);
+		for (ssize_t k = 0; k < n; k++)
+			assert_true(piece[k] == (unsigned char)((got + (size_t)k) * 23 +
+				(got + (size_t)k) / 251));
+		if (n > 0)
+			got += (size_t)n;
+		else
+			rig_nap();
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		client_close(&c[i]);
+	rig_until(rig_connections(&rig.worker[0]) == 0);
+}
+
 /* RFC 8446 6.1: each direction ends by itself. The front end ends; the client still says something. And the
  * other way round in t3. */
 static void
@@ -1220,6 +1300,7 @@ main(void)
 		RIG_TEST(records_of_every_kind),
 		RIG_TEST(back_pressure_on_the_front_end),
 		RIG_TEST(back_pressure_on_the_client),
+		RIG_TEST(many_that_do_not_read),
 		RIG_TEST(half_closed_by_the_front_end),
 		RIG_TEST(t6_tickets),
 		RIG_TEST(t6_wrong_protocol),

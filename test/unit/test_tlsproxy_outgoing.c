@@ -173,6 +173,7 @@ struct server {
 	gnutls_session_t tls;
 	gnutls_certificate_credentials_t credentials;
 	struct rig_session *session;
+	const char *priorities;
 	int error;
 };
 
@@ -193,7 +194,7 @@ static struct server
 server_begin(uint8_t level, const char *names, struct span tlsa)
 {
 	int relay = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct server s = { .fd = -1 };
+	struct server s = { .fd = -1, .priorities = "NORMAL" };
 
 	assert_int_equal(connect(relay, (struct sockaddr *)&rig.at, sizeof(rig.at)), 0);
 	s.fd = accept4(rig.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -223,7 +224,7 @@ server_shake(struct server *s, const struct pair *own, gnutls_x509_crt_t *more, 
 	assert_int_equal(gnutls_certificate_set_key(
 		s->credentials, NULL, 0, shown, (int)count + 1, key), 0);
 	gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, s->credentials);
-	gnutls_priority_set_direct(s->tls, "NORMAL", NULL);
+	gnutls_priority_set_direct(s->tls, s->priorities, NULL);
 	gnutls_transport_set_int(s->tls, s->fd);
 	do {
 		s->error = gnutls_handshake(s->tls);
@@ -301,6 +302,40 @@ data_goes_both_ways(void **state)
 	server_end(&s);
 	pair_free(&own);
 	rig_until(rig_connections(&rig.worker[0]) == 0);
+}
+
+/* RFC 5246 7.4.1.1: a server that asks for another handshake is told that there will be none, and may go on
+ * without; one that asks for ever loses us. */
+static void
+no_second_handshake(void **state)
+{
+	struct pair own = pair_new(&good, &authority);
+	struct server s = server_begin(TLS_PKI, NAMES, SPAN_NONE);
+	char got[64];
+	int error = 0, asked = 0;
+
+	(void)state;
+	s.priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.2";
+	server_shake(&s, &own, NULL, 0);
+	assert_string_equal(s.session->version, "TLS1.2");
+	assert_int_equal(gnutls_rehandshake(s.tls), 0);
+	assert_int_equal(gnutls_record_send(s.tls, "220 hello", 9), 9);
+	assert_int_equal(plain_receive(s.session, got, sizeof(got)), 9);
+	for (long limit = rig_now() + RIG_WAIT_MILLISECONDS; rig_now() < limit;) {
+		if ((error = (int)gnutls_record_recv(s.tls, got, sizeof(got))) == GNUTLS_E_WARNING_ALERT_RECEIVED) {
+			assert_int_equal(gnutls_alert_get(s.tls), GNUTLS_A_NO_RENEGOTIATION);
+			asked++;
+			(void)gnutls_rehandshake(s.tls);
+		} else if (error != GNUTLS_E_AGAIN) {
+			break;
+		}
+		rig_nap();
+	}
+	assert_int_equal(asked, 3);
+	assert_true(error < 0 && gnutls_error_is_fatal(error));
+	assert_int_equal(plain_receive(s.session, got, sizeof(got)), 0);
+	server_end(&s);
+	pair_free(&own);
 }
 
 static void
@@ -559,6 +594,7 @@ main(void)
 #define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(data_goes_both_ways),
+		RIG_TEST(no_second_handshake),
 		RIG_TEST(authorities_and_names),
 		RIG_TEST(chains_lead_to_an_authority_or_not),
 		RIG_TEST(dane_end_entity),

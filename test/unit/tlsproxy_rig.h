@@ -654,6 +654,7 @@ struct wish {
 	const char *priorities, *alpn, *sni, *told_ip;
 	const gnutls_datum_t *resume;
 	size_t record;                /* the largest that it takes; 0: all */
+	int socket;                   /* the bytes that its socket holds; 0: as the kernel likes */
 	bool unannounced;
 };
 
@@ -682,6 +683,8 @@ client_connect(const struct wish *wish)
 	struct client c = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
 	int server;
 
+	if (wish->socket != 0)
+		setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &wish->socket, sizeof(wish->socket));
 	assert_int_equal(connect(c.fd, (struct sockaddr *)&rig.at, sizeof(rig.at)), 0);
 	server = accept4(rig.listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(server >= 0);
