@@ -220,7 +220,7 @@ take_argument(struct parser *p, struct search_key *key, enum argument argument)
 		return (imap_take_space(&p->in) && date_take_day(&p->in, &key->day)) ||
 			wrong(p, "a date such as 1-Feb-1994");
 	case SIZE:
-		return (imap_take_space(&p->in) && imap_take_number(&p->in, &key->size)) ||
+		return (imap_take_space(&p->in) && span_take_number(&p->in, INT64_MAX, &key->size)) ||
 			wrong(p, "a size in octets");
 	case INTERVAL:
 		return take_interval(p, key) || wrong(p, "a number of seconds, not 0");

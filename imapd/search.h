@@ -32,7 +32,7 @@ struct search_key {
 	uint64_t field;              /* of a key about a field: its bit in the cache, or 0 */
 	struct needle needle;
 	int32_t day;
-	uint32_t size;
+	uint64_t size;
 	uint64_t modseq;
 	int64_t moment;              /* KEY_OLDER, KEY_YOUNGER: seconds, UTC */
 	struct number_set set;

@@ -191,13 +191,13 @@ section_take(struct span *in, struct section *section, const char **wrong)
 		goto fail;
 	*wrong = "<from.count> with a count above 0";
 	if (span_take(&rest, '<')) {
-		if (!span_take_number(&rest, UINT32_MAX, &from) || !span_take(&rest, '.') ||
-			!span_take_number(&rest, UINT32_MAX, &most) || most == 0 ||
+		if (!span_take_number(&rest, INT64_MAX, &from) || !span_take(&rest, '.') ||
+			!span_take_number(&rest, INT64_MAX, &most) || most == 0 ||
 			!span_take(&rest, '>'))
 			goto fail;
 		section->partial = true;
-		section->from = (uint32_t)from;
-		section->most = (uint32_t)most;
+		section->from = from;
+		section->most = most;
 	}
 	*in = rest;
 	return true;

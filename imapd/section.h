@@ -28,7 +28,7 @@ struct section {
 	size_t field_count;
 	struct text names;
 	bool partial;
-	uint32_t from, most;          /* <from.most>, most > 0 */
+	uint64_t from, most;          /* <from.most>, most > 0 */
 };
 
 /* Takes "[...]" and, if it follows, "<from.most>" from the front of *in. Names may be atoms,

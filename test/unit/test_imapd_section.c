@@ -24,6 +24,7 @@ static const struct {
 	{ "[4.2.HEADER]", "[4.2.HEADER]" },
 	{ "[4.2.TEXT]<0.10>", "[4.2.TEXT]<0>" },
 	{ "[]<4294967295.4294967295>", "[]<4294967295>" },
+	{ "[]<9223372036854775807.9223372036854775807>", "[]<9223372036854775807>" },
 	{ "[HEADER.FIELDS (From To)]", "[HEADER.FIELDS (From To)]" },
 	{ "[Header.Fields.Not (x)]<5.1>", "[HEADER.FIELDS.NOT (x)]<5>" },
 	{ "[2.HEADER.FIELDS (a 'b' {1}|c {1+}|d)]", "[2.HEADER.FIELDS (a b c d)]" },
@@ -53,7 +54,7 @@ static const struct {
 	{ "[]<0.0>", NULL },
 	{ "[]<0.1", NULL },
 	{ "[]<-1.1>", NULL },
-	{ "[]<0.4294967296>", NULL },
+	{ "[]<0.9223372036854775808>", NULL },
 	{ "[]<.5>", NULL },
 };
 
