@@ -93,9 +93,7 @@ open_selected(struct command *c, bool read_only)
 		!command_no_more(c))
 		return COMMAND_DONE;
 	/* What was selected is over, whether this works or not (RFC 3501 6.3.1). */
-	if ((s->view != NULL || s->selected != NULL) && (s->rev2 || s->qresync))   /* RFC 9051 6.3.2, RFC 7162 3.2.11 */
-		text_add(command_out(c), SPAN("* OK [CLOSED] The mailbox before is closed.\r\n"));
-	session_unselect(s);
+	command_unselect(c);
 	s->condstore = condstore;
 	if (!command_may(c, folder, RIGHT_READ))
 		return COMMAND_DONE;

@@ -109,6 +109,16 @@ command_progress(struct command *c, uint64_t done, uint64_t all)
 }
 
 void
+command_unselect(struct command *c)
+{
+	struct session *s = c->session;
+
+	if (s->view != NULL || s->selected != NULL)
+		text_add(command_out(c), SPAN("* OK [CLOSED] The mailbox before is closed.\r\n"));
+	session_unselect(s);
+}
+
+void
 command_progress_below(struct command *c, const struct number_ranges *uids, uint32_t from,
 	uint64_t before)
 {

@@ -93,6 +93,9 @@ void command_progress(struct command *c, uint64_t done, uint64_t all);
 /* The same where those of `uids` below `from` are done, and so much before them. */
 void command_progress_below(struct command *c, const struct number_ranges *uids, uint32_t from,
 	uint64_t before);
+/* Before another mailbox is selected: what was is so no more, and the client is told where its responses end, whatever
+ * it has enabled (RFC 7162 3.2.11, RFC 9051 6.3.2). */
+void command_unselect(struct command *c);
 /* NO for errno of an operation on `what`. */
 enum progress command_failed(struct command *c, const char *what);
 /* True at the end of the arguments; else answered with BAD. */

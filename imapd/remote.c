@@ -281,17 +281,6 @@ begin(struct command *c, struct link *l, bool fresh)
 	link_say(l, SPAN("\r\n"));
 }
 
-/* Before SELECT of another's mailbox: what is selected now is so no more (RFC 3501 6.3.1). */
-static void
-leave_selected(struct command *c)
-{
-	struct session *s = c->session;
-
-	if ((s->view != NULL || s->selected != NULL) && (s->rev2 || s->qresync))
-		text_add(command_out(c), SPAN("* OK [CLOSED] The mailbox before is closed.\r\n"));
-	session_unselect(s);
-}
-
 /* Where the command goes: NULL when it is ours, or answered (*answered). */
 static struct link *
 find_link(struct command *c, bool *fresh, bool *answered)
@@ -316,7 +305,7 @@ find_link(struct command *c, bool *fresh, bool *answered)
 	if (!named)
 		return NULL;
 	if (is_select(c))
-		leave_selected(c);
+		command_unselect(c);
 	if (s->selected != NULL && span_equal(link_owner(s->selected), span_str(owner)))
 		return s->selected;
 	*fresh = true;
