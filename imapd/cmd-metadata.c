@@ -138,13 +138,20 @@ take_options(struct command *c, struct asked *a)
 	return command_take_space(c);
 }
 
+/* All that is private, or shared: what is below these can be asked for. */
 static bool
-take_name(struct command *c, struct asked *a)
+is_root(struct span name)
+{
+	return span_equal_nocase(name, SPAN("/private")) || span_equal_nocase(name, SPAN("/shared"));
+}
+
+static bool
+take_name(struct command *c, struct asked *a, bool or_root)
 {
 	struct span name;
 
-	if (a->count == MOST_METADATA_ENTRIES ||
-		!imap_take_astring(&c->args, &c->arena, &name) || !is_entry_name(name))
+	if (a->count == MOST_METADATA_ENTRIES || !imap_take_astring(&c->args, &c->arena, &name) ||
+		!(is_entry_name(name) || (or_root && is_root(name))))
 		return command_bad(c, "names of entries below /private/ or /shared/"), false;
 	a->names[a->count++] = name;
 	return true;
@@ -154,9 +161,9 @@ static bool
 take_names(struct command *c, struct asked *a)
 {
 	if (!span_take(&c->args, '('))
-		return take_name(c, a);
+		return take_name(c, a, true);
 	do {
-		if (!take_name(c, a))
+		if (!take_name(c, a, true))
 			return false;
 	} while (imap_take_space(&c->args));
 	if (!span_take(&c->args, ')'))
@@ -248,7 +255,7 @@ take_pair(struct command *c, struct asked *a)
 {
 	struct span *value = &a->values[a->count];
 
-	if (!take_name(c, a))
+	if (!take_name(c, a, false))
 		return false;
 	if (!command_take_space(c))
 		return false;
