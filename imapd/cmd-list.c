@@ -207,7 +207,7 @@ write_entry(struct session *s, const struct listing *l, const struct folder_entr
 	bool first = true;
 	/* With the prefix "INBOX." all others are below it. */
 	bool trunk = l->folders.count > 1 && span_equal(e->name, SPAN("INBOX")) &&
-		span_starts_nocase(span_str(s->prefix), SPAN("INBOX"));
+		!session_is_guest(s) && span_starts_nocase(span_str(s->prefix), SPAN("INBOX"));
 
 	text_add_str(out, l->lsub ? "* LSUB (" : "* LIST (");
 	if (noselect)
@@ -282,14 +282,17 @@ static bool
 has_untold_below(struct session *s, struct listing *l, const struct folder_entry *e)
 {
 	const struct folder_entry *end = l->folders.entries + l->folders.count, *below;
+	bool inbox = span_equal(e->name, SPAN("INBOX")), untold = false;
 	struct span rest;
-	bool untold = false;
 
 	for (below = e + 1; below < end && !untold; below++) {
 		rest = span_part(below->name, e->name.len, SIZE_MAX);
 		if (!span_equal(span_part(below->name, 0, e->name.len), e->name) ||
-			!span_take(&rest, FOLDER_SEPARATOR))
-			break;
+			!span_take(&rest, FOLDER_SEPARATOR)) {
+			if (!inbox)
+				break;
+			continue;        /* INBOX stands first, what is below it where the alphabet puts it */
+		}
 		if (!below->subscribed)
 			continue;
 		text_reset(&l->spelled);
@@ -298,7 +301,7 @@ has_untold_below(struct session *s, struct listing *l, const struct folder_entry
 	}
 	text_reset(&l->spelled);
 	session_spell(s, e->name, &l->spelled);
-	return untold || span_equal(e->name, SPAN("INBOX"));     /* what is below that stands elsewhere */
+	return untold;
 }
 
 /* True when the entry was told for its own sake, and can be selected: then STATUS may follow. */
@@ -365,6 +368,10 @@ hide_from_guest(const struct session *s, struct listing *l)
 			(session_rights(s, folder) & RIGHT_LOOKUP);
 	}
 	folder_list_mark(&l->folders);
+	/* "user/OWNER", which is his INBOX, has all others below it: also where it may not be seen itself, "%" finds what is
+	 * below by it. */
+	for (size_t i = 1; i < l->folders.count; i++)
+		l->folders.entries[0].children |= l->folders.entries[i].exists;
 	return true;
 }
 

@@ -29,6 +29,15 @@ part_is_wrong(struct span part, bool first)
 	return NULL;
 }
 
+/* INBOX is that in any case (RFC 9051 5.1), also in front of others: "inbox/a" would have a parent that cannot be. */
+static bool
+is_below_inbox(struct span name)
+{
+	struct span first;
+
+	return span_take_until(&name, FOLDER_SEPARATOR, &first) && span_equal_nocase(first, SPAN("INBOX"));
+}
+
 bool
 folder_of_name(struct span name, char folder[MOST_FOLDER_NAME + 1], const char **why)
 {
@@ -67,6 +76,8 @@ folder_of_name(struct span name, char folder[MOST_FOLDER_NAME + 1], const char *
 	for (size_t i = 0; i < name.len; i++)
 		folder[i + 1] = (char)(name.at[i] == FOLDER_SEPARATOR ? '.' : name.at[i]);
 	folder[name.len + 1] = '\0';
+	if (is_below_inbox(name))
+		memcpy(folder + 1, "INBOX", sizeof("INBOX") - 1);
 	return true;
 }
 
@@ -385,6 +396,18 @@ take_version(struct span *in)
 	return span_take_word(in, SPAN("V\t2\n"));
 }
 
+static struct span
+name_of_folder(const char *folder, struct arena *arena)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	struct span kept;
+
+	folder_name_write(folder, &name);
+	kept = arena_copy(arena, text_span(&name));
+	text_clear(&name);
+	return kept;
+}
+
 static int
 list_subscribed(const struct store *store, struct folder_list *list)
 {
@@ -401,8 +424,7 @@ list_subscribed(const struct store *store, struct folder_list *list)
 		if (foreign)
 			add_foreign(list, text_span(&name));
 		else if (folder_of_name(text_span(&name), folder, &why))
-			add_entry(list, folder[0] == '\0' ? SPAN("INBOX") :
-				arena_copy(&list->arena, text_span(&name)))->subscribed = true;
+			add_entry(list, name_of_folder(folder, &list->arena))->subscribed = true;
 	}
 	text_clear(&content);
 	text_clear(&name);
@@ -569,7 +591,9 @@ list_match(struct span pattern, struct span name, char separator)
 {
 	/* can[i]: the pattern so far matches the first i bytes of the name. */
 	bool can[MOST_LISTED_NAME + 1] = { true };
-	bool inbox = span_equal(name, SPAN("INBOX"));
+	/* so much of it is INBOX, which is that in any case */
+	size_t inbox = !span_starts_nocase(name, SPAN("INBOX")) ||
+		(name.len > 5 && name.at[5] != (unsigned char)separator) ? 0 : 5;
 
 	if (name.len > MOST_LISTED_NAME)
 		return false;
@@ -586,7 +610,7 @@ list_match(struct span pattern, struct span name, char separator)
 		can[0] = false;
 		for (size_t i = 1; i <= name.len; i++) {
 			unsigned char n = name.at[i - 1];
-			bool here = before && (n == c || (inbox && (c | 0x20) == (n | 0x20) &&
+			bool here = before && (n == c || (i <= inbox && (c | 0x20) == (n | 0x20) &&
 				c >= 'A'));
 
 			before = can[i];

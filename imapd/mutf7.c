@@ -13,10 +13,11 @@ is_direct(uint32_t code)
 	return code >= 0x20 && code <= 0x7e;
 }
 
+/* No name has these: controls, and the separators of lines and paragraphs (RFC 6855 section 3). */
 static bool
 is_control(uint32_t code)
 {
-	return code < 0x20 || (code >= 0x7f && code < 0xa0);
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029;
 }
 
 /* Takes the UTF-16 units of one shift, up to its hyphen. */

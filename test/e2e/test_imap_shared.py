@@ -134,6 +134,22 @@ def test_a_member_uses_a_shared_mailbox(two):
     assert member.say("FETCH 1 FLAGS")[1].startswith("BAD")
 
 
+def test_levels_above_what_is_shared(two):
+    """RFC 3501 6.3.8: "%" tells the level that leads to a mailbox, though it may not be seen itself."""
+    suite, ana, bob, member = two
+    above = f"user/{ana}"
+    hidden, seen = (f'* LIST ({a}\\HasChildren) "/" {above}' for a in ("\\Noselect ", ""))
+    assert member.ok("LIST \"\" user/%") == [hidden]
+    assert member.ok("LIST \"\" user/*") == [hidden, f'* LIST (\\HasNoChildren) "/" {above}/Work']
+    with Session(suite, ana) as owner:
+        owner.ok(f"SETACL INBOX {bob} lr")
+        assert member.ok("LIST \"\" user/%") == [seen]
+        owner.ok(f"SETACL Work {bob} \"\"")
+        assert member.ok("LIST \"\" user/%") == [seen.replace("HasChildren", "HasNoChildren")]
+        owner.ok(f"SETACL INBOX {bob} \"\"")
+        assert member.ok("LIST \"\" user/*") == []
+
+
 def test_rights_are_kept(two):
     """Each right, given and not given; what is taken away is gone at the next command."""
     suite, ana, bob, member = two
