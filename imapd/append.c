@@ -294,6 +294,8 @@ append_finish(struct command *c)
 		store_used(append->to->store, (int64_t)a->size, 1);
 	if (append->replaced != 0)
 		return replace(c, append);
+	if (append->finished != NULL)
+		return append->finished(c);
 	/* RFC 4315 section 3: not to who may put mail there, and not look at it. */
 	if (append->rights & RIGHT_READ)
 		write_uids(append, count, &code);

@@ -68,6 +68,8 @@ struct append {
 	bool holds;                  /* files of ours have no records yet: to->held */
 	bool committed;
 	uint32_t replaced;           /* UID in the selected mailbox, 0: none */
+	/* Not NULL: all is committed, and this goes on with the command instead of APPEND's answer (crossing.h). */
+	enum progress (*finished)(struct command *c);
 	/* Where the arguments stand (cmd-append.c). */
 	bool in_catenate, in_utf8, behind, wants_url;
 	struct text url;             /* that comes as a literal */
@@ -88,6 +90,8 @@ int append_has_room(struct command *c, const struct append *append, uint64_t oct
 /* Everything came: c->state is the struct append. Sets c->step. */
 enum progress append_all(struct command *c);
 void append_release(struct command *c);
+/* RFC 4314 section 4: flags that the session may not set there are left out. In cmd-append.c. */
+void append_keep_rightful(const struct append *append, struct arrival *a);
 
 /* --- catenate.c --- */
 

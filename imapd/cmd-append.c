@@ -210,9 +210,8 @@ take_message_options(struct command *c, struct span *in, struct arrival *a)
 	return true;
 }
 
-/* RFC 4314 section 4: flags that the session may not set there are left out. */
-static void
-keep_rightful(const struct append *append, struct arrival *a)
+void
+append_keep_rightful(const struct append *append, struct arrival *a)
 {
 	a->flags.system &= rights_flags(append->rights);
 	if (!(append->rights & RIGHT_WRITE))
@@ -239,7 +238,7 @@ take_message(struct command *c, struct append *append, struct span *in,
 			"nothing behind the message, or a space and another one"), false;
 	if (!take_message_options(c, in, a))
 		return false;
-	keep_rightful(append, a);
+	append_keep_rightful(append, a);
 	catenate = span_take_word(in, SPAN("CATENATE ("));
 	if (!catenate && c->session->utf8)
 		utf8 = span_take_word(in, SPAN("UTF8 ("));

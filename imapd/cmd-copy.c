@@ -4,6 +4,7 @@
 #include "common/beneath.h"
 #include "common/log.h"
 #include "imapd/acl.h"
+#include "imapd/crossing.h"
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/notify.h"
@@ -367,9 +368,12 @@ copy_or_move(struct command *c, bool moves)
 	struct session *s = c->session;
 	char folder[MOST_FOLDER_NAME + 1];
 	struct message_set messages;
+	enum progress progress;
 	struct mailbox *to;
 	struct copy *copy;
 
+	if (crossing_takes(c, moves, &progress))
+		return progress;
 	if (!command_take_messages(c, &messages) || !command_take_folder(c, folder) ||
 		!command_no_more(c))
 		return COMMAND_DONE;

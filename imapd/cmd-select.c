@@ -223,6 +223,35 @@ cmd_expunge(struct command *c)
 	return expunge_step(c);
 }
 
+/* XREMOVE [SP set]: messages that a member's MOVE has copied elsewhere go, whatever their flags (crossing.h). Without
+ * a set: may they? */
+enum progress
+cmd_remove(struct command *c)
+{
+	const unsigned int rights = RIGHT_TRASH | RIGHT_EXPUNGE;
+	struct view *v = c->session->view;
+	struct message_set messages;
+	struct expunging *e;
+	size_t number;
+
+	if (v->read_only)
+		return command_no(c, "READ-ONLY", "The mailbox is selected read-only.");
+	if ((v->rights & rights) != rights)
+		return command_no(c, "NOPERM", "You may not take messages away here.");
+	if (c->args.len == 0)
+		return command_ok(c, NULL, "They may go.");
+	if (!command_take_messages(c, &messages) || !command_no_more(c))
+		return COMMAND_DONE;
+	e = arena_alloc(&c->arena, sizeof(*e));
+	e->before = v->mailbox->index.expunges;
+	while ((number = messages_next(&messages, v)) != 0)
+		number_ranges_add(&e->uids, view_uid(v, number));
+	c->state = e;
+	c->release = expunge_release;
+	c->step = expunge_step;
+	return expunge_step(c);
+}
+
 static enum progress
 close_step(struct command *c)
 {

@@ -324,7 +324,7 @@ command_begin(struct command *c)
 		return command_bad(c, "a tag, a space and a command"), false;
 	}
 	c->verb = verb_take(&c->args);
-	if (c->verb == NULL)
+	if (c->verb == NULL || ((c->verb->when & ONLY_GUESTS) && !session_is_guest(s)))
 		return command_bad(c, "a command of IMAP4rev1 or of an extension in CAPABILITY"),
 			false;
 	if (!(c->verb->when & state))

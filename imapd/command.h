@@ -33,12 +33,13 @@ enum progress { COMMAND_DONE, COMMAND_AGAIN, COMMAND_WAITS };
 #define EXPUNGES 64u         /* what it says of messages is told whatever NOTIFY says */
 #define PROGRESS_MICROSECONDS 10000000    /* between two INPROGRESS (RFC 9585 section 4) */
 /* Mailboxes of others (share.h): the command goes where the mailbox is that its first argument (RENAME: and
- * its second) names, or to the one that is selected; its target must be of the same user; a guest may say it,
- * and the command sees to his rights. */
+ * its second) names, or to the one that is selected, unless its target is of another user (crossing.h); a guest
+ * may say it, and the command sees to his rights. */
 #define BY_NAME (1u << 16)
 #define TO_SELECTED (1u << 17)
 #define NAMES_TARGET (1u << 18)
 #define FOR_GUESTS (1u << 19)
+#define ONLY_GUESTS (1u << 20)   /* another user's process says it, no client does */
 
 struct verb {
 	const char *word;
@@ -132,7 +133,7 @@ void command_fetch_inside(struct session *s, const struct number_ranges *uids, s
 /* One function for each verb; each cmd-*.c has those of its subject. */
 #define VERB(name) enum progress cmd_##name(struct command *c);
 VERB(capability) VERB(noop) VERB(logout) VERB(id) VERB(enable) VERB(namespace) VERB(check)
-VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(status)
+VERB(select) VERB(examine) VERB(close) VERB(unselect) VERB(expunge) VERB(remove) VERB(status)
 VERB(create) VERB(delete) VERB(rename) VERB(subscribe) VERB(unsubscribe) VERB(list) VERB(lsub)
 VERB(append) VERB(search) VERB(sort) VERB(thread) VERB(fetch) VERB(store) VERB(copy) VERB(move) VERB(idle)
 VERB(setacl) VERB(deleteacl) VERB(getacl) VERB(listrights) VERB(myrights)

@@ -155,6 +155,12 @@ link_is_within(const struct link *l)
 	return l->within || l->literal > 0;
 }
 
+uint64_t
+link_literal(const struct link *l)
+{
+	return l->literal;
+}
+
 /* Is this master's answer to the last question? One that was given up is answered all the same. */
 static bool
 is_answered(struct session *s)

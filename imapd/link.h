@@ -35,6 +35,8 @@ void link_free(struct link **l);
 bool link_is_unknown(const struct link *l);
 /* Is it in the middle of a response? Then the client can be told nothing more. */
 bool link_is_within(const struct link *l);
+/* Octets of a literal that are to come: if any, the next piece is of them. */
+uint64_t link_literal(const struct link *l);
 struct span link_owner(const struct link *l);
 void link_say(struct link *l, struct span octets);
 /* Is so much waiting that nothing more should be said now? */

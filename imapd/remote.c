@@ -22,9 +22,8 @@ add_extension(struct text *out, bool wanted, const char *name)
 		text_add_str(out, name);
 }
 
-/* What the client has enabled here is enabled there. True: an answer to "~" comes. */
-static bool
-say_enabled(struct session *s, struct link *l)
+bool
+remote_say_enabled(struct session *s, struct link *l)
 {
 	struct text out = TEXT_UP_TO(200);
 	bool any = s->rev2 || s->utf8 || s->condstore || s->qresync || s->uid_only;
@@ -272,13 +271,30 @@ begin(struct command *c, struct link *l, bool fresh)
 	struct remote *r = arena_alloc(&c->arena, sizeof(*r));
 
 	r->link = l;
-	r->enabling = fresh && say_enabled(c->session, l);
+	r->enabling = fresh && remote_say_enabled(c->session, l);
 	c->state = r;
 	c->release = remote_release;
 	c->step = remote_step;
 	c->passed_on = true;
 	link_say(l, text_span(&c->text));
 	link_say(l, SPAN("\r\n"));
+}
+
+/* Is the selected mailbox not of the same user as the target? */
+static bool
+crosses(const struct session *s, bool named, const char *owner)
+{
+	return named != (s->selected != NULL) ||
+		(named && !span_equal(link_owner(s->selected), span_str(owner)));
+}
+
+bool
+remote_crosses(struct command *c, char *owner, bool *others)
+{
+	bool mixed;
+
+	*others = find_owner(c, owner, &mixed);
+	return crosses(c->session, *others, owner);
 }
 
 /* Where the command goes: NULL when it is ours, or answered (*answered). */
@@ -292,12 +308,11 @@ find_link(struct command *c, bool *fresh, bool *answered)
 	*fresh = *answered = false;
 	if (c->verb->when & (BY_NAME | NAMES_TARGET))
 		named = find_owner(c, owner, &mixed);
-	if (c->verb->when & NAMES_TARGET)
-		mixed = named != (s->selected != NULL) ||
-			(named && !span_equal(link_owner(s->selected), span_str(owner)));
+	if ((c->verb->when & NAMES_TARGET) && crosses(s, named, owner))
+		return NULL;
 	if (mixed) {
 		*answered = true;
-		(void)command_no(c, "CANNOT", "Between users, mail is copied by FETCH and APPEND.");
+		(void)command_no(c, "CANNOT", "A mailbox stays with its owner.");
 		return NULL;
 	}
 	if (c->verb->when & TO_SELECTED)
@@ -383,7 +398,7 @@ next_owner(struct command *c, struct remote_list *r)
 		return false;
 	r->at += owner.len + 1;
 	s->link = link_new(s, owner);
-	r->enabling = say_enabled(s, s->link);
+	r->enabling = remote_say_enabled(s, s->link);
 	link_say(s->link, SPAN("~l"));
 	link_say(s->link, span_part(text_span(&c->text), c->tag.len, SIZE_MAX));
 	link_say(s->link, SPAN("\r\n"));

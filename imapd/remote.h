@@ -18,6 +18,11 @@ bool remote_takes_literal(struct command *c, bool waits);
 void remote_pump(struct command *c);
 /* Does the other process read too slowly for more to be taken from the client? */
 bool remote_is_full(const struct command *c);
+/* COPY and MOVE: is the target of another user than what is selected (crossing.h)? *others: it is not ours, but
+ * whose `owner` says, with room for MOST_ADDRESS + 1. */
+bool remote_crosses(struct command *c, char *owner, bool *others);
+/* Over a fresh link, what the client has enabled here is enabled there. True: an answer to "~" comes. */
+bool remote_say_enabled(struct session *s, struct link *l);
 /* The mailbox that is selected there is selected no more. */
 void remote_unselect(struct session *s);
 

@@ -7,7 +7,7 @@
  * it is the command of a guest: a session like another, but that it may do what acl.h says its member may, sees no
  * more than that, and names mailboxes as the member does. Neither believes the other more than it would a client or
  * a server on the network: the guest's name is master's word; what the owner's process answers goes to the client
- * and is never parsed beyond its lines.
+ * and is not parsed beyond its lines, but where messages go from user to user (crossing.h).
  */
 #ifndef VALIJA_IMAPD_SHARE_H
 #define VALIJA_IMAPD_SHARE_H
