@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/secret.h"
 #include "dkim-keys.h"
+#include "dkim-line.h"
 #include "keyring.h"
 #include "signing.h"
 #include "token.h"
@@ -47,6 +48,8 @@ struct tls_key {
 	struct daemon daemon;
 	struct keyring now, offered, before;
 	struct dkim_keys dkim, dkim_offered;
+	struct dkim_lines mail;          /* that waits for a signature */
+	struct event *mail_turn;         /* pending while some waits */
 	char offered_wrong[MOST_REASON]; /* why the offered ring cannot be used; "" if it can */
 	uint32_t checked;                /* the generation whose settings were said to be fine */
 	unsigned char ticket_key[TICKET_KEY_SIZE];
@@ -406,27 +409,60 @@ on_tls_sign(
 
 /* --- mail --- */
 
+static void
+refuse_mail(const struct dkim_waiting *w, const char *reason)
+{
+	log_warning(w->id, "dkim-refused", KEY_SPAN("domain", w->domain), KEY_SPAN("selector", w->selector),
+		KEY_STR("reason", reason));
+	send_dkim_refused(w->from, w->id, &(struct msg_dkim_refused){ .reason = span_str(reason) }, NULL);
+}
+
 /* Keys of mail sign nothing but hashes of DKIM, for who submits mail: a captured smtpd can have mail of
  * these domains signed while it lasts, and no more. */
+static void
+sign_mail(struct tls_key *me, const struct dkim_waiting *w)
+{
+	gnutls_datum_t signature = { NULL, 0 };
+	const char *why = dkim_keys_sign(&me->dkim, me->daemon.settings, w->domain, w->selector, w->digest,
+		&signature);
+
+	if (why != NULL) {
+		refuse_mail(w, why);
+		return;
+	}
+	me->signatures++;
+	send_dkim_signed(w->from, w->id, &(struct msg_dkim_signed){
+		.signature = span_of(signature.data, signature.size) }, NULL);
+	gnutls_free(signature.data);
+}
+
+/* One signature, then the event loop looks at handshakes. */
+static void
+on_mail_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct tls_key *me = arg;
+	struct dkim_waiting *w = dkim_lines_take(&me->mail);
+
+	(void)fd;
+	(void)what;
+	if (w == NULL)
+		return;
+	event_add(me->mail_turn, &(struct timeval){ 0, 0 });
+	sign_mail(me, w);
+	free(w);
+}
+
 static void
 on_dkim_ask(void *arg, struct channel *from, uint64_t id, const struct msg_dkim_ask *m, const int *fd)
 {
 	struct tls_key *me = arg;
-	gnutls_datum_t signature = { NULL, 0 };
-	const char *why = dkim_keys_sign(&me->dkim, me->daemon.settings, m->domain, m->selector, m->digest,
-		&signature);
 
 	(void)fd;
-	if (why != NULL) {
-		log_warning(id, "dkim-refused", KEY_SPAN("domain", m->domain),
-			KEY_SPAN("selector", m->selector), KEY_STR("reason", why));
-		send_dkim_refused(from, id, &(struct msg_dkim_refused){ .reason = span_str(why) }, NULL);
-		return;
-	}
-	me->signatures++;
-	send_dkim_signed(from, id, &(struct msg_dkim_signed){
-		.signature = span_of(signature.data, signature.size) }, NULL);
-	gnutls_free(signature.data);
+	if (dkim_lines_add(&me->mail, from, id, m))
+		event_add(me->mail_turn, &(struct timeval){ 0, 0 });
+	else
+		refuse_mail(&(struct dkim_waiting){ .from = from, .id = id, .domain = m->domain,
+			.selector = m->selector }, "too much mail waits for a signature");
 }
 
 /* --- session tickets --- */
@@ -494,7 +530,9 @@ prepare(void *arg)
 	me->new_ticket_key = event_new(me->daemon.base, -1, EV_PERSIST, make_ticket_key, me);
 	me->forget_before = event_new(me->daemon.base, -1, 0, forget_before, me);
 	me->ends = event_new(me->daemon.base, -1, EV_PERSIST, on_ends, me);
-	if (me->new_ticket_key == NULL || me->forget_before == NULL || me->ends == NULL)
+	me->mail_turn = event_new(me->daemon.base, -1, 0, on_mail_turn, me);
+	dkim_lines_init(&me->mail);
+	if (me->new_ticket_key == NULL || me->forget_before == NULL || me->ends == NULL || me->mail_turn == NULL)
 		return false;
 	event_add(me->ends, &(struct timeval){ .tv_sec = LOOK_AT_ENDS_SECONDS });
 	event_add(me->new_ticket_key, &(struct timeval){ .tv_sec = TICKET_KEY_SECONDS });
@@ -514,9 +552,11 @@ peer_came(void *arg, struct channel *peer)
 static void
 front_gone(void *arg, struct channel *front)
 {
+	struct tls_key *me = arg;
 	struct announced *announced = channel_tag(front);
 
-	(void)arg;
+	if (channel_peer(front) == PROGRAM_SMTPD)
+		dkim_lines_forget(&me->mail, front);
 	announced_free(&announced);
 }
 

@@ -1268,6 +1268,42 @@ front_end_cannot_claim_another_service(void **state)
 	close(c.fd);
 }
 
+/* An smtpd that has much mail signed, or belongs to an enemy, holds up no handshake: not even when tls-key looks at all
+ * announcements, for a session that nobody announced. Its mail is signed all the same, up to a bound. */
+static void
+handshakes_go_before_mail(void **state)
+{
+	static struct span entries[] = { { (const unsigned char *)"example.org:s", 13 } };
+	enum { MAIL = 1200 };
+	struct client c;
+	long begun;
+
+	(void)state;
+	rig_make_pair("mail", GNUTLS_PK_RSA, 3072, "example.org");
+	rig.mail_key = "mail.key";
+	rig.settings.dkim = (struct list){ entries, 1 };
+	rig_reload(rig_both, true);
+	rig.mail_signed = rig.mail_refused = 0;
+	for (unsigned int i = 0; i < MAIL; i++)
+		assert_true(send_dkim_ask(rig.smtpd_key, id_new(), &(struct msg_dkim_ask){
+			.domain = SPAN("example.org"), .selector = SPAN("s"),
+			.digest = SPAN("01234567890123456789012345678901") }, NULL));
+	begun = rig_now();
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS, .unannounced = true });
+	assert_non_null(strstr(c.session->reason, "nobody announced"));
+	client_close(&c);
+	c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	assert_true(c.session->ready);
+	print_message("%ld ms for two handshakes, after %u of %u signatures\n", rig_now() - begun, rig.mail_signed, MAIL);
+	assert_true(rig_now() - begun < 1500);
+	client_close(&c);
+	for (long limit = rig_now() + 60000; rig.mail_signed + rig.mail_refused < MAIL && rig_now() < limit;)
+		rig_nap();
+	assert_int_equal(rig.mail_signed, MAIL);
+	rig.mail_key = NULL;
+	rig.settings.dkim = (struct list){ NULL, 0 };
+}
+
 /* 100 requests to renegotiate: refused, and the connection ends. */
 static void
 renegotiation_is_refused(void **state)
@@ -1323,6 +1359,7 @@ main(void)
 		RIG_TEST(clients_show_certificates),
 		RIG_TEST(a_ticket_outlives_no_revocation),
 		RIG_TEST(front_end_cannot_claim_another_service),
+		RIG_TEST(handshakes_go_before_mail),
 		RIG_TEST(renegotiation_is_refused),
 	};
 

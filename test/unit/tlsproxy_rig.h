@@ -74,6 +74,8 @@ static struct rig {
 	struct settings settings;
 	char directory[64];
 	const char *client_ca, *client_crl;   /* files to offer, or NULL */
+	const char *mail_key;                 /* likewise, to tls-key: of the first member of `dkim` */
+	unsigned int mail_signed, mail_refused;
 	int listener;
 	struct sockaddr_in at;
 	struct rig_session session[RIG_MOST_SESSIONS];
@@ -256,9 +258,26 @@ static const struct hearing rig_relay = {
 	.on_tls_failed = rig_on_tls_failed,
 };
 
+static void
+rig_on_dkim_signed(
+	void *me, struct channel *from, uint64_t id, const struct msg_dkim_signed *m, const int *fd)
+{
+	(void)me, (void)from, (void)id, (void)m, (void)fd;
+	rig.mail_signed++;
+}
+
+static void
+rig_on_dkim_refused(
+	void *me, struct channel *from, uint64_t id, const struct msg_dkim_refused *m, const int *fd)
+{
+	(void)me, (void)from, (void)id, (void)m, (void)fd;
+	rig.mail_refused++;
+}
+
 static const struct hearing rig_front = {
 	.hour = rig_hour, .gone = rig_gone, .on_tls_ready = rig_on_tls_ready,
-	.on_tls_failed = rig_on_tls_failed,
+	.on_tls_failed = rig_on_tls_failed, .on_dkim_signed = rig_on_dkim_signed,
+	.on_dkim_refused = rig_on_dkim_refused,
 };
 
 static void
@@ -479,6 +498,8 @@ rig_offer(struct rig_process *p, const char *const *names)
 				send_tls_trust(p->control, 0, &(struct msg_tls_trust){
 					.generation = generation, .kind = kind }, fd);
 	}
+	if (p == &rig.key && rig.mail_key != NULL && (fd[0] = rig_file(rig.mail_key)) >= 0)
+		send_dkim_key(p->control, 0, &(struct msg_dkim_key){ .generation = generation }, fd);
 	file = settings_to_file(&rig.settings);
 	assert_true(file >= 0);
 	send_settings(p->control, 0, &(struct msg_settings){ .generation = generation }, &file);
