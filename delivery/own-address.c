@@ -17,53 +17,64 @@ address_text(const struct sockaddr_storage *a, char *to, size_t room)
 		to[0] = '\0';
 }
 
-/* IPv4, also inside IPv6; 0 when it is none. */
-static uint32_t
-as_ipv4(const struct sockaddr_storage *a)
+static const struct in6_addr *
+six_of(const struct sockaddr_storage *a)
 {
-	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-	uint32_t four;
+	return &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+}
 
-	if (a->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
-	if (!IN6_IS_ADDR_V4MAPPED(six) && !IN6_IS_ADDR_V4COMPAT(six))
-		return 0;
-	memcpy(&four, six->s6_addr + 12, sizeof(four));
-	return ntohl(four);
+static uint32_t
+ipv4_at(const unsigned char *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+/* IPv4, also inside IPv6, where the kernel makes no difference. False: it is none. */
+static bool
+as_ipv4(const struct sockaddr_storage *a, uint32_t *four)
+{
+	if (a->ss_family == AF_INET) {
+		*four = ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
+		return true;
+	}
+	*four = ipv4_at(six_of(a)->s6_addr + 12);
+	return IN6_IS_ADDR_V4MAPPED(six_of(a)) || IN6_IS_ADDR_V4COMPAT(six_of(a));
+}
+
+/* Also what a router would make of it: behind NAT64 (RFC 6052), or by 6to4 (RFC 3056). */
+static bool
+as_translated_ipv4(const struct sockaddr_storage *a, uint32_t *four)
+{
+	static const unsigned char nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
+	const unsigned char *at = six_of(a)->s6_addr;
+	bool six = a->ss_family == AF_INET6;
+
+	if (six && memcmp(at, nat64, sizeof(nat64)) == 0)
+		*four = ipv4_at(at + 12);
+	else if (six && at[0] == 0x20 && at[1] == 0x02)
+		*four = ipv4_at(at + 2);
+	else
+		return as_ipv4(a, four);
+	return true;
 }
 
 bool
 address_is_loopback(const struct sockaddr_storage *a)
 {
-	if (a->ss_family == AF_INET6 &&
-		IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr))
-		return true;
-	return as_ipv4(a) >> 24 == 127;
+	uint32_t four;
+
+	return (a->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(six_of(a))) || (as_ipv4(a, &four) && four >> 24 == 127);
 }
 
 bool
 address_is_nobodys(const struct sockaddr_storage *a)
 {
-	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-	uint32_t four = as_ipv4(a);
-
-	if (a->ss_family == AF_INET6 && (IN6_IS_ADDR_UNSPECIFIED(six) || IN6_IS_ADDR_MULTICAST(six)))
-		return true;
-	return (a->ss_family == AF_INET || four != 0) && (four >> 24 == 0 || four >> 28 >= 14);
-}
-
-/* Inside 64:ff9b::/96: what a translator would make of it; else as above. */
-static uint32_t
-as_translated_ipv4(const struct sockaddr_storage *a)
-{
-	static const unsigned char nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
-	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
 	uint32_t four;
 
-	if (a->ss_family != AF_INET6 || memcmp(six->s6_addr, nat64, sizeof(nat64)) != 0)
-		return as_ipv4(a);
-	memcpy(&four, six->s6_addr + 12, sizeof(four));
-	return ntohl(four);
+	if (a->ss_family == AF_INET6 && (IN6_IS_ADDR_UNSPECIFIED(six_of(a)) || IN6_IS_ADDR_MULTICAST(six_of(a))))
+		return true;
+	/* ::ffff:0.0.0.0 would be this machine. */
+	return as_translated_ipv4(a, &four) && (four >> 24 == 0 || four >> 28 >= 14);
 }
 
 bool
@@ -76,14 +87,18 @@ address_is_private(const struct sockaddr_storage *a)
 		{ 0x0a000000, 8 }, { 0xac100000, 12 }, { 0xc0a80000, 16 }, /* RFC 1918 */
 		{ 0x64400000, 10 },                                        /* RFC 6598 */
 		{ 0xa9fe0000, 16 },                                        /* RFC 3927 */
+		{ 0xc0000000, 24 }, { 0xc6120000, 15 },                    /* RFC 6890, RFC 2544 */
 		{ 0x7f000000, 8 },                                         /* behind a translator, its own */
 	};
-	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-	uint32_t four = as_translated_ipv4(a);
+	static const unsigned char local_nat64[6] = { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }; /* RFC 8215 */
+	const unsigned char *six = six_of(a)->s6_addr;
+	uint32_t four;
 
-	if (a->ss_family == AF_INET6 && (IN6_IS_ADDR_LINKLOCAL(six) || IN6_IS_ADDR_SITELOCAL(six) ||
-		(six->s6_addr[0] & 0xfe) == 0xfc))
+	if (a->ss_family == AF_INET6 && (IN6_IS_ADDR_LINKLOCAL(six_of(a)) || IN6_IS_ADDR_SITELOCAL(six_of(a)) ||
+		(six[0] & 0xfe) == 0xfc || memcmp(six, local_nat64, sizeof(local_nat64)) == 0))
 		return true;
+	if (!as_translated_ipv4(a, &four))
+		return false;
 	for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++)
 		if ((four ^ nets[i].net) >> (32 - nets[i].bits) == 0)
 			return !address_is_loopback(a);

@@ -10,10 +10,10 @@
 
 /* 127.0.0.0/8, ::1, and the first inside IPv6. */
 bool address_is_loopback(const struct sockaddr_storage *a);
-/* Unspecified, multicast, reserved. */
+/* Unspecified, multicast, reserved; also inside IPv6, behind NAT64 (RFC 6052) and by 6to4 (RFC 3056). */
 bool address_is_nobodys(const struct sockaddr_storage *a);
-/* Of a network that the Internet does not reach: RFC 1918, shared (RFC 6598), link-local, unique local (RFC 4193), site-local;
- * also inside IPv6, and behind NAT64 (RFC 6052). */
+/* Of a network that the Internet does not reach: RFC 1918, shared (RFC 6598), for providers and benchmarks (RFC 6890), link-local,
+ * unique local (RFC 4193), site-local, behind a local NAT64 (RFC 8215); also inside IPv6 as above. */
 bool address_is_private(const struct sockaddr_storage *a);
 /* One of this machine's own. Asks the kernel; no packet leaves for it. */
 bool address_is_ours(const struct sockaddr_storage *a);

@@ -21,6 +21,7 @@
 #define V_NO_DELIVERBY                                                                             \
 	VERDICT_IS(NEVER, 554, "5.3.3", "the server does not promise when it delivers (DELIVERBY)")
 #define V_NOT_IN_TIME VERDICT_IS(NEVER, 554, "5.4.7", "the server does not deliver as soon as the sender wants")
+#define V_OVERDUE VERDICT_IS(LATER, 451, "4.4.7", "the time by which the sender wants it there is over")
 #define V_TOO_BIG_THERE VERDICT_IS(NEVER, 552, "5.3.4", "the message is larger than the server takes")
 #define V_LOOPS VERDICT_IS(NEVER, 554, "5.4.6", "mail for this domain leads back to this server")
 
@@ -454,10 +455,13 @@ static void
 add_urgency(const struct dialogue *d, struct text *out)
 {
 	const struct job *j = d->job;
+	int64_t left = by_seconds(j);
 
-	/* With R, none left is nothing to ask for; queue returns it, unless its clock was just set. */
-	if (j->by_mode != 0 && (d->caps & CAP_DELIVERBY) != 0 && (j->by_mode != 'R' || by_seconds(j) > 0))
-		text_printf(out, " BY=%lld;%c%s", (long long)by_seconds(j), j->by_mode, j->by_trace ? "T" : "");
+	/* With R it is more than none (RFC 2852 4); the second may have ended since misfit(). */
+	if (j->by_mode == 'R' && left < 1)
+		left = 1;
+	if (j->by_mode != 0 && (d->caps & CAP_DELIVERBY) != 0)
+		text_printf(out, " BY=%lld;%c%s", (long long)left, j->by_mode, j->by_trace ? "T" : "");
 	if (j->priority >= 1 && j->priority <= 19 && j->priority != PRIORITY_NORMAL && (d->caps & CAP_PRIORITY) != 0)
 		text_printf(out, " MT-PRIORITY=%d", (int)j->priority - PRIORITY_NORMAL);
 }
@@ -682,7 +686,10 @@ misfit(const struct dialogue *d)
 	/* RFC 2852 4.1.4: "R" means there in time, or back; and who cannot promise it does not get the message. */
 	if (j->by_mode == 'R' && (d->caps & CAP_DELIVERBY) == 0)
 		return V_NO_DELIVERBY;
-	if (j->by_mode == 'R' && (by_seconds(j) <= 0 || (uint64_t)by_seconds(j) < d->by_least))
+	/* That it is too late queue judges, which knows whether its clock was just set. */
+	if (j->by_mode == 'R' && by_seconds(j) <= 0)
+		return V_OVERDUE;
+	if (j->by_mode == 'R' && (uint64_t)by_seconds(j) < d->by_least)
 		return V_NOT_IN_TIME;
 	if ((d->caps & CAP_SIZE) != 0 && d->size_limit > 0 && outgoing_size(d) > d->size_limit)
 		return V_TOO_BIG_THERE;

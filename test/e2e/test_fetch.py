@@ -29,6 +29,7 @@ class World:
         self.dns = stack.enter_context(zone.Liar(
             lambda name, kind: [(A, address)] if name in HOSTS and kind == A
             else [(A, b"\0\0\0\0")] if name == "nobody.example" and kind == A
+            else [(AAAA, socket.inet_pton(socket.AF_INET6, "::ffff:0.0.0.0"))] if name == "mapped.example" and kind == AAAA
             else [(A, socket.inet_aton(PRIVATE[name]))] if kind == A and "." in PRIVATE.get(name, "")
             else [(AAAA, socket.inet_pton(socket.AF_INET6, PRIVATE[name]))] if kind == AAAA and ":" in PRIVATE.get(name, "")
             else [(A, b"\x7f\0\0\1"), (A, address)] if name == "second.example" and kind == A else []))
@@ -135,6 +136,7 @@ def test_urls_and_addresses(world):
         assert told["status"] == 0 and told["fault"], url
     assert world.fetch("https://nowhere.example/")["fault"] == "the host has no address"
     assert "nobody's" in world.fetch("https://nobody.example/")["fault"]
+    assert "nobody's" in world.fetch("https://mapped.example/")["fault"] and "nobody's" in world.fetch("https://[::ffff:0:0]/")["fault"]
     world.said = web.answer(b"by address")
     assert world.fetch(f"http://{world.host}:{world.web['plain'].port}/", "--plain")["body"] == "by address"
     # One address refuses; the next is tried.

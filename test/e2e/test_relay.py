@@ -29,7 +29,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat", "knows", "ignores", "sealed", "both", "few", "early2"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat", "knows", "ignores", "sealed", "both", "few", "early2", "overdue"], 10)}
 
 
 def records(port, tlsa):
@@ -42,6 +42,8 @@ loop.example. MX 10 mx.loop.example.
 mx.loop.example. A 127.0.0.1
 zero.example. MX 10 mx.zero.example.
 mx.zero.example. A 0.0.0.0
+mapped.example. MX 10 mx.mapped.example.
+mx.mapped.example. AAAA ::ffff:0.0.0.0
 nothing.example. TXT "no address"
 implicit.example. A {DOMAINS['one']}
 alias.example. CNAME one.example.
@@ -159,7 +161,7 @@ def test_routes(world):
 
 
 @pytest.mark.parametrize("domain, dsn", [("null.example", "5.1.10"), ("nowhere.example", "5.1.2"), ("nothing.example", "5.4.4"),
-                                         ("self.example", "5.4.6"), ("zero.example", "5.4.6")])
+                                         ("self.example", "5.4.6"), ("zero.example", "5.4.6"), ("mapped.example", "5.4.6")])
 def test_r3_nowhere_to_go(world, domain, dsn):
     """Null MX, no such domain, nothing there, and our own name and addresses: at once, without a connection."""
     told = world.outcome(world.send(f"x@{domain}"))[0]
@@ -548,6 +550,11 @@ def test_urgency_is_passed_on(world):
     assert world.outcome(world.send("x@old.example", options=["BY=1000;R"]))[0]["dsn"] == "5.3.3" and not plain.messages
     assert world.outcome(world.send("x@old.example", options=["BY=1000;N", "MT-PRIORITY=-3"]))[0]["status"] == "sent"
     assert "BY=" not in plain.messages[0]["sender"] and "PRIORITY" not in plain.messages[0]["sender"]
+    # Over while the server was waited for: relay does not judge, queue does, by a clock of which it knows whether it is right.
+    slow = world.peer("overdue", extensions=("PIPELINING", "DELIVERBY"), answers={"greeting": lambda _: time.sleep(2.5) or "220 slow"})
+    first, last = world.outcome(world.send("x@overdue.example", options=["BY=2;R"]), 2)
+    assert (first["status"], first["dsn"], last["status"], last["dsn"]) == ("deferred", "4.4.7", "bounced", "5.4.7")
+    assert not slow.messages
 
 
 def test_who_traces_is_told_of_each_hand_over(world):

@@ -65,6 +65,21 @@ test_what_is_refused(void **state)
 	assert_non_null(fetch_url_read(span_of("https://x.example/\0y", 20), &url));
 }
 
+static const struct sockaddr_storage *
+address_of(const char *text)
+{
+	static struct sockaddr_storage a;
+
+	memset(&a, 0, sizeof a);
+	if (inet_pton(AF_INET, text, &((struct sockaddr_in *)(void *)&a)->sin_addr) == 1)
+		a.ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, text, &((struct sockaddr_in6 *)(void *)&a)->sin6_addr) == 1)
+		a.ss_family = AF_INET6;
+	else
+		fail_msg("%s", text);
+	return &a;
+}
+
 /* Both ends of each network, and their neighbours. */
 static void
 test_private_addresses(void **state)
@@ -72,27 +87,47 @@ test_private_addresses(void **state)
 	static const char *const private[] = { "10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.0",
 		"192.168.255.255", "169.254.0.0", "169.254.169.254", "169.254.255.255", "100.64.0.0", "100.127.255.255", "fe80::1",
 		"febf::1", "fec0::1", "fc00::", "fdff:ffff::1", "::ffff:10.0.0.1", "::ffff:169.254.1.1", "64:ff9b::10.0.0.1",
-		"64:ff9b::127.0.0.1" };
+		"64:ff9b::127.0.0.1", "192.0.0.0", "192.0.0.255", "198.18.0.0", "198.19.255.255", "64:ff9b:1::", "64:ff9b:1:ffff::8.8.8.8",
+		"2002:0a00:1::1", "2002:7f00:1::1", "::10.0.0.1" };
 	static const char *const others[] = { "9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255",
 		"192.169.0.0", "169.253.255.255", "169.255.0.0", "100.63.255.255", "100.128.0.0", "127.0.0.1", "::1", "2001:db8::1",
-		"fbff::1", "fe00::1", "ff02::1", "64:ff9b::11.0.0.1", "::ffff:11.0.0.1", "2001:db8::10.0.0.1" };
-	struct sockaddr_storage a;
+		"fbff::1", "fe00::1", "ff02::1", "64:ff9b::11.0.0.1", "::ffff:11.0.0.1", "2001:db8::10.0.0.1", "191.255.255.255", "192.0.1.0", "198.17.255.255", "198.20.0.0", "64:ff9b:0:ffff::",
+		"64:ff9b:2::", "2002:0b00:1::1", "2003:0a00:1::1" };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof private / sizeof private[0] + sizeof others / sizeof others[0]; i++) {
-		bool is = i < sizeof private / sizeof private[0];
-		const char *text = is ? private[i] : others[i - sizeof private / sizeof private[0]];
+	for (size_t i = 0; i < sizeof private / sizeof private[0]; i++)
+		if (!address_is_private(address_of(private[i])))
+			fail_msg("%s", private[i]);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (address_is_private(address_of(others[i])))
+			fail_msg("%s", others[i]);
+}
 
-		memset(&a, 0, sizeof a);
-		if (inet_pton(AF_INET, text, &((struct sockaddr_in *)(void *)&a)->sin_addr) == 1)
-			a.ss_family = AF_INET;
-		else if (inet_pton(AF_INET6, text, &((struct sockaddr_in6 *)(void *)&a)->sin6_addr) == 1)
-			a.ss_family = AF_INET6;
-		else
-			fail_msg("%s", text);
-		if (address_is_private(&a) != is)
-			fail_msg("%s", text);
-	}
+/* To the kernel, ::ffff:0.0.0.0 is this machine. */
+static void
+test_addresses_of_nobody_and_of_this_machine(void **state)
+{
+	static const char *const nobodys[] = { "0.0.0.0", "0.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
+		"::", "::2", "ff02::1", "::ffff:0.0.0.0", "::ffff:0.0.0.1", "::ffff:224.0.0.1", "::ffff:255.255.255.255", "64:ff9b::",
+		"64:ff9b::255.255.255.255", "2002::1", "2002:e000:1::1" };
+	static const char *const somebodys[] = { "1.0.0.0", "223.255.255.255", "::1", "::ffff:1.0.0.0", "64:ff9b::1.0.0.0", "2001:db8::",
+		"2001:db8::224.0.0.1", "2002:0100::1", "feff::1" };
+	static const char *const loopback[] = { "127.0.0.0", "127.255.255.255", "::1", "::ffff:127.0.0.1", "::127.0.0.1" };
+	static const char *const elsewhere[] = { "126.255.255.255", "128.0.0.0", "::2", "::ffff:128.0.0.1", "2001:db8::127.0.0.1" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof nobodys / sizeof nobodys[0]; i++)
+		if (!address_is_nobodys(address_of(nobodys[i])))
+			fail_msg("%s", nobodys[i]);
+	for (size_t i = 0; i < sizeof somebodys / sizeof somebodys[0]; i++)
+		if (address_is_nobodys(address_of(somebodys[i])))
+			fail_msg("%s", somebodys[i]);
+	for (size_t i = 0; i < sizeof loopback / sizeof loopback[0]; i++)
+		if (!address_is_loopback(address_of(loopback[i])))
+			fail_msg("%s", loopback[i]);
+	for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+		if (address_is_loopback(address_of(elsewhere[i])))
+			fail_msg("%s", elsewhere[i]);
 }
 
 int
@@ -102,6 +137,7 @@ main(void)
 		cmocka_unit_test(test_what_a_url_is_made_of),
 		cmocka_unit_test(test_what_is_refused),
 		cmocka_unit_test(test_private_addresses),
+		cmocka_unit_test(test_addresses_of_nobody_and_of_this_machine),
 	};
 
 	return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);
