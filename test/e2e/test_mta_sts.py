@@ -30,6 +30,8 @@ DOMAINS = {"good": ("enforce", "mx.good.example", False), "expired": ("enforce",
            "both": ("enforce", "mx2.both.example", False), "tell": ("testing", "mx.tell.example", True), "post": ("enforce", "mx.post.example", False),
            "postbad": ("enforce", "mx.postbad.example", False)}
 
+POSTBAD = "https://mta-sts.postbad.example/in"      # takes no report
+
 
 def txt(text):
     return b"".join(bytes([len(text[i:i + 255])]) + text[i:i + 255].encode() for i in range(0, len(text), 255))
@@ -40,7 +42,8 @@ class World:
         self.authority = stack.enter_context(web.Authority())
         self.web_host = web.loopback()
         base = self.web_host.rsplit(".", 1)[0]
-        self.address = {name: f"{base}.{n}" for n, name in enumerate(DOMAINS, 20) if f"{base}.{n}" != self.web_host}
+        free = [f"{base}.{n}" for n in range(20, 250) if f"{base}.{n}" != self.web_host]
+        self.address = dict(zip(DOMAINS, free))
         self.record = {name: [f"v=STSv1; id={name}1;"] for name in DOMAINS}
         self.record["twice"] *= 2
         self.policy, self.asked, self.rua, self.posted = {}, [], {}, []
@@ -56,7 +59,7 @@ class World:
             stack.callback(made.close)
         # Two servers: the first has a certificate for another name.
         self.policy["both"] = self.write("enforce", "*.both.example")
-        self.second = stack.enter_context(peer.Peer(f"{base}.250", self.port, name="mx2.both.example",
+        self.second = stack.enter_context(peer.Peer(free[-1], self.port, name="mx2.both.example",
                                                     tls=self.authority.context("mx2.both.example")))
         self.web = stack.enter_context(web.Web(self.say, self.authority.context(
             *[f"mta-sts.{name}.example" for name in DOMAINS if name != "unvouched"]), self.web_host, 443))
@@ -190,7 +193,7 @@ def test_reports(world):
     """RFC 8460: counted by domain and policy, sent by mail and by HTTPS to who asks, and to nobody else."""
     reader = world.suite.user_add("tls-reports")
     world.rua = {"tell": f"mailto:{reader},ftp://tell.example/", "post": "https://mta-sts.post.example/in?a=b",
-                 "postbad": "https://mta-sts.postbad.example/in"}
+                 "postbad": POSTBAD}
     for _ in range(2):
         assert world.send("tell")[0]
     assert world.send("post")[0] and world.send("postbad")[0]
@@ -232,6 +235,11 @@ def test_reports(world):
 
 
 def test_unsent_reports_outlast_a_restart(world):
+    world.rua = {"postbad": POSTBAD}
+    assert world.send("postbad")[0]
+    before = len(world.posted)
+    world.suite.valija("sts", "--send-reports")
+    valija.wait_until(lambda: len(world.posted) > before, 10, "a try")
     before = len(world.posted)
     world.suite.stop()
     world.suite.start()
