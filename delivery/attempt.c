@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -267,6 +268,25 @@ attempts_resolve(struct queue *q)
 }
 
 static void
+gone(struct queue *q, struct queued *m)
+{
+	log_warning(0, "gone-from-queue", KEY_ID("message", m->id));
+	schedule_forget(&q->schedule, m);
+}
+
+/* Its envelope was there a moment ago. A spool worker of the queue before us may be removing both. */
+static void
+missing(struct queue *q, struct queued *m)
+{
+	struct stat st;
+
+	if (fstatat(q->queue, spool_name(m->id, SUFFIX_ENVELOPE).str, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		gone(q, m);
+	else
+		queued_set_aside(q, m, "the message is missing");
+}
+
+static void
 attempt_begin(struct queue *q, struct queued *m)
 {
 	struct attempt *a;
@@ -279,8 +299,7 @@ attempt_begin(struct queue *q, struct queued *m)
 		if (errno == EBADMSG) {
 			queued_set_aside(q, m, "the envelope is damaged");
 		} else if (errno == ENOENT) {
-			log_warning(0, "gone-from-queue", KEY_ID("message", m->id));
-			schedule_forget(&q->schedule, m);
+			gone(q, m);
 		} else {
 			log_error(0, "spool-failed", KEY_ID("message", m->id),
 				KEY_STR("at", "envelope"), KEY_ERRNO);
@@ -311,7 +330,7 @@ attempt_begin(struct queue *q, struct queued *m)
 	if (a->message < 0) {
 		attempt_free(q, a);
 		if (error == ENOENT) {
-			queued_set_aside(q, m, "the message is missing");
+			missing(q, m);
 			return;
 		}
 		errno = error;

@@ -15,6 +15,7 @@
 
 #define WAIT_MILLISECONDS 200            /* for names that somebody was asked for */
 #define MOST_WAITS 100
+#define MOST_NOTICE_LOSSES 3             /* deaths of spool workers that one may cost */
 
 enum notice_step { RESOLVING, LENDING, SPOOLING, OVER_WELL, OVER_BADLY };
 
@@ -27,7 +28,7 @@ struct notice {
 	unsigned char digest[SHA256_DIGEST_SIZE];
 	bool eight_bit, utf8;
 	struct resolution places;
-	unsigned int waits;
+	unsigned int waits, losses;
 	struct event *timer;
 	void (*done)(struct queue *q, void *me, bool good);
 	void *me;
@@ -230,8 +231,17 @@ notice_spooled(struct queue *q, struct conversation *c)
 void
 notice_lost(struct queue *q, struct conversation *c)
 {
-	(void)q;
-	over(notice_of(c), false);
+	struct notice *n = notice_of(c);
+
+	if (n->step == SPOOLING)
+		recover_unpromised(q, c->id);
+	if (++n->losses >= MOST_NOTICE_LOSSES) {
+		over(n, false);
+		return;
+	}
+	n->step = RESOLVING;
+	resolution_clear(&n->places);
+	turn_soon(n, WAIT_MILLISECONDS);
 }
 
 uint32_t

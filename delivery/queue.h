@@ -173,6 +173,9 @@ extern const struct hearing queue_hears_command;
 bool recover_begin(struct queue *q);
 /* A message without an envelope has waited long enough: remove it. True when it has one by now. */
 bool recover_orphan(struct queue *q, struct queued *m);
+/* The spool worker that was naming this message has died, and who brought it is told that it was not taken: he sends it
+ * again. What is there of it goes; else the next start would find it, perhaps whole, and deliver it, weeks later. */
+void recover_unpromised(struct queue *q, uint64_t id);
 
 struct queue {
 	struct daemon daemon;
@@ -192,8 +195,8 @@ struct queue {
 	struct troubled troubled[MOST_TROUBLED];
 	size_t next_troubled;
 	struct schedule schedule;
-	struct event *due_timer, *retry_timer, *scan_event;
-	void *scan;                         /* DIR, while the start's scan goes on */
+	struct event *due_timer, *retry_timer, *scan_event, *second_event;
+	void *scan, *second_look;           /* DIR, while the start's scan goes on, and the look a minute later */
 	size_t strangers;                   /* files in queue/ that are not ours */
 	unsigned int attempts, relaying;    /* with local workers; with relay */
 	unsigned int pipes;                 /* commands and files of aliases that master is busy with */

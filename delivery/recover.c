@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +22,21 @@
 #define MOST_STRANGERS_NAMED 100         /* in the log; how many there are is told at the end */
 /* A spool worker that served the queue before us may be about to name an envelope. */
 #define ORPHAN_WAIT_SECONDS 60
+
+/* NULL: logged. */
+static DIR *
+open_queue(struct queue *q)
+{
+	int fd = open_in(q->spool, SPOOL_QUEUE, O_RDONLY | O_DIRECTORY, 0);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+
+	if (directory == NULL) {
+		log_error(0, "spool-unusable", KEY_STR("directory", SPOOL_QUEUE), KEY_ERRNO);
+		if (fd >= 0)
+			close(fd);
+	}
+	return directory;
+}
 
 /* A file of a file system without unnamed files. Its message was promised to nobody, unless it is
  * being written right now. */
@@ -85,10 +101,62 @@ scan_end(struct queue *q)
 		KEY_NUM("unfinished", halves), KEY_NUM("strangers", q->strangers));
 }
 
+/* --- once more --- */
+
+static bool
+is_there(struct queue *q, uint64_t id, const char *suffix)
+{
+	struct stat st;
+
+	return fstatat(q->queue, spool_name(id, suffix).str, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* What a spool worker of the queue before us has named after the scan had passed: nobody was promised it, but it would
+ * lie there, whole, until the next start. */
+static void
+note_late(struct queue *q, const char *name)
+{
+	struct queued *m;
+	uint64_t id;
+
+	if (!spool_name_parse(name, SUFFIX_ENVELOPE, &id) || idmap_get(&q->conversations, id) != NULL ||
+		schedule_find(&q->schedule, id) != NULL || !is_there(q, id, SUFFIX_ENVELOPE) || !is_there(q, id, SUFFIX_MESSAGE))
+		return;
+	log_notice(0, "found-in-queue", KEY_ID("message", id));
+	m = schedule_add(&q->schedule, id);
+	m->has_envelope = m->has_message = true;
+	schedule_at(&q->schedule, m, queue_now());
+}
+
+static void
+on_second_look(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval at_once;
+	struct queue *q = arg;
+	struct dirent *entry;
+
+	(void)fd;
+	(void)what;
+	if (q->second_look == NULL && (q->second_look = open_queue(q)) == NULL)
+		return;
+	for (int n = 0; n < NAMES_A_TURN; n++) {
+		if ((entry = readdir(q->second_look)) == NULL) {
+			closedir(q->second_look);
+			q->second_look = NULL;
+			attempts_run(q);
+			return;
+		}
+		note_late(q, entry->d_name);
+	}
+	evtimer_add(q->second_event, &at_once);
+}
+
+/* --- the scan --- */
+
 static void
 on_scan(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval at_once;
+	static const struct timeval at_once, later = { .tv_sec = ORPHAN_WAIT_SECONDS };
 	struct queue *q = arg;
 	struct dirent *entry;
 
@@ -101,6 +169,7 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 				log_error(0, "spool-failed", KEY_STR("directory", SPOOL_QUEUE),
 					KEY_ERRNO);
 			scan_end(q);
+			evtimer_add(q->second_event, &later);
 			attempts_run(q);
 			return;
 		}
@@ -114,15 +183,13 @@ bool
 recover_begin(struct queue *q)
 {
 	static const struct timeval at_once;
-	int fd = open_in(q->spool, SPOOL_QUEUE, O_RDONLY | O_DIRECTORY, 0);
 
-	if (fd < 0 || (q->scan = fdopendir(fd)) == NULL) {
-		log_error(0, "spool-unusable", KEY_STR("directory", SPOOL_QUEUE), KEY_ERRNO);
-		if (fd >= 0)
-			close(fd);
+	if ((q->scan = open_queue(q)) == NULL)
 		return false;
-	}
 	q->scan_event = evtimer_new(q->daemon.base, on_scan, q);
+	q->second_event = evtimer_new(q->daemon.base, on_second_look, q);
+	if (q->scan_event == NULL || q->second_event == NULL)
+		abort();
 	evtimer_add(q->scan_event, &at_once);
 	return true;
 }
@@ -130,10 +197,7 @@ recover_begin(struct queue *q)
 bool
 recover_orphan(struct queue *q, struct queued *m)
 {
-	struct stat st;
-
-	if (fstatat(q->queue, spool_name(m->id, SUFFIX_ENVELOPE).str, &st, AT_SYMLINK_NOFOLLOW) ==
-		0) {
+	if (is_there(q, m->id, SUFFIX_ENVELOPE)) {
 		m->has_envelope = m->has_message = true;
 		return true;
 	}
@@ -141,4 +205,13 @@ recover_orphan(struct queue *q, struct queued *m)
 	unlinkat(q->queue, spool_name(m->id, SUFFIX_MESSAGE).str, 0);
 	schedule_forget(&q->schedule, m);
 	return false;
+}
+
+void
+recover_unpromised(struct queue *q, uint64_t id)
+{
+	/* As in spool_unlink: no envelope is ever without its message. */
+	if ((unlinkat(q->queue, spool_name(id, SUFFIX_ENVELOPE).str, 0) < 0 && errno != ENOENT) ||
+		(unlinkat(q->queue, spool_name(id, SUFFIX_MESSAGE).str, 0) < 0 && errno != ENOENT))
+		log_error(0, "spool-failed", KEY_ID("message", id), KEY_STR("at", "removal"), KEY_ERRNO);
 }

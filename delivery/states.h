@@ -13,7 +13,8 @@
  *   NAMED     Maildir: in new/            linkat: batch_name           whole messages, promised to
  *                                                                      nobody: sent again
  *             spool: ID.msg, then ID.env  linkat: spool_write          ID.msg alone: removed at
- *                                                                      start; both: queued
+ *                                                                      start; both: queued. The worker's
+ *                                                                      death alone: recover_unpromised
  *   PROMISED  names on the disk           fsync of directory: *_work;  all; 250 may be said
  *                                         of the file, by journal.h
  *

@@ -301,7 +301,11 @@ on_mail_login_end(void *me, struct channel *from, uint64_t session,
 void
 transaction_lost(struct queue *q, struct conversation *c)
 {
-	transaction_tell(q, transaction_of(c), V_LATER);
+	struct transaction *t = transaction_of(c);
+
+	if (t->state == PLACING && t->by_queue)
+		recover_unpromised(q, c->id);
+	transaction_tell(q, t, V_LATER);
 }
 
 uint32_t

@@ -1219,6 +1219,40 @@ start_recovers_every_state(void **state)
 	attempts_run(&w->q);
 	assert_int_equal(in_queue(w), 1);
 	assert_null(schedule_find(&w->q.schedule, 12));
+	/* What a spool worker of the queue before us names when the scan has passed is found a minute later, if it is whole. */
+	write_file(w, spool_name(16, ".msg").str, MESSAGE, MESSAGE_SIZE);
+	write_envelope(w, 16, 16);
+	write_file(w, spool_name(17, ".msg").str, MESSAGE, MESSAGE_SIZE);
+	write_envelope(w, 18, 18);
+	assert_true(evtimer_pending(w->q.second_event, NULL));
+	evtimer_add(w->q.second_event, &(struct timeval){ 0 });
+	for (int i = 0; i < 3000 && inbox(w, "ana") == 1; i++)
+		turn(w);
+	turns(w, 30);
+	assert_int_equal(inbox(w, "ana"), 2);
+	assert_int_equal(in_queue(w), 3);
+	assert_true(schedule_find(&w->q.schedule, 17) == NULL && schedule_find(&w->q.schedule, 18) == NULL);
+}
+
+/* A spool worker dies when it has named a message, before it says so: who sent it hears "later", and nothing of it stays to be
+ * delivered weeks later, after the next start. */
+static void
+what_a_spool_worker_named_and_did_not_promise_goes(void **state)
+{
+	struct world *w = *state;
+
+	begin(w, 1, "ana@example.org");
+	recipient(w, 1, 0, "x@far.example");
+	data(w, 1);
+	wait_for(w, &w->files, 1);
+	w->workers_rest = true;
+	write_and_commit(w, 1);
+	turns(w, 5);
+	write_file(w, spool_name(1, ".msg").str, MESSAGE, MESSAGE_SIZE);
+	write_envelope(w, 1, 1);
+	spool_dies(w);
+	expect_told(w, 451, "4.3.0");
+	assert_int_equal(in_queue(w), 0);
 }
 
 /* Who asks while the spool is being read hears of all of it, and of nothing twice; also by its id. */
@@ -1274,6 +1308,7 @@ main(void)
 		ROW(a_message_that_kills_workers_is_put_off),
 		ROW(recording_waits_for_a_spool_worker),
 		ROW(start_recovers_every_state),
+		ROW(what_a_spool_worker_named_and_did_not_promise_goes),
 		ROW(a_listing_waits_for_the_scan),
 	};
 
