@@ -384,8 +384,8 @@ answer_lmtp(struct session *s, const struct lmtp_recipient *to, const struct ver
 	if (!v->good)
 		log_info(s->id, "refused", KEY_STR("ip", s->ip), KEY_STR("service", "lmtp"),
 			KEY_NUM("code", v->code), KEY_STR("status", v->status),
-			KEY_ID("message", s->mail->id), KEY_NUM("recipient", to->number),
-			KEY_STR("reason", v->reason));
+			KEY_ID("message", s->mail->id), KEY_STR("reason", v->reason), KEY_STR("helo", s->helo),
+			KEY_STR("from", s->mail->sender), KEY_STR("to", to->address));
 	answer(s, v->code, v->status, v->reason);
 }
 

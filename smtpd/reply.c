@@ -133,6 +133,9 @@ log_refusal(struct session *s, const struct verdict *v, struct span recipient)
 {
 	const struct transaction *t = s->mail;
 
+	/* What is refused as a whole is so for each; the first one stands for them. */
+	if (recipient.len == 0 && t)
+		recipient = span_str(t->recipient);
 	log_info(s->id, "refused", KEY_STR("ip", s->ip),
 		KEY_STR("service", service_name(s->service)), KEY_NUM("code", v->code),
 		KEY_STR("status", v->status), KEY_STR("command", s->verb),

@@ -276,8 +276,10 @@ transaction_reset(struct session *s)
 		close(t->early_fd);
 	free(t->early_told);
 	LIST_REMOVE(t, in_bucket);
-	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++)
+	for (uint32_t i = 0; t->lmtp && i < t->accepted; i++) {
+		free(t->lmtp[i].address);
 		free(t->lmtp[i].result);
+	}
 	free(t->lmtp);
 	free(t->sender);
 	free(t->recipient);
@@ -354,12 +356,12 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 
 /* `accepted` is not yet counted up; the room grows by doubling. */
 static void
-remember_lmtp(struct transaction *t, uint32_t number)
+remember_lmtp(struct transaction *t, uint32_t number, struct span address)
 {
 	if ((t->accepted & (t->accepted - 1)) == 0)
 		t->lmtp = must_realloc(t->lmtp,
 			(t->accepted ? t->accepted * 2u : 1u) * sizeof(*t->lmtp));
-	t->lmtp[t->accepted] = (struct lmtp_recipient){ .number = number };
+	t->lmtp[t->accepted] = (struct lmtp_recipient){ .number = number, .address = must_copy(address) };
 }
 
 /* Accepted by queue, and by the filters. */
@@ -370,7 +372,7 @@ recipient_accepted(struct session *s, uint32_t number)
 	struct verdict v;
 
 	if (s->service == SERVICE_LMTP)
-		remember_lmtp(t, number);
+		remember_lmtp(t, number, replies_address(s, number));
 	t->accepted++;
 	if (!t->recipient)
 		t->recipient = must_copy(replies_address(s, number));

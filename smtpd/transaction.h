@@ -23,6 +23,7 @@ struct verdict;
 /* An accepted recipient of LMTP, which hears of its own message (RFC 2033 section 4.2). */
 struct lmtp_recipient {
 	uint32_t number;
+	char *address;
 	struct verdict *result;  /* NULL: as the message as a whole */
 };
 

@@ -222,6 +222,15 @@ def test_a_hostile_filter(filtered, play, what):
     assert "milter-failed" in filtered.log()
 
 
+@pytest.mark.parametrize("changes, code", [(10_000, 250), (10_001, 451)])
+def test_limit_of_changes(filtered, play, changes, code):
+    user = filtered.new_user()
+    play({"E": field("h", b"X", b"y") * changes + packet("c")})
+    assert send(filtered, user)[0] == code
+    if code == 250:
+        assert received(filtered, user).split(b"\r\n\r\n")[0].splitlines().count(b"X: y") == changes
+
+
 @pytest.mark.parametrize("changes", [field("h", b"Bad name", b"x"), field("i", b"X", b"y"), packet("b", b"x" * 100) * 3 + b"\xff\xff\xff\xff",
                                      field("h", b"X", b"y" * 900_000) * 4], ids=["name", "no index", "half a body", "too much"])
 def test_malformed_changes(filtered, play, changes):

@@ -5,6 +5,7 @@ import signal
 import os
 import itertools
 import resource
+import secrets
 import selectors
 import socket
 import statistics
@@ -441,3 +442,34 @@ def test_queue_dies_between_commands(own_suite, end):
             assert ask(command).startswith(b"250 ")
         assert ask(b"DATA\r\n").startswith(b"354 ") and ask(b"Subject: x\r\n\r\nx\r\n.\r\n").startswith(b"250 ")
     assert len(own_suite.delivered(user)) == 1
+
+
+NUL = b"Subject: x\0\r\n\r\n.\r\n"
+
+
+@pytest.mark.parametrize("service, refused", [
+    ("smtp", [b"RCPT TO:<a@elsewhere.example>\r\n"]), ("smtp", [b"RCPT TO:<{user}>\r\n", b"DATA\r\n", NUL]),
+    ("smtp", [b"RCPT TO:<{user}>\r\n", b"BDAT 3 LAST\r\nx\0\n"]), ("lmtp", [b"RCPT TO:<{user}>\r\n", b"DATA\r\n", NUL])])
+def test_a_refusal_is_one_line(suite, service, refused):
+    """Client, HELO, sender, recipient and reason, in one line of the log."""
+    user, helo = suite.new_user(), f"h{secrets.token_hex(4)}.example"
+    with socket.socket(socket.AF_UNIX) if service == "lmtp" else suite.connect(service) as s:
+        if service == "lmtp":
+            s.connect(str(suite.dir / "run/lmtp"))
+        stream = s.makefile("rb")
+        stream.readline()
+        hello = b"LHLO" if service == "lmtp" else b"EHLO"
+        for line in (b"%s %s\r\n" % (hello, helo.encode()), b"MAIL FROM:<a@client.example>\r\n", *refused):
+            s.sendall(line.replace(b"{user}", user.encode()))
+            while (reply := stream.readline())[3:4] == b"-":
+                pass
+        assert reply.startswith(b"550 ")
+
+    def lines():
+        return [line for line in suite.log().splitlines() if " refused " in line and f" helo={helo} " in line]
+    valija.wait_until(lines, what="the line")
+    (line,) = lines()
+    to = user if len(refused) > 1 else "a@elsewhere.example"
+    for part in ("ip=" + ("local" if service == "lmtp" else "127.0.0.1"), f"service={service}", "code=550", "reason=",
+                 "from=a@client.example", f"to={to}"):
+        assert f" {part}" in line + " ", line

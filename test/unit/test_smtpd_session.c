@@ -794,6 +794,7 @@ disk_full(void **state)
 	until_data(fd);
 	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "452 4.3.1");
 	rig_until(rig.aborts == 1);
+	rig_until(log_has(" from=a@client.example to=b@example.org"));
 	rig.full_disk = false;
 	until_data(fd);
 	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "250");
