@@ -201,7 +201,7 @@ flush(struct link *l)
 			l->sent += (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
 			(void)event_add(l->writable, NULL);
-			return;
+			break;
 		} else if (n == 0 || errno != EINTR) {
 			over(l);
 			return;
@@ -209,6 +209,9 @@ flush(struct link *l)
 	}
 	if (l->sent == l->out.len) {
 		text_clear(&l->out);
+		l->sent = 0;
+	} else if (l->sent >= MOST_LINK_OUT) {   /* a slow process may never have taken all: what it has goes */
+		text_drop(&l->out, l->sent);
 		l->sent = 0;
 	}
 }
