@@ -148,6 +148,19 @@ cmd_deleteacl(struct command *c)
 	return change(c, a, 0, 0);
 }
 
+/* One astring, which may be a literal. */
+static void
+identifier_write(bool negative, struct span who, struct text *out)
+{
+	struct text name = TEXT_UP_TO(MOST_ACL_IDENTIFIER + 1);
+
+	if (negative)
+		text_add_byte(&name, '-');
+	text_add(&name, who);
+	quote_astring(out, text_span(&name));
+	text_clear(&name);
+}
+
 enum progress
 cmd_getacl(struct command *c)
 {
@@ -166,12 +179,8 @@ cmd_getacl(struct command *c)
 	for (size_t i = 0; i < a->acl.count; i++) {
 		const struct acl_entry *e = &a->acl.at[i];
 
-		text_reset(&a->who);
-		if (e->negative)
-			text_add_byte(&a->who, '-');
-		text_add(&a->who, e->who);
 		text_add_byte(out, ' ');
-		quote_astring(out, text_span(&a->who));
+		identifier_write(e->negative, e->who, out);
 		text_add_byte(out, ' ');
 		rights_write(e->rights, out);
 	}
@@ -191,9 +200,7 @@ cmd_listrights(struct command *c)
 		return command_failed(c, "acl");
 	name_write(c, "* LISTRIGHTS ", a->folder);
 	text_add_byte(out, ' ');
-	if (a->negative)
-		text_add_byte(out, '-');
-	quote_astring(out, text_span(&a->who));
+	identifier_write(a->negative, text_span(&a->who), out);
 	text_add_byte(out, ' ');
 	if (is_owner(c, a))
 		rights_write(RIGHTS_ALL, out);
@@ -215,17 +222,18 @@ myrights_write(struct session *s, const char *folder)
 	text_add(out, SPAN("\r\n"));
 }
 
-/* RFC 4314 section 4: any right that lets one use the mailbox is enough to ask. */
+/* RFC 4314 section 4: one of these is enough to ask, and the others alone say nothing of the mailbox. */
 enum progress
 cmd_myrights(struct command *c)
 {
+	const unsigned int any = RIGHT_LOOKUP | RIGHT_READ | RIGHT_INSERT | RIGHT_CREATE | RIGHT_DELETE | RIGHT_ADMIN;
 	char folder[MOST_FOLDER_NAME + 1];
 
 	if (!command_take_folder(c, folder) || !command_no_more(c))
 		return COMMAND_DONE;
 	if (folder_check(&c->session->account->store, folder) < 0)
 		return command_failed(c, "acl");
-	if (session_rights(c->session, folder) == 0)
+	if (!(session_rights(c->session, folder) & any))
 		return command_no(c, "NONEXISTENT", "There is no such mailbox.");
 	myrights_write(c->session, folder);
 	return command_ok(c, NULL, "MYRIGHTS completed.");

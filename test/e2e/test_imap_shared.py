@@ -149,6 +149,20 @@ def test_levels_above_what_is_shared(two):
         assert member.ok("LIST \"\" user/*") == []
 
 
+def test_who_may_ask_for_his_rights(two):
+    """RFC 4314 section 4: "l", "r", "i", "k", "x" or "a"; the other rights alone do not say that there is a mailbox."""
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    with Session(suite, ana) as owner:
+        for right in "lrswipkxtea":
+            owner.ok(f"SETACL Work {bob} {right}")
+            lines, answer = member.say(f"MYRIGHTS {work}")
+            if right in "lrikxa":
+                assert answer.startswith("OK") and lines[0].startswith(f"* MYRIGHTS {work} {right}"), (right, lines)
+            else:
+                assert (lines, answer) == ([], member.say(f"MYRIGHTS user/{ana}/None")[1]), (right, lines, answer)
+
+
 def test_rights_are_kept(two):
     """Each right, given and not given; what is taken away is gone at the next command."""
     suite, ana, bob, member = two
