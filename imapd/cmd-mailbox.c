@@ -10,6 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* RFC 9051 6.3.4: the name that was asked for, where another was made of it ("inbox/a" is INBOX/a). */
+static void
+tell_renamed(struct session *s, const char *folder, struct span asked)
+{
+	struct text wire = TEXT_UP_TO(MOST_FOLDER_NAME), spelled = TEXT_UP_TO(MOST_LISTED_NAME), *out = &s->out;
+
+	folder_name_write(folder, &wire);
+	session_spell(s, text_span(&wire), &spelled);
+	if (s->rev2 && !span_equal(text_span(&spelled), asked)) {
+		text_printf(out, "* LIST () \"%c\" ", session_separator(s));
+		session_quote_name(s, text_span(&spelled), out);
+		text_add(out, SPAN(" (\"OLDNAME\" ("));
+		session_quote_name(s, asked, out);
+		text_add(out, SPAN("))\r\n"));
+	}
+	text_clear(&wire);
+	text_clear(&spelled);
+}
+
 /* RFC 8474 4.1: the new mailbox's id, if it can be opened. */
 static enum progress
 tell_created(struct command *c, const char *folder)
@@ -143,6 +162,7 @@ cmd_create(struct command *c)
 		return COMMAND_DONE;
 	}
 	notify_name(c->session, folder, NULL);
+	tell_renamed(c->session, folder, name);
 	return tell_created(c, folder);
 }
 
