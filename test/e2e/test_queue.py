@@ -146,6 +146,26 @@ def test_requeue_reads_the_aliases_again(post):
     post.valija("queue", "delete", message)
 
 
+def test_not_before_its_time(post):
+    """FUTURERELEASE (RFC 4865): what is to be sent later lies in the queue until then, over a restart, and comes then."""
+    seconds = 4
+    with post.smtp(post.user) as smtp:
+        smtp.ehlo()
+        begun = time.time()
+        assert smtp.mail(post.user, [f"HOLDFOR={seconds}"])[0] == 250 and smtp.rcpt(post.user)[0] == 250
+        assert smtp.data(mails.plain(post.user, post.user, "not-before"))[0] == 250
+    came = lambda: [p for p in post.delivered(post.user) if b"Subject: not-before" in p.read_bytes()]
+    (waiting,) = ids(post)
+    assert re.search(r"hold-until: \d+", post.valija("queue", "show", waiting).stdout)
+    post.stop()
+    post.start()
+    valija.wait_until(lambda: ids(post) == {waiting}, 2, "the message after the restart")
+    assert not came()
+    valija.wait_until(came, seconds + 10, "the message")
+    assert time.time() >= begun + seconds - 1          # its time is in whole seconds
+    valija.wait_until(lambda: not ids(post), 5, "an empty queue")
+
+
 def test_deliver_by(post):
     """RFC 2852: R is returned at its time, not when the next try would have been; N warns then."""
     def send(by):

@@ -19,10 +19,12 @@ import pytest
 import mails
 import peer
 import valija
+import web
 import zone
 
 pytestmark = zone.needs_knot
 SECRET = "a secret with spaces"
+IMPLICIT = web.loopback()               # of the server at port 465
 
 
 def scram(talk, line):
@@ -83,13 +85,14 @@ def world(tmp_path_factory):
                         d / f"{name}.key", "-out", d / f"{name}.crt", "-subj", subject, *more], check=True, capture_output=True)
     subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
                     d / "server.key", "-out", d / "server.csr", "-subj", "/CN=smtp.provider.example"], check=True, capture_output=True)
-    (d / "ext").write_text("subjectAltName=DNS:smtp.provider.example\n")
+    (d / "ext").write_text("subjectAltName=DNS:smtp.provider.example,DNS:tls.provider.example\n")
     subprocess.run(["openssl", "x509", "-req", "-in", d / "server.csr", "-CA", d / "ca.crt", "-CAkey", d / "ca.key", "-days", "30",
                     "-CAcreateserial", "-extfile", d / "ext", "-out", d / "server.crt"], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(d / "server.crt", d / "server.key")
     credentials = d / "credentials"
-    with zone.Zone("smtp.provider.example. A 127.0.0.1\nother.provider.example. A 127.0.0.1\n") as names, \
+    with zone.Zone("smtp.provider.example. A 127.0.0.1\nother.provider.example. A 127.0.0.1\n"
+                   f"tls.provider.example. A {IMPLICIT}\n") as names, \
             valija.Instance(settings={**names.settings(), "tls_trust": f'"{d}/ca.crt"', "relay_reply_seconds": "5",
                                       "relay_reuse_seconds": "0"}) as suite:
         yield suite, context, credentials
@@ -120,6 +123,24 @@ def test_a_login_at_the_provider(world, mechanisms, used, secret):
         send(suite, user)
         valija.wait_until(lambda: there.messages, 10, "the message")
         assert there.logins == [used] and there.messages[0]["tls"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to serve at port 465")
+def test_tls_from_the_first_byte(world):
+    """At port 465; a server that does not speak it there hears nothing, no password above all."""
+    suite, context, credentials = world
+    user = suite.new_user("sender")
+    configure(suite, credentials, f"tls.provider.example:465 us@provider.example {SECRET}\n", relayhost='"tls.provider.example:465"')
+    with Provider("PLAIN", IMPLICIT, 465) as clear:
+        before = suite.log().count("status=deferred")
+        send(suite, user)
+        valija.wait_until(lambda: suite.log().count("status=deferred") > before, 15, "the deferral")
+        assert clear.connections and not clear.logins and not any(word in c for c in clear.commands for word in ("EHLO", "AUTH", "MAIL"))
+    with Provider("PLAIN", IMPLICIT, 465, tls=context, implicit=True) as there:
+        suite.valija("queue", "retry", "--all")
+        valija.wait_until(lambda: there.messages, 10, "the message")
+        assert there.logins == ["PLAIN"] and there.messages[0]["tls"]
+        assert not [c for c in there.commands if c.upper().startswith("STARTTLS")]
 
 
 def test_no_password_without_a_certificate(world):
