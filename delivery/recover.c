@@ -210,6 +210,9 @@ recover_orphan(struct queue *q, struct queued *m)
 void
 recover_unpromised(struct queue *q, uint64_t id)
 {
+	/* Before all ids are known, a captured smtpd could have given it that of a message which lies there, promised. */
+	if (q->scan != NULL)
+		return;
 	/* As in spool_unlink: no envelope is ever without its message. */
 	if ((unlinkat(q->queue, spool_name(id, SUFFIX_ENVELOPE).str, 0) < 0 && errno != ENOENT) ||
 		(unlinkat(q->queue, spool_name(id, SUFFIX_MESSAGE).str, 0) < 0 && errno != ENOENT))

@@ -1255,6 +1255,22 @@ what_a_spool_worker_named_and_did_not_promise_goes(void **state)
 	assert_int_equal(in_queue(w), 0);
 }
 
+/* While the spool is being read, the id may be one of a message that lies there: smtpd gave it, and is not believed. */
+static void
+no_id_is_leave_to_remove_before_all_are_known(void **state)
+{
+	struct world *w = *state;
+
+	write_file(w, spool_name(11, ".msg").str, MESSAGE, MESSAGE_SIZE);
+	write_envelope(w, 11, 11);
+	local_dies(w);
+	spool_dies(w);
+	queue_comes(w);
+	assert_non_null(w->q.scan);
+	recover_unpromised(&w->q, 11);
+	assert_int_equal(in_queue(w), 2);
+}
+
 /* Who asks while the spool is being read hears of all of it, and of nothing twice; also by its id. */
 static void
 a_listing_waits_for_the_scan(void **state)
@@ -1309,6 +1325,7 @@ main(void)
 		ROW(recording_waits_for_a_spool_worker),
 		ROW(start_recovers_every_state),
 		ROW(what_a_spool_worker_named_and_did_not_promise_goes),
+		ROW(no_id_is_leave_to_remove_before_all_are_known),
 		ROW(a_listing_waits_for_the_scan),
 	};
 
