@@ -268,10 +268,12 @@ replace(struct command *c, struct append *append)
 	errno = error;
 	if (result < 0)
 		return command_failed(c, "replace");
-	/* RFC 8508 4.3: before the EXPUNGE; 4.5: as UID EXPUNGE */
-	text_add(command_out(c), SPAN("* OK ["));
-	write_uids(append, 1, command_out(c));
-	text_add(command_out(c), SPAN("] Replacement message ready.\r\n"));
+	/* RFC 8508 4.3: before the EXPUNGE; 4.5: as UID EXPUNGE. RFC 4315 section 3: not to who may not look there. */
+	if (append->rights & RIGHT_READ) {
+		text_add(command_out(c), SPAN("* OK ["));
+		write_uids(append, 1, command_out(c));
+		text_add(command_out(c), SPAN("] Replacement message ready.\r\n"));
+	}
 	c->tells_highest = v->vanishes;
 	return command_ok(c, NULL, "REPLACE completed.");
 }

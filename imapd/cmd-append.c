@@ -324,6 +324,7 @@ append_another(struct command *c, struct span line, uint64_t size)
 static bool
 take_replaced(struct command *c, uint32_t *uid)
 {
+	const unsigned int rights = RIGHT_TRASH | RIGHT_EXPUNGE;
 	const struct view *v = c->session->view;
 	struct message_set set;
 	bool saved = c->args.len > 1 && c->args.at[1] == '$';     /* a set, for all that is in it */
@@ -338,6 +339,8 @@ take_replaced(struct command *c, uint32_t *uid)
 		return command_no(c, "NONEXISTENT", "There is no such message."), false;
 	if (v->read_only)
 		return command_no(c, "READ-ONLY", "The mailbox is selected read-only."), false;
+	if ((v->rights & rights) != rights)
+		return command_no(c, "NOPERM", "You may not take messages away here."), false;
 	*uid = view_uid(v, number);
 	return true;
 }
@@ -372,6 +375,8 @@ begin(struct command *c, const struct announced *announced, bool replaces)
 {
 	struct append *append = arena_alloc(&c->arena, sizeof(*append));
 
+	if (replaces && c->session->view == NULL)     /* another's is selected, and no name says that it is meant */
+		return command_bad(c, "the number of a message, and a mailbox"), false;
 	return (!replaces || take_replaced(c, &append->replaced)) && open_target(c, append) &&
 		take_line(c, append, c->args, announced);
 }

@@ -20,11 +20,11 @@ begins_fetch(struct span line)
 	return crossing_take_fetch(&line, &uid);
 }
 
-/* INPROGRESS has our tag, not the client's. */
+/* INPROGRESS has our tag, not the client's; what has none of ours is no answer to the client either. */
 void
 crossing_pass_on(struct command *c, struct span line)
 {
-	if (!span_starts_nocase(line, SPAN("* OK [INPROGRESS")))
+	if (span_starts_nocase(line, SPAN("* ")) && !span_starts_nocase(line, SPAN("* OK [INPROGRESS")))
 		text_add(command_out(c), line);
 }
 
@@ -41,6 +41,8 @@ hear_part(struct command *c, struct crossing *x, bool begins, struct span piece)
 	if (begins) {
 		text_reset(&x->front);
 		x->part = begins_fetch(piece) ? FRONT : PASSING;
+		if (!span_starts_nocase(piece, SPAN("* ")))
+			return HEARD_OVER;
 	}
 	if (x->part == PASSING) {
 		text_add(command_out(c), piece);

@@ -240,7 +240,15 @@ skip_options(struct span *in)
 		*in = rest;
 }
 
-/* The names of mailboxes in a command: all of one user, or none is another's. True with the owner. */
+/* Is the selected mailbox not of the same user as the target? */
+static bool
+crosses(const struct session *s, bool named, const char *owner)
+{
+	return named != (s->selected != NULL) ||
+		(named && !span_equal(link_owner(s->selected), span_str(owner)));
+}
+
+/* The names of mailboxes in a command: all of one user, or none is another's; else *mixed. True with the owner. */
 static bool
 find_owner(struct command *c, char owner[MOST_ADDRESS + 1], bool *mixed)
 {
@@ -256,6 +264,8 @@ find_owner(struct command *c, char owner[MOST_ADDRESS + 1], bool *mixed)
 	if (!imap_take_space(&in) || !imap_take_astring(&in, &c->arena, &name))
 		return false;
 	remote = owner_of(c, name, owner);
+	if (c->verb->run == cmd_replace)
+		*mixed = crosses(c->session, remote, owner);
 	if (c->verb->run != cmd_rename)
 		return remote;
 	if (!imap_take_space(&in) || !imap_take_astring(&in, &c->arena, &name))
@@ -280,14 +290,6 @@ begin(struct command *c, struct link *l, bool fresh)
 	link_say(l, SPAN("\r\n"));
 }
 
-/* Is the selected mailbox not of the same user as the target? */
-static bool
-crosses(const struct session *s, bool named, const char *owner)
-{
-	return named != (s->selected != NULL) ||
-		(named && !span_equal(link_owner(s->selected), span_str(owner)));
-}
-
 bool
 remote_crosses(struct command *c, char *owner, bool *others)
 {
@@ -308,11 +310,11 @@ find_link(struct command *c, bool *fresh, bool *answered)
 	*fresh = *answered = false;
 	if (c->verb->when & (BY_NAME | NAMES_TARGET))
 		named = find_owner(c, owner, &mixed);
-	if ((c->verb->when & NAMES_TARGET) && crosses(s, named, owner))
-		return NULL;
+	if (!mixed && (c->verb->when & NAMES_TARGET) && crosses(s, named, owner))
+		return NULL;     /* crossing.h; or no name is there (yet) */
 	if (mixed) {
 		*answered = true;
-		(void)command_no(c, "CANNOT", "A mailbox stays with its owner.");
+		(void)command_no(c, "CANNOT", "Not between the mailboxes of different users.");
 		return NULL;
 	}
 	if (c->verb->when & TO_SELECTED)
@@ -354,7 +356,7 @@ remote_takes_literal(struct command *c, bool waits)
 	struct link *l = find_link(c, &fresh, &answered);
 
 	if (l == NULL)
-		return false;
+		return answered;
 	begin(c, l, fresh);
 	((struct remote *)c->state)->plus = waits;
 	c->wants = WANTS_LITERAL;

@@ -121,6 +121,33 @@ def test_imapfilter(suite, reader, tmp_path):
         assert imap.search(None, "SEEN", "SUBJECT", '"number 1"')[1] == [b"1"]
 
 
+@needs("imapfilter")
+def test_imapfilter_between_users(suite, reader, tmp_path):
+    """From another's mailbox to one's own, and the other way."""
+    ana = suite.new_user("ana")
+    with suite.imap(ana) as imap:
+        imap.create("Work")
+        for n in range(2):
+            imap.append("Work", "(\\Flagged)", None, f"Subject: hers {n}\r\n\r\nx\r\n".encode())
+        assert imap.setacl("Work", reader, "lrswite")[0] == "OK"
+    write(tmp_path / "config.lua",
+          f'options.timeout = 30\noptions.certificates = false\n'
+          f'a = IMAP {{ server = "{suite.host}", port = {suite.port("imaps")}, username = "{reader}", '
+          f'password = "{suite.passwords[reader]}", ssl = "auto" }}\n'
+          f'work = a["user/{ana}/Work"]\nwork:contain_subject("hers 1"):move_messages(a.INBOX)\n'
+          'a.INBOX:contain_subject("number"):copy_messages(work)\n')
+    done = subprocess.run(["imapfilter", "-c", tmp_path / "config.lua", "-t", suite.cafile], env=home(tmp_path), timeout=60,
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with suite.imap(reader) as imap:
+        assert imap.select("INBOX")[1] == [b"4"]
+        assert len(imap.search(None, "FLAGGED", "SUBJECT", '"hers 1"')[1][0].split()) == 1
+    with suite.imap(ana) as imap:
+        assert imap.select("Work")[1] == [b"4"]
+        assert imap.search(None, "SUBJECT", '"hers 1"')[1] == [b""]
+        assert len(imap.search(None, "SUBJECT", "number")[1][0].split()) == 3
+
+
 IMAPFLOW = """
 const { ImapFlow } = require('imapflow');
 (async () => {

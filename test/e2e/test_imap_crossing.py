@@ -320,3 +320,33 @@ def test_moves_and_deaths_at_any_moment(place, way, dies, suite):
         assert came in (0, 60), came
         assert came == 60 or source.count() == 60
         before += came
+
+
+def test_replace_within_a_shared_mailbox(place):
+    """RFC 8508, with the rights that APPEND, STORE and EXPUNGE ask for; between users it is refused."""
+    source, other = place("ana", "From"), place("own", "To")
+    source.fill([text(n) for n in range(1, 4)], "")
+    other.fill([text(9)], "")
+    member, message = place.member, text(7).decode()
+    size = len(message)
+    member.ok(f"SELECT {source.name}")
+    lines = member.ok(f"REPLACE 2 {source.name} (\\Flagged) {{{size}+}}\r\n{message}")
+    assert re.match(r"\* OK \[APPENDUID \d+ 4\]", lines[0]) and "* 2 EXPUNGE" in lines, lines
+    lines, answer = member.say(f"UID REPLACE 3 {{{len(source.name)}+}}\r\n{source.name} {{{size}}}", message.encode())
+    assert answer.startswith("OK") and "* 2 EXPUNGE" in lines, (lines, answer)
+    assert {uid: m[2] for uid, m in source.messages().items()} == {1: text(1).decode(), 4: message, 5: message}
+    for command in (f"REPLACE 1 {other.name} {{{size}+}}\r\n{message}", f"UID REPLACE 1 {other.name} {{{size}}}"):
+        member.no(command, "CANNOT")
+    for bad in ("REPLACE", "REPLACE 1", f"REPLACE 1 {{{size}+}}\r\n{message}", f"REPLACE x {source.name}", "REPLACE {3+}\r\na: "):
+        assert re.match("BAD|NO", member.say(bad)[1]), bad
+    for rights in ("lrite", "lrwst", "lrwse", "lrwite"):
+        source.allow(rights.replace("i", ""))
+        member.ok(f"SELECT {source.name}")
+        member.no(f"REPLACE 1 {source.name} {{{size}+}}\r\n{message}", "NOPERM")
+    for rights in ("lrit", "lrie"):
+        source.allow(rights)
+        member.no(f"REPLACE 1 {source.name} {{{size}+}}\r\n{message}", "NOPERM")
+    member.ok(f"SELECT {other.folder}")
+    member.no(f"REPLACE 1 {source.name} {{{size}+}}\r\n{message}", "CANNOT")
+    member.ok(f"REPLACE 1 {other.folder} {{{size}+}}\r\n{message}")
+    assert source.count() == 3 and other.count() == 1
