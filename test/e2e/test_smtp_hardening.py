@@ -4,6 +4,7 @@ import contextlib
 import signal
 import os
 import itertools
+import random
 import resource
 import secrets
 import selectors
@@ -473,3 +474,61 @@ def test_a_refusal_is_one_line(suite, service, refused):
     for part in ("ip=" + ("local" if service == "lmtp" else "127.0.0.1"), f"service={service}", "code=550", "reason=",
                  "from=a@client.example", f"to={to}"):
         assert f" {part}" in line + " ", line
+
+
+# ---- RFC 2920: a group is answered as its commands would be, one by one ------------------------------------
+
+GROUPED = [b"MAIL FROM:<a@client.example>", b"MAIL FROM:<>", b"MAIL FROM:<a@client.example> BODY=BINARYMIME", b"RCPT TO:<{user}>",
+           b"RCPT TO:<{user}>", b"RCPT TO:<nobody@example.org>", b"RCPT TO:<x@elsewhere.example>", b"RCPT bad", b"RSET", b"NOOP",
+           b"VRFY x", b"DATA", b"BDAT 3\r\nab\n", b"BDAT 0 LAST\r\n", b"BDAT 4 LAST\r\nab\r\n"]
+
+
+def test_a_group_is_answered_like_its_commands(suite):
+    """Random groups, in pieces that end anywhere: the codes are those that the same commands get when each waits for the
+    answer before it."""
+    user, luck = suite.new_user(), random.Random(2920)
+    commands = [c.replace(b"{user}", user.encode()) + (b"" if c.startswith(b"BDAT") else b"\r\n") for c in GROUPED]
+
+    def code(stream):
+        while (line := stream.readline())[3:4] == b"-":
+            pass
+        return line[:3]
+
+    def codes(pieces):
+        heard = []
+        with suite.connect("smtp") as s:
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream = s.makefile("rb")
+            assert code(stream) == b"220"
+            s.sendall(b"EHLO client.example\r\n")
+            assert code(stream) == b"250"
+            for piece, answers in pieces:
+                s.sendall(piece)
+                heard += [code(stream) for _ in range(answers)]
+            if heard[-1] == b"354":
+                s.sendall(b"Subject: x\r\n\r\n.\r\n")
+                heard.append(code(stream))
+        return heard
+
+    for _ in range(150):
+        group = [luck.choice(commands) for _ in range(luck.randint(2, 14))]
+        if b"DATA\r\n" in group:
+            group = group[:group.index(b"DATA\r\n") + 1]
+        whole, pieces = b"".join(group), []
+        while whole:
+            cut = luck.choice([1, 7, 60, 2000])
+            pieces.append((whole[:cut], 0 if whole[cut:] else len(group)))
+            whole = whole[cut:]
+        assert codes(pieces) == codes([(c, 1) for c in group]), group
+
+
+def test_owner_services():
+    """Whose sender it is, is asked on the services that are named, and on no other."""
+    with valija.Instance(settings={"owner_services": '{"submissions"}'}) as suite:
+        user = suite.new_user()
+        for service, answer in (("submission", 250), ("submissions", 553)):
+            with suite.smtp(user, service) as smtp:
+                smtp.ehlo_or_helo_if_needed()
+                assert smtp.mail("somebody@elsewhere.example")[0] == answer
+                smtp.rset()
+                assert smtp.mail(user)[0] == 250
