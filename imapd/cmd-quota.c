@@ -47,24 +47,6 @@ is_root(const struct session *s, struct span root)
 	return is;
 }
 
-/* Who may count the messages of some mailbox may know of the root (RFC 9208 section 6). */
-static bool
-may_see_root(const struct session *s)
-{
-	struct folder_list list;
-	char folder[MOST_FOLDER_NAME + 1];
-	const char *why;
-	bool may = !session_is_guest(s);
-
-	if (may || folder_list_read(&s->account->store, false, &list) < 0)
-		return may;
-	for (size_t i = 0; i < list.count && !may; i++)
-		may = folder_of_name(list.entries[i].name, folder, &why) &&
-			(session_rights(s, folder) & RIGHT_READ);
-	folder_list_clear(&list);
-	return may;
-}
-
 /* "* QUOTA "" (STORAGE 10 512 MESSAGE 20 100)"; STORAGE counts 1024 octets (RFC 9208 5.1). False: answered. */
 static bool
 quota_write(struct command *c)
@@ -101,17 +83,68 @@ take_root(struct command *c, struct span *root)
 	return true;
 }
 
+static enum progress
+no_root(struct command *c)
+{
+	return command_no(c, "NONEXISTENT", "There is no such quota root.");
+}
+
+static enum progress
+getquota_answer(struct command *c)
+{
+	return quota_write(c) ? command_ok(c, NULL, "GETQUOTA completed.") : COMMAND_DONE;
+}
+
+/* For a guest: is there a mailbox whose messages he may count (RFC 9208 section 6)? */
+struct root_guest {
+	struct folder_list folders;
+	size_t at;
+};
+
+static void
+getquota_release(struct command *c)
+{
+	struct root_guest *g = c->state;
+
+	folder_list_clear(&g->folders);
+}
+
+static enum progress
+getquota_step(struct command *c)
+{
+	struct root_guest *g = c->state;
+	char folder[MOST_FOLDER_NAME + 1];
+	const char *why;
+
+	while (g->at < g->folders.count) {
+		if (session_slice_over(c->session))
+			return COMMAND_AGAIN;
+		if (folder_of_name(g->folders.entries[g->at++].name, folder, &why) &&
+			(session_rights(c->session, folder) & RIGHT_READ))
+			return getquota_answer(c);
+	}
+	return no_root(c);
+}
+
 enum progress
 cmd_getquota(struct command *c)
 {
+	struct root_guest *g;
 	struct span root;
 
 	if (!take_root(c, &root) || !command_no_more(c))
 		return COMMAND_DONE;
-	if (!is_root(c->session, root) || !quota_is_set(&c->session->account->store.quota) ||
-		!may_see_root(c->session))
-		return command_no(c, "NONEXISTENT", "There is no such quota root.");
-	return quota_write(c) ? command_ok(c, NULL, "GETQUOTA completed.") : COMMAND_DONE;
+	if (!is_root(c->session, root) || !quota_is_set(&c->session->account->store.quota))
+		return no_root(c);
+	if (!session_is_guest(c->session))
+		return getquota_answer(c);
+	g = arena_alloc(&c->arena, sizeof(*g));
+	if (folder_list_read(&c->session->account->store, false, &g->folders) < 0)
+		return command_failed(c, "quota");
+	c->state = g;
+	c->release = getquota_release;
+	c->step = getquota_step;
+	return getquota_step(c);
 }
 
 enum progress

@@ -249,6 +249,25 @@ test_others_are_answered(void **state)
 	}
 }
 
+/* What another user asks for does not hold up the owner: each folder's rights are read before he is told. */
+static void
+test_a_guest_asks_for_the_quota_root(void **state)
+{
+	struct scene *s = *state;
+	struct session *bob;
+	int ends[2];
+
+	s->account.store.quota.messages = 1000;
+	say_and_wait(s, &s->slow, "a SETACL F9 bob@x.example lr\r\n", "a OK");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	bob = session_new_guest(&s->account, 3, ends[0], SPAN("bob@x.example"));
+	bob->next = s->account.sessions;
+	s->account.sessions = bob;
+	close(s->slow.fd);
+	s->slow.fd = ends[1];
+	assert_true(noops_meanwhile(s, "GETQUOTA user/ana@x.example") >= 4);
+}
+
 static bool
 has_kept(const struct scene *s, const char *line)
 {
@@ -334,6 +353,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_others_are_answered, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_guest_asks_for_the_quota_root, begin, end),
 		cmocka_unit_test_setup_teardown(test_changes_of_rights_meanwhile, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_is_kept_lacks_no_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_rights_of_a_session_that_ended, begin, end),
