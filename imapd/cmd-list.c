@@ -283,12 +283,9 @@ has_untold_below(struct session *s, struct listing *l, const struct folder_entry
 {
 	const struct folder_entry *end = l->folders.entries + l->folders.count, *below;
 	bool inbox = span_equal(e->name, SPAN("INBOX")), untold = false;
-	struct span rest;
 
 	for (below = e + 1; below < end && !untold; below++) {
-		rest = span_part(below->name, e->name.len, SIZE_MAX);
-		if (!span_equal(span_part(below->name, 0, e->name.len), e->name) ||
-			!span_take(&rest, FOLDER_SEPARATOR)) {
+		if (!folder_name_is_below(below->name, e->name)) {
 			if (!inbox)
 				break;
 			continue;        /* INBOX stands first, what is below it where the alphabet puts it */
@@ -304,6 +301,13 @@ has_untold_below(struct session *s, struct listing *l, const struct folder_entry
 	return untold;
 }
 
+/* RFC 3501 6.3.9: with "%" in LSUB, the parent of what is subscribed is told, \Noselect. */
+static bool
+tells_parents(const struct listing *l)
+{
+	return l->lsub ? l->pattern_count > 0 && span_has(l->patterns[0], '%') : l->recursive && l->select_subscribed;
+}
+
 /* True when the entry was told for its own sake, and can be selected: then STATUS may follow. */
 static bool
 list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
@@ -315,9 +319,7 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 	if (!matches(s, l))
 		return false;
 	if (l->lsub) {
-		/* RFC 3501 6.3.9: with "%", the parent of what is subscribed is told, \Noselect. */
-		below = e->subscribed_below && !e->subscribed && l->pattern_count > 0 &&
-			span_has(l->patterns[0], '%');
+		below = e->subscribed_below && !e->subscribed && tells_parents(l);
 		if (e->subscribed || below)
 			write_entry(s, l, e, below, false);
 		return false;
@@ -336,16 +338,52 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 	return wanted && e->exists;
 }
 
-/* Of a subscribed mailbox of another user only its name is known here. */
-static void
-list_foreign(struct session *s, struct listing *l, struct span foreign)
+/* Of another user's: does it match? */
+static bool
+foreign_matches(const struct session *s, struct listing *l, struct span foreign)
 {
-	const struct folder_entry e = { .exists = true, .subscribed = true };
-
 	text_reset(&l->spelled);
 	session_foreign_write(s, foreign, &l->spelled);
-	if (matches(s, l))
-		write_entry(s, l, &e, false, false);
+	return matches(s, l);
+}
+
+/* Is this level above the subscribed foreign[at] told otherwise, or not to be told? */
+static bool
+is_told_otherwise(const struct session *s, struct listing *l, size_t at, struct span parent)
+{
+	const struct folder_list *list = &l->folders;
+	bool untold = l->lsub;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct folder_entry *e = &list->entries[i];
+
+		if (span_equal(e->name, parent) && (e->subscribed || e->subscribed_below))
+			return true;
+	}
+	for (size_t i = 0; i < list->foreign_count; i++) {
+		if (span_equal(list->foreign[i], parent) || (i < at && folder_name_is_below(list->foreign[i], parent)))
+			return true;
+		untold = untold || (folder_name_is_below(list->foreign[i], parent) && !foreign_matches(s, l, list->foreign[i]));
+	}
+	return !untold;
+}
+
+/* Of a subscribed mailbox of another user only its name is known here. */
+static void
+list_foreign(struct session *s, struct listing *l, size_t at)
+{
+	const struct folder_entry subscribed = { .exists = true, .subscribed = true }, above = { .children = true };
+	struct span foreign = l->folders.foreign[at];
+
+	for (size_t i = 1; i < foreign.len && tells_parents(l); i++) {
+		struct span parent = span_part(foreign, 0, i);
+
+		if (foreign.at[i] == '/' && foreign_matches(s, l, parent) && !is_told_otherwise(s, l, at, parent) &&
+			foreign_matches(s, l, parent))
+			write_entry(s, l, &above, true, !l->lsub);
+	}
+	if (foreign_matches(s, l, foreign))
+		write_entry(s, l, &subscribed, false, false);
 }
 
 /* What a guest may not know of is not there for him. False: the slice is over; each folder has a file to be read. */
@@ -440,9 +478,9 @@ list_step(struct command *c)
 			begin_status(c, l, e->name);
 	}
 	while ((l->lsub || l->select_subscribed) && l->foreign_at < l->folders.foreign_count) {
-		if (session_full(c->session))
+		if (session_full(c->session) || session_slice_over(c->session))
 			return COMMAND_AGAIN;
-		list_foreign(c->session, l, l->folders.foreign[l->foreign_at++]);
+		list_foreign(c->session, l, l->foreign_at++);
 	}
 	l->others.folders = l->return_subscribed ? &l->folders : NULL;
 	if (asks_for_others(c->session, l) && !remote_list_step(c, &l->others, &waits))

@@ -266,8 +266,8 @@ add_parents(struct folder_list *list)
 	join_twins(list);
 }
 
-static bool
-is_below(struct span name, struct span parent)
+bool
+folder_name_is_below(struct span name, struct span parent)
 {
 	return name.len > parent.len + 1 && name.at[parent.len] == FOLDER_SEPARATOR &&
 		span_equal(span_part(name, 0, parent.len), parent);
@@ -287,7 +287,7 @@ folder_list_mark(struct folder_list *list)
 		for (size_t k = from; k < list->count; k++) {
 			const struct folder_entry *below = &list->entries[k];
 
-			if (!is_below(below->name, e->name)) {
+			if (!folder_name_is_below(below->name, e->name)) {
 				if (i > 0)
 					break;
 				continue;

@@ -60,6 +60,8 @@ int folder_subscribe(struct store *store, const char *folder, bool subscribed);
 /* The same for a name of another user's mailbox, as folder_list.foreign has it. */
 int folder_subscribe_foreign(struct store *store, struct span name, bool subscribed);
 
+/* Is `name` below `parent`, however far? Both as on the wire. */
+bool folder_name_is_below(struct span name, struct span parent);
 /* RFC 3501 6.3.8: % is anything but the separator, * anything. INBOX in any case. Linear in name
  * times pattern. */
 #define MOST_LISTED_NAME 1000        /* longer ones match nothing */

@@ -149,6 +149,31 @@ def test_levels_above_what_is_shared(two):
         assert member.ok("LIST \"\" user/*") == []
 
 
+def test_levels_above_what_is_subscribed(two):
+    """RFC 3501 6.3.9, RFC 5258 3.5: LSUB with "%", and RECURSIVEMATCH, tell each level above it, once."""
+    suite, ana, bob, member = two
+    with Session(suite, ana) as owner:
+        owner.ok("CREATE More")
+        owner.ok(f"SETACL More {bob} lr")
+    for name in ("Work", "More"):
+        member.ok(f"SUBSCRIBE user/{ana}/{name}")
+    quoted = f"user/{ana}"
+
+    def told(command):
+        return [line for line in member.ok(command) if "user" in line]
+
+    assert told('LSUB "" %') == ['* LSUB (\\Noselect) "/" user']
+    assert told('LSUB "" user/%') == [f'* LSUB (\\Noselect) "/" {quoted}']
+    assert told('LSUB "" *') == [f'* LSUB () "/" {quoted}/{name}' for name in ("Work", "More")]
+    above = '* LIST (\\NonExistent \\HasChildren) "/" {} ("CHILDINFO" ("SUBSCRIBED"))'
+    assert told('LIST (SUBSCRIBED RECURSIVEMATCH) "" %') == [above.format("user")]
+    assert told('LIST (SUBSCRIBED RECURSIVEMATCH) "" user/%') == [above.format(quoted)]
+    assert told('LIST (SUBSCRIBED RECURSIVEMATCH) "" (user user/*/More)')[0] == above.format("user")
+    assert len(told('LIST (SUBSCRIBED RECURSIVEMATCH) "" *')) == len(told('LIST (SUBSCRIBED) "" %/%/%')) == 2
+    member.ok(f"SUBSCRIBE user/{ana}")
+    assert told('LSUB "" user/%') == [f'* LSUB () "/" {quoted}']
+
+
 def test_who_may_ask_for_his_rights(two):
     """RFC 4314 section 4: "l", "r", "i", "k", "x" or "a"; the other rights alone do not say that there is a mailbox."""
     suite, ana, bob, member = two
