@@ -31,6 +31,8 @@ handshake_fail_as(struct connection *c, const char *reason, const char *result)
 	/* The text may lie in what is about to be freed. */
 	char copy[MOST_REASON + 1];
 
+	c->worker->arrived.from = c->worker->arrived.len = 0;
+	pump_flush(c);
 	snprintf(copy, sizeof(copy), "%s", reason);
 	if (c->front != NULL)
 		send_tls_failed(c->front, c->session, &(struct msg_tls_failed){
@@ -216,18 +218,6 @@ client_is_welcome(struct connection *c, const struct client_certificate *seen)
 	return false;
 }
 
-/* One ticket (RFC 8446 4.6.1), where GnuTLS by itself would make two: each session that is resumed gets
- * another. False, and the handshake has failed: nothing fits into a socket that should be empty. */
-static bool
-give_ticket(struct connection *c)
-{
-	if (gnutls_protocol_get_version(c->tls) != GNUTLS_TLS1_3 ||
-		gnutls_session_ticket_send(c->tls, 1, 0) >= 0)
-		return true;
-	handshake_fail(c, "client takes no session ticket");
-	return false;
-}
-
 /* Tells the front end, and gives it `fd`, which is taken. */
 static bool
 tell_ready(struct connection *c, const struct seen *seen, bool kernel, int fd)
@@ -281,10 +271,11 @@ handshake_done(struct connection *c)
 		return;
 	}
 	see(c, &seen);
-	if (!client_is_welcome(c, &seen.certificate) || !give_ticket(c)) {
+	if (!client_is_welcome(c, &seen.certificate)) {
 		seen_clear(&seen);
 		return;
 	}
+	c->ticket_due = gnutls_protocol_get_version(c->tls) == GNUTLS_TLS1_3;
 	switch (kernel_take(c)) {
 	case KERNEL_NOT:
 		give_to_pump(c, &seen);
@@ -346,7 +337,8 @@ prepare_session(struct connection *c)
 	gnutls_certificate_server_set_request(c->tls, w->asks[c->service] == GNUTLS_CERT_IGNORE
 		? GNUTLS_CERT_IGNORE : GNUTLS_CERT_REQUEST);
 	gnutls_handshake_set_max_packet_length(c->tls, MOST_HANDSHAKE_BYTES);
-	gnutls_transport_set_int(c->tls, c->client);
+	/* What was read ahead the kernel would never see. */
+	pump_prepare(c, w->kernel_tls);
 	return 0;
 }
 
@@ -355,6 +347,7 @@ handshake_step(struct connection *c)
 {
 	struct worker *w = c->worker;
 	char reason[MOST_REASON];
+	size_t before;
 	int error;
 
 	if (!w->key_ready && !c->outgoing) {
@@ -371,14 +364,21 @@ handshake_step(struct connection *c)
 		handshake_fail(c, "the TLS session cannot be prepared");
 		return;
 	}
+	if (c->to_client.len > 0)
+		(void)pump_write(c);
+	pump_read(c);
 	do {
 		/* The signature callback does not hear for which session it is asked. */
 		w->ask.session = c->session;
 		w->ask.reason[0] = '\0';
+		before = w->arrived.from;
 		error = gnutls_handshake(c->tls);
-	} while (error == GNUTLS_E_INTERRUPTED || (error == GNUTLS_E_WARNING_ALERT_RECEIVED &&
-							  ++c->warnings <= MOST_WARNING_ALERTS));
+		/* AGAIN is also said of a record that is passed over (early data, which is off). */
+	} while (error == GNUTLS_E_INTERRUPTED ||
+		(error == GNUTLS_E_AGAIN && w->arrived.from > before && w->arrived.from < w->arrived.len) ||
+		(error == GNUTLS_E_WARNING_ALERT_RECEIVED && ++c->warnings <= MOST_WARNING_ALERTS));
 	if (error == 0) {
+		pump_flush(c);
 		if (c->outgoing)
 			outgoing_done(c);
 		else
@@ -386,8 +386,8 @@ handshake_step(struct connection *c)
 		return;
 	}
 	if (error == GNUTLS_E_AGAIN) {
-		connection_watch_client(
-			c, gnutls_record_get_direction(c->tls) != 0 ? EV_WRITE : EV_READ);
+		pump_flush(c);
+		connection_watch_client(c, (short)(EV_READ | (c->to_client.len > 0 ? EV_WRITE : 0)));
 		return;
 	}
 	explain(c, error, reason, sizeof(reason));

@@ -94,7 +94,8 @@ is_fit(const struct connection *c)
 	gnutls_cipher_algorithm_t cipher = gnutls_cipher_get(c->tls);
 
 	/* What GnuTLS has read ahead the kernel would never see. */
-	return c->worker->kernel_tls && !c->outgoing && gnutls_record_check_pending(c->tls) == 0 &&
+	return c->worker->kernel_tls && c->exact && c->to_client.len == 0 &&
+		gnutls_record_check_pending(c->tls) == 0 &&
 		(cipher == GNUTLS_CIPHER_AES_128_GCM || cipher == GNUTLS_CIPHER_AES_256_GCM);
 }
 
@@ -121,8 +122,11 @@ kernel_take(struct connection *c)
 		}
 		return KERNEL_NOT;
 	}
+	/* The last that this worker says. */
+	pump_give_ticket(c);
+	pump_flush(c);
 	/* Until a key is set the socket is as before; after the first there is no way back. */
-	if (!set_direction(c, true))
+	if (c->to_client.len > 0 || c->client_broken || !set_direction(c, true))
 		return KERNEL_NOT;
 	return set_direction(c, false) ? KERNEL_TOOK : KERNEL_BROKE;
 }

@@ -55,7 +55,7 @@ outgoing_begin(struct connection *c)
 			     strlen(wanted->server_name))) < 0))
 		return error;
 	gnutls_handshake_set_max_packet_length(c->tls, MOST_SERVER_HANDSHAKE_BYTES);
-	gnutls_transport_set_int(c->tls, c->client);
+	pump_prepare(c, false);
 	return 0;
 }
 

@@ -5,9 +5,9 @@
  * nothing more is read in that direction until it is gone. An idle connection keeps no buffer. When
  * MOST_WAITING_BYTES wait in all connections together, one turn reads a record's length, and not a round.
  *
- * GnuTLS reads and writes here through two buffers of the worker: one call reads many records
- * (arrived), one call writes many (leaving), and it never finds the socket full. Both are empty when a
- * turn ends: GnuTLS itself keeps a record that has come in part, `to_client` what did not fit.
+ * GnuTLS reads and writes, in the handshake too, through two buffers of the worker: one call reads many
+ * records (arrived), one call writes many (leaving), and it never finds the socket full. Both are empty when
+ * a turn ends: GnuTLS itself keeps a record that has come in part, `to_client` what did not fit.
  *
  * Ends. close_notify from the client becomes the end of file for the front end, which may still
  * answer; the front end's end of file becomes close_notify. Anything else that ends TLS ends the
@@ -86,9 +86,8 @@ write_records(struct connection *c, const unsigned char *at, size_t len)
 	return done;
 }
 
-/* Sends the records of this turn, behind those that wait; what does not fit waits. */
-static void
-flush_records(struct connection *c)
+void
+pump_flush(struct connection *c)
 {
 	struct worker *w = c->worker;
 	size_t sent = 0;
@@ -122,13 +121,13 @@ push_records(gnutls_transport_ptr_t arg, const giovec_t *piece, int count)
 			len -= part;
 			taken += part;
 			if (w->leaving.len == sizeof(w->leaving.at))
-				flush_records(c);
+				pump_flush(c);
 		}
 	}
 	return (ssize_t)taken;
 }
 
-/* A gnutls_pull_func: from what has arrived in this turn; the socket is read in from_client. */
+/* A gnutls_pull_func: from what has arrived in this turn; the socket is read in pump_read. */
 static ssize_t
 pull_records(gnutls_transport_ptr_t arg, void *to, size_t room)
 {
@@ -136,6 +135,8 @@ pull_records(gnutls_transport_ptr_t arg, void *to, size_t room)
 	struct worker *w = c->worker;
 	size_t have = w->arrived.len - w->arrived.from, part = have < room ? have : room;
 
+	if (have == 0 && c->client_done)
+		return 0;
 	if (have == 0) {
 		gnutls_transport_set_errno(c->tls, EAGAIN);
 		return -1;
@@ -143,6 +144,41 @@ pull_records(gnutls_transport_ptr_t arg, void *to, size_t room)
 	memcpy(to, w->arrived.at + w->arrived.from, part);
 	w->arrived.from += part;
 	return (ssize_t)part;
+}
+
+void
+pump_prepare(struct connection *c, bool exact)
+{
+	c->exact = exact;
+	gnutls_transport_set_ptr2(c->tls, exact ? (gnutls_transport_ptr_t)(intptr_t)c->client : c, c);
+	gnutls_transport_set_vec_push_function(c->tls, push_records);
+	if (!exact)
+		gnutls_transport_set_pull_function(c->tls, pull_records);
+}
+
+void
+pump_read(struct connection *c)
+{
+	struct worker *w = c->worker;
+	ssize_t got;
+
+	w->arrived.from = w->arrived.len = 0;
+	if (c->exact)
+		return;
+	got = recv(c->client, w->arrived.at, round_bytes(w), MSG_DONTWAIT);
+	w->arrived.len = got > 0 ? (size_t)got : 0;
+	/* An end without close_notify. */
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+		c->client_done = c->client_broken = true;
+}
+
+size_t
+pump_write(struct connection *c)
+{
+	size_t took = write_records(c, c->to_client.at + c->to_client.from, c->to_client.len);
+
+	pending_use(c->worker, &c->to_client, took);
+	return took;
 }
 
 /* --- client to front end --- */
@@ -213,20 +249,6 @@ read_record(struct connection *c, unsigned char *to, size_t room)
 	}
 }
 
-/* Reads from the socket, once in a turn. */
-static void
-read_client(struct connection *c)
-{
-	struct worker *w = c->worker;
-	ssize_t got = recv(c->client, w->arrived.at, round_bytes(w), MSG_DONTWAIT);
-
-	w->arrived.from = 0;
-	w->arrived.len = got > 0 ? (size_t)got : 0;
-	/* An end without close_notify. */
-	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-		c->client_done = c->client_broken = true;
-}
-
 /* The plain bytes are fewer than the records that they come in: all that has arrived fits into a round. */
 static void
 from_client(struct connection *c)
@@ -234,7 +256,6 @@ from_client(struct connection *c)
 	struct worker *w = c->worker;
 	size_t len = 0, got, wrote;
 
-	read_client(c);
 	while (!c->client_done &&
 		(got = read_record(c, w->round + len, sizeof(w->round) - len)) > 0)
 		len += got;
@@ -265,6 +286,17 @@ write_client(struct connection *c, const unsigned char *at, size_t len)
 	c->bytes_out += done;
 }
 
+/* One, where GnuTLS by itself would make two: each session that is resumed gets another. */
+void
+pump_give_ticket(struct connection *c)
+{
+	bool due = c->ticket_due;
+
+	c->ticket_due = false;
+	if (due && gnutls_session_ticket_send(c->tls, 1, 0) < 0)
+		c->client_broken = c->client_done = true;
+}
+
 static void
 from_plain(struct connection *c)
 {
@@ -273,10 +305,12 @@ from_plain(struct connection *c)
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0)
+	if (got <= 0) {
 		c->plain_done = true; /* also a reset: the front end closed without reading all */
-	else
-		write_client(c, round, (size_t)got);
+		return;
+	}
+	pump_give_ticket(c);
+	write_client(c, round, (size_t)got);
 }
 
 /* --- both --- */
@@ -321,7 +355,7 @@ settle(struct connection *c, bool moves)
 
 	if (c->plain_done && !c->told_client_end && !c->client_broken)
 		tell_client_end(c);
-	flush_records(c);
+	pump_flush(c);
 	if (c->client_broken) {
 		pending_drop(c->worker, &c->to_client);
 		if (c->to_plain.len == 0) {
@@ -358,10 +392,8 @@ settle(struct connection *c, bool moves)
 void
 pump_begin(struct connection *c)
 {
-	gnutls_transport_set_ptr(c->tls, c);
-	gnutls_transport_set_vec_push_function(c->tls, push_records);
-	gnutls_transport_set_pull_function(c->tls, pull_records);
-	/* The last flight of the handshake may have brought data along. */
+	pump_prepare(c, false);
+	/* The last flight of the handshake may have brought data along, in `arrived` or in GnuTLS. */
 	from_client(c);
 	settle(c, true);
 }
@@ -378,15 +410,12 @@ pump_client_ready(struct connection *c, short what)
 {
 	bool moves = true;
 
-	if (c->to_client.len > 0) {
-		size_t took = (what & EV_WRITE) == 0 ? 0 : write_records(c,
-			c->to_client.at + c->to_client.from, c->to_client.len);
-
-		pending_use(c->worker, &c->to_client, took);
-		moves = took > 0;
-	}
-	if ((what & EV_READ) != 0 && !c->client_done && c->to_plain.len == 0)
+	if (c->to_client.len > 0)
+		moves = (what & EV_WRITE) != 0 && pump_write(c) > 0;
+	if ((what & EV_READ) != 0 && !c->client_done && c->to_plain.len == 0) {
+		pump_read(c);
 		from_client(c);
+	}
 	settle(c, moves || c->client_done);
 }
 

@@ -70,6 +70,9 @@ struct connection {
 	bool plain_done;                  /* no more will be read from the front end */
 	bool plain_deaf;                  /* the front end reads no more */
 	bool told_plain_end, told_client_end;
+	bool ticket_due;                  /* a session ticket (RFC 8446 4.6.1), which goes with the front end's
+					     first words: sent alone it would cost as much as they */
+	bool exact;                       /* GnuTLS reads the socket itself: nothing is read ahead */
 	uint8_t warnings, renegotiations;
 	struct in6_addr address;          /* the client's, IPv4 mapped into IPv6 */
 	struct in6_addr via;              /* of the proxy that told it; else the same */
@@ -187,6 +190,18 @@ void outgoing_done(struct connection *c);
 
 /* --- pump.c --- */
 
+/* GnuTLS reads and writes through the worker's buffers from now on; `exact`: it reads from the socket itself, and
+ * no byte more than it needs. */
+void pump_prepare(struct connection *c, bool exact);
+/* Reads from the client (unless `exact`), once in a turn. */
+void pump_read(struct connection *c);
+/* Writes to the client what waits; the bytes taken. */
+size_t pump_write(struct connection *c);
+/* Sends the records of this turn, behind those that wait; what does not fit waits. */
+void pump_flush(struct connection *c);
+/* Makes a record of the session ticket, when it is due. */
+void pump_give_ticket(struct connection *c);
+/* The handshake is done, in this turn. */
 void pump_begin(struct connection *c);
 /* Drops what still waits. */
 void pump_end(struct connection *c);

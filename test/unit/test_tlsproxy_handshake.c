@@ -206,6 +206,70 @@ records_of_every_kind(void **state)
 	assert_int_equal(updates, 6);
 }
 
+/* What a client says, held back. */
+static struct {
+	size_t len;
+	bool holds;
+	unsigned char at[8192];
+} said;
+
+static ssize_t
+push_held(gnutls_transport_ptr_t fd, const void *at, size_t len)
+{
+	if (!said.holds) {
+		said.holds = true;        /* behind the ClientHello */
+		return send((int)(intptr_t)fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	assert_true(said.len + len <= sizeof(said.at));
+	memcpy(said.at + said.len, at, len);
+	said.len += len;
+	return (ssize_t)len;
+}
+
+/* The end of the handshake, data and the end of TLS come in one segment: a worker that reads ahead loses nothing of
+ * it, and what it read ahead of one client reaches no other. */
+static void
+data_comes_with_the_handshake(void **state)
+{
+	char got[64];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct wish wish = { .service = SERVICE_SUBMISSIONS, .priorities = ONLY_13 };
+		struct client c = client_connect(&wish), junk;
+		long limit = rig_now() + RIG_WAIT_MILLISECONDS;
+
+		said.len = 0;
+		said.holds = false;
+		client_prepare(&c, &wish);
+		gnutls_transport_set_push_function(c.tls, push_held);
+		while ((c.error = gnutls_handshake(c.tls)) != 0) {
+			assert_int_equal(gnutls_error_is_fatal(c.error), 0);
+			assert_true(rig_now() < limit);
+			rig_nap();
+		}
+		assert_false(c.session->ready);
+		assert_int_equal(gnutls_record_send(c.tls, "EHLO one\r\n", 10), 10);
+		assert_int_equal(gnutls_record_send(c.tls, "QUIT\r\n", 6), 6);
+		if (i == 1)
+			(void)gnutls_bye(c.tls, GNUTLS_SHUT_WR);
+		/* Another client's nonsense is read between. */
+		junk = client_connect(&wish);
+		assert_int_equal(send(junk.fd, "EHLO junk\r\nQUIT\r\nEHLO junk\r\n", 28, MSG_NOSIGNAL), 28);
+		rig_until(junk.session->failed);
+		client_close(&junk);
+		assert_int_equal(send(c.fd, said.at, said.len, MSG_NOSIGNAL), said.len);
+		rig_until(c.session->ready);
+		assert_int_equal(plain_receive(c.session, got, sizeof(got)), 16);
+		assert_memory_equal(got, "EHLO one\r\nQUIT\r\n", 16);
+		if (i == 1)
+			assert_int_equal(plain_receive(c.session, got, sizeof(got)), 0);
+		assert_int_equal(send(c.session->plain, "250 one", 7, MSG_NOSIGNAL), 7);
+		assert_int_equal(client_receive(&c, got, sizeof(got)), 7);
+		client_close(&c);
+	}
+}
+
 /* Who does not read is waited for, in bounded memory, while the other direction goes on; then nothing is
  * missing. */
 static void
@@ -1334,6 +1398,7 @@ main(void)
 		RIG_TEST(passport_tells_what_was_seen),
 		RIG_TEST(bulk_goes_both_ways),
 		RIG_TEST(records_of_every_kind),
+		RIG_TEST(data_comes_with_the_handshake),
 		RIG_TEST(back_pressure_on_the_front_end),
 		RIG_TEST(back_pressure_on_the_client),
 		RIG_TEST(many_that_do_not_read),
