@@ -254,6 +254,30 @@ def stop(suite, user):
     return pid
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS[:2], ids="-".join)
+def test_a_process_that_stands_still(place, way, suite):
+    """It is waited for, holds up no other session of the member, and who waits hears how far it is (RFC 9585)."""
+    source, target = place(way[0], "From"), place(way[1], "To")
+    source.fill([text(n) for n in range(300)], "")
+    member = place.member
+    member.ok(f"SELECT {source.name}")
+    held = stop(suite, next(place_.user for place_ in (source, target) if place_.user != place.bob))
+    try:
+        member.imap.send(f"x COPY 1:* {target.name}\r\n".encode())
+        with Session(suite, place.bob) as other:
+            other.ok("SELECT INBOX")
+            other.ok("NOOP")
+        time.sleep(11)
+    finally:
+        os.kill(held, signal.SIGCONT)
+    line = member.imap.readline()
+    assert re.match(rb'\* OK \[INPROGRESS \("x" \d+ 300\)\]', line), line
+    while not line.startswith(b"x "):
+        line = member.imap.readline()
+    assert line.startswith(b"x OK [COPYUID") and target.count() == 300, line
+
+
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("dies", ("source", "target", "member"))
 @pytest.mark.parametrize("verb", (pytest.param("COPY", marks=pytest.mark.long), "MOVE"))
