@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -175,6 +176,24 @@ sign_by(struct identity *who, const struct identity *ca)
 	return gnutls_x509_crt_sign2(who->crt, ca->crt, ca->key, GNUTLS_DIG_SHA256, 0);
 }
 
+/* One at a time reads what was issued and writes what follows from it: two commands, or one and the renewal that
+ * master begins. Waits; the lock, which close() gives back, or -1 with a sentence. */
+static int
+lock(int directory, struct text *why)
+{
+	int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
+
+	do
+		error = fd < 0 ? -1 : flock(fd, LOCK_EX);
+	while (error < 0 && fd >= 0 && errno == EINTR);
+	if (error == 0)
+		return fd;
+	text_printf(why, "the directory of the authority cannot be locked: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 static int
 read_issued(int directory, struct text *to, struct text *why)
 {
@@ -199,9 +218,9 @@ note_issued(int directory, const struct identity *who, const char *kind, const c
 	struct text all = TEXT_UP_TO(MOST_ISSUED_FILE), hex = TEXT_UP_TO(MOST_SERIAL_TEXT);
 	unsigned char bytes[20];
 	size_t size = sizeof(bytes);
-	int result = -1;
+	int held = lock(directory, why), result = -1;
 
-	if (gnutls_x509_crt_get_serial(who->crt, bytes, &size) < 0 ||
+	if (held < 0 || gnutls_x509_crt_get_serial(who->crt, bytes, &size) < 0 ||
 		read_issued(directory, &all, why) < 0)
 		goto out;
 	text_add_hex(&hex, span_of(bytes, size));
@@ -214,6 +233,8 @@ note_issued(int directory, const struct identity *who, const char *kind, const c
 	else
 		result = ca_put_file(directory, CA_ISSUED, 0644, text_span(&all), why);
 out:
+	if (held >= 0)
+		close(held);
 	text_clear(&all);
 	text_clear(&hex);
 	return result;
@@ -372,9 +393,9 @@ issue_revoke(int directory, const char *which, struct text *why)
 	struct span in, before;
 	struct issued one;
 	unsigned int found = 0, already = 0;
-	int result = -1;
+	int held = lock(directory, why), result = -1;
 
-	if (read_issued(directory, &all, why) < 0)
+	if (held < 0 || read_issued(directory, &all, why) < 0)
 		goto out;
 	for (in = before = text_span(&all); take_issued(&in, &one); before = in) {
 		if (is_meant(&one, span_str(which)) && one.revoked.len == 0) {
@@ -395,6 +416,8 @@ issue_revoke(int directory, const char *which, struct text *why)
 		text_printf(why, "%u certificates of %s: name one by its serial number (valija cert ca list)",
 			found, which);
 out:
+	if (held >= 0)
+		close(held);
 	text_clear(&all);
 	text_clear(&next);
 	return result;
@@ -446,9 +469,9 @@ issue_crl(int directory, struct text *why)
 	/* RFC 5280 5.2.3: it only grows, as time does. */
 	unsigned char number[5] = { (unsigned char)((uint64_t)now >> 32 & 0x7f), (unsigned char)(now >> 24),
 		(unsigned char)(now >> 16), (unsigned char)(now >> 8), (unsigned char)now };
-	int error, result = -1;
+	int held = lock(directory, why), error, result = -1;
 
-	if (ca_load(directory, &ca, why) < 0 || read_issued(directory, &all, why) < 0)
+	if (held < 0 || ca_load(directory, &ca, why) < 0 || read_issued(directory, &all, why) < 0)
 		goto out;
 	if ((error = gnutls_x509_crl_init(&crl)) < 0 || (error = gnutls_x509_crl_set_version(crl, 2)) < 0 ||
 		(error = gnutls_x509_crl_set_this_update(crl, now)) < 0 ||
@@ -461,6 +484,8 @@ issue_crl(int directory, struct text *why)
 	else
 		result = ca_put_file(directory, CA_REVOKED, 0644, span_of(pem.data, pem.size), why);
 out:
+	if (held >= 0)
+		close(held);
 	gnutls_free(pem.data);
 	if (crl != NULL)
 		gnutls_x509_crl_deinit(crl);

@@ -239,6 +239,21 @@ def test_the_authority_issues_for_another_server(certs, tmp_path):
     assert certs.valija("cert", "ca", "list").stdout == issued and issued.count("other.example.org") == 1
 
 
+def test_what_is_issued_at_once_is_all_noted(own_suite, tmp_path):
+    """Two commands, or one and the renewal of the list, never undo what the other did: what is not noted cannot be revoked."""
+    made = [subprocess.Popen(own_suite.argv("cert", "ca", "issue", f"s{n}.example.org"), cwd=tmp_path, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True) for n in range(12)]
+    said = [process.communicate(timeout=60)[0] for process in made]
+    assert [process.returncode for process in made] == [0] * 12, said
+    assert own_suite.valija("cert", "ca", "list").stdout.count(".example.org") == 12
+    lists = [subprocess.Popen(own_suite.argv("cert", "ca", *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+             for n in range(6) for words in (["revoke", f"s{n}.example.org"], ["crl"])]
+    said = [process.communicate(timeout=60)[0] for process in lists]
+    assert [process.returncode for process in lists] == [0] * 12, said
+    text = openssl("crl", "-in", own_suite.dir / "state/tls/ca.crl", "-noout", "-text").decode()
+    assert text.count("Serial Number:") == 6, text
+
+
 def list_of_a_day(suite, where):
     """ca.crl that ends tomorrow."""
     (where / "index").touch()
