@@ -75,8 +75,8 @@ select_step(struct command *c)
 {
 	if (!qresync_tell_changed(c->session, c->state))
 		return COMMAND_AGAIN;
-	return c->session->view->read_only ? command_ok(c, "READ-ONLY", "EXAMINE completed.") :
-		command_ok(c, "READ-WRITE", "SELECT completed.");
+	return command_ok(c, c->session->view->read_only ? "READ-ONLY" : "READ-WRITE",
+		c->verb->run == cmd_examine ? "EXAMINE completed." : "SELECT completed.");
 }
 
 static enum progress

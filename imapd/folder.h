@@ -4,8 +4,8 @@
  *
  * On the wire "Work/2024" in modified UTF-7; on disk ".Work.2024" in the same modified UTF-7.
  * INBOX, in any case, is the Maildir itself, on disk ""; so are names below it, "inbox/a" being INBOX/a, on disk
- * ".INBOX.a". Nothing else can be named: a name with "..", a "." at all, an empty part, a control character, broken UTF-7 or too many bytes is refused
- * before any system call sees it.
+ * ".INBOX.a". Nothing else can be named: a name with "..", a "." at all, an empty part, a control character, broken
+ * UTF-7 or too many bytes is refused before any system call sees it.
  */
 #ifndef VALIJA_IMAPD_FOLDER_H
 #define VALIJA_IMAPD_FOLDER_H

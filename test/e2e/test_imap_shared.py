@@ -143,6 +143,8 @@ def test_levels_above_what_is_shared(two):
     with Session(suite, ana) as owner:
         owner.ok(f"SETACL INBOX {bob} lr")
         assert member.ok("LIST \"\" user/%") == [seen]
+        assert member.say(f"SELECT {above}")[1] == "OK [READ-ONLY] SELECT completed."
+        member.ok("UNSELECT")
         owner.ok(f"SETACL Work {bob} \"\"")
         assert member.ok("LIST \"\" user/%") == [seen.replace("HasChildren", "HasNoChildren")]
         owner.ok(f"SETACL INBOX {bob} \"\"")
