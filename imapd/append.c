@@ -16,14 +16,17 @@
 #include <time.h>
 #include <unistd.h>
 
-static void
-close_arrival(struct append *append, struct arrival *a)
+/* Of all sessions of this process. */
+static unsigned int open_files;
+
+void
+arrival_close(struct arrival *a)
 {
 	if (a->fd < 0)
 		return;
 	close(a->fd);
 	a->fd = -1;
-	append->open--;
+	open_files--;
 }
 
 void
@@ -34,7 +37,7 @@ append_release(struct command *c)
 	catenate_clear(append);
 	text_clear(&append->url);
 	for (struct arrival *a = append->first; a != NULL; a = a->next) {
-		close_arrival(append, a);
+		arrival_close(a);
 		if (a->tmp.str[0] != '\0')
 			(void)unlinkat(append->to->store->tmp, a->tmp.str, 0);
 		if (a->placed && !append->committed)
@@ -52,28 +55,36 @@ static void
 park(struct append *append, struct arrival *a)
 {
 	struct store *store = append->to->store;
-	struct maildir_name name = maildir_name_new(store->host, a->size, a->size);
+	struct maildir_name name;
 
 	if (a->fd < 0)
 		return;
 	if (a->tmp.str[0] == '\0') {
-		if (maildir_link(a->fd, store->maildir, &a->tmp, store->maildir, "tmp",
-			name.str) < 0) {
+		name = maildir_name_new(store->host, a->size, a->size);
+		if (maildir_link_into(a->fd, store->maildir, &a->tmp, store->tmp, name.str) < 0) {
 			a->error = errno;
 			return;
 		}
 		a->tmp = name;
 	}
-	close_arrival(append, a);
+	arrival_close(a);
+}
+
+int
+arrival_open(const struct append *append, struct arrival *a)
+{
+	a->fd = maildir_file(append->to->store->maildir, &a->tmp);
+	if (a->fd < 0)
+		return -1;
+	open_files++;
+	return 0;
 }
 
 int
 append_begin(struct append *append, struct arrival *a)
 {
-	a->fd = maildir_file(append->to->store->maildir, &a->tmp);
-	if (a->fd < 0)
+	if (arrival_open(append, a) < 0)
 		return -1;
-	append->open++;
 	append->count++;
 	*(append->last == NULL ? &append->first : &append->last->next) = a;
 	append->last = a;
@@ -136,7 +147,7 @@ append_end(struct append *append)
 		set_time(a);
 		(void)sync_file_range(a->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	}
-	if (append->open >= MOST_OPEN_FILES)
+	if (open_files >= MOST_OPEN_FILES)
 		park(append, a);
 }
 
@@ -148,7 +159,7 @@ append_reopen(struct append *append, struct arrival *a)
 	a->fd = open_in(append->to->store->tmp, a->tmp.str, O_RDONLY, 0);
 	if (a->fd < 0)
 		return false;
-	append->open++;
+	open_files++;
 	return true;
 }
 
@@ -157,6 +168,8 @@ append_reopen(struct append *append, struct arrival *a)
 static int
 make_durable(struct append *append, struct arrival *a)
 {
+	bool parked = a->fd < 0;
+
 	if (!append_reopen(append, a))
 		return -1;
 	if (is_raw(a))
@@ -164,7 +177,7 @@ make_durable(struct append *append, struct arrival *a)
 	if (fsync(a->fd) < 0)
 		return -1;
 	a->durable = true;
-	if (append->count > MOST_OPEN_FILES)
+	if (parked)
 		park(append, a);
 	return a->error == 0 ? 0 : -1;
 }
@@ -206,12 +219,12 @@ place(struct append *append, struct arrival *a)
 			RENAME_NOREPLACE) < 0)
 			return -1;
 		a->tmp.str[0] = '\0';
-	} else if (maildir_link(a->fd, store->maildir, &a->tmp, append->to->directory, "cur",
-		a->name) < 0) {
+	} else if (maildir_link_into(a->fd, store->maildir, &a->tmp, append->to->cur, a->name) <
+		0) {
 		return -1;      /* a name in tmp/, where it needs one, goes with append_release */
 	}
 	a->placed = true;
-	close_arrival(append, a);
+	arrival_close(a);
 	change_add(&append->change, &r, span_str(a->base.str), &keywords);
 	return 0;
 }

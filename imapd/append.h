@@ -2,8 +2,8 @@
  * append - messages that come from a client into a mailbox: APPEND, MULTIAPPEND (RFC 3502), CATENATE (RFC 4469),
  * REPLACE (RFC 8508). The arguments are read by cmd-append.c; catenate.c joins pieces.
  *
- *   coming      a file without a name in Maildir/tmp, byte for byte from the socket; or, of more than
- *               MOST_OPEN_FILES, with a name there
+ *   coming      a file without a name in Maildir/tmp, byte for byte from the socket; or, where
+ *               MOST_OPEN_FILES are open, with a name there
  *   joined      (CATENATE with URLs) its pieces were copied into a file of the same kind
  *   durable     when the last byte of the last one is there and the command ends as it should
  *   placed      it has its name in the folder's cur/, and nobody knows
@@ -21,7 +21,7 @@
 
 #define MOST_APPENDED 10000u             /* messages of one command */
 #define MOST_PIECES 10000u               /* of all its messages */
-#define MOST_OPEN_FILES 100u
+#define MOST_OPEN_FILES 400u             /* of all sessions of a process, which may have 1024 descriptors */
 #define MOST_APPEND_TEXT (1024 * 1024)   /* bytes of its lines, without the messages */
 
 /* What CATENATE names: a URL, or octets that came as a literal. */
@@ -59,7 +59,7 @@ struct append {
 	struct mailbox *to;
 	unsigned int rights;         /* of the session, there (acl.h) */
 	struct arrival *first, *last;
-	unsigned int count, open, pieces;
+	unsigned int count, pieces;
 	size_t text;                 /* bytes of lines */
 	uint64_t announced;          /* octets of all literals so far */
 	struct joining *joining;     /* catenate.c: where it stands */
@@ -81,6 +81,9 @@ int append_begin(struct append *append, struct arrival *a);
 void append_octets(struct append *append, struct span bytes);
 /* Those were all of the last message: the disk may begin, and its descriptor may go. */
 void append_end(struct append *append);
+/* A file for a message of `append`, a->fd; -1 with errno. And its end: its name in tmp/, if it has one, stays. */
+int arrival_open(const struct append *append, struct arrival *a);
+void arrival_close(struct arrival *a);
 /* Counts and writes bytes of a message (append_octets, and what CATENATE copies). */
 void arrival_write(struct arrival *a, struct span bytes);
 /* Its descriptor, opened again where it was given up. False with errno. */

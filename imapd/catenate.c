@@ -46,13 +46,9 @@ close_source(struct joining *j)
 static void
 drop_file(struct append *append, struct arrival *a)
 {
-	if (a->fd >= 0) {
-		close(a->fd);
-		append->open--;
-	}
+	arrival_close(a);
 	if (a->tmp.str[0] != '\0')
 		(void)unlinkat(append->to->store->tmp, a->tmp.str, 0);
-	a->fd = -1;
 	a->tmp.str[0] = '\0';
 }
 
@@ -72,11 +68,7 @@ static int
 begin_file(struct append *append, struct arrival *to)
 {
 	*to = (struct arrival){ .fd = -1 };
-	to->fd = maildir_file(append->to->store->maildir, &to->tmp);
-	if (to->fd < 0)
-		return -1;
-	append->open++;
-	return 0;
+	return arrival_open(append, to);
 }
 
 /* `a` is what `to` is from now on. */
@@ -84,7 +76,7 @@ static void
 take_file(struct append *append, struct arrival *a, struct arrival *to)
 {
 	drop_file(append, a);
-	a->fd = to->fd;
+	a->fd = to->fd;              /* counted as it was */
 	a->tmp = to->tmp;
 	a->size = to->size;
 	a->bare = to->bare;

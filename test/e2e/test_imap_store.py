@@ -31,7 +31,7 @@ def test_multiappend_of_more_messages_than_files_may_be_open(suite):
     user = suite.new_user("many")
     imap, _ = raw(suite, user)
     with imap:
-        count = 300
+        count = 900
         messages = [f"Subject: {n}\r\n\r\nbody of {n}\r\n".encode() for n in range(count)]
         tag = imap._new_tag()
         said = b" APPEND Sent" + b"".join(b" {%d+}\r\n%s" % (len(m), m) for m in messages) + b"\r\n"
