@@ -246,8 +246,10 @@ day_name_skip(struct span *in)
 	static const char names[] = "MonTueWedThuFriSatSun";
 
 	for (size_t i = 0; in->len > 5 && i < 7; i++) {
-		if (memcmp(in->at, names + 3 * i, 3) == 0 && in->at[3] == ',' && in->at[4] == ' ')
+		if (memcmp(in->at, names + 3 * i, 3) == 0 && in->at[3] == ',' && in->at[4] == ' ') {
 			*in = span_part(*in, 5, in->len);
+			break;
+		}
 	}
 	return in->len > 0 && in->at[0] >= '0' && in->at[0] <= '9';
 }

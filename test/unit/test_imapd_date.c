@@ -7,6 +7,7 @@
 
 #include "imapd/date.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "expect.h"
@@ -229,12 +230,43 @@ test_both_ways_agree(void **state)
 	assert_true(dated > 300);
 }
 
+/* The same of words in any order. */
+static void
+test_both_ways_agree_about_words(void **state)
+{
+	static const char *const words[] = { "Tue, ", "Mon, ", "Sun,", "14 ", "1 ", "Jan ", "Dec ", "2020 ", "0099 ",
+		"10:07:00 ", "23:59:60 ", "10:07 ", "+0100", "-0330", "+01:00", "GMT", " ", "(y)" };
+	static const unsigned char usual[] = { 0, 3, 5, 7, 9, 12 };
+	size_t dated = 0;
+
+	(void)state;
+	srandom(4);
+	for (int round = 0; round < 300000; round++) {
+		char text[120] = "(x)";
+		struct date quick = { 0 }, patient = { 0 };
+		bool found;
+
+		for (size_t i = 0; i < ROWS_OF(usual); i++) {
+			for (long again = random() % 8 == 0 ? random() % 3 : 1; again > 0; again--)
+				strcat(text, words[random() % 6 == 0 ? (size_t)random() % ROWS_OF(words) : usual[i]]);
+		}
+		found = date_parse(span_str(text + 3), &quick);
+		if (found != date_parse(span_str(text), &patient))
+			fprintf(stderr, "of:       %s\n", text + 3);
+		assert_int_equal(found, date_parse(span_str(text), &patient));
+		assert_true(quick.utc == patient.utc && quick.zone == patient.zone && quick.day == patient.day);
+		dated += found;
+	}
+	assert_true(dated > 10000);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_both_ways_agree),
+		cmocka_unit_test(test_both_ways_agree_about_words),
 		cmocka_unit_test(test_days),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_round_trip),
