@@ -258,3 +258,17 @@ address_next(struct address_reader *reader, struct address_item *item)
 	address_take(reader, item, comment);
 	return true;
 }
+
+bool
+address_plain_local(struct span value, struct span *local)
+{
+	struct span in = span_part(value, 0, MOST_FIELD_VALUE), word;
+	bool bare = word_take(&in, local) && in.len > 0 && in.at[0] == '@';
+
+	if (bare)
+		return true;
+	while (span_take(&in, ' ') || word_take(&in, &word))
+		;
+	return span_take(&in, '<') && word_take(&in, local) && in.len > 0 &&
+		(in.at[0] == '@' || in.at[0] == '>');
+}

@@ -38,6 +38,9 @@ void address_reader_init(struct address_reader *reader, struct span value);
  * endless loop. `item` is reused from call to call: address_item_init once, address_item_clear at
  * the end. */
 bool address_next(struct address_reader *reader, struct address_item *item);
+/* The local part of the first address of the list `value`, where it is as plain as most are, "Some Words <local@..."
+ * or "local@...": what address_next would give. False: address_next has to say. */
+bool address_plain_local(struct span value, struct span *local);
 void address_item_init(struct address_item *item);
 void address_item_clear(struct address_item *item);
 

@@ -86,6 +86,17 @@ field_take(struct span *header, struct field *field)
 	return true;
 }
 
+/* As field_take, without looking at what it is. */
+static void
+field_skip(struct span *header)
+{
+	size_t len = line_length(*header);
+
+	while (len < header->len && is_blank(header->at[len]))
+		len += line_length(span_part(*header, len, header->len));
+	*header = span_part(*header, len, header->len);
+}
+
 bool
 header_starts(struct span message)
 {
@@ -112,9 +123,13 @@ header_find(struct span header, struct span name, struct span *value)
 {
 	struct field field;
 
-	while (field_take(&header, &field)) {
-		if (field.name.len == name.len && name.len > 0 &&
-			span_equal_nocase(field.name, name)) {
+	while (name.len > 0 && header.len > 0 && !line_is_empty(header)) {
+		if (!span_starts_nocase(header, name)) {
+			field_skip(&header);
+			continue;
+		}
+		field_take(&header, &field);
+		if (field.name.len == name.len) {
 			*value = field.value;
 			return true;
 		}

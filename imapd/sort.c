@@ -1,4 +1,8 @@
-/* sort - see sort.h. A merge sort from the bottom up: stable, and it can stop anywhere. */
+/*
+ * sort - see sort.h. In two steps, both stable, both able to stop anywhere: the fronts of the values are put in order
+ * byte for byte, the last first (a radix sort); then a merge sort from the bottom up does what is left. Most often that
+ * is nothing, and it sees so by looking once at each message and the next.
+ */
 #include "imapd/sort.h"
 
 #include "imapd/cache.h"
@@ -10,10 +14,14 @@
 #include "imapd/imap-parse.h"
 #include "imapd/subject.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MERGED_AT_A_TIME 256     /* messages, between two looks at the clock */
+#define MOVED_AT_A_TIME 512
+#define FRONT_BYTES 20           /* of a text, in struct entry */
+#define LEAST_FOR_FRONTS 200     /* fewer messages are merged at once */
 
 struct value {
 	union {
@@ -21,6 +29,12 @@ struct value {
 		uint64_t front;          /* the first eight bytes of the text, so that comparing needs no more */
 	};
 	uint32_t at, len;                /* of a text, in sorter.texts */
+};
+
+/* What is merged: a message with the front of its first value, so that most comparisons look nowhere else. */
+struct entry {
+	unsigned char front[FRONT_BYTES];
+	uint32_t at;                     /* in `numbers` */
 };
 
 struct sorter {
@@ -32,11 +46,17 @@ struct sorter {
 	struct value *values;             /* criteria->count of each */
 	struct text texts;
 	struct text folded;              /* the last one, whole */
-	/* The merge: places into `numbers`, from `order` into `other`, runs of `width`. */
-	uint32_t *order, *other;
+	uint32_t *order;                 /* when all are merged: places in `numbers` */
+	struct entry *from, *into;
+	/* The fronts: how many there are of each byte at each place. `bytes` of them were
+	 * done, from the end; for the next one, `moved` entries have moved. */
+	uint32_t (*counts)[256];
+	unsigned int bytes;
+	size_t moved;
+	size_t made, looked;             /* entries; those that stand right before the next one */
+	/* The merge, from `from` into `into`, runs of `width`. */
 	size_t width, left, right, to;   /* heads of the two runs; where the smaller one goes */
 	size_t left_end, right_end;
-	bool merging;
 	size_t live;                     /* sorter_keep: how many of `order` count */
 };
 
@@ -136,10 +156,14 @@ add_first_address(struct span header, struct span field, bool display, struct te
 {
 	struct address_reader reader;
 	struct address_item item;
-	struct span value;
+	struct span value, local;
 
 	if (!header_find(header, field, &value))
 		return;
+	if (!display && address_plain_local(value, &local)) {
+		fold_add(to, span_part(local, 0, MOST_SORT_TEXT));
+		return;
+	}
 	address_item_init(&item);
 	address_reader_init(&reader, value);
 	if (address_next(&reader, &item)) {
@@ -179,14 +203,13 @@ add_text_of(enum sort_by by, struct span header, struct text *to)
 static uint64_t
 front_of(struct span text)
 {
-	unsigned char bytes[8] = { 0 };
 	uint64_t front = 0;
 
-	if (text.len > 0)
-		memcpy(bytes, text.at, text.len < 8 ? text.len : 8);
-	for (size_t i = 0; i < 8; i++)
-		front = front << 8 | bytes[i];
-	return front;
+	if (text.len >= 8)
+		memcpy(&front, text.at, 8);
+	else if (text.len > 0)
+		memcpy(&front, text.at, text.len);
+	return be64toh(front);
 }
 
 static struct value
@@ -242,7 +265,9 @@ sorter_free(struct sorter **sp)
 	free(s->numbers);
 	free(s->values);
 	free(s->order);
-	free(s->other);
+	free(s->from);
+	free(s->into);
+	free(s->counts);
 	text_clear(&s->texts);
 	text_clear(&s->folded);
 	free(s);
@@ -313,15 +338,115 @@ compare(const struct sorter *s, uint32_t a, uint32_t b)
 	return 0;
 }
 
+/* Where two entries differ, their messages differ the same way; where they do not, compare() tells. */
+static struct entry
+entry_of(const struct sorter *s, uint32_t at)
+{
+	const struct value *v = &s->values[at * s->criteria->count];
+	struct entry e = { .at = at };
+	uint64_t number;
+
+	if (is_number(s->criteria->at[0].by)) {
+		number = htobe64((uint64_t)v->number ^ (uint64_t)1 << 63);
+		memcpy(e.front, &number, sizeof(number));
+	} else if (v->len > 0) {
+		memcpy(e.front, s->texts.at + v->at, v->len < FRONT_BYTES ? v->len : FRONT_BYTES);
+	}
+	for (size_t i = 0; s->criteria->at[0].reverse && i < FRONT_BYTES; i++)
+		e.front[i] ^= 0xff;
+	return e;
+}
+
+static size_t
+some_more(size_t at, size_t count)
+{
+	return count - at < MOVED_AT_A_TIME ? count : at + MOVED_AT_A_TIME;
+}
+
+/* False: the slice is over. */
+static bool
+entries_step(struct sorter *s, bool (*over)(const void *), const void *me)
+{
+	if (s->from == NULL) {
+		s->from = must_alloc((s->count + 1) * sizeof(*s->from));
+		s->into = must_alloc((s->count + 1) * sizeof(*s->into));
+		s->counts = must_alloc(FRONT_BYTES * sizeof(*s->counts));
+	}
+	while (s->made < s->count) {
+		for (size_t end = some_more(s->made, s->count); s->made < end; s->made++) {
+			struct entry *e = &s->from[s->made];
+
+			*e = entry_of(s, (uint32_t)s->made);
+			for (size_t k = 0; k < FRONT_BYTES; k++)
+				s->counts[k][e->front[k]]++;
+		}
+		if (s->made < s->count && over(me))
+			return false;
+	}
+	return true;
+}
+
 static void
-merge_begin(struct sorter *s)
+entries_swap(struct sorter *s)
+{
+	struct entry *done = s->into;
+
+	s->into = s->from;
+	s->from = done;
+}
+
+/* From how many there are of each byte, where the first of them goes. */
+static void
+counts_to_places(uint32_t counts[256])
+{
+	uint32_t at = 0;
+
+	for (size_t i = 0; i < 256; i++) {
+		uint32_t many = counts[i];
+
+		counts[i] = at;
+		at += many;
+	}
+}
+
+/* Puts the fronts in order. False: the slice is over. */
+static bool
+fronts_step(struct sorter *s, bool (*over)(const void *), const void *me)
+{
+	for (; s->bytes < FRONT_BYTES; s->bytes++, s->moved = 0) {
+		unsigned int k = FRONT_BYTES - 1 - s->bytes;
+		uint32_t *places = s->counts[k];
+
+		if (s->moved == 0) {
+			if (places[s->from[0].front[k]] == s->count)
+				continue;        /* all the same */
+			counts_to_places(places);
+		}
+		while (s->moved < s->count) {
+			for (size_t end = some_more(s->moved, s->count); s->moved < end; s->moved++) {
+				const struct entry *e = &s->from[s->moved];
+
+				s->into[places[e->front[k]]++] = *e;
+			}
+			if (s->moved < s->count && over(me))
+				return false;
+		}
+		entries_swap(s);
+	}
+	return true;
+}
+
+static void
+merge_end(struct sorter *s)
 {
 	s->order = must_alloc((s->count + 1) * sizeof(*s->order));
-	s->other = must_alloc((s->count + 1) * sizeof(*s->other));
 	for (size_t i = 0; i < s->count; i++)
-		s->order[i] = (uint32_t)i;
-	s->width = 1;
-	s->merging = true;
+		s->order[i] = s->from[i].at;
+	free(s->from);
+	free(s->into);
+	free(s->counts);
+	s->from = s->into = NULL;
+	s->counts = NULL;
 }
 
 /* The two runs at `to` begin. */
@@ -334,24 +459,53 @@ begin_runs(struct sorter *s)
 	s->right_end = s->count - s->right < s->width ? s->count : s->right + s->width;
 }
 
-/* All runs of this width are merged: twice as wide. True: there is but one. */
-static bool
+/* All runs of this width are merged: twice as wide. */
+static void
 widen(struct sorter *s)
 {
-	uint32_t *order = s->other;
-
-	s->other = s->order;
-	s->order = order;
+	entries_swap(s);
 	s->width *= 2;
 	s->to = s->left = s->left_end = s->right = s->right_end = 0;
-	return s->width >= s->count;
+}
+
+/* Does the head of the right run go first? Equal ones stay in their order. */
+static bool
+right_first(const struct sorter *s, const struct entry *left, const struct entry *right)
+{
+	int order = memcmp(right->front, left->front, FRONT_BYTES);
+
+	return order < 0 || (order == 0 && compare(s, right->at, left->at) < 0);
+}
+
+/* Is anything left to merge? Then `width` is 1, else more than there are. False: the slice is over. */
+static bool
+look_through(struct sorter *s, bool (*over)(const void *), const void *me)
+{
+	size_t last = s->count - (s->count > 0);
+
+	while (s->looked < last) {
+		for (size_t end = some_more(s->looked, last); s->looked < end; s->looked++) {
+			if (!right_first(s, &s->from[s->looked], &s->from[s->looked + 1]))
+				continue;
+			s->width = 1;
+			return true;
+		}
+		if (s->looked < last && over(me))
+			return false;
+	}
+	s->width = s->count + 1;
+	return true;
 }
 
 bool
 sorter_step(struct sorter *s, bool (*over)(const void *), const void *me)
 {
-	if (!s->merging)
-		merge_begin(s);
+	if (s->order != NULL)
+		return true;
+	if (!entries_step(s, over, me) ||
+		(s->count >= LEAST_FOR_FRONTS && !fronts_step(s, over, me)) ||
+		(s->width == 0 && !look_through(s, over, me)))
+		return false;
 	while (s->width < s->count) {
 		for (int i = 0; i < MERGED_AT_A_TIME && s->to < s->count; i++) {
 			bool right;
@@ -359,14 +513,15 @@ sorter_step(struct sorter *s, bool (*over)(const void *), const void *me)
 			if (s->left == s->left_end && s->right == s->right_end)
 				begin_runs(s);
 			right = s->left == s->left_end || (s->right < s->right_end &&
-				compare(s, s->order[s->right], s->order[s->left]) < 0);
-			s->other[s->to++] = s->order[right ? s->right++ : s->left++];
+				right_first(s, &s->from[s->left], &s->from[s->right]));
+			s->into[s->to++] = s->from[right ? s->right++ : s->left++];
 		}
-		if (s->to == s->count && widen(s))
-			break;
-		if (over(me))
+		if (s->to == s->count)
+			widen(s);
+		if (s->width < s->count && over(me))
 			return false;
 	}
+	merge_end(s);
 	return true;
 }
 
@@ -389,8 +544,6 @@ sorter_keep(struct sorter *s, const struct view *view)
 {
 	for (size_t i = 0; i < s->count; i++)
 		s->numbers[i] = view_uid(view, s->numbers[i]);
-	free(s->other);
-	s->other = NULL;
 	text_clear(&s->folded);
 	s->live = s->count;
 }

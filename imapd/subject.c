@@ -4,6 +4,10 @@
 #include "imapd/encoded-word.h"
 #include "imapd/fold.h"
 
+#include <string.h>
+
+#define ONES ((uint64_t)0x0101010101010101u)
+
 /* Step 1: decoded and unfolded; tabs are spaces, and many spaces are one. */
 static void
 make_plain(struct span value, struct text *plain)
@@ -26,22 +30,48 @@ make_plain(struct span value, struct text *plain)
 	text_clear(&decoded);
 }
 
+static bool
+plain_follows(unsigned char before, unsigned char c)
+{
+	return c >= ' ' && c <= '~' && !(before == ' ' && c == ' ') &&
+		!(before == '=' && c == '?');
+}
+
+/* The high bit of each byte of `in`, which is ASCII, that is not `c`. */
+static uint64_t
+others(uint64_t in, unsigned char c)
+{
+	return (in ^ c * ONES) + 0x7f * ONES;
+}
+
+/* Eight at once of plain_follows. */
+static bool
+eight_follow(const unsigned char *at)
+{
+	uint64_t before, here, good;
+
+	memcpy(&before, at - 1, 8);
+	memcpy(&here, at, 8);
+	good = (others(before, ' ') | others(here, ' ')) & (others(before, '=') | others(here, '?')) &
+		others(here, 0x7f) & (here + (0x80 - ' ') * ONES);
+	return (((before | here) | ~good) & 0x80 * ONES) == 0;
+}
+
 /* Would make_plain change nothing? So it is with most. */
 static bool
 is_plain(struct span value)
 {
-	unsigned char before = ' ';
+	size_t i = 1;
 
-	if (value.len > MOST_SUBJECT)
+	if (value.len == 0)
+		return true;
+	if (value.len > MOST_SUBJECT || !plain_follows(' ', value.at[0]))
 		return false;
-	for (size_t i = 0; i < value.len; i++) {
-		unsigned char c = value.at[i];
-
-		if (c < ' ' || c > '~' || (before == ' ' && c == ' ') || (before == '=' && c == '?'))
-			return false;
-		before = c;
-	}
-	return true;
+	for (; value.len - i >= 8 && eight_follow(value.at + i); i += 8)
+		;
+	while (i < value.len && plain_follows(value.at[i - 1], value.at[i]))
+		i++;
+	return i == value.len;
 }
 
 static void

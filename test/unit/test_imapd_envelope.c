@@ -10,11 +10,13 @@
 #include "imapd/date.h"
 #include "imapd/encoded-word.h"
 #include "imapd/envelope.h"
+#include "imapd/header.h"
 #include "imapd/match.h"
 
 #include "expect.h"
 #include "../fuzz/imap_grammar.h"
 
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -286,6 +288,69 @@ test_c3_guard_page(void **state)
 	munmap(page, 2 * page_size);
 }
 
+static struct span
+any_text(unsigned char bytes[24], const char *some)
+{
+	size_t len = (size_t)random() % 24;
+
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (unsigned char)some[(size_t)random() % strlen(some)];
+	return span_of(bytes, len);
+}
+
+/* The short way to a local part says what the long way says, or nothing. */
+static void
+test_plain_local(void **state)
+{
+	unsigned char bytes[24];
+	size_t plain = 0;
+
+	(void)state;
+	srandom(9);
+	for (int round = 0; round < 300000; round++) {
+		struct span value = any_text(bytes, "aab  @<>.,:;\"\\()\t\r\n"), local;
+		struct address_reader reader;
+		struct address_item item;
+
+		if (!address_plain_local(value, &local))
+			continue;
+		plain++;
+		address_item_init(&item);
+		address_reader_init(&reader, value);
+		assert_true(address_next(&reader, &item));
+		assert_int_equal(item.kind, ADDRESS_MAILBOX);
+		assert_true(span_equal(local, text_span(&item.local)));
+		address_item_clear(&item);
+	}
+	assert_true(plain > 1000);
+	assert_true(address_plain_local(SPAN("Ana Lopez <ana.l@example.org>, b@c"), &(struct span){ NULL, 0 }));
+}
+
+/* A field is found where reading all fields finds it. */
+static void
+test_find(void **state)
+{
+	unsigned char bytes[24];
+	size_t found = 0;
+
+	(void)state;
+	srandom(10);
+	for (int round = 0; round < 300000; round++) {
+		struct span header = any_text(bytes, "Tto::  \t\r\n\n"), rest = header, value, expected = SPAN_NONE;
+		struct field field;
+		bool there = false;
+
+		while (!there && field_take(&rest, &field)) {
+			there = span_equal_nocase(field.name, SPAN("to"));
+			expected = field.value;
+		}
+		assert_int_equal(header_find(header, SPAN("To"), &value), there);
+		assert_true(!there || (value.at == expected.at && value.len == expected.len));
+		found += there;
+	}
+	assert_true(found > 1000);
+}
+
 int
 main(void)
 {
@@ -295,6 +360,8 @@ main(void)
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_c2_hostile_addresses),
 		cmocka_unit_test(test_c3_guard_page),
+		cmocka_unit_test(test_plain_local),
+		cmocka_unit_test(test_find),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

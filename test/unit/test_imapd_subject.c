@@ -10,6 +10,9 @@
 
 #include "imapd/subject.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static void
 test_bases(void **state)
 {
@@ -69,12 +72,37 @@ test_many(void **state)
 	}
 }
 
+/* What is plain is looked at eight bytes at a time: it has the same base as when blanks behind it make it not plain. */
+static void
+test_plain_or_not(void **state)
+{
+	static const unsigned char some[] = { 'a', 'b', ' ', '=', '?', '~', '!', 0x7f, '\t', 0x1f, 0xe9, '>', '\r' };
+
+	(void)state;
+	srandom(5);
+	for (int round = 0; round < 200000; round++) {
+		unsigned char bytes[42];
+		size_t len = (size_t)random() % 40;
+		struct text plain = TEXT_UP_TO(1000), blanks = TEXT_UP_TO(1000);
+
+		memset(bytes, ' ', sizeof(bytes));
+		for (size_t i = 0; i < len; i++)
+			bytes[i] = random() % 20 > 0 ? 'c' : some[(size_t)random() % sizeof(some)];
+		assert_int_equal(subject_base(span_of(bytes, len), &plain),
+			subject_base(span_of(bytes, len + 2), &blanks));
+		assert_true(span_equal(text_span(&plain), text_span(&blanks)));
+		text_clear(&plain);
+		text_clear(&blanks);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_plain_or_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
