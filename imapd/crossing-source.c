@@ -201,12 +201,11 @@ front_heard(struct command *c, struct crossing *x)
 	uint64_t most = c->session->account->daemon.settings->message_size_bytes;
 	bool some_gone;
 
-	if (!take_front(c, text_span(&x->front), &x->message) || !is_awaited(x, &some_gone))
-		return false;
-	x->left = x->message.size;
-	x->text += x->front.len;
 	if (x->refused)
 		return true;
+	if (!take_front(c, text_span(&x->front), &x->message) || !is_awaited(x, &some_gone))
+		return false;
+	x->text += x->front.len;
 	x->refused = true;
 	if (some_gone && !x->by_uid)
 		say_gone(c);
@@ -217,15 +216,6 @@ front_heard(struct command *c, struct crossing *x)
 	else
 		x->refused = !crossing_message_begin(c, x);
 	return true;
-}
-
-static void
-octets_heard(struct crossing *x, struct span octets)
-{
-	if (x->refused)
-		x->left -= octets.len;
-	else
-		crossing_message_octets(x, octets);
 }
 
 /* A FETCH is over. */
@@ -268,7 +258,8 @@ copy_there(struct command *c, struct crossing *x, enum progress *progress)
 	case HEARD_FRONT:
 		return front_heard(c, x) || lost(c, x, progress);
 	case HEARD_OCTETS:
-		octets_heard(x, piece);
+		if (!x->refused)
+			crossing_message_octets(x, piece);
 		return true;
 	case HEARD_END:
 		if (x->in_message && !x->refused)
@@ -306,10 +297,12 @@ describe(struct command *c, struct crossing *x, const struct index_record *r, co
 
 	x->message.size = mail->bytes.len;
 	x->message.date = r->date != UNKNOWN_DATE ? r->date : mail->date;
-	*flags = (struct flag_list){ .system = r->flags & FLAG_SYSTEM };
+	flags->system = r->flags & FLAG_SYSTEM;
+	flags->keyword_count = 0;
 	if (r->keywords == 0)
 		return;
-	flags->keywords = arena_alloc(&c->arena, k->count * sizeof(struct span));
+	if (flags->keywords == NULL)         /* one for all: they are said at once */
+		flags->keywords = arena_alloc(&c->arena, MOST_KEYWORDS * sizeof(struct span));
 	for (unsigned int i = 0; i < k->count; i++) {
 		if (keywords_has(k, r->keywords, i))
 			flags->keywords[flags->keyword_count++] = keywords_name(k, i);

@@ -99,20 +99,24 @@ others_committed(struct crossing *x, struct span line)
 	arena_clear(&arena);
 }
 
-/* The next thing that the target's process says to us. */
+/* The next thing that the target's process says to us, as far as it is heard in this slice: it may say other things
+ * without end. */
 static enum link_piece
-others_hear(struct crossing *x, struct span *line)
+others_hear(struct command *c, struct crossing *x, struct span *line)
 {
 	enum link_piece piece;
 
-	do {
+	for (;;) {
 		piece = link_hear(x->to, x->enabling ? SPAN("~") : SPAN("~a"), line);
-		if (piece == LINK_TAGGED && x->enabling) {
+		if (piece == LINK_TAGGED && x->enabling)
 			x->enabling = false;
-			piece = LINK_LINE;
+		else if (piece != LINK_PASS && piece != LINK_LINE && (piece != LINK_PLUS || !x->enabling))
+			return piece;
+		if (session_slice_over(c->session)) {
+			session_take_turn(c->session);
+			return LINK_NOTHING;
 		}
-	} while (piece == LINK_PASS || piece == LINK_LINE || (piece == LINK_PLUS && x->enabling));
-	return piece;
+	}
 }
 
 /* --- both --- */
@@ -144,17 +148,23 @@ crossing_target_ready(struct command *c, struct crossing *x)
 		return TARGET_READY;
 	/* It is listened to whatever is awaited: it may refuse, or be gone. */
 	for (;;) {
-		switch (others_hear(x, &line)) {
+		switch (others_hear(c, x, &line)) {
 		case LINK_PLUS:
 			x->plus = false;
-			break;
+			if (!session_slice_over(c->session))
+				break;
+			session_take_turn(c->session);
+			return TARGET_WAITS;
 		case LINK_NOTHING:
 			if (!x->plus && !x->enabling && !link_is_full(x->to))
 				return TARGET_READY;
 			link_wait(x->to);
 			return TARGET_WAITS;
 		case LINK_TAGGED:
-			(void)crossing_pass_answer(c, line);
+			if (span_starts_nocase(line, SPAN("OK")))    /* it cannot have all that was not said */
+				(void)crossing_lost_target(c, x, false);
+			else
+				(void)crossing_pass_answer(c, line);
 			return TARGET_REFUSES;
 		default:
 			(void)crossing_lost_target(c, x, false);
@@ -201,7 +211,7 @@ others_answer(struct command *c, struct crossing *x, enum progress *progress)
 {
 	struct span line;
 
-	switch (others_hear(x, &line)) {
+	switch (others_hear(c, x, &line)) {
 	case LINK_NOTHING:
 		link_wait(x->to);
 		*progress = COMMAND_WAITS;

@@ -119,12 +119,19 @@ take_set(struct command *c, struct crossing *x)
 	struct number_set set;
 	const unsigned char *at;
 
-	if (x->from == NULL)
-		return command_take_messages(c, &x->messages);
+	x->by_uid = c->verb->when & BY_UID;
+	if (x->from == NULL) {
+		if (!command_take_messages(c, &x->messages))
+			return false;
+		x->by_uid = x->messages.uid;
+		return true;
+	}
 	if (!command_take_space(c))
 		return false;
 	at = c->args.at;
-	if (!span_take(&c->args, '$') && !number_set_take(&c->args, &c->arena, &set))
+	if (span_take(&c->args, '$'))
+		x->by_uid = true;
+	else if (!number_set_take(&c->args, &c->arena, &set))
 		return command_bad(c, "a set of message numbers"), false;
 	x->set = span_of(at, (size_t)(c->args.at - at));
 	return true;
@@ -184,7 +191,6 @@ crossing_takes(struct command *c, bool moves, enum progress *progress)
 	*progress = COMMAND_DONE;
 	x = arena_alloc(&c->arena, sizeof(*x));
 	x->moves = moves;
-	x->by_uid = c->verb->when & BY_UID;
 	x->from = s->selected;
 	x->found = TEXT_UP_TO(MOST_CROSSING * sizeof(struct crossing_found));
 	x->front = TEXT_UP_TO(MOST_CROSSING_FRONT);

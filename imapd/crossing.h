@@ -42,7 +42,8 @@ struct crossing_found {
 
 struct crossing {
 	struct append append;        /* (own target) c->state is this as well; append.to is NULL for another's */
-	bool moves, by_uid;
+	bool moves;
+	bool by_uid;                 /* or "$": those that are no more are passed over */
 	bool committed;
 	enum progress (*step)(struct command *c);    /* ours, while APPEND's steps are the command's */
 	bool (*work)(struct command *c, struct crossing *x, enum progress *progress);
@@ -58,9 +59,8 @@ struct crossing {
 	enum { FRONT, PASSING, BODY } part;      /* of a response */
 	struct text front;
 	struct crossed message;
-	uint64_t left;               /* octets of it that are yet to come */
+	uint64_t left;               /* (unless refused) octets of it that are yet to come */
 	bool in_message;
-	struct span body;            /* (own source) those octets, in the session's mail cache */
 	struct change learned;
 	size_t text;                 /* bytes of what was said about all */
 	/* The target. */

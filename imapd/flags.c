@@ -3,6 +3,8 @@
 
 #include "imapd/imap-parse.h"
 
+#include <string.h>
+
 static const struct {
 	uint8_t flag;
 	uint8_t letter;
@@ -14,6 +16,7 @@ static const struct {
 	{ FLAG_SEEN,     LETTER_S, { (const unsigned char *)"\\Seen", 5 } },
 	{ FLAG_DRAFT,    LETTER_D, { (const unsigned char *)"\\Draft", 6 } },
 };
+#define FEW_KEYWORDS 4u
 #define SYSTEM_FLAGS (sizeof(system_flags) / sizeof(system_flags[0]))
 
 /* In ASCII order, as the Maildir page wants them in a name. */
@@ -37,6 +40,21 @@ has_keyword(const struct flag_list *list, struct span keyword)
 			return true;
 	}
 	return false;
+}
+
+/* For one more: a command may have ten thousand lists of one or two. */
+static void
+make_room(struct flag_list *list, struct arena *arena)
+{
+	size_t count = list->keyword_count, most = count == 0 ? FEW_KEYWORDS : 2 * count;
+	struct span *more;
+
+	if (count % FEW_KEYWORDS != 0 || (count & (count - 1)) != 0)     /* it is full at 0, 4, 8, 16, ... */
+		return;
+	more = arena_alloc(arena, most * sizeof(*more));
+	if (count > 0)
+		memcpy(more, list->keywords, count * sizeof(*more));
+	list->keywords = more;
 }
 
 bool
@@ -67,8 +85,7 @@ flag_take(struct span *in, struct arena *arena, struct flag_list *list, const ch
 	*in = rest;
 	if (has_keyword(list, atom))
 		return true;
-	if (list->keywords == NULL)
-		list->keywords = arena_alloc(arena, MOST_FLAGS_IN_LIST * sizeof(*list->keywords));
+	make_room(list, arena);
 	list->keywords[list->keyword_count++] = atom;
 	return true;
 }

@@ -247,6 +247,38 @@ def test_news_come_between(place):
     assert target.count() == 4
 
 
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+def test_what_was_saved_and_is_no_more(place, way):
+    """RFC 5182 2.1: "$" stands for UIDs, whatever the command: who is gone is passed over."""
+    source, target = place(way[0], "From"), place(way[1], "To")
+    source.fill([text(n) for n in range(1, 4)], "")
+    member = place.member
+    member.ok(f"SELECT {source.name}")
+    member.ok("SEARCH RETURN (SAVE) ALL")
+    with source.owner() as owner:
+        owner.ok(f"SELECT {source.folder}")
+        owner.ok("STORE 2 +FLAGS (\\Deleted)")
+        owner.ok("EXPUNGE")
+        assert re.match(r"OK \[COPYUID \d+ 1,3 1:2\]", member.say(f"COPY $ {target.name}")[1])
+    member.ok(f"MOVE $ {target.name}")
+    assert target.count() == 4 and source.count() == 0
+
+
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+def test_as_many_keywords_as_there_may_be(place, way):
+    source, target = place(way[0], "From"), place(way[1], "To")
+    source.fill([text(1), text(2)], "")
+    keywords = [f"k{n}" for n in range(256)]
+    with source.owner() as owner:
+        owner.ok(f"SELECT {source.folder}")
+        for some in (keywords[:3], keywords[3:]):
+            owner.ok(f"STORE 1 +FLAGS.SILENT ({' '.join(some)})")
+        owner.ok(f"STORE 2 +FLAGS.SILENT ({' '.join(keywords[:9])})")
+    place.member.ok(f"SELECT {source.name}")
+    place.member.ok(f"COPY 1:2 {target.name}")
+    assert [m[0] for m in target.messages().values()] == [set(keywords), set(keywords[:9])]
+
+
 def stop(suite, user):
     """SIGSTOP to the process of a user, which is then said to be held."""
     pid, = valija.wait_until(lambda: [p["pid"] for p in suite.processes("imap") if p.get("user") == user], 10, "the process")

@@ -2,18 +2,21 @@
  * not timed: here a millisecond goes by with every look at the clock, and never otherwise. */
 #include "common/channel.h"
 #include "imapd/command.h"
+#include "imapd/remote.h"
 #include "imapd/share.h"
 
 #include "imapd_rig.h"       /* behind the words between programs, some of which are called id, too */
 
 #include <event2/event.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #define LETTERS 120
 #define FOLDERS 40
 #define MOST_ROUNDS 2000
+#define FLOOD 500000
 
 static uint64_t looks;
 
@@ -348,6 +351,102 @@ test_rights_of_a_session_that_ended(void **state)
 	assert_true(share_tell_some(&s->account));       /* nothing more to do */
 }
 
+/* --- the process of another user, who is an enemy --- */
+
+/* The way to it is there, and it has greeted: its end. *ours: the other, which is read. */
+static int
+open_way(struct scene *s, int *ours)
+{
+	int ends[2];
+
+	assert_non_null(s->slow.session->link);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	link_opened(s->slow.session, ends[0]);
+	assert_true(write(ends[1], "* PREAUTH x\r\n", 13) == 13);
+	*ours = ends[0];
+	return ends[1];
+}
+
+static void
+begin_command(struct scene *s, const char *line)
+{
+	text_reset(&s->slow.heard);
+	say(&s->slow, line);
+	for (int i = 0; s->slow.session->link == NULL; i++) {
+		assert_true(i < MOST_ROUNDS);
+		(void)one_round(s);
+		if (s->slow.session->sharing == NULL)
+			continue;
+		text_add(&s->slow.session->sharing->owners, SPAN("bob@x.example\n"));    /* as master tells */
+		s->slow.session->sharing = NULL;
+		session_take_turn(s->slow.session);
+	}
+}
+
+/* It says what nobody asked for, as fast as it can: that is heard in slices, too. */
+static void
+test_another_process_speaks_without_end(void **state)
+{
+	static const struct {
+		const char *command, *said;
+	} rows[] = {
+		{ "s COPY 1:* user/bob@x.example/Work\r\n", "* x\r\n" },
+		{ "s MOVE 1:* user/bob@x.example/Work\r\n", "* x {1}\r\nx\r\n" },
+		{ "s LIST \"\" *\r\n", "+\r\n" },
+		{ "s STATUS user/bob@x.example/Work (MESSAGES)\r\n", "+\r\n" },
+	};
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct text said = TEXT_UP_TO(FLOOD + 100);
+		int ours, way, unread;
+
+		begin_command(s, rows[i].command);
+		way = open_way(s, &ours);
+		while (said.len < FLOOD)
+			text_add_str(&said, rows[i].said);
+		assert_true(write(way, said.at, said.len) > 4 * 32768);    /* more than is read at once */
+		text_clear(&said);
+		for (int n = 0; n < 3; n++) {
+			text_reset(&s->other.heard);
+			say(&s->other, "n NOOP\r\n");
+			assert_in_range(one_round(s), 1, 4 * SLICE_MICROSECONDS / 1000);
+			assert_true(ioctl(ours, FIONREAD, &unread) == 0 && unread > 0);
+		}
+		assert_true(has_answer(&s->other, "n OK"));
+		close(way);
+		for (int n = 0; !has_answer(&s->slow, "s NO") && !has_answer(&s->slow, "s OK"); n++) {
+			assert_true(n < 100 * MOST_ROUNDS);
+			(void)one_round(s);
+		}
+	}
+}
+
+/* It says that all is there before it was said: nothing is copied, and MOVE takes nothing away. */
+static void
+test_another_process_is_done_too_early(void **state)
+{
+	static const char *const verbs[] = { "COPY", "MOVE" };
+	static const char early[] = "+\r\n~a OK [APPENDUID 1 1:120] x\r\n";
+	struct scene *s = *state;
+	char line[100];
+	int ours, way;
+
+	for (size_t i = 0; i < 2; i++) {
+		(void)snprintf(line, sizeof(line), "s %s 1:* user/bob@x.example/Work\r\n", verbs[i]);
+		begin_command(s, line);
+		way = open_way(s, &ours);
+		(void)one_round(s);
+		assert_true(write(way, early, sizeof(early) - 1) > 0);
+		for (int n = 0; !has_answer(&s->slow, "s NO [UNAVAILABLE]"); n++) {
+			assert_true(n < MOST_ROUNDS && !has_answer(&s->slow, "s OK"));
+			(void)one_round(s);
+		}
+		assert_int_equal(s->slow.session->view->mailbox->index.count, LETTERS);
+		close(way);
+	}
+}
+
 int
 main(void)
 {
@@ -357,6 +456,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_changes_of_rights_meanwhile, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_is_kept_lacks_no_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_rights_of_a_session_that_ended, begin, end),
+		cmocka_unit_test_setup_teardown(test_another_process_speaks_without_end, begin, end),
+		cmocka_unit_test_setup_teardown(test_another_process_is_done_too_early, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
