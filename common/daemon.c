@@ -1,6 +1,7 @@
 /* daemon - see daemon.h. One for each process. */
 #include "daemon.h"
 
+#include "log-later.h"
 #include "log.h"
 #include "network.h"
 #include "ourselves.h"
@@ -588,10 +589,12 @@ daemon_run(struct daemon *d, const struct daemon_kind *kind, void *me)
 		return 71; /* EX_OSERR */
 	}
 	event_config_free(config);
+	log_later_begin(d->base);
 	d->master = channel_new(d->base, CONTROL_FD, kind->program, PROGRAM_MASTER, 0, &life.control, me);
 	if (!inherit_and_confine())
 		return 78; /* EX_CONFIG */
 	serve();
+	log_later_end();
 	return 0;
 }
 

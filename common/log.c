@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,13 +18,34 @@ static struct {
 	int fd;
 	enum log_level least;
 	uint64_t dropped;
-} log_state = { "valija", -1, LOG_LEVEL_INFO, 0 };
+	/* Packets that the socket had no room for, each behind its length; NULL while there is none. */
+	unsigned char *waiting;
+	size_t from, to;
+	void (*on_waiting)(void *me);
+	void *me;
+} log_state = { .program = "valija", .fd = -1, .least = LOG_LEVEL_INFO };
+
+static void
+forget_waiting(void)
+{
+	free(log_state.waiting);
+	log_state.waiting = NULL;
+	log_state.from = log_state.to = 0;
+}
 
 void
 log_open(const char *program, int fd)
 {
 	log_state.program = program;
 	log_state.fd = fd;
+	forget_waiting();
+}
+
+void
+log_on_waiting(void (*on_waiting)(void *me), void *me)
+{
+	log_state.on_waiting = on_waiting;
+	log_state.me = me;
 }
 
 void
@@ -99,6 +121,30 @@ to_stderr(enum log_level level, struct span line)
 }
 
 static bool
+send_packet(const unsigned char *packet, size_t len)
+{
+	return send(log_state.fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+/* Keeps the packet for later; false when too much waits already. */
+static bool
+keep(const unsigned char *packet, size_t len)
+{
+	uint32_t length = (uint32_t)len;
+
+	if (log_state.waiting == NULL && (log_state.waiting = malloc(MOST_LOG_WAITING)) == NULL)
+		return false;
+	if (MOST_LOG_WAITING - log_state.to < sizeof(length) + len)
+		return false;
+	memcpy(log_state.waiting + log_state.to, &length, sizeof(length));
+	memcpy(log_state.waiting + log_state.to + sizeof(length), packet, len);
+	log_state.to += sizeof(length) + len;
+	return true;
+}
+
+/* Sends the line, or keeps it behind those that wait. The same bytes as message_encode makes, without a
+ * 64 KiB buffer on every log call. */
+static bool
 to_channel(enum log_level level, struct span line)
 {
 	unsigned char packet[MOST_LOG_LINE + 64];
@@ -107,14 +153,53 @@ to_channel(enum log_level level, struct span line)
 	uint64_t id = 0;
 	uint32_t len = (uint32_t)line.len;
 	uint8_t byte = (uint8_t)level;
+	bool first = log_state.waiting == NULL;
 
-	/* The same bytes as message_encode makes, without a 64 KiB buffer on every log call. */
 	text_add(&out, span_of(&number, sizeof(number)));
 	text_add(&out, span_of(&id, sizeof(id)));
 	text_add_byte(&out, byte);
 	text_add(&out, span_of(&len, sizeof(len)));
 	text_add(&out, line);
-	return send(log_state.fd, packet, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	if (first && send_packet(packet, out.len))
+		return true;
+	if (!keep(packet, out.len))
+		return false;
+	if (first && log_state.on_waiting != NULL)
+		log_state.on_waiting(log_state.me);
+	return true;
+}
+
+/* Says how many lines were lost, if any; whether nothing of that is left to say. */
+static bool
+tell_dropped(void)
+{
+	char text[80];
+	int len;
+
+	if (log_state.dropped == 0)
+		return true;
+	len = snprintf(text, sizeof(text), "log-lines-dropped count=%llu",
+		(unsigned long long)log_state.dropped);
+	if (len < 0 || !to_channel(LOG_LEVEL_WARNING, span_of(text, (size_t)len)))
+		return false;
+	log_state.dropped = 0;
+	return true;
+}
+
+bool
+log_flush(void)
+{
+	while (log_state.from < log_state.to) {
+		uint32_t len;
+
+		memcpy(&len, log_state.waiting + log_state.from, sizeof(len));
+		if (!send_packet(log_state.waiting + log_state.from + sizeof(len), len) &&
+			(errno == EAGAIN || errno == EINTR || errno == ENOBUFS))
+			return false;
+		log_state.from += sizeof(len) + len;
+	}
+	forget_waiting();
+	return tell_dropped() && log_state.waiting == NULL;
 }
 
 static void
@@ -124,15 +209,9 @@ emit(enum log_level level, struct span line)
 		to_stderr(level, line);
 		return;
 	}
-	if (log_state.dropped > 0) {
-		char text[80];
-		int len = snprintf(text, sizeof(text), "log-lines-dropped count=%llu",
-			(unsigned long long)log_state.dropped);
-
-		if (len > 0 && to_channel(LOG_LEVEL_WARNING, span_of(text, (size_t)len)))
-			log_state.dropped = 0;
-	}
-	if (!to_channel(level, line))
+	(void)log_flush();
+	/* Who has lost lines loses the next too, until all that wait are gone and the number is said. */
+	if (log_state.dropped > 0 || !to_channel(level, line))
 		log_state.dropped++;
 }
 

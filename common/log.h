@@ -10,7 +10,8 @@
  *
  * Lines travel by the log channel (descriptor LOG_FD) to the log process, which adds time, program
  * and pid from its own knowledge of who is at the other end. Without that channel (commands, tests)
- * they go to stderr. Logging never blocks: what does not fit is dropped and counted, and the count
+ * they go to stderr. Logging never blocks: what the channel has no room for waits here, up to
+ * MOST_LOG_WAITING octets of all lines together; what is more is dropped and counted, and the count
  * is logged when there is room again.
  */
 #ifndef VALIJA_LOG_H
@@ -19,6 +20,7 @@
 #include "span.h"
 
 #define MOST_LOG_LINE 2048
+#define MOST_LOG_WAITING (512 * 1024)
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_NOTICE, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
@@ -44,8 +46,14 @@ struct log_field {
 #define log_warning(session, ...) log_event(LOG_LEVEL_WARNING, session, __VA_ARGS__)
 #define log_error(session, ...)   log_event(LOG_LEVEL_ERROR, session, __VA_ARGS__)
 
-/* Names the program for lines that go to stderr; `fd` is the log channel or -1. */
+/* Names the program for lines that go to stderr; `fd` is the log channel or -1. What waits is forgotten:
+ * in a child that is another's to say. */
 void log_open(const char *program, int fd);
+/* Calls on_waiting(me) whenever lines begin to wait; who hears it calls log_flush a moment later, and
+ * again until it returns true. Without it they wait for the next line. */
+void log_on_waiting(void (*on_waiting)(void *me), void *me);
+/* Sends what waits, as far as there is room, without blocking; whether nothing waits any more. */
+bool log_flush(void);
 void log_threshold(enum log_level least);
 void log_write(enum log_level level, uint64_t session, const char *word, const struct log_field *fields);
 

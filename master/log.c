@@ -7,7 +7,7 @@
  *   keeps       nothing: _log, the log directory, the system calls of log_room
  *   may be lied to by    everyone, in the text of a line. Nobody can speak in another's name:
  *               name and pid come from master, time from here, and a line cannot begin a new one.
- *   while it is away     lines wait in the channels; what does not fit is counted by who said it
+ *   while it is away     lines wait in the channels, and then with who says them; what is more is counted there
  *
  * What was said lately is read in one round, brought into the order in which it was said (the kernel
  * knows when) and written at once. While much is said, this process then sleeps a moment: each line would

@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/log-later.h"
 #include "common/log.h"
 #include "common/room.h"
 #include "common/secret.h"
@@ -229,6 +230,7 @@ run(struct supervisor *s)
 	watchdog_begin(s);
 	renewal_begin(s);
 	expiry_begin(s);
+	log_later_begin(s->base);
 	/* From here on nothing that a child does may end us. */
 	event_base_dispatch(s->base);
 }
