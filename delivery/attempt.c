@@ -94,7 +94,7 @@ delay_of(struct attempt *a)
 		return schedule_delay(a->m->tries);
 	}
 	if (a->busy)
-		return BUSY_SECONDS + schedule_jitter(BUSY_JITTER_SECONDS);
+		return BUSY_SECONDS + schedule_jitter((uint32_t)(a->queue->schedule.messages.count / BUSY_A_SECOND) + 1);
 	for (unsigned int i = 0; i < a->m->losses && delay < LONGEST_AFTER_LOSS_SECONDS; i++)
 		delay *= 2;
 	if (a->m->losses < MOST_QUEUED_LOSSES)

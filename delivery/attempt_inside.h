@@ -26,9 +26,9 @@
 #define AFTER_LOSS_SECONDS 1             /* until the next try then; doubles each time */
 #define LONGEST_AFTER_LOSS_SECONDS 64
 
-/* Until the next try when too much waits for a next hop: from, and up to so many more. */
-#define BUSY_SECONDS 5
-#define BUSY_JITTER_SECONDS 30
+/* Until the next try when too much waits for a next hop: so long, and up to as much more as keeps to the rate. */
+#define BUSY_SECONDS 1
+#define BUSY_A_SECOND 4000   /* envelopes that are read anew at most, however many wait */
 
 enum attempt_step { COPYING, RELAYING, REPORTING, RECORDING, REMOVING };
 
