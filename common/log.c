@@ -38,6 +38,7 @@ log_open(const char *program, int fd)
 {
 	log_state.program = program;
 	log_state.fd = fd;
+	log_state.on_waiting = NULL;
 	forget_waiting();
 }
 
@@ -134,6 +135,12 @@ keep(const unsigned char *packet, size_t len)
 
 	if (log_state.waiting == NULL && (log_state.waiting = malloc(MOST_LOG_WAITING)) == NULL)
 		return false;
+	/* Room of what went is used again, half at a time, so that little is moved. */
+	if (log_state.from >= MOST_LOG_WAITING / 2) {
+		log_state.to -= log_state.from;
+		memmove(log_state.waiting, log_state.waiting + log_state.from, log_state.to);
+		log_state.from = 0;
+	}
 	if (MOST_LOG_WAITING - log_state.to < sizeof(length) + len)
 		return false;
 	memcpy(log_state.waiting + log_state.to, &length, sizeof(length));
@@ -193,8 +200,9 @@ log_flush(void)
 		uint32_t len;
 
 		memcpy(&len, log_state.waiting + log_state.from, sizeof(len));
+		/* Where nobody reads any more, nothing will be said of what is lost either. */
 		if (!send_packet(log_state.waiting + log_state.from + sizeof(len), len) &&
-			(errno == EAGAIN || errno == EINTR || errno == ENOBUFS))
+			(errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM))
 			return false;
 		log_state.from += sizeof(len) + len;
 	}

@@ -46,8 +46,8 @@ struct log_field {
 #define log_warning(session, ...) log_event(LOG_LEVEL_WARNING, session, __VA_ARGS__)
 #define log_error(session, ...)   log_event(LOG_LEVEL_ERROR, session, __VA_ARGS__)
 
-/* Names the program for lines that go to stderr; `fd` is the log channel or -1. What waits is forgotten:
- * in a child that is another's to say. */
+/* Names the program for lines that go to stderr; `fd` is the log channel or -1. What waits is forgotten, and
+ * who hears of it: in a child both are the parent's. */
 void log_open(const char *program, int fd);
 /* Calls on_waiting(me) whenever lines begin to wait; who hears it calls log_flush a moment later, and
  * again until it returns true. Without it they wait for the next line. */

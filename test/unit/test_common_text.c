@@ -237,6 +237,45 @@ test_log_keeps_a_burst(void **state)
 	close(ends[1]);
 }
 
+/* Who speaks a little faster than he is heard, for long, uses the room again of what went. */
+static void
+test_log_uses_its_room_again(void **state)
+{
+	int ends[2];
+	uint64_t next = 0, count = 0, said = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	log_open("test", ends[0]);
+	/* Fifty thousand lines: four times as much as may wait. Never more than a half of that does. */
+	while (said < 3000)
+		log_info(0, "flood", KEY_NUM("i", said++));
+	while (said < 50000) {
+		unsigned char packet[MOST_PACKET];
+		struct msg_log_line m;
+		char line[4096], wanted[64];
+		ssize_t len;
+
+		for (int i = 0; i < 20; i++)
+			log_info(0, "flood", KEY_NUM("i", said++));
+		for (int i = 0; i < 20; i++, count++) {
+			len = recv(ends[1], packet, sizeof(packet), MSG_DONTWAIT);
+			assert_true(len > 10);
+			assert_true(message_decode(MSG_log_line, span_of(packet + 10, (size_t)len - 10), &m));
+			assert_true(span_copy(m.line, line, sizeof(line)));
+			snprintf(wanted, sizeof(wanted), "flood i=%llu", (unsigned long long)next++);
+			assert_string_equal(line, wanted);
+		}
+	}
+	while (!log_flush())
+		count += lines_in_order(ends[1], &next);
+	count += lines_in_order(ends[1], &next);
+	assert_int_equal(count, said);
+	log_open("test", -1);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* More than may wait is counted, at its place among the lines; nobody blocks. */
 static void
 test_log_never_blocks_and_counts(void **state)
@@ -276,6 +315,7 @@ main(void)
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_foreign_text_cannot_pretend),
 		cmocka_unit_test(test_log_keeps_a_burst),
+		cmocka_unit_test(test_log_uses_its_room_again),
 		cmocka_unit_test(test_log_never_blocks_and_counts),
 	};
 
