@@ -81,20 +81,33 @@ attempt_free(struct queue *q, struct attempt *a)
 	q->attempts--;
 }
 
+/* Where it goes there was no room to wait. It is called back when there is; if not, it looks by itself, ever more
+ * rarely: a next hop may be slow, and thousands look in vain. */
+static uint32_t
+busy_delay(struct queued *m)
+{
+	uint32_t delay = (uint32_t)BUSY_SECONDS << m->turned_away;
+
+	if (delay < LONGEST_BUSY_SECONDS)
+		m->turned_away++;
+	return delay + schedule_jitter(delay);
+}
+
 /* How long until the next try. */
 static uint32_t
 delay_of(struct attempt *a)
 {
 	uint32_t delay = AFTER_LOSS_SECONDS;
 
+	if (a->away && !a->unreported && a->busy)
+		return busy_delay(a->m);
+	a->m->turned_away = 0;
 	if (!a->away || a->unreported) {
 		a->m->losses = 0;
 		if (a->m->tries < UINT8_MAX)
 			a->m->tries++;
 		return schedule_delay(a->m->tries);
 	}
-	if (a->busy)
-		return BUSY_SECONDS + schedule_jitter((uint32_t)(a->queue->schedule.messages.count / BUSY_A_SECOND) + 1);
 	for (unsigned int i = 0; i < a->m->losses && delay < LONGEST_AFTER_LOSS_SECONDS; i++)
 		delay *= 2;
 	if (a->m->losses < MOST_QUEUED_LOSSES)

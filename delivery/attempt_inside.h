@@ -26,9 +26,10 @@
 #define AFTER_LOSS_SECONDS 1             /* until the next try then; doubles each time */
 #define LONGEST_AFTER_LOSS_SECONDS 64
 
-/* Until the next try when too much waits for a next hop: so long, and up to as much more as keeps to the rate. */
+/* Until the next try when too much waits for a next hop and it calls nobody back (hop.h): from, and up to as much
+ * more; doubles each time in a row. */
 #define BUSY_SECONDS 1
-#define BUSY_A_SECOND 4000   /* envelopes that are read anew at most, however many wait */
+#define LONGEST_BUSY_SECONDS 128
 
 enum attempt_step { COPYING, RELAYING, REPORTING, RECORDING, REMOVING };
 

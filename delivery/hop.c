@@ -16,6 +16,11 @@ struct lane {
 	uint8_t priority;
 };
 
+struct turned_away {
+	STAILQ_ENTRY(turned_away) next;
+	uint64_t message;
+};
+
 /* Of this process: there is one queue. */
 static struct {
 	void *hops;                        /* tsearch tree, by name */
@@ -45,6 +50,9 @@ forget(struct hop *h)
 	tdelete(h, &state.hops, by_name);
 	TAILQ_REMOVE(&state.used, h, used);
 	state.count--;
+	/* Who still waits comes again by himself. */
+	while (hop_call_back(h) != 0)
+		;
 	free(h->name);
 	free(h);
 }
@@ -86,6 +94,7 @@ hop_of(uint8_t transport, struct span next_hop)
 		h->name = key.name;
 		h->limit = FIRST_HOP_JOBS;
 		TAILQ_INIT(&h->lanes);
+		STAILQ_INIT(&h->away);
 		if (tsearch(h, &state.hops, by_name) == NULL)
 			abort();
 		state.count++;
@@ -167,6 +176,29 @@ hop_take(struct hop *h)
 		TAILQ_INSERT_TAIL(&h->lanes, best, next);
 	h->waits--;
 	return j;
+}
+
+void
+hop_turn_away(struct hop *h, uint64_t message)
+{
+	struct turned_away *t = must_alloc(sizeof(*t));
+
+	t->message = message;
+	STAILQ_INSERT_TAIL(&h->away, t, next);
+}
+
+uint64_t
+hop_call_back(struct hop *h)
+{
+	struct turned_away *t = STAILQ_FIRST(&h->away);
+	uint64_t message;
+
+	if (t == NULL)
+		return 0;
+	message = t->message;
+	STAILQ_REMOVE_HEAD(&h->away, next);
+	free(t);
+	return message;
 }
 
 /* --- whether it lives --- */

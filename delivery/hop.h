@@ -10,6 +10,8 @@
  * one priority in turn, so that nobody's thousand messages, and no list's hundred jobs, keep one message
  * of somebody else; and every eighth time it is the turn of what has waited longest, so that nothing
  * waits for ever.
+ *
+ * Messages for which there was no room are remembered in the order they came, and called back when there is.
  */
 #ifndef VALIJA_HOP_H
 #define VALIJA_HOP_H
@@ -39,12 +41,15 @@ struct hop_job {
 	uint8_t priority;            /* of MT-PRIORITY: 10 is normal */
 };
 
+struct turned_away;
+
 struct hop {
 	char *name;                        /* "1 next.hop" */
 	TAILQ_ENTRY(hop) used;             /* least recently first */
 	struct lane_list lanes;
 	uint32_t running, waits, limit, turns;
 	uint32_t dead_until, dead_seconds, last_used;
+	STAILQ_HEAD(, turned_away) away;
 	char reason[MOST_REASON + 1];
 };
 
@@ -61,6 +66,11 @@ void hop_add(struct hop *h, struct hop_job *j);
 void hop_add_again(struct hop *h, struct hop_job *j);
 /* Takes out whose turn it is; NULL when nothing waits. */
 struct hop_job *hop_take(struct hop *h);
+
+/* No room for a job of this message: it stands behind those that are to be called back. */
+void hop_turn_away(struct hop *h, uint64_t message);
+/* The one that was turned away first, once; 0: none. It may be gone since. */
+uint64_t hop_call_back(struct hop *h);
 
 bool hop_is_dead(const struct hop *h);
 /* What a job's end says of its hop (enum health); reason: why it is dead, if so. most: jobs at a time. */

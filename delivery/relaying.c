@@ -159,15 +159,43 @@ job_of(struct hop_job *j)
 	return (struct relay_job *)(void *)j;
 }
 
+/* Half of the room that is left, so that there is room for others, whoever takes all he gets. */
+static uint32_t
+most_of_a_hop(void)
+{
+	uint32_t left = state.waits < MOST_WAITING_JOBS ? MOST_WAITING_JOBS - state.waits : 0;
+
+	return left / 2 < LEAST_OF_A_HOP && left > 0 ? LEAST_OF_A_HOP : left / 2;
+}
+
+/* As many as have gone may come, two for each where little waits. Some are gone, or wait for something else by now. */
+static void
+call_back(struct queue *q, struct hop *h, uint32_t gone)
+{
+	static const struct timeval at_once = { 0, 0 };
+	uint32_t count = h->waits < most_of_a_hop() / 2 ? 2 * gone : gone;
+	uint64_t id;
+
+	for (; count > 0 && (id = hop_call_back(h)) != 0; count--) {
+		struct queued *m = schedule_find(&q->schedule, id);
+
+		if (m == NULL || m->place == 0 || m->turned_away == 0)
+			continue;
+		m->turned_away = 0;
+		schedule_at(&q->schedule, m, queue_now());
+		evtimer_add(q->due_timer, &at_once);
+	}
+}
+
 /* Lets as many jobs run as the hop may have. */
 static void
 hop_run(struct queue *q, struct hop *h)
 {
 	struct relay_job *j;
 	struct channel *relay;
-	uint32_t most = (uint32_t)q->daemon.settings->relay_concurrency;
+	uint32_t most = (uint32_t)q->daemon.settings->relay_concurrency, gone = 0;
 
-	while (h->waits > 0) {
+	for (; h->waits > 0; gone++) {
 		relay = choose_relay(q, h);
 		if (!hop_is_dead(h) && (h->running >= h->limit || h->running >= most ||
 			(relay == NULL && relay_is_coming(q))))
@@ -183,6 +211,7 @@ hop_run(struct queue *q, struct hop *h)
 			job_over(j);
 		}
 	}
+	call_back(q, h, gone);
 }
 
 /* --- beginning --- */
@@ -212,20 +241,12 @@ same_way(const struct relayed *a, const struct relayed *b)
 		span_equal(a->sender, b->sender) && span_equal(a->given, b->given);
 }
 
-/* Half of the room that is left, so that there is room for others, whoever takes all he gets. */
-static uint32_t
-most_of_a_hop(void)
-{
-	uint32_t left = state.waits < MOST_WAITING_JOBS ? MOST_WAITING_JOBS - state.waits : 0;
-
-	return left / 2 < LEAST_OF_A_HOP && left > 0 ? LEAST_OF_A_HOP : left / 2;
-}
-
 static void
 add_job(struct relaying *r, uint32_t from, uint32_t count)
 {
 	struct hop *h = hop_of(r->to[from].transport, r->to[from].next_hop);
 	struct relay_job *j = must_alloc(sizeof(*j));
+	struct queued *m;
 
 	j->of = r;
 	j->hop = h;
@@ -236,6 +257,9 @@ add_job(struct relaying *r, uint32_t from, uint32_t count)
 	idmap_put(&state.jobs, j->id, j);
 	r->jobs++;
 	if (h->waits >= most_of_a_hop()) {
+		m = schedule_find(&r->queue->schedule, r->envelope->id);
+		if (m != NULL && m->turned_away == 0)
+			hop_turn_away(h, m->id);
 		tell_all(j, V_HOP_BUSY, BUSY);
 		job_over(j);
 		return;

@@ -7,6 +7,7 @@
 #include "delivery/keeper.h"
 #include "delivery/logins.h"
 #include "delivery/placer.h"
+#include "delivery/hop.h"
 #include "delivery/relaying.h"
 #include "delivery/spool_name.h"
 #include "delivery/spooler.h"
@@ -1080,6 +1081,16 @@ queue_for_bob(struct world *w)
 	turns(w, 5);
 }
 
+static void
+queue_remote(struct world *w, uint64_t id)
+{
+	begin(w, id, "ana@example.org");
+	recipient(w, id, 0, "x@far.example");
+	data(w, id);
+	write_and_commit(w, id);
+	expect_told(w, 250, "2.0.0");
+}
+
 /* The death of a worker is no failure of anybody: the next has what it left, at once, and not after
  * whatever relay does with the others. */
 static void
@@ -1100,6 +1111,75 @@ a_worker_that_died_is_waited_for(void **state)
 	relaying_look(&w->q);
 	turns(w, 20);
 	assert_true(w->q.relaying == 0 && w->q.attempts == 0);
+}
+
+/* Whom a next hop turned away it calls back as others go. */
+static void
+a_next_hop_with_room_again_calls_back(void **state)
+{
+	struct world *w = *state;
+	struct hop *h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	struct queued *m;
+
+	queue_for_bob(w);
+	turns(w, 20);
+	assert_int_equal(h->waits, 1);
+	h->waits += MOST_WAITING_JOBS;
+	queue_remote(w, 2);
+	queue_remote(w, 3);
+	queue_remote(w, 4);
+	turns(w, 20);
+	h->waits -= MOST_WAITING_JOBS;
+	for (uint64_t id = 2; id <= 4; id++) {
+		m = schedule_find(&w->q.schedule, id);
+		assert_true(!m->active && m->turned_away > 0);
+		schedule_at(&w->q.schedule, m, queue_now() + 1000);
+	}
+	/* One job goes: two are called, in their order, and are at work in the next turns. The third comes with them. */
+	nobody_comes(w);
+	relaying_look(&w->q);
+	assert_int_equal(schedule_find(&w->q.schedule, 2)->turned_away, 0);
+	assert_int_equal(schedule_find(&w->q.schedule, 3)->turned_away, 0);
+	assert_true(schedule_find(&w->q.schedule, 4)->turned_away > 0);
+	turns(w, 50);
+	for (uint64_t id = 2; id <= 4; id++) {
+		m = schedule_find(&w->q.schedule, id);
+		assert_true(m->turned_away == 0 && m->due < queue_now() + 1000);
+	}
+	assert_int_equal(hop_call_back(h), 0);
+}
+
+/* Where it calls nobody back the message comes again by itself, ever more rarely: of thousands that wait for a slow
+ * one each would be read anew all the time. */
+static void
+a_next_hop_without_room_is_tried_ever_more_rarely(void **state)
+{
+	struct world *w = *state;
+	struct hop *h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	uint32_t seconds = 1;
+	struct queued *m;
+
+	h->waits += MOST_WAITING_JOBS;
+	queue_for_bob(w);
+	turns(w, 20);
+	for (int i = 0; i < 10; i++) {
+		m = schedule_find(&w->q.schedule, 1);
+		assert_true(!m->active && w->q.attempts == 0);
+		assert_in_range(m->due, queue_now() + seconds - 1, queue_now() + 2 * seconds);
+		assert_int_equal(m->tries, 0);
+		seconds = seconds < 128 ? 2 * seconds : 128;
+		if (i == 9)
+			h->waits -= MOST_WAITING_JOBS;
+		schedule_at(&w->q.schedule, m, queue_now());
+		attempts_run(&w->q);
+		turns(w, 20);
+	}
+	/* Now it waits for a relay; none comes: an ordinary failure, after which it begins anew. */
+	assert_int_equal(w->q.relaying, 1);
+	nobody_comes(w);
+	relaying_look(&w->q);
+	turns(w, 20);
+	assert_int_equal(schedule_find(&w->q.schedule, 1)->turned_away, 0);
 }
 
 /* Unless it is this message that they die of: then the next try is later, but never much later. */
@@ -1321,6 +1401,8 @@ main(void)
 		ROW(deliver_by_counts_when_the_doubt_is_over),
 		ROW(a_removed_user_fails_and_the_sender_is_told),
 		ROW(a_worker_that_died_is_waited_for),
+		ROW(a_next_hop_with_room_again_calls_back),
+		ROW(a_next_hop_without_room_is_tried_ever_more_rarely),
 		ROW(a_message_that_kills_workers_is_put_off),
 		ROW(recording_waits_for_a_spool_worker),
 		ROW(start_recovers_every_state),
