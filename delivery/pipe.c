@@ -3,6 +3,7 @@
  *   inherits    the message, to read; a pipe to master; in its environment, for whom the message is
  *   keeps       the user who owns the aliases file, and nothing else; what it says is its exit status (sysexits.h)
  *               and its first words
+ *   ends        with the command; and, with all that it has started, when master dies: the message comes again
  *   may be lied to by    the command, which is the same user. May lie to: master, about that one message.
  *
  * It runs no filter of system calls: the command would inherit it.
@@ -339,6 +340,25 @@ attend(pid_t pid, int to, int from, struct source *s)
 	return EX_TEMPFAIL;
 }
 
+/* Master is dead. Nobody would hear how this ends; the next master has it done again, and not beside us. Of the group that
+ * master made for us this is the first. */
+static void
+on_master_gone(int signal)
+{
+	(void)signal;
+	kill(0, SIGKILL);
+}
+
+/* False: master is dead already. */
+static bool
+end_with_master(void)
+{
+	struct pollfd listener = { .fd = STDOUT_FILENO };
+
+	signal(SIGTERM, on_master_gone);
+	return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && poll(&listener, 1, 0) >= 0 && !(listener.revents & POLLERR);
+}
+
 static int
 run_command(char *text, struct source *s)
 {
@@ -351,6 +371,8 @@ run_command(char *text, struct source *s)
 		return EX_TEMPFAIL;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	if (!end_with_master())
+		return EX_TEMPFAIL;
 	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
 		return fail("pipe");
 	fflush(stdout);
