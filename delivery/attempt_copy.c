@@ -36,18 +36,8 @@ feed_copy(struct queue *q, struct conversation *c)
 	(void)q;
 	if (a->from + c->cursor < a->to) {
 		uint32_t i = a->mailbox[a->from + c->cursor++];
-		struct destination *d = &a->destination[i];
 
-		send_target(c->worker->channel, c->id,
-			&(struct msg_target){.number = e->recipient[i].number,
-				.address = e->recipient[i].address,
-				.home = span_str(d->home),
-				.folder = span_str(d->folder),
-				.uid = d->uid,
-				.gid = d->gid,
-				.quota_bytes = d->quota.bytes,
-				.quota_messages = d->quota.messages},
-			NULL);
+		conversation_target(c, e->recipient[i].number, e->recipient[i].address, &a->destination[i]);
 		return false;
 	}
 	prefix_of(a, &prefix);

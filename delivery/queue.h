@@ -29,6 +29,7 @@
 struct event;
 struct queue;
 struct conversation;
+struct destination;
 TAILQ_HEAD(conversation_list, conversation);
 
 /* --- workers --- */
@@ -64,6 +65,8 @@ void conversation_leave(struct conversation *c);
 /* Begins to feed c's worker. A few packets at a time: see MOST_FED_PACKETS. */
 void conversation_say(struct queue *q, struct conversation *c,
 	bool (*feed)(struct queue *, struct conversation *));
+/* Tells c's worker of one mailbox that the message is for; `number` is what it answers with. */
+void conversation_target(struct conversation *c, uint32_t number, struct span address, const struct destination *to);
 /* Tells `w` that the file lent as `id` is not needed. */
 void worker_give_back(struct queue *q, struct worker *w, uint64_t id);
 void workers_init(struct queue *q);

@@ -145,18 +145,8 @@ feed_place(struct queue *q, struct conversation *c)
 	(void)q;
 	if (c->cursor < t->mailboxes) {
 		uint32_t i = t->mailbox[c->cursor++];
-		struct destination *d = &t->destination[i];
 
-		send_target(c->worker->channel, c->id,
-			&(struct msg_target){.number = i,
-				.address = span_str(t->lead[i].to.address),
-				.home = span_str(d->home),
-				.folder = span_str(d->folder),
-				.uid = d->uid,
-				.gid = d->gid,
-				.quota_bytes = d->quota.bytes,
-				.quota_messages = d->quota.messages},
-			NULL);
+		conversation_target(c, i, span_str(t->lead[i].to.address), &t->destination[i]);
 		return false;
 	}
 	send_place(c->worker->channel, c->id, &(struct msg_place){ .size = t->size,

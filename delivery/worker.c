@@ -1,6 +1,7 @@
 /* worker - the queue's blocking workers; see queue.h. */
 #include "queue.h"
 
+#include "mailboxes.h"
 #include "notice.h"
 
 #include "common/log.h"
@@ -161,6 +162,16 @@ worker_give_back(struct queue *q, struct worker *w, uint64_t id)
 	c->id = id;
 	conversation_join(c, w);
 	conversation_say(q, c, feed_return);
+}
+
+void
+conversation_target(struct conversation *c, uint32_t number, struct span address, const struct destination *to)
+{
+	send_target(c->worker->channel, c->id,
+		&(struct msg_target){ .number = number, .address = address, .home = span_str(to->home),
+			.folder = span_str(to->folder), .uid = to->uid, .gid = to->gid,
+			.quota_bytes = to->quota.bytes, .quota_messages = to->quota.messages },
+		NULL);
 }
 
 void
