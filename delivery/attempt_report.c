@@ -111,7 +111,7 @@ judge_age(struct queue *q, struct attempt *a)
 	bool expired = is_expired(q, e, now),
 	     over = expired || (now >= tried_until(q, e) && !queue_clock_is_doubtful(q));
 
-	a->late = !over && !a->away && !a->m->warned && now >= warned_at(q, e);
+	a->late = !over && !a->away && !a->m->warned && now >= warned_at(q, e) && !queue_clock_is_doubtful(q);
 	for (uint32_t i = 0; over && i < e->count; i++) {
 		const struct result *r = &a->result[i];
 

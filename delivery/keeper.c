@@ -53,7 +53,7 @@ queue_clock_is_doubtful(struct queue *q)
 		q->clock_doubtful_until = (uint64_t)since.tv_sec + CLOCK_DOUBT_SECONDS;
 		log_warning(0, "clock-was-set", KEY_NUM("by", (uint64_t)llabs(offset - q->clock_offset)),
 			KEY_STR("direction", offset > q->clock_offset ? "forward" : "back"),
-			KEY_STR("effect", "no message is given up for its age for a day"));
+			KEY_STR("effect", "no message is given up, or reported late, for its age for a day"));
 	}
 	q->clock_offset = offset;
 	return (uint64_t)since.tv_sec < q->clock_doubtful_until;
