@@ -90,7 +90,7 @@ busy_delay(struct queued *m)
 
 	if (delay < LONGEST_BUSY_SECONDS)
 		m->turned_away++;
-	return delay + schedule_jitter(delay);
+	return m->called ? 0 : delay + schedule_jitter(delay);
 }
 
 /* How long until the next try. */
@@ -102,6 +102,7 @@ delay_of(struct attempt *a)
 	if (a->away && !a->unreported && a->busy)
 		return busy_delay(a->m);
 	a->m->turned_away = 0;
+	a->m->listed = false;
 	if (!a->away || a->unreported) {
 		a->m->losses = 0;
 		if (a->m->tries < UINT8_MAX)
@@ -120,7 +121,7 @@ attempt_end(struct queue *q, struct attempt *a)
 {
 	struct queued *m = a->m;
 	const struct envelope *e = &a->file.envelope;
-	bool again = false, failed = false, elsewhere = false;
+	bool again = a->rests, failed = false, elsewhere = false;
 
 	for (uint32_t i = 0; i < e->count; i++) {
 		uint8_t outcome = a->result[i].known ? a->result[i].verdict.outcome :
@@ -157,6 +158,21 @@ refuse_at_once(struct attempt *a, uint32_t i, struct verdict v)
 		SPAN("none"), 0, v);
 }
 
+/* He has had his turn, and the next is due later: not with those that had none (RFC 5321 4.5.4.1). As
+ * schedule_delay() has it, each wait is as long as all before it. */
+static bool
+is_at_rest(const struct attempt *a, const struct envelope_recipient *r)
+{
+	uint64_t now = (uint64_t)time(NULL), arrived = a->file.envelope.arrived, wait;
+
+	/* By a clock that has jumped nobody rests. */
+	if (!a->untried_only || r->told.outcome != LATER || r->told_at > now || r->told_at < arrived)
+		return false;
+	wait = r->told_at - arrived;
+	wait = wait < FIRST_RETRY_SECONDS ? FIRST_RETRY_SECONDS : wait;
+	return now < r->told_at + (wait < LONGEST_RETRY_SECONDS ? wait : LONGEST_RETRY_SECONDS);
+}
+
 /* Where each recipient that is not done leads now; users may have come and gone since. False: somebody
  * was asked, and it is not known yet. */
 static bool
@@ -173,6 +189,10 @@ attempt_resolve(struct queue *q, struct attempt *a)
 			continue;
 		if (a->m->bounce) {
 			refuse_at_once(a, i, V_RETURNED);
+			continue;
+		}
+		if (is_at_rest(a, &e->recipient[i])) {
+			a->rests = true;
 			continue;
 		}
 		if (pipe_name_is(e->recipient[i].home)) {
@@ -332,6 +352,8 @@ attempt_begin(struct queue *q, struct queued *m)
 	a->queue = q;
 	a->m = m;
 	a->network_changes = q->network_changes;
+	a->untried_only = m->turned_away > 0 || m->losses > 0;
+	m->busy = m->called = false;
 	a->file = file;
 	a->place = must_alloc(file.envelope.count * sizeof(*a->place));
 	a->destination = must_alloc(file.envelope.count * sizeof(*a->destination));

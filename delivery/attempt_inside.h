@@ -28,7 +28,7 @@
 
 /* Until the next try when too much waits for a next hop and it calls nobody back (hop.h): from, and up to as much
  * more; doubles each time in a row. */
-#define BUSY_SECONDS 1
+#define BUSY_SECONDS 2
 #define LONGEST_BUSY_SECONDS 128
 
 enum attempt_step { COPYING, RELAYING, REPORTING, RECORDING, REMOVING };
@@ -75,8 +75,10 @@ struct attempt {
 	uint32_t pipes;                      /* RELAYING: commands and files that master is busy with */
 	bool with_relay;                     /* RELAYING: relay has some of it */
 	bool all_relayed;                    /* and nothing more will come */
-	bool away;                           /* somebody of ours was not there: not worth a record */
+	bool away;                           /* somebody of ours was not there */
 	bool busy;                           /* too much waits for a next hop */
+	bool untried_only;                   /* somebody has not had his turn: who had it waits for his next */
+	bool rests;                          /* such a one is there */
 	uint32_t posted;                     /* reports of this attempt, so far */
 };
 

@@ -66,7 +66,8 @@ attempt_record(struct queue *q, struct attempt *a)
 	conversation_say(q, &a->c, a->step == REMOVING ? feed_remove : feed_records);
 }
 
-/* A worker that fails in the same way at every try does not make the envelope grow. */
+/* A worker that fails in the same way at every try does not make the envelope grow. Where others were not tried, it
+ * says when this one was (is_at_rest). */
 bool
 is_news(const struct attempt *a, uint32_t i)
 {
@@ -77,8 +78,8 @@ is_news(const struct attempt *a, uint32_t i)
 		return false;
 	if (is_final(now->outcome))
 		return true;
-	return !a->away && a->file.len < MOST_ENVELOPE_FILE / 2 &&
-	       (a->late || now->outcome != before->outcome || now->code != before->code ||
+	return !a->result[i].untried && a->file.len < MOST_ENVELOPE_FILE / 2 &&
+	       (a->late || a->away || now->outcome != before->outcome || now->code != before->code ||
 		       !span_equal(now->status, before->status) ||
 		       !span_equal(now->reason, before->reason));
 }

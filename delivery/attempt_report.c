@@ -162,7 +162,7 @@ reports_over(struct queue *q, struct attempt *a)
 		if (a->result[i].untold && a->result[i].known &&
 			a->result[i].verdict.outcome == NEVER) {
 			result_change(a, i, V_LATER);
-			a->away = true;
+			a->result[i].untried = a->away = true;
 		}
 	if (a->late && !a->unreported)
 		a->m->warned = true;

@@ -102,6 +102,7 @@ control_begin(struct queue *q, struct listing *l, struct queued *m, const struct
 			return true;
 		}
 		m->looked_at = true;
+		m->turned_away = m->losses = 0;   /* everybody has his turn */
 		schedule_at(&q->schedule, m, queue_now());
 		listing_told(l, m->id, DONE, SPAN_NONE);
 		return true;
@@ -137,7 +138,7 @@ control_finished(struct queue *q, struct conversation *c, uint8_t outcome)
 		schedule_forget(&q->schedule, m);
 	} else {
 		if (k->action == QUEUE_REQUEUE && outcome == DONE) {
-			m->tries = m->losses = 0;
+			m->tries = m->losses = m->turned_away = 0;
 			m->bounce = m->warned = false;
 		}
 		m->held = k->action == QUEUE_HOLD && outcome == DONE;

@@ -10,14 +10,15 @@
 #include <string.h>
 
 struct lane {
-	TAILQ_ENTRY(lane) next;            /* of its hop; whose turn is next comes first */
+	TAILQ_ENTRY(lane) next;
 	TAILQ_HEAD(, hop_job) jobs;        /* never empty */
 	uint32_t number;
+	uint32_t count;                    /* of jobs */
 	uint8_t priority;
 };
 
 struct turned_away {
-	STAILQ_ENTRY(turned_away) next;
+	struct hop_job in;                 /* the line; first */
 	uint64_t message;
 };
 
@@ -93,8 +94,8 @@ hop_of(uint8_t transport, struct span next_hop)
 		h = must_alloc(sizeof(*h));
 		h->name = key.name;
 		h->limit = FIRST_HOP_JOBS;
-		TAILQ_INIT(&h->lanes);
-		STAILQ_INIT(&h->away);
+		TAILQ_INIT(&h->waiting.lanes);
+		TAILQ_INIT(&h->away.lanes);
 		if (tsearch(h, &state.hops, by_name) == NULL)
 			abort();
 		state.count++;
@@ -118,37 +119,83 @@ hop_next(const struct hop *h)
 
 /* --- what waits --- */
 
-static struct lane *
-lane_of(struct hop *h, const struct hop_job *j)
+static uint32_t
+number_of(uint32_t sender)
 {
-	uint32_t number = j->sender / 2 % HOP_LANES;
+	return sender / 2 % HOP_LANES;
+}
+
+/* NULL: there is none. */
+static struct lane *
+find_lane(const struct hop_line *line, uint32_t sender, uint8_t priority)
+{
 	struct lane *l;
 
-	TAILQ_FOREACH(l, &h->lanes, next)
-		if (l->number == number && l->priority == j->priority)
-			return l;
-	l = must_alloc(sizeof(*l));
-	l->number = number;
-	l->priority = j->priority;
-	TAILQ_INIT(&l->jobs);
-	TAILQ_INSERT_TAIL(&h->lanes, l, next);
+	TAILQ_FOREACH(l, &line->lanes, next)
+		if (l->number == number_of(sender) && l->priority == priority)
+			break;
 	return l;
+}
+
+static struct lane *
+lane_of(struct hop_line *line, const struct hop_job *j)
+{
+	struct lane *l = find_lane(line, j->sender, j->priority);
+
+	if (l == NULL) {
+		l = must_alloc(sizeof(*l));
+		l->number = number_of(j->sender);
+		l->priority = j->priority;
+		TAILQ_INIT(&l->jobs);
+		TAILQ_INSERT_TAIL(&line->lanes, l, next);
+	}
+	l->count++;
+	return l;
+}
+
+static void
+line_add(struct hop_line *line, struct hop_job *j)
+{
+	struct lane *l = lane_of(line, j);
+
+	j->order = ++state.order;
+	TAILQ_INSERT_TAIL(&l->jobs, j, next);
+}
+
+static struct hop_job *
+line_take(struct hop_line *line)
+{
+	bool oldest = ++line->turns % HOP_OLDEST_TURN == 0;
+	struct lane *l, *best = TAILQ_FIRST(&line->lanes);
+	struct hop_job *j;
+
+	if (best == NULL)
+		return NULL;
+	TAILQ_FOREACH(l, &line->lanes, next)
+		if (oldest ? TAILQ_FIRST(&l->jobs)->order < TAILQ_FIRST(&best->jobs)->order
+			   : l->priority > best->priority)
+			best = l;
+	j = TAILQ_FIRST(&best->jobs);
+	TAILQ_REMOVE(&best->jobs, j, next);
+	TAILQ_REMOVE(&line->lanes, best, next);
+	if (--best->count == 0)
+		free(best);
+	else
+		TAILQ_INSERT_TAIL(&line->lanes, best, next);
+	return j;
 }
 
 void
 hop_add(struct hop *h, struct hop_job *j)
 {
-	struct lane *l = lane_of(h, j);
-
-	j->order = ++state.order;
-	TAILQ_INSERT_TAIL(&l->jobs, j, next);
+	line_add(&h->waiting, j);
 	h->waits++;
 }
 
 void
 hop_add_again(struct hop *h, struct hop_job *j)
 {
-	struct lane *l = lane_of(h, j);
+	struct lane *l = lane_of(&h->waiting, j);
 
 	TAILQ_INSERT_HEAD(&l->jobs, j, next);
 	h->waits++;
@@ -157,46 +204,37 @@ hop_add_again(struct hop *h, struct hop_job *j)
 struct hop_job *
 hop_take(struct hop *h)
 {
-	bool oldest = ++h->turns % HOP_OLDEST_TURN == 0;
-	struct lane *l, *best = TAILQ_FIRST(&h->lanes);
-	struct hop_job *j;
+	struct hop_job *j = line_take(&h->waiting);
 
-	if (best == NULL)
-		return NULL;
-	TAILQ_FOREACH(l, &h->lanes, next)
-		if (oldest ? TAILQ_FIRST(&l->jobs)->order < TAILQ_FIRST(&best->jobs)->order
-			   : l->priority > best->priority)
-			best = l;
-	j = TAILQ_FIRST(&best->jobs);
-	TAILQ_REMOVE(&best->jobs, j, next);
-	TAILQ_REMOVE(&h->lanes, best, next);
-	if (TAILQ_EMPTY(&best->jobs))
-		free(best);
-	else
-		TAILQ_INSERT_TAIL(&h->lanes, best, next);
-	h->waits--;
+	h->waits -= j != NULL;
 	return j;
 }
 
+bool
+hop_lane_has_room(const struct hop *h, uint32_t sender, uint8_t priority)
+{
+	const struct lane *l = find_lane(&h->waiting, sender, priority);
+
+	return l == NULL || l->count < HOP_LANE_ROOM;
+}
+
 void
-hop_turn_away(struct hop *h, uint64_t message)
+hop_turn_away(struct hop *h, uint64_t message, uint32_t sender, uint8_t priority)
 {
 	struct turned_away *t = must_alloc(sizeof(*t));
 
 	t->message = message;
-	STAILQ_INSERT_TAIL(&h->away, t, next);
+	t->in.sender = sender;
+	t->in.priority = priority;
+	line_add(&h->away, &t->in);
 }
 
 uint64_t
 hop_call_back(struct hop *h)
 {
-	struct turned_away *t = STAILQ_FIRST(&h->away);
-	uint64_t message;
+	struct turned_away *t = (struct turned_away *)(void *)line_take(&h->away);
+	uint64_t message = t != NULL ? t->message : 0;
 
-	if (t == NULL)
-		return 0;
-	message = t->message;
-	STAILQ_REMOVE_HEAD(&h->away, next);
 	free(t);
 	return message;
 }

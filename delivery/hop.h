@@ -11,7 +11,7 @@
  * of somebody else; and every eighth time it is the turn of what has waited longest, so that nothing
  * waits for ever.
  *
- * Messages for which there was no room are remembered in the order they came, and called back when there is.
+ * Messages for which there was no room are remembered, and called back when there is, by the same turns.
  */
 #ifndef VALIJA_HOP_H
 #define VALIJA_HOP_H
@@ -29,11 +29,17 @@
 #define FORGET_SECONDS 3600          /* a hop with nothing to do */
 #define HOP_LANES 32                 /* for each priority; senders beyond share them */
 #define HOP_OLDEST_TURN 8
+#define HOP_LANE_ROOM 8              /* jobs that each lane may have, whoever else has taken all the room */
 
 struct lane;
 TAILQ_HEAD(lane_list, lane);
 
-/* What waits for a hop: the first member of what its owner keeps. */
+struct hop_line {
+	struct lane_list lanes;            /* whose turn is next comes first */
+	uint32_t turns;
+};
+
+/* What stands in one: the first member of what its owner keeps. */
 struct hop_job {
 	TAILQ_ENTRY(hop_job) next;
 	uint64_t order;              /* how early it came */
@@ -41,15 +47,13 @@ struct hop_job {
 	uint8_t priority;            /* of MT-PRIORITY: 10 is normal */
 };
 
-struct turned_away;
-
 struct hop {
 	char *name;                        /* "1 next.hop" */
 	TAILQ_ENTRY(hop) used;             /* least recently first */
-	struct lane_list lanes;
-	uint32_t running, waits, limit, turns;
+	struct hop_line waiting;           /* jobs */
+	struct hop_line away;              /* messages that were turned away */
+	uint32_t running, waits, limit;
 	uint32_t dead_until, dead_seconds, last_used;
-	STAILQ_HEAD(, turned_away) away;
 	char reason[MOST_REASON + 1];
 };
 
@@ -67,9 +71,11 @@ void hop_add_again(struct hop *h, struct hop_job *j);
 /* Takes out whose turn it is; NULL when nothing waits. */
 struct hop_job *hop_take(struct hop *h);
 
-/* No room for a job of this message: it stands behind those that are to be called back. */
-void hop_turn_away(struct hop *h, uint64_t message);
-/* The one that was turned away first, once; 0: none. It may be gone since. */
+/* Fewer than HOP_LANE_ROOM wait where a job of this sender and priority would. */
+bool hop_lane_has_room(const struct hop *h, uint32_t sender, uint8_t priority);
+/* No room for a job of this message: it is to be called back. */
+void hop_turn_away(struct hop *h, uint64_t message, uint32_t sender, uint8_t priority);
+/* Whose turn it is of those that were turned away, once; 0: none. It may be gone since. */
 uint64_t hop_call_back(struct hop *h);
 
 bool hop_is_dead(const struct hop *h);

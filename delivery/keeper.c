@@ -226,8 +226,10 @@ keeper_network_changed(struct queue *q)
 	q->network_changes++;
 	relaying_revive(q);
 	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL)
-		if (m->place != 0 && m->tries > 0 && m->due > now + 1 + n % NETWORK_SECONDS)
+		if (m->place != 0 && m->tries > 0 && m->due > now + 1 + n % NETWORK_SECONDS) {
+			m->turned_away = m->losses = 0;   /* everybody has his turn */
 			schedule_at(&q->schedule, m, now + 1 + n++ % NETWORK_SECONDS);
+		}
 	attempts_run(q);
 }
 

@@ -202,6 +202,7 @@ struct queue {
 	void *scan, *second_look;           /* DIR, while the start's scan goes on, and the look a minute later */
 	size_t strangers;                   /* files in queue/ that are not ours */
 	unsigned int attempts, relaying;    /* with local workers; with relay */
+	uint32_t waiting_jobs;              /* of those with relay, at all next hops together */
 	unsigned int pipes;                 /* commands and files of aliases that master is busy with */
 	struct attempt_list relayings;      /* being relayed */
 	struct event *note_timer;

@@ -42,8 +42,8 @@ struct relaying {
 /* Of this process: there is one queue. */
 static struct {
 	struct idmap jobs;                 /* all of them */
+	struct channel *relay[MOST_PEERS_OF_A_KIND];   /* NULL while it is away */
 	uint32_t load[MOST_PEERS_OF_A_KIND];
-	uint32_t waits;                    /* jobs, at all hops together */
 } state;
 
 /* --- jobs --- */
@@ -91,7 +91,7 @@ relay_is_coming(const struct queue *q)
 /* The relay for this hop: the same each time, so that connections are used again, unless it has much
  * more to do than another. */
 static struct channel *
-choose_relay(struct queue *q, const struct hop *h)
+choose_relay(const struct hop *h)
 {
 	struct channel *best = NULL, *c;
 	unsigned int hash = 5381, count = 0, turn = 0;
@@ -99,9 +99,9 @@ choose_relay(struct queue *q, const struct hop *h)
 	for (const char *n = h->name; *n != '\0'; n++)
 		hash = hash * 33 + (unsigned char)*n;
 	for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++)
-		count += daemon_peer(&q->daemon, PROGRAM_RELAY, i) != NULL;
+		count += state.relay[i] != NULL;
 	for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
-		if ((c = daemon_peer(&q->daemon, PROGRAM_RELAY, i)) == NULL)
+		if ((c = state.relay[i]) == NULL)
 			continue;
 		if (turn++ == hash % count && state.load[i] < 200)
 			return c;
@@ -161,30 +161,64 @@ job_of(struct hop_job *j)
 
 /* Half of the room that is left, so that there is room for others, whoever takes all he gets. */
 static uint32_t
-most_of_a_hop(void)
+most_of_a_hop(const struct queue *q)
 {
-	uint32_t left = state.waits < MOST_WAITING_JOBS ? MOST_WAITING_JOBS - state.waits : 0;
+	uint32_t left = q->waiting_jobs < MOST_WAITING_JOBS ? MOST_WAITING_JOBS - q->waiting_jobs : 0;
 
 	return left / 2 < LEAST_OF_A_HOP && left > 0 ? LEAST_OF_A_HOP : left / 2;
 }
 
-/* As many as have gone may come, two for each where little waits. Some are gone, or wait for something else by now. */
+/* Nobody's thousands keep the first few of another, or of a higher priority, from waiting where it is their turn soon. */
+static bool
+has_room(const struct queue *q, const struct hop *h, const struct hop_job *j)
+{
+	return h->waits < most_of_a_hop(q) ||
+		(q->waiting_jobs < MOST_WAITING_JOBS && hop_lane_has_room(h, j->sender, j->priority));
+}
+
+static void
+turn_away(struct relay_job *j)
+{
+	struct queued *m = schedule_find(&j->of->queue->schedule, j->of->envelope->id);
+
+	if (m != NULL)
+		m->busy = true;
+	if (m != NULL && !m->listed) {
+		m->listed = true;
+		hop_turn_away(j->hop, m->id, j->waiting.sender, j->waiting.priority);
+	}
+	tell_all(j, V_HOP_BUSY, BUSY);
+	job_over(j);
+}
+
+/* It is to come at once, if it waits for that. */
+static bool
+call_one(struct queue *q, struct queued *m)
+{
+	static const struct timeval at_once = { 0, 0 };
+
+	if (m == NULL || !m->listed)
+		return false;
+	m->listed = false;
+	m->called = m->active && m->busy;
+	if (m->place == 0 || m->turned_away == 0)
+		return m->called;
+	m->turned_away = 1;
+	schedule_at(&q->schedule, m, queue_now());
+	evtimer_add(q->due_timer, &at_once);
+	return true;
+}
+
+/* As many as have gone may come, two for each where little waits. Who is gone, or waits for something else by now,
+ * does not count. */
 static void
 call_back(struct queue *q, struct hop *h, uint32_t gone)
 {
-	static const struct timeval at_once = { 0, 0 };
-	uint32_t count = h->waits < most_of_a_hop() / 2 ? 2 * gone : gone;
+	uint32_t count = h->waits < most_of_a_hop(q) / 2 ? 2 * gone : gone;
 	uint64_t id;
 
-	for (; count > 0 && (id = hop_call_back(h)) != 0; count--) {
-		struct queued *m = schedule_find(&q->schedule, id);
-
-		if (m == NULL || m->place == 0 || m->turned_away == 0)
-			continue;
-		m->turned_away = 0;
-		schedule_at(&q->schedule, m, queue_now());
-		evtimer_add(q->due_timer, &at_once);
-	}
+	while (count > 0 && (id = hop_call_back(h)) != 0)
+		count -= call_one(q, schedule_find(&q->schedule, id));
 }
 
 /* Lets as many jobs run as the hop may have. */
@@ -196,12 +230,12 @@ hop_run(struct queue *q, struct hop *h)
 	uint32_t most = (uint32_t)q->daemon.settings->relay_concurrency, gone = 0;
 
 	for (; h->waits > 0; gone++) {
-		relay = choose_relay(q, h);
+		relay = choose_relay(h);
 		if (!hop_is_dead(h) && (h->running >= h->limit || h->running >= most ||
 			(relay == NULL && relay_is_coming(q))))
 			break;
 		j = job_of(hop_take(h));
-		state.waits--;
+		q->waiting_jobs--;
 		if (hop_is_dead(h)) {
 			tell_all(j, (struct verdict){ LATER, 451, SPAN("4.4.1"),
 				span_str(h->reason) }, NOT_AWAY);
@@ -246,7 +280,6 @@ add_job(struct relaying *r, uint32_t from, uint32_t count)
 {
 	struct hop *h = hop_of(r->to[from].transport, r->to[from].next_hop);
 	struct relay_job *j = must_alloc(sizeof(*j));
-	struct queued *m;
 
 	j->of = r;
 	j->hop = h;
@@ -256,18 +289,14 @@ add_job(struct relaying *r, uint32_t from, uint32_t count)
 	j->told = must_alloc(count * sizeof(*j->told));
 	idmap_put(&state.jobs, j->id, j);
 	r->jobs++;
-	if (h->waits >= most_of_a_hop()) {
-		m = schedule_find(&r->queue->schedule, r->envelope->id);
-		if (m != NULL && m->turned_away == 0)
-			hop_turn_away(h, m->id);
-		tell_all(j, V_HOP_BUSY, BUSY);
-		job_over(j);
-		return;
-	}
 	j->waiting.sender = queue_sender(r->envelope->login, r->envelope->sender);
 	j->waiting.priority = r->envelope->wishes.priority;
+	if (!has_room(r->queue, h, &j->waiting)) {
+		turn_away(j);
+		return;
+	}
 	hop_add(h, &j->waiting);
-	state.waits++;
+	r->queue->waiting_jobs++;
 }
 
 /* Jobs begin in the next turn of the loop, so that nobody is called back from inside. */
@@ -370,7 +399,7 @@ job_lost(struct queue *q, struct relay_job *j)
 	j->running = false;
 	h->running--;
 	hop_add_again(h, &j->waiting);
-	state.waits++;
+	q->waiting_jobs++;
 	hop_run(q, h);
 }
 
@@ -385,6 +414,8 @@ relay_gone(void *me, struct channel *from)
 	while ((j = idmap_next(&state.jobs, &place)) != NULL)
 		if (j->running && j->relay == channel_peer_index(from))
 			lost[count++] = j;
+	if (state.relay[channel_peer_index(from)] == from)
+		state.relay[channel_peer_index(from)] = NULL;
 	state.load[channel_peer_index(from)] = 0;
 	q->relay_seen = queue_now();
 	for (size_t i = 0; i < count; i++)
@@ -424,6 +455,7 @@ on_relay_done(void *me, struct channel *from, uint64_t id, const struct msg_rela
 void
 relaying_init(struct queue *q)
 {
+	memset(&state, 0, sizeof(state));
 	idmap_init(&state.jobs);
 	hops_init();
 	q->relay_seen = queue_now();
@@ -442,13 +474,17 @@ run_all(struct queue *q)
 void
 relaying_look(struct queue *q)
 {
-	if (daemon_any_peer(&q->daemon, PROGRAM_RELAY) == NULL && !relay_is_coming(q))
+	for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++)
+		if (state.relay[i] != NULL)
+			return;
+	if (!relay_is_coming(q))
 		run_all(q);
 }
 
 void
 relaying_peer_came(struct queue *q, struct channel *relay)
 {
+	state.relay[channel_peer_index(relay)] = relay;
 	state.load[channel_peer_index(relay)] = 0;
 	q->relay_seen = queue_now();
 	run_all(q);

@@ -34,7 +34,10 @@ struct queued {
 	uint8_t priority;    /* 10 is normal */
 	uint8_t tries;
 	uint8_t losses : 3;  /* tries in a row that ended for want of our own workers */
-	uint8_t turned_away : 3;   /* times in a row that its next hop had no room, and did not call it back */
+	uint8_t turned_away : 3;   /* times in a row that a next hop had no room, and did not call it back */
+	bool listed : 1;     /* a hop is to call it back */
+	bool busy : 1;       /* one had no room, in the attempt under way or the last */
+	bool called : 1;     /* one called it back while that was not over */
 	bool has_message : 1, has_envelope : 1;   /* seen by the scan at start */
 	bool warned : 1;     /* its sender knows that it is late */
 	bool active : 1;     /* an attempt is under way */

@@ -53,6 +53,10 @@ struct world {
 	uint16_t code, begun_code, recipient_code[MOST_TOLD];
 	char status[MOST_STATUS + 1], state[17], reason[MOST_REASON + 1];
 	uint32_t listed;
+	struct channel *last_end;                          /* the queue's, of what was wired last */
+	struct channel *relay;
+	int jobs;                                          /* that relay was given; the last: */
+	uint64_t job, job_message;
 	uint64_t deliver_by;                               /* of what begins, to be returned then; 0: no wish */
 };
 
@@ -192,8 +196,8 @@ wire(struct world *w, enum program program, const struct hearing *queue_hears,
 	int ends[2];
 
 	assert_int_equal(channel_pair(ends), 0);
-	keeper_peer_came(&w->q,
-		channel_new(w->base, ends[0], PROGRAM_QUEUE, program, 0, queue_hears, &w->q));
+	w->last_end = channel_new(w->base, ends[0], PROGRAM_QUEUE, program, 0, queue_hears, &w->q);
+	keeper_peer_came(&w->q, w->last_end);
 	return channel_new(w->base, ends[1], program, PROGRAM_QUEUE, 0, hears, me);
 }
 
@@ -328,7 +332,7 @@ log_in(struct world *w, unsigned int front, uint64_t session, const char *login)
 		&(struct msg_mail_login){ .index = (uint16_t)front, .service = SERVICE_SUBMISSION,
 			.login = span_str(login) },
 		NULL);
-	for (int i = 0; i < 1000 && w->q.logins.count == before; i++)
+	for (int i = 0; i < 10 && w->q.logins.count == before; i++)
 		turns(w, 1);
 }
 
@@ -1114,40 +1118,226 @@ a_worker_that_died_is_waited_for(void **state)
 	assert_true(w->q.relaying == 0 && w->q.attempts == 0);
 }
 
-/* Whom a next hop turned away it calls back as others go. */
+/* --- relay is played --- */
+
+static void
+on_relay_job(void *me, struct channel *from, uint64_t id, const struct msg_relay_job *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	close(fd[0]);
+	w->jobs++;
+	w->job = id;
+	w->job_message = m->message;
+}
+
+static void
+on_relay_recipient(
+	void *me, struct channel *from, uint64_t id, const struct msg_relay_recipient *m, const int *fd)
+{
+	(void)me;
+	(void)from;
+	(void)id;
+	(void)m;
+	(void)fd;
+}
+
+static const struct hearing relay_hears = { .hour = any_hour, .gone = on_gone, .on_relay_job = on_relay_job,
+	.on_relay_recipient = on_relay_recipient };
+
+static void
+relay_comes(struct world *w)
+{
+	w->relay = wire(w, PROGRAM_RELAY, &queue_hears_relay, &relay_hears, w);
+}
+
+/* What became of the only recipient of the last job. */
+static void
+relay_says(struct world *w, uint8_t outcome, uint16_t code, const char *status, const char *reason)
+{
+	send_relay_result(w->relay, w->job,
+		&(struct msg_relay_result){ .number = 0, .outcome = outcome, .code = code,
+			.status = span_str(status), .reason = span_str(reason), .relay = SPAN("far.example[192.0.2.1]:25") },
+		NULL);
+	send_relay_done(w->relay, w->job, &(struct msg_relay_done){ .health = HEALTH_GOOD }, NULL);
+	turns(w, 20);
+}
+
+/* far.example takes nothing for now, and has no room for more of ana's. */
+static struct hop *
+a_full_hop(struct world *w)
+{
+	struct hop *h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+
+	h->limit = 0;
+	for (uint64_t id = 1; id <= HOP_LANE_ROOM; id++)
+		queue_remote(w, id);
+	turns(w, 20);
+	assert_int_equal(h->waits, HOP_LANE_ROOM);
+	h->waits += MOST_WAITING_JOBS;
+	return h;
+}
+
+static struct queued *
+queued_of(struct world *w, uint64_t id)
+{
+	struct queued *m = schedule_find(&w->q.schedule, id);
+
+	assert_non_null(m);
+	return m;
+}
+
+/* Its time has come. */
+static void
+due_now(struct world *w, uint64_t id)
+{
+	schedule_at(&w->q.schedule, queued_of(w, id), queue_now());
+	attempts_run(&w->q);
+	turns(w, 20);
+}
+
+/* Whom a next hop turned away it calls back as others go; who is gone since, or was let in, takes nobody's turn. */
 static void
 a_next_hop_with_room_again_calls_back(void **state)
 {
 	struct world *w = *state;
-	struct hop *h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	struct hop *h = a_full_hop(w);
 	struct queued *m;
 
-	queue_for_bob(w);
+	relay_comes(w);
+	for (uint64_t id = 20; id < 30; id++)
+		queue_remote(w, id);
 	turns(w, 20);
-	assert_int_equal(h->waits, 1);
-	h->waits += MOST_WAITING_JOBS;
-	queue_remote(w, 2);
-	queue_remote(w, 3);
-	queue_remote(w, 4);
-	turns(w, 20);
-	h->waits -= MOST_WAITING_JOBS;
-	for (uint64_t id = 2; id <= 4; id++) {
-		m = schedule_find(&w->q.schedule, id);
-		assert_true(!m->active && m->turned_away > 0);
+	for (uint64_t id = 20; id < 30; id++) {
+		m = queued_of(w, id);
+		assert_true(!m->active && m->turned_away == 1 && m->listed);
 		schedule_at(&w->q.schedule, m, queue_now() + 1000);
 	}
-	/* One job goes: two are called, in their order, and are at work in the next turns. The third comes with them. */
-	nobody_comes(w);
-	relaying_look(&w->q);
-	assert_int_equal(schedule_find(&w->q.schedule, 2)->turned_away, 0);
-	assert_int_equal(schedule_find(&w->q.schedule, 3)->turned_away, 0);
-	assert_true(schedule_find(&w->q.schedule, 4)->turned_away > 0);
-	turns(w, 50);
-	for (uint64_t id = 2; id <= 4; id++) {
-		m = schedule_find(&w->q.schedule, id);
-		assert_true(m->turned_away == 0 && m->due < queue_now() + 1000);
+	h->waits -= MOST_WAITING_JOBS;
+	/* Two come by themselves, and find room; one is gone. All three still stand in the line. */
+	due_now(w, 20);
+	due_now(w, 21);
+	assert_int_equal(h->waits, HOP_LANE_ROOM + 2);
+	schedule_forget(&w->q.schedule, queued_of(w, 22));
+	/* One job goes: the two that come next are called, are at work in the next turns, and call nobody, since no more
+	 * goes. */
+	h->limit = 1;
+	relaying_peer_came(&w->q, w->last_end);
+	turns(w, 20);
+	assert_int_equal(w->jobs, 1);
+	assert_true(queued_of(w, 23)->active && queued_of(w, 24)->active);
+	assert_false(queued_of(w, 25)->active);
+	assert_true(queued_of(w, 25)->listed);
+	/* Two go where one was: four come. */
+	relay_says(w, LATER, 451, "4.7.1", "not now");
+	assert_int_equal(w->jobs, 3);
+	for (uint64_t id = 25; id < 30; id++)
+		assert_true(queued_of(w, id)->active == (id < 29));
+}
+
+/* It may be called back before what came of its attempt is recorded. */
+static void
+a_message_is_called_back_while_its_attempt_lasts(void **state)
+{
+	struct world *w = *state;
+	struct hop *h = a_full_hop(w);
+	uint64_t slow;
+
+	begin(w, 20, "ana@example.org");
+	recipient(w, 20, 0, "x@far.example");
+	recipient(w, 20, 1, "x@slow.example");
+	data(w, 20);
+	write_and_commit(w, 20);
+	expect_told(w, 250, "2.0.0");
+	relay_comes(w);
+	turns(w, 20);
+	/* Slow has it, and far has turned it away: its attempt lasts. */
+	assert_int_equal(w->jobs, 1);
+	assert_int_equal(w->job_message, 20);
+	slow = w->job;
+	assert_true(queued_of(w, 20)->active && queued_of(w, 20)->listed);
+	h->waits -= MOST_WAITING_JOBS;
+	h->limit = 1;
+	relaying_peer_came(&w->q, w->last_end);
+	assert_true(queued_of(w, 20)->active && queued_of(w, 20)->called);
+	w->job = slow;
+	relay_says(w, DONE, 250, "2.0.0", "ok");
+	/* It did not wait for its time. */
+	assert_true(queued_of(w, 20)->active && !queued_of(w, 20)->called);
+	assert_int_equal(h->waits, HOP_LANE_ROOM);   /* one more, and one less */
+}
+
+/* Who was not tried for want of room comes again soon; not so who was, and is to wait (greylisting). */
+static void
+a_deferred_recipient_rests_while_another_is_untried(void **state)
+{
+	struct world *w = *state;
+	struct hop *h = a_full_hop(w);
+
+	relay_comes(w);
+	begin(w, 20, "ana@example.org");
+	recipient(w, 20, 0, "x@far.example");
+	recipient(w, 20, 1, "x@grey.example");
+	data(w, 20);
+	write_and_commit(w, 20);
+	expect_told(w, 250, "2.0.0");
+	turns(w, 20);
+	assert_int_equal(w->jobs, 1);
+	relay_says(w, LATER, 451, "4.7.1", "come again in a minute");
+	for (int i = 1; i <= 3; i++) {
+		assert_int_equal(queued_of(w, 20)->turned_away, i);
+		assert_true(queued_of(w, 20)->due <= queue_now() + (4u << i));
+		due_now(w, 20);
+		assert_int_equal(w->jobs, 1);
 	}
-	assert_int_equal(hop_call_back(h), 0);
+	/* Its minute is over. Nothing new is said, but when: another minute. */
+	clock_is_off += FIRST_RETRY_SECONDS;
+	due_now(w, 20);
+	assert_int_equal(w->jobs, 2);
+	relay_says(w, LATER, 451, "4.7.1", "come again in a minute");
+	due_now(w, 20);
+	assert_int_equal(w->jobs, 2);
+	/* An order is for everybody. */
+	send_queue_select(w->command, 2, &(struct msg_queue_select){ .action = QUEUE_RETRY, .message = 20 }, NULL);
+	turns(w, 20);
+	assert_int_equal(w->jobs, 3);
+	relay_says(w, DONE, 250, "2.0.0", "ok");
+	/* The other is not forgotten. */
+	h->waits -= MOST_WAITING_JOBS;
+	due_now(w, 20);
+	assert_int_equal(h->waits, HOP_LANE_ROOM + 1);
+	clock_is_off = 0;
+}
+
+/* However many of one sender wait, another's first messages find room. */
+static void
+a_full_hop_has_room_for_another_sender(void **state)
+{
+	struct world *w = *state;
+	struct hop *h = a_full_hop(w);
+	uint32_t before = h->waits;
+
+	queue_remote(w, 20);
+	turns(w, 20);
+	assert_int_equal(h->waits, before);
+	begin(w, 21, "bob@example.org");
+	recipient(w, 21, 0, "x@far.example");
+	data(w, 21);
+	write_and_commit(w, 21);
+	expect_told(w, 250, "2.0.0");
+	turns(w, 20);
+	assert_int_equal(h->waits, before + 1);
+	/* There is an end to it: what all next hops may have together. */
+	w->q.waiting_jobs += MOST_WAITING_JOBS;
+	begin(w, 22, "bob@example.org");
+	recipient(w, 22, 0, "x@far.example");
+	data(w, 22);
+	write_and_commit(w, 22);
+	expect_told(w, 250, "2.0.0");
+	turns(w, 20);
+	assert_int_equal(h->waits, before + 1);
+	assert_true(queued_of(w, 22)->listed);
 }
 
 /* Where it calls nobody back the message comes again by itself, ever more rarely: of thousands that wait for a slow
@@ -1156,11 +1346,10 @@ static void
 a_next_hop_without_room_is_tried_ever_more_rarely(void **state)
 {
 	struct world *w = *state;
-	struct hop *h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
-	uint32_t seconds = 1;
+	uint32_t seconds = 2;
 	struct queued *m;
 
-	h->waits += MOST_WAITING_JOBS;
+	w->q.waiting_jobs += MOST_WAITING_JOBS;
 	queue_for_bob(w);
 	turns(w, 20);
 	for (int i = 0; i < 10; i++) {
@@ -1170,10 +1359,8 @@ a_next_hop_without_room_is_tried_ever_more_rarely(void **state)
 		assert_int_equal(m->tries, 0);
 		seconds = seconds < 128 ? 2 * seconds : 128;
 		if (i == 9)
-			h->waits -= MOST_WAITING_JOBS;
-		schedule_at(&w->q.schedule, m, queue_now());
-		attempts_run(&w->q);
-		turns(w, 20);
+			w->q.waiting_jobs -= MOST_WAITING_JOBS;
+		due_now(w, 1);
 	}
 	/* Now it waits for a relay; none comes: an ordinary failure, after which it begins anew. */
 	assert_int_equal(w->q.relaying, 1);
@@ -1403,6 +1590,9 @@ main(void)
 		ROW(a_removed_user_fails_and_the_sender_is_told),
 		ROW(a_worker_that_died_is_waited_for),
 		ROW(a_next_hop_with_room_again_calls_back),
+		ROW(a_message_is_called_back_while_its_attempt_lasts),
+		ROW(a_deferred_recipient_rests_while_another_is_untried),
+		ROW(a_full_hop_has_room_for_another_sender),
 		ROW(a_next_hop_without_room_is_tried_ever_more_rarely),
 		ROW(a_message_that_kills_workers_is_put_off),
 		ROW(recording_waits_for_a_spool_worker),

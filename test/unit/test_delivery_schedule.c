@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,6 +148,59 @@ jobs_of_a_hop_take_turns(void **state)
 	assert_int_equal(h->waits, 0);
 }
 
+/* Those that were turned away are called back by the same turns: a crowd keeps nobody, and what is urgent is first. */
+static void
+turned_away_take_turns(void **state)
+{
+	struct hop *h;
+	uint64_t id;
+	int n;
+
+	(void)state;
+	hops_init();
+	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	assert_int_equal(hop_call_back(h), 0);
+	for (id = 1; id <= CROWD; id++)
+		hop_turn_away(h, id, 3, PRIORITY_NORMAL);
+	hop_turn_away(h, CROWD + 1, 5, PRIORITY_NORMAL);
+	for (n = 1; (id = hop_call_back(h)) != CROWD + 1; n++)
+		assert_int_equal(id, n);
+	assert_true(n <= 3);
+	hop_turn_away(h, CROWD + 2, 3, PRIORITY_NORMAL + 1);
+	for (n = 1; hop_call_back(h) != CROWD + 2; n++)
+		;
+	assert_true(n <= 2);
+	while (hop_call_back(h) != 0)
+		;
+}
+
+/* Of a hundred thousand that wait, called back by a hop some day, each takes 200 bytes at most. (Where the allocator does not
+ * tell, under sanitizers, that is not seen.) */
+static void
+what_waits_takes_little_memory(void **state)
+{
+	struct mallinfo2 before = mallinfo2(), after;
+	struct schedule s;
+	struct hop *h;
+
+	(void)state;
+	hops_init();
+	schedule_init(&s);
+	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
+	for (uint64_t id = 1; id <= 100000; id++) {
+		struct queued *m = schedule_add(&s, id);
+
+		schedule_at(&s, m, (uint32_t)id);
+		hop_turn_away(h, id, (uint32_t)id, PRIORITY_NORMAL);
+	}
+	after = mallinfo2();
+	print_message("%zu bytes a message\n", (after.uordblks - before.uordblks + after.hblkhd - before.hblkhd) / 100000);
+	assert_true(after.uordblks - before.uordblks + after.hblkhd - before.hblkhd <= 200 * 100000);
+	while (hop_call_back(h) != 0)
+		;
+	clear(&s);
+}
+
 static void
 nothing_waits_for_ever(void **state)
 {
@@ -253,6 +307,8 @@ main(void)
 		cmocka_unit_test(priority_goes_first_and_starves_nobody),
 		cmocka_unit_test(parked_from_everywhere),
 		cmocka_unit_test(jobs_of_a_hop_take_turns),
+		cmocka_unit_test(turned_away_take_turns),
+		cmocka_unit_test(what_waits_takes_little_memory),
 		cmocka_unit_test(nothing_waits_for_ever),
 		cmocka_unit_test(a_dead_hop_lives_again),
 		cmocka_unit_test(a_hop_takes_what_it_can),
