@@ -12,25 +12,12 @@
 
 #include "common/address.h"
 #include "common/settings.h"
+#include "master/cmd-check.h"
 #include "master/cmd.h"
 #include "master/conf.h"
 #include "master/layout.h"
 #include "master/net-trust.h"
 #include "master/userbase.h"
-#include "tlsproxy/ca.h"
-#include "tlsproxy/authorities.h"
-#include "tlsproxy/certificate.h"
-#include "tlsproxy/priorities.h"
-
-static int
-open_named(struct span name)
-{
-	char *path = must_copy(name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	free(path);
-	return fd;
-}
 
 /* queue gives their mail to the first user then, and complains in the log each time. */
 static void
@@ -101,80 +88,6 @@ check_homes(const struct invocation *v)
 	text_clear(&why);
 }
 
-static void
-warn_of(const struct settings *s, struct span file, const struct certificate_facts *facts,
-	bool only_one, const char *renew)
-{
-	if (facts->days_left < 0)
-		printf("warning: %.*s has expired%s\n", SPAN_ARG(file), renew);
-	else if (facts->days_left < WARN_DAYS)
-		printf("warning: %.*s ends in %d days%s\n", SPAN_ARG(file), facts->days_left, renew);
-	if (facts->not_yet)
-		printf("warning: %.*s is not valid yet\n", SPAN_ARG(file));
-	if (only_one && !facts->names_host)
-		printf("warning: %.*s is not for %.*s but for %s%s\n", SPAN_ARG(file),
-			SPAN_ARG(s->hostname), facts->names, renew);
-}
-
-/* What tls-key would refuse is an error; what clients would mind, a warning. */
-static void
-check_certificates(const struct invocation *v, const struct settings *s, struct text *complaints)
-{
-	char *own = paths_join(v->paths.tls, SERVER_CERTIFICATE), *hostname = must_copy(s->hostname);
-	bool named = false;
-
-	for (size_t i = 0; i < s->tls_certificate.count && i < s->tls_key.count; i++) {
-		struct certificate_facts facts;
-		struct span file = s->tls_certificate.at[i];
-		struct text why = TEXT_UP_TO(1024);
-		int chain = open_named(file), key = open_named(s->tls_key.at[i]);
-
-		if (chain < 0 || key < 0) {
-			/* conf_read has tried both and complained. */
-		} else if (certificate_check(chain, key, hostname, &facts, &why) < 0) {
-			text_printf(complaints, "%.*s: %s\n", SPAN_ARG(file), text_str(&why));
-		} else {
-			named = named || facts.names_host;
-			warn_of(s, file, &facts, s->tls_certificate.count == 1,
-				span_equal(file, span_str(own)) ? "; `valija init` makes a new one" : "");
-		}
-		if (chain >= 0)
-			close(chain);
-		if (key >= 0)
-			close(key);
-		text_clear(&why);
-	}
-	if (!named && s->tls_certificate.count > 1)
-		printf("warning: none of the certificates is for %s\n", hostname);
-	free(hostname);
-	free(own);
-}
-
-/* What the TLS workers would refuse. */
-static void
-check_tls(const struct settings *s, struct text *complaints)
-{
-	struct text why = TEXT_UP_TO(1024);
-	gnutls_priority_t made;
-
-	if (priorities_make(s->tls_priorities, &made, &why) < 0)
-		text_printf(complaints, "tls_priorities: %s\n", text_str(&why));
-	else
-		gnutls_priority_deinit(made);
-	text_reset(&why);
-	for (int revoked = 0; revoked < 2; revoked++) {
-		struct span file = revoked ? s->tls_client_crl : s->tls_client_ca;
-		int fd = file.len == 0 ? -1 : open_named(file);
-
-		if (fd >= 0 && authorities_check(fd, revoked, &why) < 0)
-			text_printf(complaints, "%.*s: %s\n", SPAN_ARG(file), text_str(&why));
-		if (fd >= 0)
-			close(fd);
-		text_reset(&why);
-	}
-	text_clear(&why);
-}
-
 /* The first port that needs no root. */
 static unsigned long long first_free_port(void)
 {
@@ -232,14 +145,21 @@ run(struct invocation *v)
 
 	s = conf_read(&v->paths, 1, true, &complaints);
 	if (s) {
-		check_certificates(v, s, &complaints);
+		check_certificates(&v->paths, s, true, &complaints);
 		check_tls(s, &complaints);
 		check_ports(s, &complaints);
 		check_homes(v);
 		check_postmaster(v, s);
 		check_trust(s);
+		warn_of_domains(s);
+		warn_of_aliases(&v->paths, s);
+		warn_of_passwd_file(s);
+		warn_of_lost_passwords(&v->paths, s);
+		warn_of_space(&v->paths, 2 * s->message_size_bytes);
 	}
 	layout_check(&v->paths, &complaints);
+	check_tables(&v->paths, &complaints);
+	check_file_systems(&v->paths, &complaints);
 	if (complaints.len) {
 		cmd_complain(text_span(&complaints));
 		status = EX_CONFIG;

@@ -8,6 +8,7 @@
 #include <sysexits.h>
 
 #include "common/alias.h"
+#include "master/cmd-check.h"
 #include "master/cmd.h"
 #include "master/map.h"
 
@@ -28,6 +29,8 @@ compile(const struct invocation *v, const struct settings *s, enum table_kind ki
 	cmd_complain(text_span(&complaints));
 	if (result == MAP_WRITTEN)
 		printf("%s: %u keys\n", map_name(kind), count);
+	if (result == MAP_WRITTEN && kind == TABLE_ALIASES)
+		warn_of_aliases(&v->paths, s);
 	else if (result == MAP_REMOVED)
 		printf("%s: removed, for %s is not there any more\n", map_name(kind), source);
 	else if (result == MAP_ABSENT && !quiet)

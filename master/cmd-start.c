@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "common/settings.h"
 #include "master/client.h"
+#include "master/cmd-check.h"
 #include "master/cmd.h"
 #include "master/conf.h"
 #include "master/layout.h"
@@ -91,14 +93,17 @@ in_background(const struct invocation *v)
 	return WEXITSTATUS(status) == EX_OK ? EX_SOFTWARE : WEXITSTATUS(status);
 }
 
-/* Daemons that cannot use their directories would only die; the reason is better told here. */
+/* Daemons that cannot use their files would only die, or say "later" to everybody; the reason is better told here. */
 static bool
-directories_will_do(const struct invocation *v)
+files_will_do(const struct invocation *v, const struct settings *s)
 {
 	struct text complaints = TEXT_UP_TO(MOST_CONF_ERRORS);
 	bool good;
 
 	layout_check(&v->paths, &complaints);
+	check_tables(&v->paths, &complaints);
+	check_file_systems(&v->paths, &complaints);
+	check_certificates(&v->paths, s, false, &complaints);
 	good = complaints.len == 0;
 	cmd_complain(text_span(&complaints));
 	text_clear(&complaints);
@@ -117,20 +122,45 @@ finish_install(const struct invocation *v)
 	close(directory);
 }
 
+/* Descriptors that one process may have: below the first nothing can work; the second is what all connections to
+ * other servers want (relay's room). */
+#define LEAST_FILES  256
+#define WANTED_FILES 16384
+
+/* Root raises the limit by itself; others are told. False when it is too low for anything. */
+static bool
+files_are_enough(void)
+{
+	struct rlimit files, more = { WANTED_FILES, WANTED_FILES };
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_max >= WANTED_FILES ||
+		setrlimit(RLIMIT_NOFILE, &more) == 0)
+		return true;
+	cmd_fail(0, "%sa process may open %llu files at once (RLIMIT_NOFILE), %s: raise it by `ulimit -Hn %d`, in limits.conf(5), or by LimitNOFILE= in a systemd unit",
+		files.rlim_max < LEAST_FILES ? "" : "warning: ", (unsigned long long)files.rlim_max,
+		files.rlim_max < LEAST_FILES ? "too few to start" : "too few for all connections that may come",
+		WANTED_FILES);
+	return files.rlim_max >= LEAST_FILES;
+}
+
 static int
 run(struct invocation *v)
 {
 	struct settings *s;
+	bool good;
 
+	if (!files_are_enough())
+		return EX_OSERR;
 	if (client_is_locked(&v->paths))
 		return cmd_fail(EX_TEMPFAIL, "it is running already (pid %ld)",
 			client_master_pid(&v->paths));
 	if (!(s = cmd_settings(v, true)))
 		return EX_CONFIG;
-	settings_free(&s);
-	if (!directories_will_do(v))
-		return EX_CONFIG;
 	finish_install(v);
+	good = files_will_do(v, s);
+	settings_free(&s);
+	if (!good)
+		return EX_CONFIG;
 	return cmd_option(v, "--foreground") ? become_master(v, NULL) : in_background(v);
 }
 

@@ -571,18 +571,17 @@ check_mechanisms(struct conf_draft *d, setting_list *list, unsigned int line, co
 			list_add(d, list, span_str(usual[i]));
 }
 
-/* A file that must be there and readable for us. */
+/* A file that must be there and readable for us. `advice`: what to do when it is not there. */
 static void
 check_file(struct conf_draft *d, unsigned int line, const char *what, struct span name,
-	bool made_by_init)
+	const char *advice)
 {
 	struct stat st;
 	char *path = must_copy(name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0 && errno == ENOENT)
-		conf_complain(d, line, "%s: %s is not there%s", what, path,
-			made_by_init ? "; `valija init` makes one" : "");
+		conf_complain(d, line, "%s: %s is not there%s", what, path, advice);
 	else if (fd < 0)
 		conf_complain(d, line, "%s: %s cannot be read: %s", what, path, strerror(errno));
 	else if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -671,10 +670,18 @@ check_dkim_files(struct conf_draft *d)
 			continue;
 		text_printf(&path, "%.*s/%.*s/%.*s.key", SPAN_ARG(d->s.dkim_directory), SPAN_ARG(e.domain),
 			SPAN_ARG(e.selector));
-		check_file(d, LINE(d, dkim), "dkim", text_span(&path), true);
+		check_file(d, LINE(d, dkim), "dkim", text_span(&path),
+			"; `valija cert dkim` makes one");
 		check_key_mode(d, LINE(d, dkim), text_span(&path));
 		text_clear(&path);
 	}
+}
+
+/* A file of the state directory is `valija init`'s; one that the configuration names is the administrator's. */
+static const char *
+certificate_advice(unsigned int line)
+{
+	return line ? "; valija-certificates(7) tells where certificates come from" : "; `valija init` makes one";
 }
 
 static void
@@ -682,18 +689,19 @@ check_tls_files(struct conf_draft *d)
 {
 	for (size_t i = 0; i < d->s.tls_certificate.count; i++)
 		check_file(d, LINE(d, tls_certificate), "tls_certificate", d->s.tls_certificate.at[i],
-			true);
+			certificate_advice(LINE(d, tls_certificate)));
 	for (size_t i = 0; i < d->s.tls_key.count; i++) {
-		check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key.at[i], true);
+		check_file(d, LINE(d, tls_key), "tls_key", d->s.tls_key.at[i],
+			certificate_advice(LINE(d, tls_key)));
 		check_key_mode(d, LINE(d, tls_key), d->s.tls_key.at[i]);
 	}
 	check_dkim_files(d);
 	if (d->s.tls_trust.len != 0)
-		check_file(d, LINE(d, tls_trust), "tls_trust", d->s.tls_trust, false);
+		check_file(d, LINE(d, tls_trust), "tls_trust", d->s.tls_trust, "");
 	if (d->s.tls_client_ca.len != 0)
-		check_file(d, LINE(d, tls_client_ca), "tls_client_ca", d->s.tls_client_ca, false);
+		check_file(d, LINE(d, tls_client_ca), "tls_client_ca", d->s.tls_client_ca, "");
 	if (d->s.tls_client_crl.len != 0)
-		check_file(d, LINE(d, tls_client_crl), "tls_client_crl", d->s.tls_client_crl, false);
+		check_file(d, LINE(d, tls_client_crl), "tls_client_crl", d->s.tls_client_crl, "");
 }
 
 /* Daemons get the keys themselves: no one of them may open the file. */
@@ -806,7 +814,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 		conf_complain(d, LINE(d, oauth_issuer), "tokens: this build has no jansson; install its headers and configure again");
 #endif
 	if (files && d->s.oauth_credentials.len > 0)
-		check_file(d, LINE(d, oauth_credentials), "oauth_credentials", d->s.oauth_credentials, true);
+		check_file(d, LINE(d, oauth_credentials), "oauth_credentials", d->s.oauth_credentials, "");
 	if (!password_strength_exists(&(struct password_strength){
 		    d->s.password_scheme, (uint32_t)d->s.password_cost }))
 		conf_complain(d, LINE(d, password_scheme),
@@ -821,8 +829,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 		default_text(d, &d->s.dkim_directory, p->tls, "dkim");
 	check_tls(d);
 	if (files && d->s.passwd_file.len)
-		check_file(d, LINE(d, passwd_file), "passwd_file", d->s.passwd_file,
-			false);
+		check_file(d, LINE(d, passwd_file), "passwd_file", d->s.passwd_file, "");
 	if (files && d->s.oauth_keys.len)
 		take_oauth_keys(d);
 	check_dkim(d);

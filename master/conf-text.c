@@ -92,3 +92,40 @@ conf_text_blank(struct text *text)
 	}
 	return quote ? opened : 0;
 }
+
+/* Where the text in quotation marks that begins at `i` ends: at its last byte, or the text's. */
+static size_t
+quoted_end(struct span s, size_t i)
+{
+	unsigned char quote = s.at[i];
+
+	for (i++; i < s.len && s.at[i] != quote; i++)
+		i += s.at[i] == '\\';
+	return i;
+}
+
+unsigned int
+conf_text_open_brace(struct span s)
+{
+	unsigned int line = 1, opened = 0;
+	unsigned char last = 0; /* the last byte that is no white space */
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = s.at[i];
+		size_t from = i;
+
+		if (c == '"' || c == '\'')
+			i = quoted_end(s, i);
+		for (; from <= i && from < s.len; from++)
+			line += s.at[from] == '\n';
+		if (c == '{' && last == '=')
+			opened = line;
+		else if (c == '}')
+			opened = 0;
+		else if (c == '=' && opened && line > opened)
+			return opened;
+		if (!strchr(" \t\r\n", c))
+			last = c;
+	}
+	return opened;
+}

@@ -18,5 +18,8 @@ bool conf_text_read(const char *path, struct text *text, struct text *why);
 /* Blanks the comments in place: # and // to the end of the line, and those of C; not in quotes.
  * Returns the line in which a quotation mark opens that is never closed, or 0. */
 unsigned int conf_text_blank(struct text *text);
+/* Returns the line in which, after an equal sign, a brace opens that is not closed before the next equal sign of
+ * another line, or before the end; or 0. `text` is one that conf_text_blank has been through. */
+unsigned int conf_text_open_brace(struct span text);
 
 #endif

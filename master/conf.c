@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "master/conf-check.h"
+#include "master/conf-names.h"
 #include "master/conf-text.h"
 
 enum kind { KIND_text, KIND_number, KIND_flag, KIND_list };
@@ -302,8 +303,11 @@ read_all(struct conf_draft *draft, const char *text)
 		whole = read_text(text);
 	} while (now.again && now.unknown_count < MOST_UNKNOWN);
 	for (size_t i = 0; i < now.unknown_count; i++) {
-		conf_complain(draft, now.unknown[i].line, "there is no option \"%s\"",
-			now.unknown[i].name);
+		const char *meant = conf_meant(now.unknown[i].name);
+
+		conf_complain(draft, now.unknown[i].line, "there is no option \"%s\"%s%s%s",
+			now.unknown[i].name, meant ? "; is \"" : "", meant ? meant : "",
+			meant ? "\" meant?" : "");
 		free(now.unknown[i].name);
 	}
 	initial_lists(draft);
@@ -317,13 +321,16 @@ conf_read(const struct paths *p, uint32_t generation, bool files, struct text *e
 	struct conf_draft draft = { .file = p->conf };
 	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);
 	struct settings *s = NULL;
-	unsigned int open_quote;
+	unsigned int open_quote, open_brace;
 
 	if (!conf_text_read(p->conf, &text, &why))
 		conf_complain(&draft, 0, "%s", text_str(&why));
 	else if ((open_quote = conf_text_blank(&text)))
 		conf_complain(
 			&draft, open_quote, "the quotation mark that opens here is not closed");
+	else if ((open_brace = conf_text_open_brace(text_span(&text))))
+		conf_complain(&draft, open_brace,
+			"the brace that opens here is not closed (a member with = in it needs quotation marks)");
 	else if (read_all(&draft, text_str(&text)))
 		conf_check(&draft, p, files);
 	if (draft.complaint_count == 0)

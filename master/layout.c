@@ -240,7 +240,8 @@ check_one(const struct directory_row *row, const char *name, struct text *compla
 	mode_t needed;
 
 	if (lstat(name, &st) < 0) {
-		text_printf(complaints, "%s: %s; `valija init` makes it\n", name, strerror(errno));
+		text_printf(complaints, "%s: %s%s\n", name, strerror(errno),
+			errno == ENOENT ? "; `valija init` makes it" : "");
 		return;
 	}
 	if (!S_ISDIR(st.st_mode)) {

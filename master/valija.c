@@ -184,8 +184,8 @@ tell_commands(FILE *to, const char *group)
 		if (group && !is_of_group(commands[i], group))
 			continue;
 		n = fprintf(to, "    %s %s", commands[i]->words, commands[i]->arguments);
-
-		fprintf(to, "%*s %s\n", n < 30 ? 30 - n : 0, "", commands[i]->help);
+		/* What is long has its help in the next line. */
+		fprintf(to, "%s%*s %s\n", n > 30 ? "\n" : "", n > 30 ? 30 : 30 - n, "", commands[i]->help);
 	}
 	fputs("\n`valija COMMAND --help` tells the options of one. See valija(8).\n", to);
 }

@@ -3,6 +3,7 @@ commands that compile and explain: valija map, alias, domain, check address."""
 
 import json
 import os
+import re
 import secrets
 import shutil
 import smtplib
@@ -70,7 +71,9 @@ ben: zoe
 
 
 def test_aliases(post):
-    assert compiled(post, "aliases", ALIASES) == "aliases: 10 keys\n"
+    said = compiled(post, "aliases", ALIASES)
+    assert said.startswith("aliases: 10 keys\n") and re.findall("alias (\\S+): mail for it is refused", said) == [
+        "loop", "loop-too", "nobody-there"], said
     word = send(post, "team@example.org")
     assert [has(post, u, word) for u in ("ana", "ben", "zoe")] == [1, 1, 1]
     word = send(post, ["everyone@second.example", "ana@example.org"])

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/program.h"
+#include "master/conf-names.h"
 #include "master/conf-text.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
@@ -211,6 +212,40 @@ test_syntax(void **state)
 		"hostname = h.example\nlog log\n", "2: missing equal sign after option 'log'\n");
 	expect_errors("hostname = \"h.\\\nexample\"\n# \"\nlog = \"syslog\nlog_level = info\n",
 		"4: the quotation mark that opens here is not closed\n");
+#define BRACE "the brace that opens here is not closed (a member with = in it needs quotation marks)\n"
+	expect_errors("hostname = h.example\ndomains = {\"a.example\",\n  b.example\nport_base = 1\n",
+		"2: " BRACE);
+	expect_errors("hostname = h.example\ndomains =\n {a.example", "3: " BRACE);
+	expect_errors("tls_default = {\n smtp=a.example}\n", "1: " BRACE);
+}
+
+/* A brace in a text, a text of several lines, and an equal sign beside its brace are nobody's mistake. */
+static void
+test_open_brace(void **state)
+{
+	(void)state;
+	assert_int_equal(conf_text_open_brace(SPAN("a = \"{\"\nb = 1\n")), 0);
+	assert_int_equal(conf_text_open_brace(SPAN("a = {\n\"x\\\"}\n=\"\n}\nb = {1}\n")), 0);
+	assert_int_equal(conf_text_open_brace(SPAN("s {\n a = 1\n}\n")), 0);
+	assert_int_equal(conf_text_open_brace(SPAN("a = {b = c}\n")), 0);
+	assert_int_equal(conf_text_open_brace(SPAN("a = {\"\\")), 1);
+	assert_int_equal(conf_text_open_brace(SPAN("a = {'\n\n'\nb = {x\nc=")), 1);
+	assert_int_equal(conf_text_open_brace(SPAN("")), 0);
+}
+
+static void
+test_meant(void **state)
+{
+	static const char *const known[][2] = { { "listn", "listen" }, { "domain", "domains" }, { "hostnmae", "hostname" },
+		{ "myhostname", "hostname" }, { "ssl_cert", "tls_certificate" }, { "queue_day", "queue_days" } };
+	static const char *const strange[] = { "", "x", "lo", "colour", "smtpd_banner" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		assert_string_equal(conf_meant(known[i][0]), known[i][1]);
+	for (size_t i = 0; i < sizeof strange / sizeof strange[0]; i++)
+		assert_null(conf_meant(strange[i]));
+	expect_errors("hostname = h.example\nlistn = any\n", "2: there is no option \"listn\"; is \"listen\" meant?\n");
 }
 
 static void
@@ -333,6 +368,8 @@ main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_set_twice),
 		cmocka_unit_test(test_syntax),
+		cmocka_unit_test(test_open_brace),
+		cmocka_unit_test(test_meant),
 		cmocka_unit_test(test_delays_fit),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_not_a_file),
