@@ -44,6 +44,14 @@ on_hash_ask(
 	send_hash_told(from, id, &told, NULL);
 }
 
+/* Only what the administrator chose: another cost would keep the worker busy for as long as somebody likes. */
+static bool
+is_wanted(const struct settings *s, const struct msg_hash_make *m)
+{
+	return span_equal(m->scheme, s->password_scheme) && m->cost == (uint64_t)s->password_cost &&
+	       m->iterations <= (uint64_t)s->scram_iterations;
+}
+
 static void
 on_hash_make(
 	void *me, struct channel *from, uint64_t id, const struct msg_hash_make *m, const int *fd)
@@ -57,6 +65,10 @@ on_hash_make(
 
 	(void)fd;
 	h->served++;
+	if (!is_wanted(h->daemon.settings, m)) {
+		send_hash_made(from, id, &(struct msg_hash_made){.record = span_of("", 0)}, NULL);
+		return;
+	}
 	if (m->iterations > 0) {
 		secret_random(salt, sizeof(salt));
 		p.scram_salt = span_of(salt, sizeof(salt));

@@ -48,6 +48,7 @@ static struct {
 	STAILQ_HEAD(, early) early;
 	struct settings *offered;
 	bool went, serving, over;
+	bool installing; /* a successor's channel: what becomes of the old one nobody needs to know */
 } life;
 
 static const struct peer_kind *
@@ -57,6 +58,14 @@ peer_kind_of(enum program program)
 		if (k->program == program)
 			return k;
 	return NULL;
+}
+
+static void
+say_lost(enum program program, unsigned int index)
+{
+	if (life.serving)
+		send_peer_lost(life.d->master, 0,
+			&(struct msg_peer_lost){ .program = (uint8_t)program, .index = (uint16_t)index }, NULL);
 }
 
 /* A peer that lives, and will not hear us any more: only a life from the start makes that good. */
@@ -69,23 +78,25 @@ on_lost_timer(evutil_socket_t fd, short what, void *arg)
 	for (unsigned int p = 0; p < PROGRAM_COUNT; p++) {
 		for (unsigned int i = 0; i < MOST_PEERS_OF_A_KIND; i++) {
 			if (life.lost[p][i] && life.peer[p][i] == NULL && !life.d->leaving)
-				send_peer_lost(life.d->master, 0,
-					&(struct msg_peer_lost){
-						.program = (uint8_t)p, .index = (uint16_t)i },
-					NULL);
+				say_lost(p, i);
 			life.lost[p][i] = false;
 		}
 	}
 }
 
-/* Commands come and go as they like. */
+/* Commands come and go as they like. Of a channel that we ended master hears from us at once: otherwise it
+ * would be we who ended it without a reason (master/dispute.h). */
 static void
 note_lost(const struct channel *peer)
 {
 	static const struct timeval wait = { .tv_sec = LOST_SECONDS };
 
-	if (channel_refused(peer) || channel_peer(peer) == PROGRAM_COMMAND || life.d->leaving)
+	if (channel_peer(peer) == PROGRAM_COMMAND || life.d->leaving || life.installing)
 		return;
+	if (channel_refused(peer)) {
+		say_lost(channel_peer(peer), channel_peer_index(peer));
+		return;
+	}
 	life.lost[channel_peer(peer)][channel_peer_index(peer)] = true;
 	if (life.lost_timer == NULL)
 		life.lost_timer = evtimer_new(life.d->base, on_lost_timer, NULL);
@@ -118,11 +129,14 @@ peer_install(enum program program, unsigned int index, int fd)
 		/* master knows of its death before we do: finish what it had said, then let it go. */
 		struct channel *old = *slot;
 
+		life.installing = true;
 		if (channel_drain(old) && *slot == old) {
 			on_peer_gone(d->me, old);
 			channel_free(&old);
 		}
+		life.installing = false;
 	}
+	life.lost[program][index] = false; /* what becomes of this channel is another story */
 	*slot = channel_new(d->base, fd, d->kind->program, program, index, &life.hearing[program],
 		d->me);
 	if (d->kind->peer_came != NULL)

@@ -8,7 +8,9 @@
 #include "names.h"
 
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How long a worker that has not read gets before we look again. */
@@ -256,13 +258,34 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 				      : HOUR_NONE;
 }
 
+/* What a captured worker lends instead could make whoever writes into it wait for ever. */
+static bool
+is_file_to_write(int fd)
+{
+	struct stat s;
+	int flags = fcntl(fd, F_GETFL);
+
+	return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && flags >= 0 && (flags & O_ACCMODE) != O_RDONLY &&
+	       (flags & O_PATH) == 0;
+}
+
 static void
 on_lent(void *me, struct channel *from, uint64_t id, const struct msg_lent *m, const int *fd)
 {
 	struct conversation *c = conversation_with(me, from, id);
 
 	(void)m;
-	if (c->kind == NOTICE)
+	if (!is_file_to_write(fd[0])) {
+		log_error(0, "lent-no-file", KEY_STR("by", program_name(channel_peer(from))),
+			KEY_NUM("index", channel_peer_index(from)), KEY_ID("message", id));
+		close(fd[0]);
+		fd = NULL;
+	}
+	if (c->kind == NOTICE && fd == NULL)
+		notice_refused(me, c);
+	else if (fd == NULL)
+		transaction_refused(me, c, V_LATER);
+	else if (c->kind == NOTICE)
 		notice_lent(me, c, fd[0]);
 	else
 		transaction_lent(me, c, fd[0]);

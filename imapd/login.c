@@ -79,7 +79,7 @@ static void
 login_flush(struct login *l)
 {
 	while (l->fd >= 0 && l->out.len > 0 && !l->dead) {
-		ssize_t n = send(l->fd, l->out.at, l->out.len, MSG_NOSIGNAL);
+		ssize_t n = send(l->fd, l->out.at, l->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n > 0) {
 			text_drop(&l->out, (size_t)n);
@@ -326,7 +326,7 @@ on_readable(evutil_socket_t fd, short what, void *me)
 	(void)what;
 	if (l->dead)
 		return;
-	got = stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
+	got = stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got <= 0) {

@@ -155,7 +155,7 @@ on_readable(evutil_socket_t fd, short what, void *me)
 	struct session *s = me;
 	size_t room = s->compress == NULL ? imap_input_room(&s->input) :
 		compress_is_hungry(s->compress) ? COMPRESS_PIECE : 0;
-	ssize_t got = room == 0 ? -1 : stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), 0);
+	ssize_t got = room == 0 ? -1 : stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), MSG_DONTWAIT);
 
 	(void)what;
 	if (s->dead || s->closing || room == 0)
@@ -284,7 +284,7 @@ session_flush(struct session *s)
 	struct span bytes;
 
 	while (!s->blocked && (bytes = next_bytes(s)).len > 0) {
-		ssize_t n = send(s->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+		ssize_t n = send(s->fd, bytes.at, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n > 0) {
 			was_sent(s, (size_t)n);

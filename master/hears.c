@@ -13,8 +13,9 @@
 
 #include "common/log.h"
 #include "master/checkpassword.h"
-#include "master/for-relay.h"
 #include "master/control.h"
+#include "master/dispute.h"
+#include "master/for-relay.h"
 #include "master/expiry.h"
 #include "master/mailbox.h"
 #include "master/offer.h"
@@ -108,8 +109,8 @@ on_load_told(
 	control_load_settle(me);
 }
 
-/* What it said, nobody hears from anybody; or it did not read. It has a bug, or belongs to an enemy:
- * a new one takes its place. A lie here harms only who says it. */
+/* It refused what a peer said, or found that a living peer had ended their channel: one of the two has a bug, or
+ * belongs to an enemy, and a new one takes its place. */
 static void
 on_peer_lost(
 	void *me, struct channel *from, uint64_t id, const struct msg_peer_lost *m, const int *fd)
@@ -122,11 +123,7 @@ on_peer_lost(
 	if (!other || other->state != PROCESS_SERVING || p->state != PROCESS_SERVING ||
 		!wiring_joined(p->row->program, other->row->program))
 		return;
-	log_error(0, "process-refused", KEY_STR("program", program_name(p->row->program)),
-		KEY_NUM("index", p->index), KEY_NUM("pid", p->pid),
-		KEY_STR("by", program_name(other->row->program)),
-		KEY_NUM("by-index", other->index));
-	process_replace(p);
+	dispute_hear(p, other);
 }
 
 /* A worker of its own hangs in somebody else's code (PAM). A lie costs auth the worker. */

@@ -32,6 +32,7 @@
 #include "common/secret.h"
 #include "master/conf.h"
 #include "master/control.h"
+#include "master/dispute.h"
 #include "master/errand.h"
 #include "master/expiry.h"
 #include "master/outside.h"
@@ -242,6 +243,7 @@ finish(struct supervisor *s)
 	errand_close(s);
 	renewal_end(s);
 	watchdog_end(s);
+	dispute_end(s);
 	watch_end(s);
 	public_end(s);
 	trust_watch_end(s);

@@ -227,6 +227,7 @@ start(struct process *p)
 	p->served = 0;
 	p->load_asked = false;
 	p->answer_owed = 0;
+	p->refusals = 0;
 	p->control = channel_new(
 		s->base, control[0], PROGRAM_MASTER, p->row->program, p->index, hears_daemons(), s);
 	channel_set_tag(p->control, p);

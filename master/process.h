@@ -34,6 +34,7 @@ struct process {
 	struct mailbox *mailbox; /* imap: whose; NULL once forgotten */
 	bool retired;		 /* not to be started again */
 	unsigned int restarts, deaths_in_a_row;
+	unsigned int refusals; /* of peers, in this life; dispute.h */
 	bool killed_by_us, was_killed; /* was_killed: from outside, when it died last */
 	uint64_t since;	  /* seconds since 1970 */
 	uint64_t started; /* milliseconds, monotonic */

@@ -108,6 +108,7 @@ struct supervisor {
 	enum stage stopping; /* which stage leaves now */
 	struct event *stop_deadline;
 	struct event *watchdog;
+	struct disputes *disputes; /* whose channels ended; dispute.c; NULL until there was one */
 	struct event *signals[4];
 	int exit_code;
 };

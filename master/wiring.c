@@ -194,6 +194,21 @@ wiring_joined(enum program a, enum program b)
 	return false;
 }
 
+/* Who hears more of strangers stands before who hears less. */
+static const enum program exposed[] = { PROGRAM_SMTPD, PROGRAM_IMAP_LOGIN, PROGRAM_TLS, PROGRAM_RELAY, PROGRAM_FETCH,
+	PROGRAM_AUTH_FETCH, PROGRAM_DNS, PROGRAM_PORTMAP, PROGRAM_MILTER, PROGRAM_PICKUP, PROGRAM_IMAP, PROGRAM_STS,
+	PROGRAM_OCSP, PROGRAM_LOCAL_HOME, PROGRAM_LOCAL, PROGRAM_SPOOL, PROGRAM_AUTH_HASH, PROGRAM_AUTH_TOKEN,
+	PROGRAM_AUTH_PAM, PROGRAM_POLICY, PROGRAM_QUEUE, PROGRAM_AUTH, PROGRAM_TLS_KEY, PROGRAM_LOG };
+
+bool
+wiring_more_exposed(enum program a, enum program b)
+{
+	for (size_t i = 0; i < ROWS(exposed); i++)
+		if (exposed[i] == a || exposed[i] == b)
+			return exposed[i] == a && a != b;
+	return false;
+}
+
 bool
 wiring_command_may(enum program program)
 {

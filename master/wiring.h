@@ -52,6 +52,8 @@ unsigned int wiring_count(const struct program_row *row, const struct settings *
 /* Has `a` a channel to `b` (each process of the one to each of the other)? Control and log
  * channels, which everyone has, are not in the table. */
 bool wiring_joined(enum program a, enum program b);
+/* Does `a` hear more of strangers than `b`: is it more likely to have been captured? */
+bool wiring_more_exposed(enum program a, enum program b);
 /* May the valija command ask master for a channel to this program? */
 bool wiring_command_may(enum program program);
 

@@ -146,14 +146,20 @@ pull_records(gnutls_transport_ptr_t arg, void *to, size_t room)
 	return (ssize_t)part;
 }
 
+/* As GnuTLS's own, but whoever gave us the socket may have made it one that waits. */
+static ssize_t
+pull_exactly(gnutls_transport_ptr_t arg, void *to, size_t room)
+{
+	return recv((int)(intptr_t)arg, to, room, MSG_DONTWAIT);
+}
+
 void
 pump_prepare(struct connection *c, bool exact)
 {
 	c->exact = exact;
 	gnutls_transport_set_ptr2(c->tls, exact ? (gnutls_transport_ptr_t)(intptr_t)c->client : c, c);
 	gnutls_transport_set_vec_push_function(c->tls, push_records);
-	if (!exact)
-		gnutls_transport_set_pull_function(c->tls, pull_records);
+	gnutls_transport_set_pull_function(c->tls, exact ? pull_exactly : pull_records);
 }
 
 void

@@ -175,6 +175,12 @@ test_rows(void **state)
 	assert_int_equal(wiring_count(wiring_row(PROGRAM_AUTH_PAM), &s), 0);
 	s.system_users = true;
 	assert_int_equal(wiring_count(wiring_row(PROGRAM_AUTH_PAM), &s), 2);
+	/* Each is more exposed than another, or less. */
+	for (size_t i = 0; (row = wiring_row_at(i)); i++)
+		for (size_t j = 0; wiring_row_at(j); j++)
+			assert_int_equal(wiring_more_exposed(row->program, wiring_row_at(j)->program) +
+				wiring_more_exposed(wiring_row_at(j)->program, row->program), i != j);
+	assert_true(wiring_more_exposed(PROGRAM_SMTPD, PROGRAM_QUEUE));
 	/* The log is stopped last, and started first. */
 	assert_int_equal(wiring_row_at(0)->program, PROGRAM_LOG);
 	assert_int_equal(wiring_row(PROGRAM_LOG)->stage, STAGE_LOG);
