@@ -300,6 +300,7 @@ copy_finish(struct command *c)
 	if (mailbox_durable(copy->to) < 0)
 		return command_failed(c, "move");
 	copy->next_uid = 0;
+	c->must_end = true;
 	c->step = move_step;
 	return move_step(c);
 }

@@ -636,6 +636,32 @@ run_command(struct session *s)
 	}
 }
 
+bool
+session_must_end(const struct session *s)
+{
+	return s->dead && s->command != NULL && s->command->must_end && !s->command->telling;
+}
+
+void
+session_end_command(struct session *s)
+{
+	struct command *c = s->command;
+
+	s->slice_end = session_clock() + SLICE_MICROSECONDS;
+	text_reset(&s->out);
+	s->sent = 0;
+	switch (c->step(c)) {
+	case COMMAND_DONE:
+		c->telling = true;       /* buried at the end of this round */
+		break;
+	case COMMAND_AGAIN:
+		session_take_turn(s);
+		break;
+	default:
+		break;
+	}
+}
+
 void
 command_fetch_inside(struct session *s, const struct number_ranges *uids, struct span items)
 {

@@ -71,6 +71,8 @@ struct command {
 	enum progress (*on_line)(struct command *c, struct span line);
 	bool inside;                 /* no client said it, and no answer is told */
 	bool passed_on;              /* another user's process does it (remote.h) */
+	/* MOVE has its copies and takes away the originals: that goes on when the client is gone. */
+	bool must_end;
 	bool telling;                /* done but for telling the view's news and the answer */
 	/* the view's news must not be told (the mailbox was just selected) */
 	bool told_nothing;

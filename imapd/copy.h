@@ -4,7 +4,7 @@
  *
  *   linked      files have a second name in the target's cur/; nobody knows; undone on any error
  *   committed   the target's index has them, names and records durable: the copy is made
- *   removed     (MOVE) only then the source's files and records go
+ *   removed     (MOVE) only then the source's files and records go, also when the client has gone meanwhile
  *
  * A crash in the first state leaves files that the target's next look takes for new messages;
  * between the second and the third, messages that are in both. Nothing is lost in any.

@@ -240,6 +240,7 @@ crossing_commit(struct command *c, struct crossing *x, enum progress *progress)
 		*progress = append_all(c);
 		return false;
 	}
+	c->must_end = x->moves;      /* it may be done there from now on */
 	link_say(x->to, SPAN("\r\n"));
 	x->work = others_answer;
 	return true;

@@ -98,6 +98,7 @@ crossing_committed(struct command *c, struct crossing *x, enum progress *progres
 	x->committed = true;
 	if (!x->moves)
 		return crossing_answer(c, x, progress);
+	c->must_end = true;
 	/* The copies are durable before the others go: a crash doubles, never loses. */
 	if (x->append.to != NULL && mailbox_durable(x->append.to) < 0)
 		return *progress = command_failed(c, "move"), false;

@@ -7,7 +7,8 @@
  *               owner; into files as those of APPEND (append.h), or into one APPEND of them all that the process
  *               of the target's owner does. Neither reads on while the other cannot take more.
  *   committed   all of them, by APPEND's one commit, or none: who dies before leaves nothing
- *   removed     (MOVE) only then those messages, and no others, go at the source: a death doubles, never loses
+ *   removed     (MOVE) only then those messages, and no others, go at the source, also when the client has gone
+ *               meanwhile: a death doubles, never loses
  *
  * What a process says of another user's mailbox is believed no more than what a client says: flags, dates and sizes
  * are parsed as those of APPEND are, and bounded like them.

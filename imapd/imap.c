@@ -168,7 +168,7 @@ bury_dead(struct account *a)
 	while (*at != NULL) {
 		struct session *s = *at;
 
-		if (!s->dead) {
+		if (!s->dead || session_must_end(s)) {
 			at = &s->next;
 			continue;
 		}

@@ -52,6 +52,9 @@ session_end(struct session *s, const char *why)
 	s->dead = true;
 	if (s->why == NULL)
 		s->why = why;
+	(void)event_del(s->readable);
+	(void)event_del(s->writable);
+	(void)event_del(s->silence);
 	/* so that this round ends, and the dead are buried */
 	event_active(s->turn, EV_TIMEOUT, 0);
 }
@@ -183,9 +186,10 @@ on_turn(evutil_socket_t fd, short what, void *me)
 
 	(void)fd;
 	(void)what;
-	if (s->dead || s->closing)
-		return;
-	work_on(s);
+	if (session_must_end(s))
+		session_end_command(s);
+	else if (!s->dead && !s->closing)
+		work_on(s);
 }
 
 /* By a timer that is due at once, not by event_active(): what a handler activates runs in the same pass over
@@ -283,6 +287,8 @@ session_flush(struct session *s)
 {
 	struct span bytes;
 
+	if (s->dead)
+		return;
 	while (!s->blocked && (bytes = next_bytes(s)).len > 0) {
 		ssize_t n = send(s->fd, bytes.at, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 

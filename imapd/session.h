@@ -89,6 +89,10 @@ void session_bye(struct session *s, const char *text);
 void session_end(struct session *s, const char *why);
 /* Goes on with what can be done now. */
 void session_go_on(struct session *s);
+/* Is the session dead, and its command not to be left as it stands (command.h)? And goes on with that; what it says
+ * nobody hears. In command.c. */
+bool session_must_end(const struct session *s);
+void session_end_command(struct session *s);
 /* Soon, after others had their turn. */
 void session_take_turn(struct session *s);
 /* Sends what can be sent; the durable part of the round is over. */

@@ -351,6 +351,68 @@ def test_a_process_dies_in_the_midst(place, way, dies, verb, suite):
     assert (source.count(), target.count()) == (3, 0)
 
 
+def over(suite, word, user):
+    """How many sessions of a user, or guests of his, have ended."""
+    return len(re.findall(rf": {word} .*\buser={user}\b", suite.log()))
+
+
+def leave(suite, member):
+    """The client goes without a word; returns when its session is over."""
+    before = over(suite, "logout", member.user)
+    member.imap.shutdown()
+    valija.wait_until(lambda: over(suite, "logout", member.user) > before, 10, "the end of the session")
+
+
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+@pytest.mark.parametrize("verb", (pytest.param("COPY", marks=pytest.mark.long), "MOVE"))
+def test_the_client_leaves_in_the_midst(place, way, verb, suite):
+    """While a large message is on its way; it stands still there until the session is over. Nothing came of it, nothing of it is left
+    anywhere, and all processes go on."""
+    source, target = place(way[0], "From"), place(way[1], "To")
+    source.fill([text(1), text(2, 10_000_000), text(3)], "")
+    member = place.member
+    member.ok(f"SELECT {source.name}")
+    with target.owner() as owner:
+        owner.ok("NOOP")
+    others = {source.user, target.user} - {place.bob}
+    before = {p["pid"] for p in suite.processes("imap") if p.get("user") in {*others, place.bob}}
+    guests = {user: over(suite, "guest-left", user) for user in others}
+    held = stop(suite, target.user if target.user != place.bob else source.user)
+    try:
+        member.imap.send(f"x {verb} 1:3 {target.name}\r\n".encode())
+        with Session(suite, place.bob) as other:      # the process that reads both has read the first meanwhile
+            other.ok("NOOP")
+            leave(suite, member)
+    finally:
+        os.kill(held, signal.SIGCONT)
+    for user, count in guests.items():
+        valija.wait_until(lambda u=user, n=count: over(suite, "guest-left", u) > n, 10, "the end of the guest")
+    assert (source.count(), target.count()) == (3, 0)
+    assert source.files() == (0, 3) and target.files() == (0, 0)
+    assert before <= {p["pid"] for p in suite.processes("imap")} and len(before) == len(others) + 1
+
+
+@pytest.mark.parametrize("way", (("own", "own"), WAYS[0], *(pytest.param(way, marks=pytest.mark.long) for way in WAYS[1:])), ids="-".join)
+def test_the_client_leaves_when_all_is_copied(place, way, suite):
+    """MOVE, as soon as the target's owner sees the messages: then they go at the source, though nobody waits for the answer; those that
+    were not meant stay."""
+    source, target = place(way[0], "From"), place(way[1], "To")
+    source.fill([text(n) for n in range(1200)], "")
+    member = place.member
+    member.ok(f"SELECT {source.name}")
+    every_other = ",".join(str(n) for n in range(1, 1201, 2))
+    with target.owner() as owner:
+        owner.ok(f"SELECT {target.folder}")
+        owner.imap.send(b"i IDLE\r\n")
+        assert owner.imap.readline().startswith(b"+")
+        member.imap.send(f"x MOVE {every_other} {target.name}\r\n".encode())
+        assert owner.imap.readline() == b"* 600 EXISTS\r\n"
+        leave(suite, member)
+    assert (source.count(), target.count()) == (600, 600)
+    assert sorted(source.messages()) == list(range(2, 1201, 2))
+    assert source.files()[0] == target.files()[0] == 0
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("dies", ("source", "target", "member"))
