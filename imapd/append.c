@@ -336,7 +336,7 @@ complete(struct command *c, struct append *append, struct arrival *a)
 		return command_no(c, a->eight ? "UNKNOWN-CTE" : "CANNOT", a->eight ?
 			"NUL outside of a part with Content-Transfer-Encoding: binary." :
 			"A message with NUL cannot be appended.");
-	if (a->size == 0)
+	if (a->size == 0 && !append->empty_too)
 		return command_no(c, "CANNOT", "A message has at least one byte.");
 	if (a->error != 0) {
 		errno = a->error;

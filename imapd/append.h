@@ -67,6 +67,7 @@ struct append {
 	struct change change;
 	bool holds;                  /* files of ours have no records yet: to->held */
 	bool committed;
+	bool empty_too;              /* messages of no byte, which only crossing.h has */
 	uint32_t replaced;           /* UID in the selected mailbox, 0: none */
 	/* Not NULL: all is committed, and this goes on with the command instead of APPEND's answer (crossing.h). */
 	enum progress (*finished)(struct command *c);

@@ -244,7 +244,7 @@ take_message(struct command *c, struct append *append, struct span *in,
 		utf8 = span_take_word(in, SPAN("UTF8 ("));
 	if (!catenate && (!take_octets(in, announced, &eight) || (utf8 && !eight)))
 		return command_bad(c, MESSAGE_EXPECTED), false;
-	if (!catenate && announced->size == 0)
+	if (!catenate && announced->size == 0 && !append->empty_too)
 		return command_no(c, "CANNOT", "A message has at least one byte."), false;
 	if (append_begin(append, a) < 0)
 		return command_failed(c, "append"), false;
@@ -375,6 +375,7 @@ begin(struct command *c, const struct announced *announced, bool replaces)
 {
 	struct append *append = arena_alloc(&c->arena, sizeof(*append));
 
+	append->empty_too = c->verb->when & ONLY_GUESTS;
 	if (replaces && c->session->view == NULL)     /* another's is selected, and no name says that it is meant */
 		return command_bad(c, "the number of a message, and a mailbox"), false;
 	return (!replaces || take_replaced(c, &append->replaced)) && open_target(c, append) &&

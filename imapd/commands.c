@@ -52,6 +52,7 @@ static const struct verb verbs[] = {
 	{ "MOVE",         cmd_move,         COPIES | TAKES_NUMBERS | EXPUNGES,    NULL },
 	{ "UID EXPUNGE",  cmd_expunge,      SELECTED | BY_UID | EXPUNGES,         NULL },
 	{ "XREMOVE",      cmd_remove,       WHEN_SELECTED | BY_UID | EXPUNGES | FOR_GUESTS | ONLY_GUESTS, NULL },
+	{ "XAPPEND",      cmd_append,       NAMED | ONLY_GUESTS,                  cmd_append_literal },
 	{ "UID SEARCH",   cmd_search,       READS | BY_UID,                       NULL },
 	{ "UID SORT",     cmd_sort,         READS | BY_UID,                       NULL },
 	{ "UID THREAD",   cmd_thread,       READS | BY_UID,                       NULL },

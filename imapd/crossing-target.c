@@ -178,8 +178,6 @@ crossing_message_begin(struct command *c, struct crossing *x)
 {
 	x->left = x->message.size;
 	x->in_message = true;
-	if (x->left == 0)
-		return command_no(c, "CANNOT", "A message has at least one byte."), false;
 	if (x->append.to != NULL)
 		return own_begin(c, x);
 	others_begin(x);

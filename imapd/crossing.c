@@ -152,6 +152,7 @@ open_own(struct command *c, struct append *append)
 	if (append->to == NULL)
 		return command_failed(c, "copy"), false;
 	append->rights = session_rights(c->session, folder);
+	append->empty_too = true;
 	change_init(&append->change);
 	return true;
 }
@@ -172,7 +173,7 @@ open_others(struct command *c, struct crossing *x, struct span owner)
 		return false;
 	x->to = s->link = link_new(s, owner);
 	x->enabling = remote_say_enabled(s, x->to);
-	text_add(&line, SPAN("~a APPEND "));
+	text_add(&line, SPAN("~a XAPPEND "));
 	session_quote_name(s, name, &line);
 	link_say(x->to, text_span(&line));
 	text_clear(&line);

@@ -4,7 +4,7 @@
  *
  *   found       the source says which messages they are, and of what size: are there too many, is there room?
  *   copied      one after the other: out of the own files, or out of FETCH in the process of the selected mailbox's
- *               owner; into files as those of APPEND (append.h), or into one APPEND of them all that the process
+ *               owner; into files as those of APPEND (append.h), or into one XAPPEND of them all that the process
  *               of the target's owner does. Neither reads on while the other cannot take more.
  *   committed   all of them, by APPEND's one commit, or none: who dies before leaves nothing
  *   removed     (MOVE) only then those messages, and no others, go at the source, also when the client has gone

@@ -5,8 +5,8 @@
  * member's process, which has the client, finds that a command is about such a mailbox (remote.h), asks master for a
  * way to the owner's process, and passes the command on, octet by octet, as it passes back what that answers. There
  * it is the command of a guest: a session like another, but that it may do what acl.h says its member may, sees no
- * more than that, and names mailboxes as the member does. One verb, XREMOVE, is said by such processes only, for MOVE
- * to another user (crossing.h). Neither believes the other more than it would a client or a server on the network:
+ * more than that, and names mailboxes as the member does. Two verbs are said by such processes only, for COPY and
+ * MOVE to another user (crossing.h): XREMOVE, and XAPPEND, which is APPEND but that an empty message is one. Neither believes the other more than it would a client or a server on the network:
  * the guest's name is master's word; what the owner's process answers goes to the client and is not parsed beyond its
  * lines, but where messages go from user to user (crossing.h).
  */

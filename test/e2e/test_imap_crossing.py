@@ -279,6 +279,24 @@ def test_as_many_keywords_as_there_may_be(place, way):
     assert [m[0] for m in target.messages().values()] == [set(keywords), set(keywords[:9])]
 
 
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+def test_an_empty_message(place, way, suite):
+    """A file of no byte, which another program left, is a message like others, but that no client can append one."""
+    source, target = place(way[0], "From"), place(way[1], "To")
+    source.fill([text(1)])
+    box = suite.maildir(source.user) / ".From"
+    (box / "new" / "1.M1P1.elsewhere").touch()
+    os.chown(box / "new" / "1.M1P1.elsewhere", box.stat().st_uid, box.stat().st_gid)
+    member = place.member
+    member.ok(f"SELECT {source.name}")
+    member.ok(f"COPY 1:2 {target.name}")
+    assert [m[2] for m in target.messages().values()] == [text(1).decode(), ""]
+    assert re.match(r"\* OK \[COPYUID \d+ 2 3\]", member.ok(f"MOVE 2 {target.name}")[0])
+    assert sorted(source.messages()) == [1] and target.count() == 3
+    for verb in ("APPEND", "XAPPEND"):
+        assert re.match("NO \\[CANNOT\\]|BAD", member.say(f"{verb} {target.name} {{0+}}\r\n")[1])
+
+
 def stop(suite, user):
     """SIGSTOP to the process of a user, which is then said to be held."""
     pid, = valija.wait_until(lambda: [p["pid"] for p in suite.processes("imap") if p.get("user") == user], 10, "the process")
