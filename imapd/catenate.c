@@ -115,6 +115,7 @@ open_named(struct command *c, const struct imap_url *url)
 			m = mailbox_open(store, c->session->view->mailbox->folder);
 	} else if (mutf7_from_utf8(url->mailbox, &wire) &&
 		folder_of_name(text_span(&wire), folder, &why)) {
+		folder_normalize(store, folder);
 		m = mailbox_open(store, folder);
 	}
 	text_clear(&wire);

@@ -8,6 +8,8 @@
 #include "common/log.h"
 #include "imapd/folder.h"
 #include "imapd/list.h"
+#include "imapd/mutf7.h"
+#include "imapd/nfc.h"
 #include "imapd/remote.h"
 #include "imapd/share.h"
 
@@ -129,6 +131,25 @@ take_return(struct command *c, struct listing *l)
 	return true;
 }
 
+/* A pattern in NFC as well, which new names are in: folder_normalize. */
+static void
+add_normalized(struct command *c, struct listing *l, struct span pattern)
+{
+	struct text utf8 = TEXT_UP_TO(2 * MOST_PATTERN), form = TEXT_UP_TO(2 * MOST_PATTERN),
+		spelled = TEXT_UP_TO(2 * MOST_PATTERN);
+	bool wide = c->session->utf8;
+
+	if (wide)
+		text_add(&utf8, pattern);
+	if (l->pattern_count < MOST_PATTERNS && (wide || (span_has(pattern, '&') && mutf7_to_utf8(pattern, &utf8))) &&
+		nfc_add(&form, text_span(&utf8)) && !span_equal(text_span(&utf8), text_span(&form)) &&
+		(wide || mutf7_from_utf8(text_span(&form), &spelled)))
+		l->patterns[l->pattern_count++] = arena_copy(&c->arena, wide ? text_span(&form) : text_span(&spelled));
+	text_clear(&utf8);
+	text_clear(&form);
+	text_clear(&spelled);
+}
+
 /* RFC 3501 6.3.8: the reference is put before the pattern. "inbox" is INBOX there too. */
 static bool
 take_pattern(struct command *c, struct listing *l)
@@ -142,6 +163,8 @@ take_pattern(struct command *c, struct listing *l)
 	text_add(&joined, pattern);
 	if (!joined.failed)     /* what is longer matches no name that can be */
 		l->patterns[l->pattern_count++] = arena_copy(&c->arena, text_span(&joined));
+	if (!joined.failed)
+		add_normalized(c, l, text_span(&joined));
 	text_clear(&joined);
 	return true;
 }
@@ -492,7 +515,7 @@ list_step(struct command *c)
 static bool
 asks_for_separator(const struct listing *l)
 {
-	return !l->lsub && !l->extended && l->pattern_count == 1 &&
+	return !l->lsub && !l->extended && l->pattern_count > 0 &&
 		l->patterns[0].len == l->reference.len;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/beneath.h"
 #include "imapd/mutf7.h"
+#include "imapd/nfc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -143,6 +144,49 @@ folder_check(const struct store *store, const char *folder)
 	}
 	close(fd);
 	return 0;
+}
+
+/* One level of a name on the wire, in NFC. False: it is so already, or cannot be. */
+static bool
+normalize_level(struct span level, struct text *out)
+{
+	struct text utf8 = TEXT_UP_TO(4 * MOST_FOLDER_NAME), form = TEXT_UP_TO(4 * MOST_FOLDER_NAME);
+	bool other = span_has(level, '&') && mutf7_to_utf8(level, &utf8) && nfc_add(&form, text_span(&utf8)) &&
+		!span_equal(text_span(&utf8), text_span(&form)) && mutf7_from_utf8(text_span(&form), out);
+
+	text_clear(&utf8);
+	text_clear(&form);
+	return other;
+}
+
+void
+folder_normalize(const struct store *store, char folder[MOST_FOLDER_NAME + 1])
+{
+	struct text wire = TEXT_UP_TO(MOST_FOLDER_NAME), form = TEXT_UP_TO(MOST_FOLDER_NAME);
+	char so_far[MOST_FOLDER_NAME + 1];
+	struct span rest, level;
+	const char *why;
+	size_t at = 0;
+
+	if (strchr(folder, '&') == NULL || folder_check(store, folder) == 0)
+		return;
+	folder_name_write(folder, &wire);
+	for (rest = text_span(&wire); rest.len > 0; at += level.len + 1) {
+		if (!span_take_until(&rest, FOLDER_SEPARATOR, &level)) {
+			level = rest;
+			rest = SPAN_NONE;
+		}
+		if (at > 0)
+			text_add_byte(&form, FOLDER_SEPARATOR);
+		memcpy(so_far, folder, at + 1 + level.len);
+		so_far[at + 1 + level.len] = '\0';
+		if (folder_check(store, so_far) == 0 || !normalize_level(level, &form))
+			text_add(&form, level);
+	}
+	if (!form.failed && folder_of_name(text_span(&form), so_far, &why))
+		memcpy(folder, so_far, sizeof(so_far));
+	text_clear(&wire);
+	text_clear(&form);
 }
 
 /* --- listing --- */

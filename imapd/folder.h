@@ -19,6 +19,9 @@
 
 /* Writes the name on disk. False: *why has a static reason for NO [CANNOT]. */
 bool folder_of_name(struct span name, char folder[MOST_FOLDER_NAME + 1], const char **why);
+/* Net-Unicode (RFC 9051 5.1): each level of the name is brought into NFC, unless a folder is there by it as it is written. Where
+ * that form is too long the name stays. */
+void folder_normalize(const struct store *store, char folder[MOST_FOLDER_NAME + 1]);
 /* Appends the name on the wire. */
 void folder_name_write(const char *folder, struct text *out);
 /* The special use called `use` (RFC 6154: \All \Archive \Drafts \Flagged \Junk \Sent \Trash; RFC 8457:

@@ -162,10 +162,14 @@ session_folder_of(const struct session *s, struct span name, char *folder, const
 	struct text wire = TEXT_UP_TO(MOST_SPELLED);
 	bool good;
 
-	if (!s->utf8)
-		return unspell(s, name, folder, why);
-	*why = "the name is not UTF-8 without control characters, or too long";
-	good = mutf7_from_utf8(name, &wire) && unspell(s, text_span(&wire), folder, why);
+	if (!s->utf8) {
+		good = unspell(s, name, folder, why);
+	} else {
+		*why = "the name is not UTF-8 without control characters, or too long";
+		good = mutf7_from_utf8(name, &wire) && unspell(s, text_span(&wire), folder, why);
+	}
+	if (good)
+		folder_normalize(&s->account->store, folder);
 	text_clear(&wire);
 	return good;
 }

@@ -144,9 +144,11 @@ work_on(struct session *s)
 	/* Not before the answer to COMPRESS is out: what comes to be answered is compressed. */
 	if (s->compress != NULL && !s->compress_soon && !s->dead && !s->closing)
 		more = compress_inflate(s->compress, &s->input);
-	if (more < 0)
-		session_end(s, "what came is not compressed");
-	else if (more > 0)
+	if (more < 0) {
+		log_info(s->id, "refused", KEY_STR("why", "what came is not compressed"));
+		session_bye(s, "What came is not compressed, or the stream has ended.");
+	}
+	if (more > 0)
 		session_take_turn(s);
 	adjust_reading(s);
 }

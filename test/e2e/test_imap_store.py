@@ -27,6 +27,26 @@ def raw(suite, user):
     return imap, say
 
 
+def test_a_folder_whose_name_is_in_another_form(suite):
+    """Net-Unicode (RFC 9051 5.1): names are in NFC. A folder that another program called otherwise is reached by that name, also what
+    comes below it, and by RENAME gets the other."""
+    user = suite.new_user("nfc")
+    imap, say = raw(suite, user)
+    with imap:
+        say("CREATE model")
+        maildir = suite.maildir(user)
+        (maildir / ".model").rename(maildir / ".cafe&AwE-")
+        assert '* LIST (\\HasNoChildren) "/" cafe&AwE-' in say('LIST "" c*')
+        say("SELECT cafe&AwE-")
+        say("CLOSE")
+        say("CREATE cafe&AwE-/ete&AwE-")
+        assert sorted(p.name for p in maildir.glob(".caf*")) == [".cafe&AwE-", ".cafe&AwE-.et&AOk-"]
+        say("SELECT cafe&AwE-/ete&AwE-")
+        say("RENAME cafe&AwE- caf&AOk-")
+        assert sorted(p.name for p in maildir.glob(".caf*")) == [".caf&AOk-", ".caf&AOk-.et&AOk-"]
+        say("SELECT cafe&AwE-/ete&AwE-")
+
+
 def test_multiappend_of_more_messages_than_files_may_be_open(suite):
     user = suite.new_user("many")
     imap, _ = raw(suite, user)
