@@ -652,7 +652,7 @@ write_preview(struct command *c, const struct mime *mime)
 	preview_write(mime, &preview);
 	text_add(command_out(c), SPAN("PREVIEW "));
 	if (c->session->utf8 && preview.len > 0)
-		quote_utf8(command_out(c), text_span(&preview));
+		quote_utf8_string(command_out(c), text_span(&preview));
 	else
 		quote_string(command_out(c), preview.len > 0 ? text_span(&preview) : SPAN(""));
 	text_clear(&preview);

@@ -104,16 +104,25 @@ quote_astring(struct text *out, struct span string)
 }
 
 void
-quote_utf8(struct text *out, struct span string)
+quote_utf8_string(struct text *out, struct span string)
 {
 	bool plain = string.len <= MOST_QUOTED && span_is_utf8(string);
 
 	for (size_t i = 0; plain && i < string.len; i++)
 		plain = string.at[i] >= ' ' && string.at[i] != 0x7f;
-	if (can_be_atom(string) || !plain)
-		quote_astring(out, string);
-	else
+	if (plain)
 		quote(out, string);
+	else
+		quote_string(out, string);
+}
+
+void
+quote_utf8(struct text *out, struct span string)
+{
+	if (can_be_atom(string))
+		text_add(out, string);
+	else
+		quote_utf8_string(out, string);
 }
 
 void

@@ -19,7 +19,8 @@ void quote_nstring(struct text *out, struct span string);
  * names. */
 void quote_astring(struct text *out, struct span string);
 /* Quoted when `string` is UTF-8 without control characters (RFC 6855, RFC 9051), else as
- * quote_string. Only for clients that have enabled it. */
+ * quote_string. Only for clients that have enabled it. The second is for names: an atom when it can be one. */
+void quote_utf8_string(struct text *out, struct span string);
 void quote_utf8(struct text *out, struct span string);
 /* "{n}" CRLF bytes. */
 void quote_literal(struct text *out, struct span bytes);

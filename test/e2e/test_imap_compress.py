@@ -6,6 +6,8 @@ import zlib
 
 import pytest
 
+import valija
+
 
 class Compressed:
     """A logged-in connection that has said COMPRESS."""
@@ -111,6 +113,7 @@ def test_what_is_not_compressed(suite, junk):
     client = Compressed(suite, user)
     client.socket.sendall(junk)
     assert client.ends() == b"* BYE What came is not compressed, or the stream has ended.\r\n"
+    valija.wait_until(lambda: f"user={user} why=" in suite.log(), 10, "the end of the session")
     assert re.search(rf': refused .*why="what came is not compressed".*\n(.*\n)*.*: logout .*user={user}', suite.log())
     assert other.noop()[0] == "OK"
     other.logout()
