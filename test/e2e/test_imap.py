@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import imap_grammar
 import valija
 
 DIALOGUES = pathlib.Path(__file__).resolve().parents[1] / "imap"
@@ -64,7 +65,7 @@ class Client:
     def __init__(self, suite, service):
         self.suite = suite
         self.socket = suite.connect(service)
-        self.received = self.unsaid = b""
+        self.received = self.unsaid = self.heard = b""
         self.lines = []
         if service == "imaps":
             self.tls()
@@ -100,6 +101,7 @@ class Client:
                 assert not self.received, f"an unfinished line: {self.received!r}"
                 return None
             self.received += piece
+            self.heard += piece
         line, _, self.received = self.received.partition(b"\r\n")
         self.lines.append(line)
         return line
@@ -216,6 +218,19 @@ def test_dialogue(suite, user_factory, dialogue):
                     raise AssertionError(f"what is {what}?")
             except AssertionError as error:
                 raise AssertionError(f"line {number}: {error}") from None
+        for client in clients.values():
+            imap_grammar.check(client.heard)
     finally:
         for client in clients.values():
             client.close()
+
+
+@pytest.mark.parametrize("wrong", [
+    b"* 1 FETCH (PREVIEW word)", b"* 1 FETCH ()", b"* 1 FETCH (FLAGS (\\Seen) UID 0)", b"* 1 FETCH (BODY[TEXT] {3}\r\na\0b)", b'* 1 FETCH (BODY[] "a\\b")',
+    b'* 1 FETCH (INTERNALDATE "1-Jan-2020 00:00:00 +0000")', b'* 1 FETCH (ENVELOPE (NIL NIL () NIL NIL NIL NIL NIL NIL NIL))',
+    b'* 1 FETCH (BODYSTRUCTURE ("text" "plain" NIL NIL NIL "7bit" 3))', b'* 1 FETCH (BODY ("mixed"))', b"* LIST () \"/\" a b", b"* LIST (Sent) \"/\" a",
+    b"* STATUS a (MESSAGES x)", b"* SEARCH 1 0", b"* ESEARCH (TAG \"a\") ALL ", b"* ESEARCH COUNT", b"* THREAD (1 (2))", b"* OK ", b"a OK", b"* OK [UIDNEXT 0] x",
+    b"* VANISHED ()", b"* 1 EXPUNGE ", b"* METADATA a (/b x y)", b"* NAMESPACE NIL NIL", b"a YES x", b"* FLAGS \\Seen", b"* OK [] x"])
+def test_the_grammar_refuses(wrong):
+    with pytest.raises(imap_grammar.Wrong):
+        imap_grammar.check(b"* OK [CAPABILITY IMAP4rev1] before\r\n" + wrong + b"\r\n")
