@@ -3,6 +3,7 @@
  */
 #include "imapd/searching.h"
 
+#include "imapd/radix.h"
 #include "imapd/sort.h"
 
 struct sorting {
@@ -49,6 +50,8 @@ sort_step(struct command *c)
 	for (; s->told < sorter_count(s->sorter); s->told++) {
 		uint32_t number = sorter_number(s->sorter, s->told);
 
+		if (s->told % DONE_AT_A_TIME == DONE_AT_A_TIME - 1 && session_slice_over(c->session))
+			return COMMAND_AGAIN;
 		result_add(r, number, searching_modseq(&s->searching, number));
 	}
 	if (!result_write(c, r, "SORT"))

@@ -49,6 +49,12 @@ on_found(struct command *c, size_t number)
 	return true;
 }
 
+static bool
+slice_over(const void *session)
+{
+	return session_slice_over(session);
+}
+
 /* --- the answer --- */
 
 static void
@@ -128,9 +134,9 @@ thread_step(struct command *c)
 	struct threads *t = c->state;
 
 	if (!t->finished) {
-		if (!searching_walk(c, &t->searching, on_found))
+		if (!searching_walk(c, &t->searching, on_found) ||
+			!threader_step(&t->threader, slice_over, c->session))
 			return COMMAND_AGAIN;
-		threader_finish(&t->threader);
 		t->finished = true;
 	}
 	if (!tell(c, t))
@@ -176,7 +182,7 @@ cmd_thread(struct command *c)
 	if (!command_take_space(c))
 		return COMMAND_DONE;
 	searching_init(&t->searching, c->session->view);
-	threader_init(&t->threader, kind);
+	threader_init(&t->threader, kind, c->session->view->count);
 	t->node = NO_NODE;
 	c->state = t;
 	c->release = threads_release;

@@ -12,6 +12,7 @@
 #include "imapd/fold.h"
 #include "imapd/header.h"
 #include "imapd/imap-parse.h"
+#include "imapd/radix.h"
 #include "imapd/subject.h"
 
 #include <endian.h>
@@ -19,8 +20,6 @@
 #include <string.h>
 
 #define MERGED_AT_A_TIME 256     /* messages, between two looks at the clock */
-#define MOVED_AT_A_TIME 512
-#define FRONT_BYTES 20           /* of a text, in struct entry */
 #define LEAST_FOR_FRONTS 200     /* fewer messages are merged at once */
 
 struct value {
@@ -29,12 +28,6 @@ struct value {
 		uint64_t front;          /* the first eight bytes of the text, so that comparing needs no more */
 	};
 	uint32_t at, len;                /* of a text, in sorter.texts */
-};
-
-/* What is merged: a message with the front of its first value, so that most comparisons look nowhere else. */
-struct entry {
-	unsigned char front[FRONT_BYTES];
-	uint32_t at;                     /* in `numbers` */
 };
 
 struct sorter {
@@ -47,14 +40,11 @@ struct sorter {
 	struct text texts;
 	struct text folded;              /* the last one, whole */
 	uint32_t *order;                 /* when all are merged: places in `numbers` */
-	struct entry *from, *into;
-	/* The fronts: how many there are of each byte at each place. `bytes` of them were
-	 * done, from the end; for the next one, `moved` entries have moved. */
-	uint32_t (*counts)[256];
-	unsigned int bytes;
-	size_t moved;
+	/* What is ordered: the front of the first value of each, so that most comparisons look nowhere else,
+	 * and its place in `numbers`. */
+	struct radix radix;
 	size_t made, looked;             /* entries; those that stand right before the next one */
-	/* The merge, from `from` into `into`, runs of `width`. */
+	/* The merge, from radix.from into radix.into, runs of `width`. */
 	size_t width, left, right, to;   /* heads of the two runs; where the smaller one goes */
 	size_t left_end, right_end;
 	size_t live;                     /* sorter_keep: how many of `order` count */
@@ -265,9 +255,7 @@ sorter_free(struct sorter **sp)
 	free(s->numbers);
 	free(s->values);
 	free(s->order);
-	free(s->from);
-	free(s->into);
-	free(s->counts);
+	radix_clear(&s->radix);
 	text_clear(&s->texts);
 	text_clear(&s->folded);
 	free(s);
@@ -339,99 +327,35 @@ compare(const struct sorter *s, uint32_t a, uint32_t b)
 }
 
 /* Where two entries differ, their messages differ the same way; where they do not, compare() tells. */
-static struct entry
+static struct radix_entry
 entry_of(const struct sorter *s, uint32_t at)
 {
 	const struct value *v = &s->values[at * s->criteria->count];
-	struct entry e = { .at = at };
-	uint64_t number;
+	struct radix_entry e = { .at = at };
 
-	if (is_number(s->criteria->at[0].by)) {
-		number = htobe64((uint64_t)v->number ^ (uint64_t)1 << 63);
-		memcpy(e.front, &number, sizeof(number));
-	} else if (v->len > 0) {
+	if (is_number(s->criteria->at[0].by))
+		radix_put_i64(e.front, v->number);
+	else if (v->len > 0)
 		memcpy(e.front, s->texts.at + v->at, v->len < FRONT_BYTES ? v->len : FRONT_BYTES);
-	}
 	for (size_t i = 0; s->criteria->at[0].reverse && i < FRONT_BYTES; i++)
 		e.front[i] ^= 0xff;
 	return e;
-}
-
-static size_t
-some_more(size_t at, size_t count)
-{
-	return count - at < MOVED_AT_A_TIME ? count : at + MOVED_AT_A_TIME;
 }
 
 /* False: the slice is over. */
 static bool
 entries_step(struct sorter *s, bool (*over)(const void *), const void *me)
 {
-	if (s->from == NULL) {
-		s->from = must_alloc((s->count + 1) * sizeof(*s->from));
-		s->into = must_alloc((s->count + 1) * sizeof(*s->into));
-		s->counts = must_alloc(FRONT_BYTES * sizeof(*s->counts));
-	}
+	if (s->radix.from == NULL)
+		radix_begin(&s->radix, s->count);
 	while (s->made < s->count) {
 		for (size_t end = some_more(s->made, s->count); s->made < end; s->made++) {
-			struct entry *e = &s->from[s->made];
+			struct radix_entry e = entry_of(s, (uint32_t)s->made);
 
-			*e = entry_of(s, (uint32_t)s->made);
-			for (size_t k = 0; k < FRONT_BYTES; k++)
-				s->counts[k][e->front[k]]++;
+			radix_add(&s->radix, &e);
 		}
 		if (s->made < s->count && over(me))
 			return false;
-	}
-	return true;
-}
-
-static void
-entries_swap(struct sorter *s)
-{
-	struct entry *done = s->into;
-
-	s->into = s->from;
-	s->from = done;
-}
-
-/* From how many there are of each byte, where the first of them goes. */
-static void
-counts_to_places(uint32_t counts[256])
-{
-	uint32_t at = 0;
-
-	for (size_t i = 0; i < 256; i++) {
-		uint32_t many = counts[i];
-
-		counts[i] = at;
-		at += many;
-	}
-}
-
-/* Puts the fronts in order. False: the slice is over. */
-static bool
-fronts_step(struct sorter *s, bool (*over)(const void *), const void *me)
-{
-	for (; s->bytes < FRONT_BYTES; s->bytes++, s->moved = 0) {
-		unsigned int k = FRONT_BYTES - 1 - s->bytes;
-		uint32_t *places = s->counts[k];
-
-		if (s->moved == 0) {
-			if (places[s->from[0].front[k]] == s->count)
-				continue;        /* all the same */
-			counts_to_places(places);
-		}
-		while (s->moved < s->count) {
-			for (size_t end = some_more(s->moved, s->count); s->moved < end; s->moved++) {
-				const struct entry *e = &s->from[s->moved];
-
-				s->into[places[e->front[k]]++] = *e;
-			}
-			if (s->moved < s->count && over(me))
-				return false;
-		}
-		entries_swap(s);
 	}
 	return true;
 }
@@ -441,12 +365,8 @@ merge_end(struct sorter *s)
 {
 	s->order = must_alloc((s->count + 1) * sizeof(*s->order));
 	for (size_t i = 0; i < s->count; i++)
-		s->order[i] = s->from[i].at;
-	free(s->from);
-	free(s->into);
-	free(s->counts);
-	s->from = s->into = NULL;
-	s->counts = NULL;
+		s->order[i] = s->radix.from[i].at;
+	radix_clear(&s->radix);
 }
 
 /* The two runs at `to` begin. */
@@ -463,14 +383,14 @@ begin_runs(struct sorter *s)
 static void
 widen(struct sorter *s)
 {
-	entries_swap(s);
+	radix_swap(&s->radix);
 	s->width *= 2;
 	s->to = s->left = s->left_end = s->right = s->right_end = 0;
 }
 
 /* Does the head of the right run go first? Equal ones stay in their order. */
 static bool
-right_first(const struct sorter *s, const struct entry *left, const struct entry *right)
+right_first(const struct sorter *s, const struct radix_entry *left, const struct radix_entry *right)
 {
 	int order = memcmp(right->front, left->front, FRONT_BYTES);
 
@@ -485,7 +405,7 @@ look_through(struct sorter *s, bool (*over)(const void *), const void *me)
 
 	while (s->looked < last) {
 		for (size_t end = some_more(s->looked, last); s->looked < end; s->looked++) {
-			if (!right_first(s, &s->from[s->looked], &s->from[s->looked + 1]))
+			if (!right_first(s, &s->radix.from[s->looked], &s->radix.from[s->looked + 1]))
 				continue;
 			s->width = 1;
 			return true;
@@ -503,7 +423,7 @@ sorter_step(struct sorter *s, bool (*over)(const void *), const void *me)
 	if (s->order != NULL)
 		return true;
 	if (!entries_step(s, over, me) ||
-		(s->count >= LEAST_FOR_FRONTS && !fronts_step(s, over, me)) ||
+		(s->count >= LEAST_FOR_FRONTS && !radix_step(&s->radix, over, me)) ||
 		(s->width == 0 && !look_through(s, over, me)))
 		return false;
 	while (s->width < s->count) {
@@ -513,8 +433,8 @@ sorter_step(struct sorter *s, bool (*over)(const void *), const void *me)
 			if (s->left == s->left_end && s->right == s->right_end)
 				begin_runs(s);
 			right = s->left == s->left_end || (s->right < s->right_end &&
-				right_first(s, &s->from[s->left], &s->from[s->right]));
-			s->into[s->to++] = s->from[right ? s->right++ : s->left++];
+				right_first(s, &s->radix.from[s->left], &s->radix.from[s->right]));
+			s->radix.into[s->to++] = s->radix.from[right ? s->right++ : s->left++];
 		}
 		if (s->to == s->count)
 			widen(s);
