@@ -6,6 +6,7 @@
 #include "imapd/bodystructure.h"
 #include "imapd/envelope.h"
 #include "imapd/header.h"
+#include "imapd/preview.h"
 
 #include <errno.h>
 #include <string.h>
@@ -95,6 +96,9 @@ add_item(enum cache_item item, struct mail *mail, struct text *out)
 	switch (item) {
 	case CACHE_ENVELOPE:
 		envelope_write(mail->header, out);
+		break;
+	case CACHE_PREVIEW:
+		preview_write(mail_mime(mail), out);
 		break;
 	case CACHE_STRUCTURE:
 	case CACHE_BODY:

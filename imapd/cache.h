@@ -1,5 +1,5 @@
 /*
- * cache - what was once computed of messages: ENVELOPE, BODYSTRUCTURE, BODY, header fields.
+ * cache - what was once computed of messages: ENVELOPE, BODYSTRUCTURE, BODY, PREVIEW, header fields.
  *
  * One file for each mailbox, Maildir/valija/ID/cache (valija-index(5)): appended to, never synced,
  * checked record by record when it is read; what is damaged, truncated, too large, of another version
@@ -23,13 +23,13 @@
 #define MOST_CACHE_RECORD (128u * 1024)  /* what of a message is larger is not kept */
 #define MOST_CACHE ((uint64_t)16 * 1024 * 1024 * 1024)
 
-enum cache_item { CACHE_ENVELOPE, CACHE_STRUCTURE, CACHE_BODY, CACHE_ITEMS };
+enum cache_item { CACHE_ENVELOPE, CACHE_STRUCTURE, CACHE_BODY, CACHE_PREVIEW, CACHE_ITEMS };
 #define CACHE_HAS(item) (1u << (item))
 
 struct cached {
 	unsigned int has;                    /* CACHE_HAS of the items that are there */
 	uint64_t names;                      /* the fields that were looked for in its header */
-	struct span item[CACHE_ITEMS];       /* as in a FETCH response */
+	struct span item[CACHE_ITEMS];       /* as in a FETCH response; of PREVIEW its text in UTF-8 */
 	/* The lines of those fields, as in the message, and a blank one. */
 	struct span header;
 };

@@ -342,6 +342,9 @@ all_by_cache(struct command *c, struct fetch *f)
 		case ITEM_BODY_STRUCTURE:
 			f->cache_items |= CACHE_HAS(CACHE_STRUCTURE);
 			break;
+		case ITEM_PREVIEW:
+			f->cache_items |= CACHE_HAS(CACHE_PREVIEW);
+			break;
 		default:
 			all = f->items[i].kind < ITEM_ENVELOPE ||
 				(f->items[i].kind == ITEM_SECTION &&
@@ -645,17 +648,21 @@ send_body(struct command *c, struct fetch *f)
 }
 
 static void
-write_preview(struct command *c, const struct mime *mime)
+write_preview(struct command *c, struct fetch *f)
 {
-	struct text preview = TEXT_UP_TO(4 * MOST_PREVIEW_CHARACTERS);
+	struct text made = TEXT_UP_TO(4 * MOST_PREVIEW_CHARACTERS);
+	struct span preview = f->cached.item[CACHE_PREVIEW];
 
-	preview_write(mime, &preview);
+	if (!f->by_cache) {
+		preview_write(mail_mime(&c->session->mail.mail), &made);
+		preview = text_span(&made);
+	}
 	text_add(command_out(c), SPAN("PREVIEW "));
 	if (c->session->utf8 && preview.len > 0)
-		quote_utf8_string(command_out(c), text_span(&preview));
+		quote_utf8_string(command_out(c), preview);
 	else
-		quote_string(command_out(c), preview.len > 0 ? text_span(&preview) : SPAN(""));
-	text_clear(&preview);
+		quote_string(command_out(c), preview.len > 0 ? preview : SPAN(""));
+	text_clear(&made);
 }
 
 static void
@@ -718,7 +725,7 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 			bodystructure_write(mail_mime(mail), item->kind == ITEM_BODY_STRUCTURE, out);
 		break;
 	case ITEM_PREVIEW:
-		write_preview(c, mail_mime(mail));
+		write_preview(c, f);
 		break;
 	case ITEM_BINARY:
 	case ITEM_BINARY_SIZE:

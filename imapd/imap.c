@@ -453,7 +453,7 @@ prepare(void *me)
 	share_tell_kept(a);
 	(void)event_add(a->linger, &linger);     /* the guest for whom it was started may be gone */
 	a->removing = true;          /* what a crash may have left of a deleted folder */
-	account_housekeep(a);
+	housekeep_in(a, a->rights_told == a->rights_changed ? HOUSEKEEPING_MILLISECONDS : BUSY_MILLISECONDS);
 	return true;
 }
 

@@ -118,13 +118,6 @@ share_tell_some(struct account *account)
 	return share_tell(account, account->rights_changed, is_past, &end);
 }
 
-static bool
-never(const void *me)
-{
-	(void)me;
-	return false;
-}
-
 void
 share_tell_kept(struct account *account)
 {
@@ -133,7 +126,7 @@ share_tell_kept(struct account *account)
 	ssize_t got;
 
 	if (fd < 0 && errno == ENOENT)       /* the first time: Dovecot's rights may be there */
-		(void)share_tell(account, share_changed(account), never, NULL);
+		(void)share_changed(account);
 	if (fd < 0)
 		return;
 	kept = must_alloc(MOST_SHARES);

@@ -32,10 +32,10 @@ uint64_t share_changed(struct account *account);
 /* Looks through all folders for who has any right, as long as `over` says that there is time; keeps it in
  * Maildir/valija/shares, durable, and tells master. True: master knows `change` (or the log says why not). */
 bool share_tell(struct account *account, uint64_t change, bool (*over)(const void *), const void *me);
-/* The same of all changes, for one slice: where a session changed something and is gone. */
+/* The same of all changes, for one slice: where a session changed something and is gone, or nothing was kept. */
 bool share_tell_some(struct account *account);
-/* At the start, when nobody is kept waiting yet: tells master what was kept; where nothing was, what the folders
- * say. */
+/* At the start: tells master what was kept; where nothing was, what the folders say will be told by
+ * share_tell_some. */
 void share_tell_kept(struct account *account);
 void share_clear(struct account *account);
 /* "* MYRIGHTS mailbox rights" (cmd-acl.c). */

@@ -6,6 +6,7 @@
 #include "imapd/bodystructure.h"
 #include "imapd/cache-file.h"
 #include "imapd/envelope.h"
+#include "imapd/preview.h"
 #include "imapd/section.h"
 
 #include <errno.h>
@@ -73,6 +74,9 @@ check_against_mail(struct mailbox *m, uint32_t uid, const struct cached *got)
 	text_reset(&expected);
 	bodystructure_write(mail_mime(&mail), false, &expected);
 	assert_true(span_equal(text_span(&expected), got->item[CACHE_BODY]));
+	text_reset(&expected);
+	preview_write(mail_mime(&mail), &expected);
+	assert_true(span_equal(text_span(&expected), got->item[CACHE_PREVIEW]));
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
 		struct span in = span_str(sections[i]), from_mail, from_cache;
 		struct section section;
@@ -149,6 +153,8 @@ test_it_needs_no_message(void **state)
 		assert_true(cache_get(m, 1, CACHE_HAS(CACHE_ENVELOPE), some_names(m), &learned, &got));
 		assert_true(span_find(got.item[CACHE_ENVELOPE], SPAN("\"one\"")) <
 			got.item[CACHE_ENVELOPE].len);
+		assert_true(cache_get(m, 1, CACHE_HAS(CACHE_PREVIEW), 0, &learned, &got));
+		assert_true(span_equal(got.item[CACHE_PREVIEW], SPAN("body")));
 		assert_int_equal(renameat(p->maildir, "tmp/x", p->maildir, "cur/1.M1P1.host:2,"), 0);
 		m = again(p, &m);
 	}
@@ -299,6 +305,33 @@ test_a_deleted_file_is_made_again(void **state)
 	mailbox_release(&m);
 }
 
+/* What it needs while it is asked is bounded by one block and what is written in one go; when the mailbox is quiet it
+ * needs nothing. */
+static void
+test_memory_is_given_back(void **state)
+{
+	const size_t most = 2 * MOST_CACHE_RECORD + 256 * 1024;
+	struct place *p = *state;
+	struct mailbox *m = fill(p);
+	const struct cache *c = NULL;
+
+	for (int i = 0; i < 500; i++) {
+		check_all(m);
+		c = m->cache;
+		assert_true(c->block_room <= most && c->pending.room <= 2 * most);
+		for (size_t k = 0; k < m->index.count; k++)
+			m->index.records[k].cache = 0;       /* as if it had none of them yet */
+	}
+	cache_flush(m);
+	check_all(m);
+	assert_true(c->size > most);                         /* more than once was written */
+	mailbox_tidy(m);
+	assert_true(m->cache == c && c->block == NULL && c->block_room == 0);
+	assert_true(c->pending.room == 0 && c->work.room == 0);
+	check_all(m);
+	mailbox_release(&m);
+}
+
 /* P5-like: a client that names fields without end fills no table, and still gets its answer. */
 static void
 test_names_are_bounded(void **state)
@@ -372,6 +405,7 @@ main(void)
 		TEST(test_i4_damaged_records_are_as_absent),
 		TEST(test_i4_records_that_lie_are_as_absent),
 		TEST(test_a_deleted_file_is_made_again),
+		TEST(test_memory_is_given_back),
 		TEST(test_names_are_bounded),
 		TEST(test_it_is_compacted),
 	};

@@ -351,6 +351,26 @@ test_rights_of_a_session_that_ended(void **state)
 	assert_true(share_tell_some(&s->account));       /* nothing more to do */
 }
 
+/* The first time nothing is kept, and all folders must be looked through: not before the first session is served. */
+static void
+test_rights_at_the_first_start(void **state)
+{
+	struct scene *s = *state;
+	struct stat st;
+	int rounds = 0;
+
+	say_and_wait(s, &s->slow, "z SETACL F39 zoe@x.example lr\r\n", "z OK");
+	assert_int_equal(share_forget(&s->account), 0);
+	share_tell_kept(&s->account);
+	assert_int_equal(fstatat(s->account.store.private, "shares", &st, 0), -1);
+	for (; !share_tell_some(&s->account); rounds++)
+		assert_true(rounds < MOST_ROUNDS);
+	assert_true(rounds > 2);
+	assert_true(has_kept(s, "zoe@x.example\n"));
+	share_tell_kept(&s->account);
+	assert_true(share_tell_some(&s->account));       /* what is kept is enough */
+}
+
 /* --- the process of another user, who is an enemy --- */
 
 /* The way to it is there, and it has greeted: its end. *ours: the other, which is read. */
@@ -456,6 +476,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_changes_of_rights_meanwhile, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_is_kept_lacks_no_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_rights_of_a_session_that_ended, begin, end),
+		cmocka_unit_test_setup_teardown(test_rights_at_the_first_start, begin, end),
 		cmocka_unit_test_setup_teardown(test_another_process_speaks_without_end, begin, end),
 		cmocka_unit_test_setup_teardown(test_another_process_is_done_too_early, begin, end),
 	};
