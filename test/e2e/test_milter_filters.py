@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -33,6 +34,12 @@ def running(*argv, until, seconds=60):
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def answering(path):
+    """Does somebody listen at that UNIX socket? (A name is there before: clamd binds, then listens.)"""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
 
 
 def listening(port):
@@ -133,7 +140,7 @@ def test_clamav_milter(own_suite, place, what):
     (place / "db/test.ndb").write_text("Valija.Test:0:*:" + b"VALIJA-TEST-VIRUS".hex() + "\n")
     (place / "clamd.conf").write_text(CLAMD.format(dir=place))
     (place / "milter.conf").write_text(CLAMAV_MILTER.format(dir=place, port=port, what=what))
-    with running("clamd", "-c", place / "clamd.conf", until=(place / "clamd").exists), \
+    with running("clamd", "-c", place / "clamd.conf", until=lambda: answering(place / "clamd")), \
             running("clamav-milter", "-c", place / "milter.conf", until=lambda: listening(port)):
         user = use(own_suite, f"inet:127.0.0.1:{port}")
         assert send(own_suite, user, lines(user, "clean", *["x" * 70] * 3000))[0] == 250

@@ -111,7 +111,7 @@ def test_wrong_owner(own):
     own.start()
     with own.imap() as imap, pytest.raises(imap.error, match="UNAVAILABLE"):
         imap.login(user, own.passwords[user])
-    assert own.log().count("process-died program=imap") == 2
+    valija.wait_until(lambda: own.log().count("process-died program=imap") == 2, 10, "the second death in the log")
     with own.imap(other) as imap:
         assert imap.select("INBOX")[0] == "OK"
     said = own.valija("check").stdout
@@ -121,6 +121,7 @@ def test_wrong_owner(own):
         os.chown(path, uid, -1)
     with own.imap(user) as imap:
         assert imap.select("INBOX")[0] == "OK"
+    assert own.log().count("process-died program=imap") == 2
 
 
 def test_names_that_are_nearly_right_or_of_another_server(idle):
