@@ -22,6 +22,33 @@
 /* One byte becomes at most three bytes of UTF-8 (windows-1252, U+FFFD), two become a character. */
 #define MOST_CONVERTED (4 * MOST_DECODED)
 
+/* Where text is folded and looked through, piece by piece: one for all needles, since a command may have thousands and
+ * each text is looked through for one at a time. It is there while any needle is. */
+static struct {
+	unsigned char *at;
+	size_t size, needles;
+} window;
+
+static void
+window_hold(size_t size)
+{
+	window.needles++;
+	if (window.size >= size)
+		return;
+	window.at = must_realloc(window.at, size);
+	window.size = size;
+}
+
+static void
+window_release(void)
+{
+	if (--window.needles > 0)
+		return;
+	free(window.at);
+	window.at = NULL;
+	window.size = 0;
+}
+
 bool
 needle_init(struct needle *needle, struct span string, struct span charset_name, bool *bad_charset)
 {
@@ -41,8 +68,8 @@ needle_init(struct needle *needle, struct span string, struct span charset_name,
 		text_clear(&needle->folded);
 		return false;
 	}
-	needle->window_size = needle->folded.len + WINDOW_PIECE;
-	needle->window = must_alloc(needle->window_size);
+	needle->holds_window = true;
+	window_hold(needle->folded.len + WINDOW_PIECE);
 	return true;
 }
 
@@ -50,7 +77,8 @@ void
 needle_clear(struct needle *needle)
 {
 	text_clear(&needle->folded);
-	free(needle->window);
+	if (needle->holds_window)
+		window_release();
 	*needle = (struct needle){ 0 };
 }
 
@@ -75,14 +103,14 @@ search_feed(struct search *search, struct span in)
 	while (in.len > 0 && !search->found) {
 		size_t keep;
 
-		search->len += fold_some(&in, needle->window + search->len,
-			needle->window_size - search->len);
+		search->len += fold_some(&in, window.at + search->len,
+			needle->folded.len + WINDOW_PIECE - search->len);
 		if (search->len < needle->folded.len)
 			continue;
-		search->found = memmem(needle->window, search->len, needle->folded.at,
+		search->found = memmem(window.at, search->len, needle->folded.at,
 			needle->folded.len) != NULL;
 		keep = needle->folded.len - 1;
-		memmove(needle->window, needle->window + search->len - keep, keep);
+		memmove(window.at, window.at + search->len - keep, keep);
 		search->len = keep;
 	}
 }

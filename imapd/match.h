@@ -15,8 +15,7 @@
 
 struct needle {
 	struct text folded;
-	unsigned char *window;       /* where text is folded and looked through, piece by piece */
-	size_t window_size;
+	bool holds_window;           /* a part in the one window of all needles */
 };
 
 /* Makes a needle of `string`, which is in charset `charset` (NULL name: UTF-8/US-ASCII). An empty

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { COST_RECORD, COST_FACTS, COST_HEADER, COST_BODY };
+enum { COST_RECORD, COST_FACTS, COST_HEADER, COST_BODY, COSTS };
 
 enum argument { NO_ARGUMENT, KEYWORD, DAY, SIZE, STRING, FIELD_AND_STRING, SET, MODSEQ, INTERVAL, OBJECT_ID };
 
@@ -91,16 +91,19 @@ key_new(struct parser *p, enum key_kind kind)
 	return key;
 }
 
-/* Children stand in order of cost, so that a cheap one decides before a message is opened. */
+/* Children stand in order of cost, so that a cheap one decides before a message is opened. last: of each cost, since a
+ * command may have ten thousand of them. */
 static void
-add_child(struct search_key *parent, struct search_key *child)
+add_child(struct search_key *parent, struct search_key *child, struct search_key *last[COSTS])
 {
 	struct search_key **at = &parent->children;
 
-	while (*at != NULL && (*at)->cost <= child->cost)
-		at = &(*at)->next;
+	for (int cost = 0; cost <= child->cost; cost++)
+		if (last[cost] != NULL)
+			at = &last[cost]->next;
 	child->next = *at;
 	*at = child;
+	last[child->cost] = child;
 	if (child->cost > parent->cost)
 		parent->cost = child->cost;
 }
@@ -256,7 +259,7 @@ static struct search_key *take_key(struct parser *p, int depth);
 static struct search_key *
 take_operator(struct parser *p, enum key_kind kind, int depth)
 {
-	struct search_key *key = key_new(p, kind), *child;
+	struct search_key *key = key_new(p, kind), *child, *last[COSTS] = { NULL };
 
 	for (int i = 0; i < (kind == KEY_OR ? 2 : 1); i++) {
 		if (!imap_take_space(&p->in))
@@ -264,7 +267,7 @@ take_operator(struct parser *p, enum key_kind kind, int depth)
 		child = take_key(p, depth + 1);
 		if (child == NULL)
 			return NULL;
-		add_child(key, child);
+		add_child(key, child, last);
 	}
 	return key;
 }
@@ -273,13 +276,13 @@ take_operator(struct parser *p, enum key_kind kind, int depth)
 static struct search_key *
 take_list(struct parser *p, int depth)
 {
-	struct search_key *list = key_new(p, KEY_AND), *child;
+	struct search_key *list = key_new(p, KEY_AND), *child, *last[COSTS] = { NULL };
 
 	do {
 		child = take_key(p, depth + 1);
 		if (child == NULL)
 			return NULL;
-		add_child(list, child);
+		add_child(list, child, last);
 	} while (imap_take_space(&p->in));
 	if (depth > 0 && !span_take(&p->in, ')'))
 		return wrong(p, "a closing parenthesis behind search keys"), NULL;

@@ -12,6 +12,8 @@
 
 #include "expect.h"
 
+#include <malloc.h>
+
 enum where { SUBJECT, TO, BODY, TEXT, NOWHERE };
 
 #define MAIL                                                                                       \
@@ -110,6 +112,36 @@ test_charset(void **state)
 	assert_true(bad);
 }
 
+/* A command of 64 KiB may have nine thousand strings, one inside the other's turn: long and short, made and gone in any
+ * order. What each costs is little more than itself (HARDENING P2). */
+static void
+test_p2_many_needles(void **state)
+{
+	enum { MANY = 9000 };
+	static struct needle needles[MANY];
+	static unsigned char longest[MOST_NEEDLE];
+	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd, with;
+	bool bad;
+
+	(void)state;
+	memset(longest, 'z', sizeof(longest));
+	for (int i = 0; i < MANY; i++)
+		assert_true(needle_init(&needles[i], i == 4000 ? span_of(longest, sizeof(longest)) : SPAN("abc"), SPAN_NONE, &bad));
+	with = mallinfo2().uordblks + mallinfo2().hblkhd;
+	assert_true(with - before < (size_t)MANY * 512);
+	assert_true(match_text(&needles[4000], span_of(longest, sizeof(longest))));
+	assert_false(match_text(&needles[4000], span_of(longest, sizeof(longest) - 1)));
+	for (int i = 0; i < MANY; i += 2)
+		needle_clear(&needles[i]);
+	assert_true(match_text(&needles[8999], SPAN("xxABCxx")));
+	for (int i = 1; i < MANY; i += 2)
+		needle_clear(&needles[i]);
+	assert_true(mallinfo2().uordblks + mallinfo2().hblkhd <= before + 4096);
+	assert_true(needle_init(&needles[0], SPAN("a"), SPAN_NONE, &bad));
+	assert_true(match_text(&needles[0], SPAN("A")));
+	needle_clear(&needles[0]);
+}
+
 /* The string lies wherever it wants in a long body, in every encoding. */
 static void
 across_case(const char *encoding, const char *filler, const char *written, struct span wanted)
@@ -201,6 +233,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_searches),
 		cmocka_unit_test(test_charset),
+		cmocka_unit_test(test_p2_many_needles),
 		cmocka_unit_test(test_across),
 		cmocka_unit_test(test_fold),
 	};
