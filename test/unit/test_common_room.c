@@ -243,6 +243,56 @@ act_times_of_a_descriptor(void)
 	CHECK(fcntl(fileno(file), F_SETLEASE, F_UNLCK) <= 0);
 }
 
+static const struct room users = {.name = "users", .file_users = true, .syscalls = no_calls};
+
+static void
+act_file_user(void)
+{
+	struct room_facts facts;
+
+	room_enter(&users, -1, NULL, 0, &facts);
+	/* The calls are let through; without the capability they change nothing. */
+	for (unsigned int bit = 0; bit < 32; bit++) {
+		syscall(SYS_setfsuid, (unsigned long)1 << bit);
+		syscall(SYS_setfsgid, (unsigned long)1 << bit);
+	}
+	syscall(SYS_setfsuid, (unsigned long)UINT32_MAX);
+}
+
+static void
+set_file_user(long call, unsigned long id)
+{
+	struct room_facts facts;
+
+	room_enter(&users, -1, NULL, 0, &facts);
+	syscall(call, id);
+}
+
+static void
+act_file_user_root(void)
+{
+	set_file_user(SYS_setfsuid, 0);
+}
+
+static void
+act_file_group_root(void)
+{
+	set_file_user(SYS_setfsgid, 0);
+}
+
+/* The filter sees 64 bits, the kernel takes 32 of them. */
+static void
+act_file_user_root_in_disguise(void)
+{
+	set_file_user(SYS_setfsuid, sizeof(long) > 4 ? ~(unsigned long)UINT32_MAX : 0);
+}
+
+static void
+act_file_group_root_in_disguise(void)
+{
+	set_file_user(SYS_setfsgid, sizeof(long) > 4 ? ~(unsigned long)UINT32_MAX : 0);
+}
+
 static void
 act_abort(void)
 {
@@ -256,11 +306,14 @@ forbidden_calls_kill(void **state)
 {
 	static void (*const acts[])(void) = {
 		act_fork, act_exec, act_ptrace, act_kill, act_setuid, act_code, act_mprotect,
-		act_signal_of_a_descriptor, act_owner_of_a_descriptor, act_times_of_a_name};
+		act_signal_of_a_descriptor, act_owner_of_a_descriptor, act_times_of_a_name,
+		act_file_user_root, act_file_group_root, act_file_user_root_in_disguise,
+		act_file_group_root_in_disguise};
 
 	(void)state;
 	assert_fine(in_child(act_refused));
 	assert_fine(in_child(act_times_of_a_descriptor));
+	assert_fine(in_child(act_file_user));
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
 		assert_killed(in_child(acts[i]));
 }
