@@ -45,6 +45,7 @@ struct channel {
 	STAILQ_HEAD(, packet) waiting;
 	size_t waiting_count;
 	unsigned int busy;   /* handlers of ours on the stack: free later */
+	bool holds;          /* what is said waits for the end of the turn */
 	bool dead;           /* nothing more may be heard or said */
 	bool told_gone;
 	bool refused;        /* we ended the peer, not it itself */
@@ -317,12 +318,17 @@ receive_one(struct channel *c)
 	return result;
 }
 
+static void end_hold(struct channel *c);
+
 static void
 receive_some(struct channel *c, int most)
 {
 	c->busy++;
+	c->holds = c->hearing->answers_together;
 	while (!c->dead && most-- > 0 && receive_one(c) > 0)
 		;
+	if (c->holds)
+		end_hold(c);
 	c->busy--;
 	channel_release(c);
 }
@@ -382,6 +388,14 @@ send_waiting(struct channel *c)
 }
 
 static void
+end_hold(struct channel *c)
+{
+	c->holds = false;
+	if (!c->dead && !STAILQ_EMPTY(&c->waiting) && !send_waiting(c) && c->writable != NULL)
+		event_add(c->writable, NULL);
+}
+
+static void
 on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct channel *c = arg;
@@ -412,7 +426,7 @@ keep_waiting(struct channel *c, const unsigned char *at, size_t len, const int *
 		p->fd[i] = fd[i];
 	STAILQ_INSERT_TAIL(&c->waiting, p, next);
 	c->waiting_count++;
-	if (c->writable != NULL)
+	if (c->writable != NULL && !c->holds)
 		event_add(c->writable, NULL);
 	return true;
 }
@@ -436,7 +450,7 @@ channel_send(struct channel *c, enum message m, uint64_t id, const void *fields,
 			KEY_STR("reason", "a field is over its ceiling, or it is not ours to say"));
 		goto out;
 	}
-	sent = STAILQ_EMPTY(&c->waiting) ? send_now(c, packet, len, fd, fds) : 0;
+	sent = STAILQ_EMPTY(&c->waiting) && !c->holds ? send_now(c, packet, len, fd, fds) : 0;
 	if (sent == 0)
 		kept = keep_waiting(c, packet, len, fd, fds);
 	if (row->has_secret)

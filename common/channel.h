@@ -26,6 +26,9 @@ struct hearing {
 	uint32_t (*hour)(void *me, struct channel *from, enum message m, uint64_t id);
 	/* The peer is no more. The channel is freed after this returns: forget it. */
 	void (*gone)(void *me, struct channel *from);
+	/* What handlers say to the peer that they hear leaves when all that it had said is heard: it is woken once. For a
+	 * peer that says several things at a time and waits for all the answers. */
+	bool answers_together;
 	/* Descriptors belong to the handler: it keeps or closes each. */
 #define M(name, number, by, to, hours, fds) \
 	void (*on_##name)(void *me, struct channel *from, uint64_t id, const struct msg_##name *m, const int *fd);

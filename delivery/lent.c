@@ -61,21 +61,13 @@ nobody_writes(int fd, uint64_t id, struct verdict *why)
 }
 
 bool
-lent_seal(int *fd, uint64_t id, uint64_t size, unsigned int names, struct verdict *why)
+lent_seal(int fd, uint64_t id, uint64_t size, unsigned int names, struct verdict *why)
 {
 	struct stat s;
-	int reading = lent_reopen(*fd);
 
-	if (reading < 0) {
-		log_error(0, "lent-file-unreadable", KEY_ID("message", id), KEY_ERRNO);
-		*why = V_LATER;
+	if (!nobody_writes(fd, id, why))
 		return false;
-	}
-	close(*fd);
-	*fd = reading;
-	if (!nobody_writes(*fd, id, why))
-		return false;
-	if (fstat(*fd, &s) < 0 || !S_ISREG(s.st_mode))
+	if (fstat(fd, &s) < 0 || !S_ISREG(s.st_mode))
 		return broken(id, "not a regular file", why);
 	if (s.st_nlink != names)
 		return broken(id, "has got other names", why);

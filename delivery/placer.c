@@ -311,6 +311,24 @@ placer_on_forward_ask(void *me, struct channel *from, uint64_t id, const struct 
 	text_clear(&text);
 }
 
+/* What can write is with whom it was lent to; we keep what can only read, and do so while he writes. */
+static void
+job_keep(struct placer *p, struct job *job)
+{
+	int reading = -1;
+
+	if (placer_enter(p, job->uid, job->gid)) {
+		reading = lent_reopen(job->fd);
+		user_leave();
+	}
+	if (reading < 0) {
+		log_error(0, "lent-file-unreadable", KEY_ID("message", job->id), KEY_ERRNO);
+		job->why = V_LATER;
+	}
+	close(job->fd);
+	job->fd = reading;
+}
+
 static void
 on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, const int *fd)
 {
@@ -363,6 +381,7 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 		job->inode = s.st_ino;
 	}
 	send_lent(from, id, &(struct msg_lent){ }, &other);
+	job_keep(p, job);
 out:
 	if (maildir >= 0)
 		close(maildir);
@@ -576,8 +595,7 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 			job->why = V_MAILBOX_UNUSABLE;
 			continue;
 		}
-		sealed = lent_seal(
-			&job->fd, job->id, job->size, job->tmp.str[0] != '\0', &job->why);
+		sealed = lent_seal(job->fd, job->id, job->size, job->tmp.str[0] != '\0', &job->why);
 		user_leave();
 		if (!sealed)
 			continue;

@@ -172,7 +172,7 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 {
 	struct spooler *s = me;
 	struct spool_job *job;
-	int other;
+	int file;
 
 	(void)m;
 	(void)fd;
@@ -181,18 +181,20 @@ on_lend(void *me, struct channel *from, uint64_t id, const struct msg_lend *m, c
 		return;
 	}
 	job = job_new(from, id);
-	if ((job->fd = unnamed(s, job, SUFFIX_MESSAGE SUFFIX_UNNAMED)) < 0 ||
-	    (other = fcntl(job->fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+	file = unnamed(s, job, SUFFIX_MESSAGE SUFFIX_UNNAMED);
+	if (file < 0 || (job->fd = lent_reopen(file)) < 0) {
 		log_error(0, "spool-unusable", KEY_ID("message", id), KEY_ERRNO);
 		say_lend_refused(
 			from, id, errno == ENOSPC || errno == EDQUOT ? V_STORAGE : V_LATER);
+		if (file >= 0)
+			close(file);
 		job_free(s, job);
 		return;
 	}
 	job->hour = HOUR_LENT;
 	job->state = FILE_LENT;
 	idmap_put(&s->jobs, id, job);
-	send_lent(from, id, &(struct msg_lent){ }, &other);
+	send_lent(from, id, &(struct msg_lent){ }, &file);
 }
 
 static void

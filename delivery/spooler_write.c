@@ -35,7 +35,7 @@ seal(struct spooler *s, struct spool_job *job)
 
 	if (job->why.outcome != 0)
 		return;
-	if (!job->renews && !lent_seal(&job->fd, job->id, job->envelope.size, job->named, &job->why))
+	if (!job->renews && !lent_seal(job->fd, job->id, job->envelope.size, job->named, &job->why))
 		return;
 	job->state = FILE_SEALED;
 	/* What cannot be placed on the disk may be said here, and only here. */

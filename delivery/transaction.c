@@ -317,6 +317,7 @@ transaction_hour(const struct conversation *c)
 }
 
 const struct hearing queue_hears_smtpd = {
+	.answers_together = true,
 	.hour = hour,
 	.gone = smtpd_gone,
 	.on_mail_begin = on_mail_begin,

@@ -29,7 +29,7 @@
 
 /* The sleep between two rounds, while there are so many lines, or more, in so long a time. */
 #define PAUSE_NANOSECONDS  2000000
-#define BUSY_LINES	   40
+#define BUSY_LINES	   20
 #define BUSY_NANOSECONDS   20000000
 /* After a round of so many there is none: somebody's socket would be full before it is over. */
 #define HURRIED_LINES 64

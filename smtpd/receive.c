@@ -26,6 +26,7 @@
 #include "smtpd/received.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
+#include "smtpd/turn.h"
 
 struct receipt {
 	int fd;                   /* -1: given up, or closed for the commit */
@@ -104,6 +105,29 @@ no_recipients(const struct session *s)
 	return s->service == SERVICE_LMTP ? &lmtp : &smtp;
 }
 
+/* The message may come. Without a file it waits in the client's socket: both are under way at once. False: the client sent
+ * it already, and is let go. */
+static bool
+invite(struct session *s)
+{
+	/* What is here already was sent before the 354, for somebody else (RFC 2920). */
+	if (session_talks_early(s)) {
+		session_refuse_early(s);
+		return false;
+	}
+	s->stage = STAGE_INVITED;
+	answer(s, 354, NULL, "send the message; end with CR LF . CR LF");
+	return true;
+}
+
+/* Queue was asked for the file. Whoever announced much hears first whether there is one, and who is over his allowance. */
+static void
+invite_early(struct session *s)
+{
+	if (!s->mail->allowance_asked && s->mail->announced <= INVITED_OCTETS_MOST)
+		invite(s);
+}
+
 /* The file was asked for before DATA had its turn: go on as far as that has come. */
 static void
 take_early(struct session *s)
@@ -119,6 +143,8 @@ take_early(struct session *s)
 		receive_told(s, t->early_told);
 	} else if (fd >= 0) {
 		receive_begin(s, fd, t->early_last_write);
+	} else {
+		invite_early(s);
 	}
 }
 
@@ -153,14 +179,15 @@ do_data(struct session *s, struct span arguments)
 		no = &queue_away;
 	if (!no) {
 		s->stage = STAGE_FILE_ASKED;
+		invite_early(s);
 		return;
 	}
 	refuse_for(s, no, SPAN_NONE);
 	transaction_reset(s);
 }
 
-void
-receive_begin(struct session *s, int fd, bool last_write)
+static void
+receipt_new(struct session *s, int fd, bool last_write)
 {
 	struct receipt *r = must_alloc(sizeof(*r));
 
@@ -171,21 +198,34 @@ receive_begin(struct session *s, int fd, bool last_write)
 	r->scan.without_bcc = session_submits(s);
 	r->header = TEXT_UP_TO(HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
 	sha256_init(&r->hash);
-	s->mail->receipt = r;
 	r->data.counted = s->mail->chunked;
 	r->data.normalise =
 		session_is_one_of(s, &s->server->daemon.settings->normalise_newlines);
+	s->mail->receipt = r;
+}
+
+/* There is no file, and the client sends already. It hears why when it has finished. */
+static void
+receive_in_vain(struct session *s, const struct verdict *why)
+{
+	receipt_new(s, -1, false);
+	s->mail->receipt->failed = true;
+	s->mail->receipt->why = *why;
+	s->stage = STAGE_DATA;
+	session_wake(s);
+}
+
+void
+receive_begin(struct session *s, int fd, bool last_write)
+{
+	receipt_new(s, fd, last_write);
 	if (s->chunk) {
 		bdat_go_on(s, NULL);
 		return;
 	}
-	/* What is here already was sent before the 354, for somebody else (RFC 2920). */
-	if (session_talks_early(s)) {
-		session_refuse_early(s);
+	if (s->stage != STAGE_INVITED && !invite(s))
 		return;
-	}
 	s->stage = STAGE_DATA;
-	answer(s, 354, NULL, "send the message; end with CR LF . CR LF");
 	session_wake(s);
 }
 
@@ -218,7 +258,9 @@ put(struct session *s, struct span piece)
 		return;
 	}
 	if (write_all(r->fd, piece.at, piece.len) < 0) {
-		log_error(s->id, "message-not-written", KEY_ID("message", s->mail->id), KEY_ERRNO);
+		log_error(s->id, "message-not-written", KEY_ID("message", s->mail->id),
+			KEY_STR("in", r->last_write ? "Maildir" : "spool"),
+			KEY_STR("to", s->mail->recipient), KEY_NUM("written", r->written), KEY_ERRNO);
 		give_up(s, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? &no_room
 										: &cannot_write);
 		return;
@@ -323,12 +365,13 @@ judge_submitted_header(struct session *s)
 }
 
 /* Writes what is known of the header: at once for a stranger's message, whole for a submission,
- * because only its end tells what it lacks. */
+ * because only its end tells what it lacks. `behind` follows it, if the message is still taken: what is small is written at
+ * one go. */
 static void
-header_flush(struct session *s, bool ended)
+header_flush(struct session *s, bool ended, struct span behind)
 {
 	struct receipt *r = s->mail->receipt;
-	struct text top = TEXT_UP_TO(MOST_TRACE + HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
+	struct text top = TEXT_UP_TO(MOST_TRACE + HEADER_BYTES_MOST + 2 * READ_MOST + HEADER_NAME_MOST);
 
 	if (r->failed || (session_submits(s) && !ended))
 		return;
@@ -347,12 +390,14 @@ header_flush(struct session *s, bool ended)
 				s->server->daemon.settings->local_domain, &top);
 		else
 			text_add(&top, text_span(&r->header));
+		text_add(&top, behind);
 		if (top.failed)
 			give_up(s, &header_too_large);
 		put(s, text_span(&top));
 		text_clear(&top);
 	} else {
 		put(s, text_span(&r->header));
+		put(s, behind);
 	}
 	if (ended)
 		text_clear(&r->header);
@@ -370,7 +415,8 @@ take_text(struct session *s, struct span text)
 	if (r->scan.place != HEADER_ENDED) {
 		header_scan_feed(&r->scan, &text, &r->header);
 		judge_header(s);
-		header_flush(s, r->scan.place == HEADER_ENDED);
+		header_flush(s, r->scan.place == HEADER_ENDED, text);
+		return;
 	}
 	put(s, text);
 }
@@ -418,25 +464,30 @@ answer_queue_away(struct session *s)
 	receive_answer(s, &v);
 }
 
+/* Whoever waits for the 250 waits no longer for it than he must; the log comes after. */
 static void
 accepted(struct session *s)
 {
 	const struct transaction *t = s->mail;
-	const struct receipt *r = t->receipt;
+	uint64_t id = t->id, size = t->receipt->written;
+	uint32_t recipients = t->accepted;
+	char *sender = must_copy(span_str(t->sender));   /* an answer that finds no room ends the transaction */
 	struct verdict v;
 	char words[64];
 
-	log_info(s->id, "accepted", KEY_ID("message", t->id), KEY_STR("ip", s->ip),
-		KEY_STR("service", service_name(s->service)), KEY_NUM("size", r->written),
-		KEY_NUM("nrcpt", t->accepted), KEY_STR("tls", s->tls ? s->tls->version : NULL),
-		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", t->sender));
-	xforward_log(s, t->id);
-	snprintf(words, sizeof(words), "accepted as %s", id_name(t->id).str);
+	snprintf(words, sizeof(words), "accepted as %s", id_name(id).str);
 	s->messages++;
 	s->since = time(NULL);
 	s->idle_commands = 0;
 	verdict_set(&v, 250, "2.0.0", words);
 	receive_answer(s, &v);
+	turn_say(s);
+	log_info(s->id, "accepted", KEY_ID("message", id), KEY_STR("ip", s->ip),
+		KEY_STR("service", service_name(s->service)), KEY_NUM("size", size),
+		KEY_NUM("nrcpt", recipients), KEY_STR("tls", s->tls ? s->tls->version : NULL),
+		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", sender));
+	xforward_log(s, id);
+	free(sender);
 }
 
 struct dkim_job *
@@ -616,7 +667,7 @@ take_binary(struct session *s, struct span in)
 		header_scan_feed(&r->scan, &in, &r->header);
 		data_look(&r->data, span_part(all, 0, all.len - in.len));
 		judge_header(s);
-		header_flush(s, r->scan.place == HEADER_ENDED);
+		header_flush(s, r->scan.place == HEADER_ENDED, SPAN_NONE);
 	}
 	judge_data(s);
 	put(s, in);
@@ -659,7 +710,7 @@ receive_finish(struct session *s, bool ended)
 	if (!r->failed && r->scan.place != HEADER_ENDED) {
 		header_scan_finish(&r->scan, &r->header);
 		judge_header(s);
-		header_flush(s, true);
+		header_flush(s, true, SPAN_NONE);
 	}
 	if (!r->failed) {
 		sign_and_commit(s);
@@ -733,6 +784,11 @@ receive_told(struct session *s, const struct verdict *v)
 		give_up(s, &queue_away);
 		if (!v->good)
 			s->mail->receipt->why = *v;
+		return;
+	}
+	if (stage == STAGE_INVITED) {
+		verdict_set(&away, queue_away.code, queue_away.status, queue_away.reason);
+		receive_in_vain(s, v->good ? &away : v);
 		return;
 	}
 	s->stage = STAGE_COMMANDS;

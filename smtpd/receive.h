@@ -11,6 +11,7 @@
 #include "smtpd/reply.h"
 
 #define DATA_MOST_SECONDS (4 * 3600)          /* for one message, however steadily it drips */
+#define INVITED_OCTETS_MOST (1024 * 1024)     /* who announces more hears before the 354 whether there is a file for it */
 #define DISCARD_SLACK_BYTES (1024 * 1024)     /* beyond twice the limit the session is cut off */
 
 struct session;

@@ -125,6 +125,7 @@ patience(const struct session *s)
 	case STAGE_AUTH_ASKED:
 		return (uint32_t)settings->auth_delay_most_seconds + AUTH_WAIT_SECONDS;
 	case STAGE_FILE_ASKED:
+	case STAGE_INVITED:
 		return QUEUE_WAIT_SECONDS;
 	case STAGE_SIGNING:
 		return SIGN_WAIT_SECONDS;
@@ -226,6 +227,7 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 		receive_filtered(s, NULL);
 		break;
 	case STAGE_FILE_ASKED:
+	case STAGE_INVITED:
 	case STAGE_COMMITTED:
 		queue_is_silent(s);
 		break;
@@ -470,7 +472,7 @@ session_check_errors(struct session *s)
 void
 session_leave(struct session *s)
 {
-	if (s->stage == STAGE_DATA || s->stage == STAGE_FILE_ASKED || s->stage == STAGE_COMMITTED ||
+	if (s->stage == STAGE_DATA || s->stage == STAGE_FILE_ASKED || s->stage == STAGE_INVITED || s->stage == STAGE_COMMITTED ||
 		s->stage == STAGE_SIGNING ||
 		s->stage == STAGE_FILTERED ||
 		s->stage == STAGE_CHUNK || (s->mail && s->mail->chunked))

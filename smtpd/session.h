@@ -41,6 +41,7 @@ enum stage {
 	STAGE_AUTH_CHALLENGED,   /* the client does */
 	STAGE_AUTH_LAST,         /* the client is right, but owes an empty line */
 	STAGE_FILE_ASKED,        /* queue owes a file for the message */
+	STAGE_INVITED,           /* it still does, but the client may send by now: the message waits in its socket */
 	STAGE_DATA,
 	STAGE_CHUNK,             /* octets of BDAT come in */
 	STAGE_FILTERED,          /* milter owes the verdict of the filters */

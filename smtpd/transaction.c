@@ -78,6 +78,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 	t->utf8 = sender->utf8;
 	t->lowered = lowered;
 	t->body = sender->body;
+	t->announced = sender->size;
 	LIST_INSERT_HEAD(&s->server->by_message[t->id % ID_BUCKETS], t, in_bucket);
 	s->mail = t;
 	t->known = send_mail_begin(queue(s), t->id, &(struct msg_mail_begin){
@@ -317,11 +318,13 @@ hour(void *me, struct channel *from, enum message m, uint64_t id)
 	case MSG_mail_recipient_told:
 		return replies_waiting(t->session) || t->adding > 0 ? HOUR_WAITING : HOUR_OPEN;
 	case MSG_mail_file:
-		return t->session->stage == STAGE_FILE_ASKED || waits_early(t) ? HOUR_WAITING : HOUR_OPEN;
+		return t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_INVITED || waits_early(t)
+			? HOUR_WAITING : HOUR_OPEN;
 	default:
 		break;
 	}
-	if (t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_COMMITTED || is_early(t))
+	if (t->session->stage == STAGE_FILE_ASKED || t->session->stage == STAGE_INVITED ||
+		t->session->stage == STAGE_COMMITTED || is_early(t))
 		return HOUR_WAITING;
 	return t->receipt ? HOUR_LENT : HOUR_OPEN;
 }

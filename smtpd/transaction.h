@@ -36,6 +36,7 @@ struct transaction {
 	bool utf8;
 	bool lowered;            /* the client wanted a higher priority than it may have */
 	enum body body;
+	uint64_t announced;      /* SIZE of MAIL; 0: none */
 	uint32_t asked;          /* RCPT commands passed on */
 	uint32_t accepted;
 	char *recipient;         /* the first accepted one */

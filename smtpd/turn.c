@@ -263,22 +263,33 @@ output_waits(const struct session *s)
 		((s->stage == STAGE_COMMANDS && replies_waiting(s)) || s->stage == STAGE_FILE_ASKED);
 }
 
+/* Sends of it what the client takes. False with errno when it can take nothing any more. */
+static bool
+say(struct session *s)
+{
+	ssize_t sent = send(s->fd, s->output.at, s->output.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent < 0)
+		return errno == EAGAIN || errno == EINTR;
+	text_drop(&s->output, (size_t)sent);
+	if (s->output.len == 0)
+		text_clear(&s->output);
+	return true;
+}
+
 static void
 send_output(struct session *s)
 {
-	ssize_t sent;
-
-	if (s->output.len == 0 || s->fd < 0 || output_waits(s))
-		return;
-	sent = send(s->fd, s->output.at, s->output.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+	if (s->output.len > 0 && s->fd >= 0 && !output_waits(s) && !say(s))
 		session_drop(s, strerror(errno));
-		return;
-	}
-	if (sent > 0)
-		text_drop(&s->output, (size_t)sent);
-	if (s->output.len == 0)
-		text_clear(&s->output);
+}
+
+void
+turn_say(struct session *s)
+{
+	/* What goes wrong here will do so again in the turn, and is seen to there. */
+	if (s->output.len > 0 && s->fd >= 0 && !s->writing && !output_waits(s))
+		(void)say(s);
 }
 
 /* Waits for what the session waits for. A read event that is not wanted is taken out only when it
@@ -310,11 +321,13 @@ session_turn(struct session *s, bool readable)
 	struct server *server = s->server;
 	size_t had = s->input.len, have = had;
 	bool secret = s->stage == STAGE_AUTH_CHALLENGED, held;
+	/* The file came, for a message that probably waits in the socket by now. */
+	bool invited = s->stage == STAGE_DATA && s->timed == STAGE_INVITED;
 
 	turn_release(s);
 	if (had > 0)
 		memcpy(server->incoming, s->input.at, had);
-	if (readable && s->fd >= 0)
+	if ((readable || invited) && s->fd >= 0)
 		have = take_input(s, had);
 	if (have > 0 && s->stage != STAGE_CLOSING) {
 		struct span in = span_of(server->incoming, have);

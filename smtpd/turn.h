@@ -13,6 +13,8 @@ struct session;
 
 /* `readable`: its socket says that something has arrived. The session may be gone afterwards. */
 void session_turn(struct session *s, bool readable);
+/* Says what there is to say now, as far as the client takes it, and not only in the next turn. */
+void turn_say(struct session *s);
 /* A session does not wait for queue to read any more; also before it is freed. */
 void turn_release(struct session *s);
 /* After each round of events: when queue has read most of what waited for it, sessions that were held back go on. */

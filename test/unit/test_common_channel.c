@@ -8,6 +8,7 @@
 #include "common/channel.h"
 #include "common/wire.h"
 
+#include <event2/event.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -104,6 +105,63 @@ test_round_trip(void **state)
 	assert_string_equal(heard.sender, "ana@example.org");
 	channel_free(&c);
 	close(raw);
+}
+
+static int raw_of_together;
+
+static void
+on_begin_together(void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m, const int *fd)
+{
+	char octet;
+
+	(void)me, (void)m, (void)fd;
+	heard.begins++;
+	assert_true(send_mail_begun(from, id, &(struct msg_mail_begun){ .outcome = 1, .code = 250 }, NULL));
+	/* Nothing of it is out yet, nor of the answers before it. */
+	assert_true(recv(raw_of_together, &octet, 1, MSG_DONTWAIT) < 0);
+}
+
+/* Answers to what came together leave together, in their order; what is said at another time leaves at once. */
+static void
+test_answers_together(void **state)
+{
+	static const struct hearing together = { .hour = hour, .answers_together = true, .gone = gone,
+		.on_mail_begin = on_begin_together };
+	struct event_base *base = event_base_new();
+	unsigned char packet[MOST_PACKET];
+	struct channel *c;
+	int ends[2];
+
+	(void)state;
+	memset(&heard, 0, sizeof(heard));
+	heard.hour = HOUR_NONE;
+	assert_int_equal(channel_pair(ends), 0);
+	raw_of_together = ends[1];
+	c = channel_new(base, ends[0], PROGRAM_QUEUE, PROGRAM_SMTPD, 0, &together, NULL);
+	for (uint64_t id = 1; id <= 3; id++) {
+		size_t len = message_encode(MSG_mail_begin, id, &begin, packet);
+
+		assert_int_equal(send(ends[1], packet, len, 0), len);
+	}
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard.begins, 3);
+	for (uint64_t id = 1; id <= 3; id++) {
+		uint64_t said;
+
+		assert_true(recv(ends[1], packet, sizeof(packet), MSG_DONTWAIT) > 10);
+		memcpy(&said, packet + 2, sizeof(said));
+		assert_int_equal(said, id);
+	}
+	assert_true(send_mail_begun(c, 4, &(struct msg_mail_begun){ .outcome = 1, .code = 250 }, NULL));
+	assert_true(recv(ends[1], packet, sizeof(packet), MSG_DONTWAIT) > 10);
+	/* A peer that hangs up before its answers: they are dropped, and it is gone. */
+	assert_true(send(ends[1], packet, message_encode(MSG_mail_begin, 5, &begin, packet), 0) > 0);
+	raw_of_together = -1;
+	close(ends[1]);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard.gone, 1);   /* and freed */
+	event_base_free(base);
 }
 
 static struct timespec said_at;
@@ -420,6 +478,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_answers_together),
 		cmocka_unit_test(test_time_of_sending),
 		cmocka_unit_test(test_every_truncation_ends_the_peer),
 		cmocka_unit_test(test_left_over_byte),

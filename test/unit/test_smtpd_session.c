@@ -63,6 +63,106 @@ until_data(int fd)
 	rig_ask(fd, "DATA\r\n", "354 ");
 }
 
+/* Gives smtpd what it says some time to come, and sees that nothing does. */
+static void
+silence(int fd)
+{
+	char octet;
+
+	for (int i = 0; i < 20; i++)
+		rig_nap();
+	assert_true(recv(fd, &octet, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+}
+
+/* The client is invited while the file is still under way: what it sends waits, and is taken whole. */
+static void
+invites_before_the_file(void **state)
+{
+	int fd = rig_hello(SERVICE_SMTP);
+
+	(void)state;
+	rig.hold_file = true;
+	until_data(fd);
+	rig_say(fd, "Subject: early\r\n\r\nx\r\n.\r\n");
+	silence(fd);
+	assert_int_equal(rig.commits, 0);
+	rig_lend();
+	rig_expect(fd, "250 2.0.0 accepted as ");
+	assert_int_equal(rig.commits, 1);
+	assert_non_null(strstr(text_str(&rig.delivered), "\r\nSubject: early\r\n\r\nx\r\n"));
+	/* As a group (RFC 2920), and with a file that comes before the message. */
+	rig_ask(fd, "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n", "250 2.1.0");
+	rig_expect(fd, "250 2.1.5");
+	rig_expect(fd, "354 ");
+	rig_lend();
+	silence(fd);
+	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "250 2.0.0 accepted as ");
+	/* Who announces much hears first whether there is a file for it. */
+	rig_ask(fd, "MAIL FROM:<a@client.example> SIZE=1048577\r\n", "250");
+	rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "250");
+	rig_say(fd, "DATA\r\n");
+	silence(fd);
+	rig_lend();
+	rig_expect(fd, "354 ");
+	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "250 2.0.0 accepted as ");
+	rig.hold_file = false;
+	close(fd);
+}
+
+static void
+refuse_file(void)
+{
+	send_mail_told(rig.queue, rig.mail.id,
+		&(struct msg_mail_told){ .outcome = LATER, .code = 452, .status = SPAN("4.2.2"),
+			.reason = SPAN("mailbox full") }, NULL);
+}
+
+/* There is no file for who is invited: he hears it behind his message, which is no command to anybody. */
+static void
+invites_in_vain(void **state)
+{
+	int fd = rig_hello(SERVICE_SMTP);
+
+	(void)state;
+	rig.hold_file = true;
+	until_data(fd);
+	refuse_file();
+	silence(fd);
+	rig_ask(fd, "Subject: x\r\n\r\nRSET\r\n..\r\nQUIT\r\n.\r\n", "452 4.2.2 mailbox full");
+	until_data(fd);
+	rig_say(fd, "Subject: x\r\n\r\nQUIT\r\n.\r\nNOOP\r\n");
+	silence(fd);
+	refuse_file();
+	rig_expect(fd, "452 4.2.2 mailbox full");
+	rig_expect(fd, "250");
+	rig_until(log_has("code=452"));
+	/* It announced much, and need not send it. */
+	rig_ask(fd, "MAIL FROM:<a@client.example> SIZE=1048577\r\n", "250");
+	rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "250");
+	rig_say(fd, "DATA\r\n");
+	silence(fd);
+	refuse_file();
+	rig_expect(fd, "452 4.2.2 mailbox full");
+	/* queue dies, and the client while it is invited. */
+	until_data(fd);
+	rig_say(fd, "Subject: x\r\n\r\nx\r\n");
+	channel_free(&rig.queue);
+	rig_ask(fd, ".\r\n", "451 4.3.0");
+	rig_give_peer(&rig.queue, PROGRAM_QUEUE, &rig_queue);
+	for (int i = 0; i < 20; i++)
+		rig_nap();
+	until_data(fd);
+	close(fd);
+	rig_nap();
+	rig_lend();
+	fd = rig_hello(SERVICE_SMTP);
+	rig.hold_file = false;
+	until_data(fd);
+	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "250");
+	assert_int_equal(rig.commits, 1);
+	close(fd);
+}
+
 static void
 receives(void **state)
 {
@@ -396,10 +496,10 @@ s2_past_the_answer(void **state)
 	rig_ask(fd, "DATA\r\nSubject: x\r\n", "554 5.5.0");
 	rig_expect(fd, NULL);
 	close(fd);
-	/* The same when the text comes while queue is still thinking. */
+	/* The same when the text comes while queue is still thinking, and nobody has been invited yet. */
 	rig.hold_file = true;
 	fd = rig_hello(SERVICE_SMTP);
-	rig_ask(fd, "MAIL FROM:<>\r\n", "250");
+	rig_ask(fd, "MAIL FROM:<> SIZE=2000000\r\n", "250");
 	rig_ask(fd, "RCPT TO:<b@example.org>\r\n", "250");
 	rig_say(fd, "DATA\r\n");
 	for (int i = 0; i < 20; i++)
@@ -795,10 +895,81 @@ disk_full(void **state)
 	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "452 4.3.1");
 	rig_until(rig.aborts == 1);
 	rig_until(log_has(" from=a@client.example to=b@example.org"));
+	rig_until(log_has(" in=spool to=b@example.org"));
+	rig.last_write = true;
+	until_data(fd);
+	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "452 4.3.1");
+	rig_until(log_has(" in=Maildir to=b@example.org"));
+	rig.last_write = false;
 	rig.full_disk = false;
 	until_data(fd);
 	rig_ask(fd, "Subject: x\r\n\r\nx\r\n.\r\n", "250");
 	close(fd);
+}
+
+/* --- a queue that does not read --- */
+
+#define FILLERS 80                     /* with what each says: far more than the socket and BACKLOG_OF_QUEUE hold */
+#define FILLER_RECIPIENTS 31           /* what one group may have under way */
+
+static struct text began;              /* senders, in the order in which queue heard of them */
+
+static void
+patient_mail_begin(void *me, struct channel *from, uint64_t id, const struct msg_mail_begin *m, const int *fd)
+{
+	(void)me, (void)fd;
+	text_add(&began, m->sender);
+	text_add_byte(&began, ' ');
+	send_mail_begun(from, id, &(struct msg_mail_begun){ RIG_YES }, NULL);
+}
+
+static void
+patient_mail_recipient(void *me, struct channel *from, uint64_t id, const struct msg_mail_recipient *m, const int *fd)
+{
+	(void)me, (void)fd;
+	send_mail_recipient_told(from, id, &(struct msg_mail_recipient_told){ .number = m->number, RIG_YES }, NULL);
+}
+
+/* Who finds that queue does not read waits, and goes on in the order in which he came: not the latest first, and nobody who
+ * has more to say before who waits longer. */
+static void
+waits_in_turn_for_queue(void **state)
+{
+	static const struct hearing patient = { .hour = rig_hour, .gone = rig_gone,
+		.on_mail_begin = patient_mail_begin, .on_mail_recipient = patient_mail_recipient };
+	struct text say = TEXT_UP_TO(8192), wanted = TEXT_UP_TO(8192);
+	int fd[FILLERS + 3], ends[2];
+
+	(void)state;
+	began = (struct text)TEXT_UP_TO(8192);
+	/* This end is only read when we say so. */
+	channel_free(&rig.queue);
+	assert_int_equal(channel_pair(ends), 0);
+	rig.queue = channel_new(NULL, ends[0], PROGRAM_QUEUE, PROGRAM_SMTPD, 0, &patient, NULL);
+	send_peer(rig.control, 0, &(struct msg_peer){ .program = PROGRAM_QUEUE, .index = 0 }, &ends[1]);
+	for (size_t i = 0; i < FILLERS + 3; i++)
+		fd[i] = rig_hello(SERVICE_SMTP);
+	for (size_t i = 0; i < FILLERS + 3; i++) {
+		text_reset(&say);
+		text_printf(&say, "MAIL FROM:<s%zu@client.example>\r\n", i);
+		text_printf(&wanted, "s%zu@client.example ", i);
+		for (int r = 0; i < FILLERS && r < FILLER_RECIPIENTS; r++)
+			text_printf(&say, "RCPT TO:<r%d@example.org>\r\n", r);
+		rig_send(fd[i], say.at, say.len);
+		for (int n = 0; n < 5; n++)
+			rig_nap();
+	}
+	silence(fd[FILLERS + 2]);
+	/* What its socket holds is not all of it. */
+	assert_true(channel_drain(rig.queue));
+	assert_true(began.len < wanted.len);
+	rig_until((channel_drain(rig.queue), began.len >= wanted.len));
+	assert_string_equal(text_str(&began), text_str(&wanted));
+	for (size_t i = 0; i < FILLERS + 3; i++)
+		close(fd[i]);
+	text_clear(&say);
+	text_clear(&wanted);
+	text_clear(&began);
 }
 
 static void
@@ -1155,6 +1326,9 @@ main(int argc, char **argv)
 		RIGGED(auth_dies),
 		ALONE(size_is_exact),
 		RIGGED(received_loop),
+		RIGGED(invites_before_the_file),
+		RIGGED(invites_in_vain),
+		RIGGED(waits_in_turn_for_queue),
 		RIGGED(disk_full),
 		RIGGED(queue_dies),
 		RIGGED(queue_dies_between_commands),
