@@ -34,6 +34,8 @@ struct listing {
 	bool read;
 	size_t hidden, at, foreign_at;
 	struct remote_list others;
+	struct remote_subscribed asked;
+	bool asking;
 };
 
 static void
@@ -116,6 +118,7 @@ take_return(struct command *c, struct listing *l)
 		{ NULL, 0 } };
 	bool set[OPTIONS] = { false };
 
+	l->asked.returns = c->args;
 	if (c->args.len == 0)
 		return true;
 	if (!span_take_word(&c->args, SPAN(" RETURN ")) || !take_options(c, options, set))
@@ -393,9 +396,18 @@ is_told_otherwise(const struct session *s, struct listing *l, size_t at, struct 
 
 /* Of a subscribed mailbox of another user only its name is known here. */
 static void
-list_foreign(struct session *s, struct listing *l, size_t at)
+list_foreign_name(struct session *s, struct listing *l, size_t at, bool exists)
 {
-	const struct folder_entry subscribed = { .exists = true, .subscribed = true }, above = { .children = true };
+	const struct folder_entry subscribed = { .subscribed = true };
+
+	if (foreign_matches(s, l, l->folders.foreign[at]))
+		write_entry(s, l, &subscribed, !exists, false);
+}
+
+static void
+list_foreign_parents(struct session *s, struct listing *l, size_t at)
+{
+	const struct folder_entry above = { .children = true };
 	struct span foreign = l->folders.foreign[at];
 
 	for (size_t i = 1; i < foreign.len && tells_parents(l); i++) {
@@ -405,8 +417,43 @@ list_foreign(struct session *s, struct listing *l, size_t at)
 			foreign_matches(s, l, parent))
 			write_entry(s, l, &above, true, !l->lsub);
 	}
-	if (foreign_matches(s, l, foreign))
-		write_entry(s, l, &subscribed, false, false);
+}
+
+static bool
+is_foreign_wanted(struct command *c, struct span foreign)
+{
+	return foreign_matches(c->session, c->state, foreign);
+}
+
+/* Those of one's own list that are other users', told by these. False: more is to come; *waits: from them. */
+static bool
+list_subscribed_foreign(struct command *c, struct listing *l, bool *waits)
+{
+	struct session *s = c->session;
+	struct remote_subscribed *r = &l->asked;
+
+	*waits = false;
+	r->folders = &l->folders;
+	while (l->foreign_at < l->folders.foreign_count) {
+		if (session_full(s) || session_slice_over(s))
+			return false;
+		if (!l->asking) {
+			l->asking = remote_subscribed_begin(c, r, l->foreign_at, is_foreign_wanted);
+			for (size_t i = r->from; i < r->to; i++)
+				list_foreign_parents(s, l, i);
+		} else if (!remote_subscribed_step(c, r, waits)) {
+			return false;
+		} else {
+			l->asking = false;
+		}
+		if (l->asking)
+			continue;
+		for (; l->foreign_at < r->to; l->foreign_at++) {
+			if (!r->said[l->foreign_at - r->from])
+				list_foreign_name(s, l, l->foreign_at, r->unknown);
+		}
+	}
+	return true;
 }
 
 /* What a guest may not know of is not there for him. False: the slice is over; each folder has a file to be read. */
@@ -500,11 +547,14 @@ list_step(struct command *c)
 		if (told && l->return_status)
 			begin_status(c, l, e->name);
 	}
-	while ((l->lsub || l->select_subscribed) && l->foreign_at < l->folders.foreign_count) {
+	while (l->lsub && l->foreign_at < l->folders.foreign_count) {
 		if (session_full(c->session) || session_slice_over(c->session))
 			return COMMAND_AGAIN;
-		list_foreign(c->session, l, l->foreign_at++);
+		list_foreign_parents(c->session, l, l->foreign_at);
+		list_foreign_name(c->session, l, l->foreign_at++, true);
 	}
+	if (l->select_subscribed && !l->select_special && !list_subscribed_foreign(c, l, &waits))
+		return waits ? COMMAND_WAITS : COMMAND_AGAIN;
 	l->others.folders = l->return_subscribed ? &l->folders : NULL;
 	if (asks_for_others(c->session, l) && !remote_list_step(c, &l->others, &waits))
 		return waits ? COMMAND_WAITS : COMMAND_AGAIN;

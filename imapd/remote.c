@@ -369,17 +369,17 @@ remote_takes_literal(struct command *c, bool waits)
 /* --- LIST --- */
 
 /* "* LIST (attributes) "/" name": with \Subscribed where the member's own list has the name. */
-static void
-pass_listed(struct command *c, const struct remote_list *r, struct span line)
+void
+remote_pass_listed(struct command *c, const struct folder_list *folders, struct span line)
 {
 	struct span rest = line, part, name;
 	bool subscribed = false;
 
-	if (r->folders != NULL && span_take_word(&rest, SPAN("* LIST (")) &&
+	if (folders != NULL && span_take_word(&rest, SPAN("* LIST (")) &&
 		span_take_until(&rest, ')', &part) && span_take_word(&rest, SPAN(" \"")) &&
 		span_take_until(&rest, '"', &part) && imap_take_space(&rest) &&
 		imap_take_astring(&rest, &c->arena, &name))
-		subscribed = session_subscribed(c->session, r->folders, name);
+		subscribed = session_subscribed(c->session, folders, name);
 	if (subscribed) {
 		text_add(command_out(c), SPAN("* LIST (\\Subscribed "));
 		line = span_part(line, sizeof("* LIST (") - 1, SIZE_MAX);
@@ -436,7 +436,7 @@ remote_list_step(struct command *c, struct remote_list *r, bool *wait)
 			break;
 		case LINK_LINE:
 			if (!r->enabling)
-				pass_listed(c, r, piece);
+				remote_pass_listed(c, r->folders, piece);
 			break;
 		case LINK_PLUS:
 			break;

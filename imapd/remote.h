@@ -34,8 +34,27 @@ struct remote_list {
 	size_t at;
 	bool enabling;
 };
+/* Passes on a line of it, with \\Subscribed where the name is in `folders`. */
+void remote_pass_listed(struct command *c, const struct folder_list *folders, struct span line);
 /* True when all is told, or, with *wait, that the command waits for it. */
 bool remote_list_step(struct command *c, struct remote_list *r, bool *wait);
 void remote_list_clear(struct session *s, struct remote_list *r);
+
+/* LIST (SUBSCRIBED): the names in one's own list are asked for at their owner, so many at a time. In
+ * remote-subscribed.c. */
+#define MOST_ASKED 50
+struct remote_subscribed {
+	const struct folder_list *folders;
+	struct span returns;         /* " RETURN (...)" of the client, or nothing */
+	size_t from, to;             /* of folders->foreign: these */
+	bool said[MOST_ASKED];       /* told, or not to be */
+	bool enabling;
+	bool unknown;                /* when all is heard: the owner's process could not say what is there */
+};
+/* Asks for as many as go together from `from` on, of those that are wanted. False: none is. */
+bool remote_subscribed_begin(struct command *c, struct remote_subscribed *r, size_t from,
+	bool (*wanted)(struct command *c, struct span foreign));
+/* True when all is heard: who is not `said` does not exist, unless `unknown`. */
+bool remote_subscribed_step(struct command *c, struct remote_subscribed *r, bool *wait);
 
 #endif

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import imap_grammar
 import valija
 
 
@@ -18,6 +19,13 @@ class Session:
     def __init__(self, suite, user):
         self.imap = suite.imap(user=user, seconds=30)
         self.user = user
+        self.heard = b""
+        self.imap.readline, self.readline = self.listen, self.imap.readline
+
+    def listen(self):
+        line = self.readline()
+        self.heard += line
+        return line
 
     def say(self, command, more=None):
         tag = self.imap._new_tag()
@@ -50,6 +58,7 @@ class Session:
     def __exit__(self, *_):
         with contextlib.suppress(OSError, self.imap.abort):
             self.imap.logout()
+        imap_grammar.check(self.heard)
 
 
 def kill(suite, user):
@@ -178,6 +187,37 @@ def test_levels_above_what_is_subscribed(two):
     assert len(told('LIST (SUBSCRIBED RECURSIVEMATCH) "" *')) == len(told('LIST (SUBSCRIBED) "" %/%/%')) == 2
     member.ok(f"SUBSCRIBE user/{ana}")
     assert told('LSUB "" user/%') == [f'* LSUB () "/" {quoted}']
+
+
+def test_what_is_subscribed_and_is_no_more(two):
+    """RFC 5258 3.1: \\NonExistent, also where another user's mailbox is deleted, hidden, or the user is gone; and what RETURN asks for of
+    those that are there (RFC 5819)."""
+    suite, ana, bob, member = two
+    carol = suite.new_user("carol")
+    with Session(suite, ana) as owner, Session(suite, carol) as other:
+        for session in (owner, other):
+            for name in ("Old", "One"):
+                session.ok(f"CREATE {name}")
+                session.ok(f"SETACL {name} {bob} lr")
+        names_ = sorted(f"user/{user}/{name}" for user in (ana, carol) for name in ("Old", "One"))
+        for name in (*names_, f"user/{ana}/Work"):
+            member.ok(f"SUBSCRIBE {name}")
+        owner.ok("DELETE Old")
+        other.ok(f"SETACL Old {bob} \"\"")
+        told = [line for line in member.ok('LIST (SUBSCRIBED) "" * RETURN (STATUS (MESSAGES))') if "user/" in line]
+        wanted = [f'* LIST (\\Subscribed \\HasNoChildren) "/" user/{ana}/One', f"* STATUS user/{ana}/One (MESSAGES 0)",
+                  f'* LIST (\\Subscribed \\HasNoChildren) "/" user/{ana}/Work', f"* STATUS user/{ana}/Work (MESSAGES 2)",
+                  f'* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" user/{ana}/Old',
+                  f'* LIST (\\Subscribed \\HasNoChildren) "/" user/{carol}/One', f"* STATUS user/{carol}/One (MESSAGES 0)",
+                  f'* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" user/{carol}/Old']
+        assert sorted(told) == sorted(wanted)
+        assert [line for line in member.ok('LIST (SUBSCRIBED) "" */Old') if "NonExistent" not in line] == []
+        assert not [line for line in member.ok('LIST (SUBSCRIBED SPECIAL-USE) "" *') if "user/" in line]
+        member.ok("ENABLE UTF8=ACCEPT")
+        assert len([line for line in member.ok('LIST (SUBSCRIBED) "" user/*') if "NonExistent" in line]) == 2
+    suite.valija("user", "del", carol)
+    told = member.ok(f'LIST (SUBSCRIBED) "" user/{carol}/*')
+    assert len(told) == 2 and all("\\NonExistent" in line for line in told), told
 
 
 def test_who_may_ask_for_his_rights(two):
