@@ -1,10 +1,13 @@
 """Hostile messages through a whole session: what they cost, and that the answers stay valid."""
 
+import os
+import random
 import re
 import time
 
 import pytest
 
+import imap_grammar
 import test_imap_notify
 
 
@@ -44,3 +47,51 @@ def test_c1_depth_and_count(suite, name):
     assert time.monotonic() - begin < 10          # seconds, where peers needed minutes or died
     assert structure.startswith(b"* 1 FETCH (BODYSTRUCTURE (") and balanced(structure)
     assert test_imap_notify.said(c, "d FETCH 1 BODY.PEEK[1.1.1.1.1.1.1.1.MIME]")[-1].startswith(b"d OK")
+
+
+DAMAGED = [
+    b'From: "A (x) B" <a@b>, g: c@d, e@f;, <@x,@y:z@w>, =?utf-8?q?=C3=A9?= <q@r>\r\nTo: undisclosed-recipients:;\r\nCc: , ,, ;\r\n'
+    b"Subject: =?iso-8859-1?Q?=E9=22=5C?= \xc3\xa9 \xff\x00\r\nDate: Mon, 1 Jan 1960 00:00:00 -0000\r\nMessage-ID: <a b@c>\r\nIn-Reply-To: \"x\r\n\r\nbody\r\n",
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"a b\"; name*0*=utf-8''%C3; name*1=\"\\\"x\"; =bad; x\r\nContent-Language: en, de (c), \"x\"\r\n"
+    b"Content-Location: a\r\n b\r\nContent-MD5: \x80\r\n\r\npre\r\n--a b\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment; filename=\"\r\n\r\n"
+    b"From: x\r\n\r\n--a b\r\nContent-Type: text/html; charset=\"\x00\"\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!\r\n--a b\r\nContent-Type: image/png; name=\xff\r\n"
+    b"Content-ID: <\"\\>\r\nContent-Description: \"\\\r\n\r\nxx\r\n--a b--\r\npost",
+    b"Content-Type: multipart/alternative; boundary=\r\n\r\n--\r\nx", b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nRnJvbTogeA==\r\n",
+    b"\r\n\r\n", b"x", b"", b"NIL", b"Content-Type: ;;;\r\nSubject\r\n: x\r\n\r\ny\0\r\n", b"Content-Type: message/delivery-status\r\n\r\nA: b\r\n",
+    b"Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\nFrom: a\r\n\r\nb\r\n--x--", b"Content-Type: message/global\r\n\r\nSubject: \xc3\xa9\r\n\r\nx",
+    b'Content-Type: text\r\nContent-Transfer-Encoding: "\r\nContent-Disposition: "; a=b\r\n\r\nx\n y\r z']
+PIECES = [b'"', b"\\", b"(", b")", b"\r\n", b"\r", b"\n", b"\0", b";", b":", b"<", b">", b"--a b", b"--x", b"{3}\r\n", b"=?utf-8?b?", b"?=", b"\x80", b"%", *DAMAGED]
+ITEMS = ["FLAGS UID RFC822.SIZE INTERNALDATE ENVELOPE BODY BODYSTRUCTURE PREVIEW EMAILID THREADID SAVEDATE MODSEQ",
+         "BODY.PEEK[] BODY.PEEK[HEADER] BODY.PEEK[TEXT] BODY.PEEK[1] BODY.PEEK[1.MIME] BODY.PEEK[1.1] BODY.PEEK[1.HEADER] BODY.PEEK[]<3.5> BODY.PEEK[]<99999.5> "
+         'BODY.PEEK[2.1.HEADER.FIELDS (Subject "x y")] BODY.PEEK[HEADER.FIELDS.NOT (Subject)]']
+
+
+def damage(rand, message):
+    """Some octets more, less, or others."""
+    for _ in range(rand.randrange(12)):
+        at = rand.randrange(len(message) + 1)
+        message = message[:at] + rand.choice([rand.randbytes(1), rand.choice(PIECES), message[rand.randrange(at + 1):at][:30]]) + message[at + rand.randrange(3):]
+    return message
+
+
+def test_what_is_told_of_damaged_mail(suite):
+    """Whatever a client has enabled, it hears nothing but what the grammar has (test/e2e/imap_grammar.py); VALIJA_TEST_SEED chooses the mail."""
+    seed = int(os.environ.get("VALIJA_TEST_SEED") or random.randrange(1 << 30))
+    print(f"VALIJA_TEST_SEED={seed}")
+    rand = random.Random(seed)
+    user = suite.new_user("damaged")
+    box = suite.maildir(user)
+    for n in range(100):
+        path = box / "new" / f"{1000000 + n}.M{n}.elsewhere"
+        path.write_bytes(damage(rand, DAMAGED[n] if n < len(DAMAGED) else rand.choice(DAMAGED)))
+        os.chown(path, box.stat().st_uid, box.stat().st_gid)
+    for mode in ("CONDSTORE", "UTF8=ACCEPT", "IMAP4rev2", "UIDONLY QRESYNC"):
+        c = test_imap_notify.client(suite, user)
+        commands = ["ENABLE " + mode, "SELECT INBOX", *(f"UID FETCH 1:* ({items})" for items in ITEMS),
+                    *(f"UID FETCH {rand.randrange(1, 101)} ({kind}[{part}])" for part in ("", "1", "1.1", "2") for kind in ("BINARY.SIZE", "BINARY.PEEK") for _ in range(3)),
+                    "UID SEARCH TEXT x", 'UID SEARCH HEADER Subject ""', "UID SORT (REVERSE SUBJECT FROM) UTF-8 ALL", "UID SORT (DISPLAYFROM DISPLAYTO CC SIZE DATE) UTF-8 ALL",
+                    "UID THREAD REFERENCES UTF-8 ALL", "UID THREAD ORDEREDSUBJECT UTF-8 ALL", "UID SEARCH RETURN (ALL COUNT MIN MAX) SENTBEFORE 1-Jan-1970"]
+        for command in commands:
+            answer = test_imap_notify.said(c, "t " + command)[-1]
+            assert answer.startswith(b"t OK" if "BINARY" not in command else (b"t OK", b"t NO [UNKNOWN-CTE]")), (command, answer)
+        assert imap_grammar.check(c.heard) > 200
