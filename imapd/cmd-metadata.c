@@ -196,6 +196,39 @@ write_value(struct text *out, struct span value)
 	}
 }
 
+/* "name " of an entry, in the one response for all. */
+static void
+begin_entry(struct text *out, const struct asked *a, struct span name, bool *first)
+{
+	if (*first) {
+		text_add(out, SPAN("* METADATA "));
+		quote_utf8(out, a->name);
+		text_add(out, SPAN(" ("));
+	} else {
+		text_add_byte(out, ' ');
+	}
+	*first = false;
+	quote_astring(out, name);
+	text_add_byte(out, ' ');
+}
+
+/* What was asked for by its name and has no value: NIL is what says so, and what clients of other servers hear. A guest has
+ * no private ones. */
+static void
+write_missing(struct text *out, const struct asked *a, bool guest, bool *first)
+{
+	for (size_t k = 0; k < a->count; k++) {
+		bool hidden = guest && is_private(a->names[k]), there = is_root(a->names[k]);
+
+		for (size_t i = 0; i < a->metadata.count && !there && !hidden; i++)
+			there = span_equal_nocase(a->metadata.at[i].name, a->names[k]);
+		if (there)
+			continue;
+		begin_entry(out, a, a->names[k], first);
+		text_add(out, SPAN("NIL"));
+	}
+}
+
 static void
 write_entries(struct command *c, struct asked *a)
 {
@@ -216,18 +249,11 @@ write_entries(struct command *c, struct asked *a)
 			a->longest = e->value.len > a->longest ? e->value.len : a->longest;
 			continue;
 		}
-		if (first) {
-			text_add(out, SPAN("* METADATA "));
-			quote_utf8(out, a->name);
-			text_add(out, SPAN(" ("));
-		} else {
-			text_add_byte(out, ' ');
-		}
-		first = false;
-		quote_astring(out, e->name);
-		text_add_byte(out, ' ');
+		begin_entry(out, a, e->name, &first);
 		write_value(out, e->value);
 	}
+	if (a->depth == 0)
+		write_missing(out, a, session_is_guest(c->session), &first);
 	if (!first)
 		text_add(out, SPAN(")\r\n"));
 }

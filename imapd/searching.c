@@ -69,6 +69,8 @@ searching_take_keys(struct command *c, struct searching *s, bool in_charset)
 		x->arena.wide = c->arena.wide;
 		c->args = arena_copy(arena, c->args);
 	}
+	if (!in_charset && c->session->utf8 && !c->session->rev2 && span_starts_nocase(c->args, SPAN("CHARSET ")))
+		return command_bad(c, "no CHARSET after ENABLE UTF8=ACCEPT (RFC 6855 section 3)"), false;
 	wrong = (in_charset ? search_take_in_charset : search_take)(s->search, &c->args, arena,
 		s->view, &expected);
 	if (wrong == SEARCH_SYNTAX)

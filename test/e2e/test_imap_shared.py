@@ -322,7 +322,8 @@ def test_metadata_between_users(two):
     with Session(suite, ana) as owner:
         owner.ok('SETMETADATA Work (/shared/comment "Ours" /private/comment "Mine")')
         assert member.ok(f"GETMETADATA {work} /shared/comment") == [f'* METADATA {work} (/shared/comment "Ours")']
-        assert member.ok(f"GETMETADATA {work} (/private/comment)") == []
+        for private in ("/private/comment", "/private/none"):
+            assert member.ok(f"GETMETADATA {work} ({private})") == [f"* METADATA {work} ({private} NIL)"]
         for options in ("(DEPTH infinity) {} (/private /shared)", "{} (DEPTH infinity) (/private /shared)"):
             assert member.ok("GETMETADATA " + options.format(work)) == [f'* METADATA {work} (/shared/comment "Ours")']
         assert member.ok(f"GETMETADATA (MAXSIZE 1) {work} /shared/comment") == []
@@ -337,7 +338,7 @@ def test_metadata_between_users(two):
         assert "xyz" in owner.ok("GETMETADATA Work /shared/vendor/x")[0]
         assert owner.ok("GETMETADATA Work (/private/comment)") == ['* METADATA Work (/private/comment "Mine")']
         member.ok(f"SETMETADATA {work} (/shared/vendor/x NIL)")
-        assert owner.ok("GETMETADATA Work /shared/vendor/x") == []
+        assert owner.ok("GETMETADATA Work /shared/vendor/x") == ["* METADATA Work (/shared/vendor/x NIL)"]
         for rights, answer in (("l", "NO [NOPERM]"), ("lp", "OK"), ("r", "NO [NONEXISTENT]"), ("li", "OK")):
             owner.ok(f"SETACL Work {bob} {rights}")
             for command in (f"GETMETADATA {work} /shared/comment", f"SETMETADATA {work} (/shared/comment \"z\")"):
