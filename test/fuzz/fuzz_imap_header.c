@@ -1,5 +1,5 @@
 /* Headers: the envelope fits the grammar; encoded words become UTF-8; dates print and parse to
- * themselves; names of mailboxes come back as they were. */
+ * themselves; names of mailboxes come back as they were, and their form NFC has itself as that. */
 #include <stdlib.h>
 
 #include "imapd/date.h"
@@ -7,6 +7,7 @@
 #include "imapd/envelope.h"
 #include "imapd/header.h"
 #include "imapd/mutf7.h"
+#include "imapd/nfc.h"
 #include "imapd/section.h"
 
 #include "imap_grammar.h"
@@ -65,6 +66,23 @@ check_name(struct span name)
 	text_clear(&back);
 }
 
+/* What is in NFC stays, and has no character that a name of ours may not have, unless it was there before. */
+static void
+check_form(struct span utf8)
+{
+	struct text form = TEXT_UP_TO(4 * MOST_NFC_CHARACTERS), again = TEXT_UP_TO(4 * MOST_NFC_CHARACTERS);
+
+	if (nfc_add(&form, utf8)) {
+		must(span_is_utf8(text_span(&form)) || span_has(utf8, 0));
+		must(nfc_add(&again, text_span(&form)));
+		must(span_equal(text_span(&form), text_span(&again)));
+		for (const char *at = "/.~&%*\r\n"; *at != '\0'; at++)
+			must(span_has(utf8, (unsigned char)*at) || !span_has(text_span(&form), (unsigned char)*at));
+	}
+	text_clear(&form);
+	text_clear(&again);
+}
+
 static void
 check_section(struct span in)
 {
@@ -103,6 +121,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (in = header; field_take(&in, &field);)
 		check_value(field.value);
 	check_name(header);
+	check_form(header);
 	check_section(header);
 	return 0;
 }
