@@ -4,6 +4,7 @@
  */
 #include "imapd/mailbox-filter.h"
 #include "imapd/searching.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -201,6 +202,10 @@ take_options(struct command *c, struct multi *m)
 	m->options.extended = true;
 	if ((m->options.returns & RETURN_SAVE) && (others || !m->selected))
 		return command_bad(c, "SAVE with the selected mailbox alone"), false;
+	if (others && session_is_guest(c->session))
+		return command_no(c, "NOPERM", "Of another user's mailboxes the selected one is searched."), false;
+	if (m->selected && c->session->selected != NULL)
+		return command_no(c, "CANNOT", "Not together with a mailbox of another user."), false;
 	if ((m->options.update || m->selected) && c->session->view == NULL)
 		return command_bad(c, "a selected mailbox for this, or IN (...)"), false;
 	m->keys = c->args;

@@ -63,7 +63,7 @@ static const struct verb verbs[] = {
 	{ "REPLACE",      cmd_replace,      COPIES | TAKES_NUMBERS | EXPUNGES,    cmd_replace_literal },
 	{ "UID REPLACE",  cmd_replace,      COPIES | BY_UID | EXPUNGES,           cmd_replace_literal },
 	{ "CANCELUPDATE", cmd_cancelupdate, SELECTED,                             NULL },
-	{ "ESEARCH",      cmd_esearch,      ALWAYS,                               NULL },
+	{ "ESEARCH",      cmd_esearch,      ALWAYS | FOR_GUESTS,                  NULL },
 	{ "NOTIFY",       cmd_notify,       ALWAYS | EXPUNGES,                    NULL },
 	{ "UNAUTHENTICATE", cmd_unauthenticate, ALWAYS | ENDS_SESSION,            NULL },
 	{ "STARTTLS",     cmd_starttls,     ALWAYS,                               NULL },

@@ -248,6 +248,14 @@ crosses(const struct session *s, bool named, const char *owner)
 		(named && !span_equal(link_owner(s->selected), span_str(owner)));
 }
 
+/* ESEARCH: is it the selected mailbox alone that is searched (RFC 7377 2.2)? */
+static bool
+searches_selected(struct span in)
+{
+	return imap_take_space(&in) && (!span_starts_nocase(in, SPAN("IN (")) ||
+		span_starts_nocase(in, SPAN("IN (selected)")));
+}
+
 /* The names of mailboxes in a command: all of one user, or none is another's; else *mixed. True with the owner. */
 static bool
 find_owner(struct command *c, char owner[MOST_ADDRESS + 1], bool *mixed)
@@ -317,7 +325,7 @@ find_link(struct command *c, bool *fresh, bool *answered)
 		(void)command_no(c, "CANNOT", "Not between the mailboxes of different users.");
 		return NULL;
 	}
-	if (c->verb->when & TO_SELECTED)
+	if ((c->verb->when & TO_SELECTED) || (c->verb->run == cmd_esearch && searches_selected(c->args)))
 		return s->selected;
 	if (!named)
 		return NULL;

@@ -189,6 +189,27 @@ def test_levels_above_what_is_subscribed(two):
     assert told('LSUB "" user/%') == [f'* LSUB () "/" {quoted}']
 
 
+def test_esearch_of_the_selected_mailbox(two):
+    """RFC 7377: another user's mailbox that is selected is searched by its owner's process, alone."""
+    suite, ana, bob, member = two
+    work = f"user/{ana}/Work"
+    validity = re.search(r"UIDVALIDITY (\d+)", member.ok(f"STATUS {work} (UIDVALIDITY)")[0])[1]
+    member.ok(f"SELECT {work}")
+    found = f'(TAG "{{}}" MAILBOX {work} UIDVALIDITY {validity}) UID'
+    for command, result in (("ALL", " ALL 1:2"), ("IN (selected) ALL", " ALL 1:2"), ("IN (Selected) RETURN (MIN COUNT) 2", " MIN 2 COUNT 1"),
+                            ("IN (selected) RETURN (SAVE) SUBJECT 1", None), ("RETURN (COUNT) $", " COUNT 1")):
+        lines = member.ok("ESEARCH " + command)
+        wanted = [f"* ESEARCH {found}{result}"] if result else []
+        assert [re.sub(r'TAG "[^"]*"', 'TAG "{}"', line) for line in lines] == wanted, (command, lines)
+    for sources in ("selected personal", "personal selected", f"selected mailboxes {work}"):
+        member.no(f"ESEARCH IN ({sources}) ALL", "CANNOT")
+    assert member.ok("ESEARCH IN (mailboxes INBOX) ALL") == []
+    assert member.ok(f"ESEARCH IN (mailboxes {work}) ALL") == []
+    assert member.say("ESEARCH IN (selected) NONSENSE")[1].startswith("BAD")
+    member.ok("UNSELECT")
+    assert member.say("ESEARCH IN (selected) ALL")[1].startswith("BAD")
+
+
 def test_what_is_subscribed_and_is_no_more(two):
     """RFC 5258 3.1: \\NonExistent, also where another user's mailbox is deleted, hidden, or the user is gone; and what RETURN asks for of
     those that are there (RFC 5819)."""
