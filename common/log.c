@@ -70,6 +70,22 @@ is_plain(struct span s)
 	return s.len > 0;
 }
 
+/* How many bytes at the front of `s`, which is UTF-8, are a character that shows as something else than it is, or
+ * not at all: C1 controls (to a terminal they are like the others), the separators of lines and paragraphs
+ * (U+2028, U+2029: a line of their own for many readers), marks and overrides of direction (U+200E, U+200F,
+ * U+202A..U+202E, U+2066..U+2069: the rest of the line reads backwards). */
+static size_t
+disguise_at(struct span s)
+{
+	if (s.len >= 2 && s.at[0] == 0xc2 && s.at[1] < 0xa0)
+		return 2;
+	if (s.len < 3 || s.at[0] != 0xe2)
+		return 0;
+	if (s.at[1] == 0x80 && (s.at[2] == 0x8e || s.at[2] == 0x8f || (s.at[2] >= 0xa8 && s.at[2] <= 0xae)))
+		return 3;
+	return s.at[1] == 0x81 && s.at[2] >= 0xa6 && s.at[2] <= 0xa9 ? 3 : 0;
+}
+
 /* Foreign text: in quotes, with everything escaped that could pretend to be something else. */
 static void
 add_value(struct text *line, struct span s)
@@ -83,16 +99,15 @@ add_value(struct text *line, struct span s)
 	text_add_byte(line, '"');
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = s.at[i];
-		/* C1 controls (U+0080..U+009F) are control characters to a terminal too. */
-		bool c1 = utf8 && c == 0xc2 && i + 1 < s.len && s.at[i + 1] < 0xa0;
+		size_t escaped = c < 0x20 || c == 0x7f || c == '"' || c == '\\' || (c >= 0x80 && !utf8);
 
-		if (c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c1 || (c >= 0x80 && !utf8)) {
-			text_printf(line, "\\x%02x", c);
-			if (c1)
-				text_printf(line, "\\x%02x", s.at[++i]);
-		} else {
+		if (escaped == 0 && utf8)
+			escaped = disguise_at(span_part(s, i, s.len));
+		if (escaped == 0)
 			text_add_byte(line, c);
-		}
+		for (size_t j = 0; j < escaped; j++)
+			text_printf(line, "\\x%02x", s.at[i + j]);
+		i += escaped > 0 ? escaped - 1 : 0;
 	}
 	text_add_byte(line, '"');
 }

@@ -25,6 +25,11 @@ from test_channels import PIDFD_GETFD, libc, needs_root, say
 # LIARS="auth queue": only these; LIES=7: another course of events.
 PROGRAMS = os.environ.get("LIARS", "").split() or ["smtpd", "imap-login", "imap", "auth", "auth-hash", "tls-key", "tls", "pickup", "policy", "queue", "dns",
             "relay", "spool", "local", "fetch", "sts", "ocsp"]
+# Those that only some options start, and what is asked of them leads nowhere.
+OPTIONAL = ["milter", "auth-pam", "auth-token", "auth-fetch", "local-home", "portmap"]
+WITH_ALL = {"smtp_milters": '{"inet:127.0.0.1:1"}', "milter_down": '"accept"', "system_users": "yes", "system_domains": '{"sys.example.org"}',
+            "system_homes": '{"/tmp"}', "domains": '{"example.org"}', "oauth_introspection": '"https://127.0.0.1:1/introspect"',
+            "oauth_seconds": 2, "port_mapping": "yes"}
 TABLE = messages.table()
 BY_NAME = {m.name: m for m in TABLE}
 TEXTS = [b"", b"x", b"ana@example.org", b"example.org", b"127.0.0.1", b"[::1]:65535", b"../../etc/passwd", b"%n%s${run{x}}",
@@ -185,12 +190,24 @@ def clients(suite, user, over):
     def asks():
         subprocess.run(suite.argv("queue", "list"), capture_output=True, timeout=2, check=False)
 
+    def guess():
+        with suite.imap(seconds=2) as imap:
+            imap.login("nobody@sys.example.org", "wrong")
+
+    def token():
+        with suite.imap(seconds=2) as imap:
+            imap.authenticate("XOAUTH2", lambda _: f"user={user}\1auth=Bearer lies\1\1".encode())
+
+    def home():
+        with suite.smtp(service="smtp", seconds=2) as smtp:
+            smtp.sendmail("a@elsewhere.example", ["nobody@sys.example.org"], mails.plain("a@elsewhere.example", user, "lies"))
+
     def again(work):
         while not over.is_set():
             with contextlib.suppress(OSError, smtplib.SMTPException, imaplib.IMAP4.error, subprocess.TimeoutExpired):
                 work()
             over.wait(0.05)
-    threads = [threading.Thread(target=again, args=(work,)) for work in (mail, mail, send, read, asks)]
+    threads = [threading.Thread(target=again, args=(work,)) for work in (mail, mail, send, read, asks, guess, token, home)]
     for thread in threads:
         thread.start()
     return threads
@@ -208,6 +225,7 @@ def asleep(pid):
 
 def lies(suite, user, program, rng, seconds):
     """The program lies for so long. Everybody else is as before, and the suite works."""
+    assert suite.processes(program) or program == "imap", f"no {program} is there"
     others = {p["pid"]: p["program"] for p in suite.status() if p["pid"] and p["program"] not in (program, "imap")}
     over = threading.Event()
     with contextlib.suppress(OSError, imaplib.IMAP4.error):
@@ -243,11 +261,17 @@ def lies(suite, user, program, rng, seconds):
 
 @needs_root
 @pytest.mark.long
-def test_l1_a_captured_daemon_that_keeps_to_the_form(own_suite):
+@pytest.mark.parametrize("programs", [PROGRAMS, OPTIONAL], ids=["usual", "optional"])
+def test_l1_a_captured_daemon_that_keeps_to_the_form(programs):
     """Each daemon in turn, for a few seconds. Everything that it may say to somebody who is there was said."""
+    with valija.Instance(settings=WITH_ALL if programs is OPTIONAL else None) as suite:
+        everybody_lies(suite, programs)
+
+
+def everybody_lies(own_suite, programs):
     seed, user, master = os.environ.get("LIES", "9"), own_suite.new_user("lied"), own_suite.master_pid()
     unsaid = {}
-    for program in PROGRAMS:
+    for program in programs:
         if left := lies(own_suite, user, program, random.Random(f"{seed}-{program}"), 5):
             unsaid[program] = left
         assert own_suite.master_pid() == master

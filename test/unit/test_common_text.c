@@ -173,6 +173,12 @@ test_foreign_text_cannot_pretend(void **state)
 		KEY_STR("none", ""));
 	logged(ends[1], line, sizeof(line));
 	assert_string_equal(line, "word name=\"gr\xc3\xbcn\" c1=\"\\xc2\\x9b31m\" none=\"\"");
+	/* A line of its own, or backwards, for who reads it; their neighbours are letters. */
+	log_info(0, "word", KEY_SPAN("a", SPAN("x\xe2\x80\xa8y\xe2\x80\xa9")), KEY_SPAN("b", SPAN("\xe2\x80\xae" "x\xe2\x81\xa9")),
+		KEY_SPAN("c", SPAN("\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x82\xac")), KEY_SPAN("cut", SPAN("\xe2\x80")));
+	logged(ends[1], line, sizeof(line));
+	assert_string_equal(line, "word a=\"x\\xe2\\x80\\xa8y\\xe2\\x80\\xa9\" b=\"\\xe2\\x80\\xaex\\xe2\\x81\\xa9\" "
+		"c=\"\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x82\xac\" cut=\"\\xe2\\x80\"");
 	log_open("test", -1);
 	close(ends[0]);
 	close(ends[1]);
