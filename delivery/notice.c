@@ -26,7 +26,7 @@ struct notice {
 	char *to;
 	struct text content;
 	unsigned char digest[SHA256_DIGEST_SIZE];
-	bool eight_bit, utf8;
+	bool eight_bit, utf8, may_relay;
 	struct resolution places;
 	unsigned int waits, losses;
 	struct event *timer;
@@ -89,7 +89,7 @@ find_places(struct notice *n)
 	struct queue *q = n->queue;
 	struct worker *w;
 
-	resolve(&q->resolver, q->daemon.settings, span_str(n->to), true, true, &n->places);
+	resolve(&q->resolver, q->daemon.settings, span_str(n->to), true, n->may_relay, &n->places);
 	if (n->places.waits) {
 		if (n->waits++ < MOST_WAITS)
 			turn_soon(n, WAIT_MILLISECONDS);
@@ -126,8 +126,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		finish(n);
 }
 
-void
-notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
+static struct notice *
+post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
 	void (*done)(struct queue *q, void *me, bool good), void *me)
 {
 	struct notice *n = must_alloc(sizeof(*n));
@@ -153,6 +153,14 @@ notice_post(struct queue *q, struct span to, struct text *content, bool eight_bi
 	idmap_put(&q->conversations, n->c.id, n);
 	n->step = q->notices++ < MOST_NOTICES && !n->content.failed ? RESOLVING : OVER_BADLY;
 	turn_soon(n, 0);
+	return n;
+}
+
+void
+notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
+	void (*done)(struct queue *q, void *me, bool good), void *me)
+{
+	post(q, to, content, eight_bit, utf8, done, me)->may_relay = true;
 }
 
 /* --- into the spool --- */
@@ -292,7 +300,7 @@ add_subject(struct text *to, struct span subject)
 }
 
 void
-notice_hear(struct queue *q, const struct msg_notice *m)
+notice_hear(struct queue *q, const struct msg_notice *m, bool may_relay)
 {
 	struct text content = TEXT_UP_TO(MOST_REPORT), to = TEXT_UP_TO(MOST_ADDRESS + 1);
 	struct span host = q->daemon.settings->hostname, body = m->body, line;
@@ -318,6 +326,6 @@ notice_hear(struct queue *q, const struct msg_notice *m)
 		report_clean(&content, line, 990);
 		text_add_str(&content, "\r\n");
 	}
-	notice_post(q, text_span(&to), &content, true, false, nobody_asks, NULL);
+	post(q, text_span(&to), &content, true, false, nobody_asks, NULL)->may_relay = may_relay;
 	text_clear(&to);
 }

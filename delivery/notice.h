@@ -15,8 +15,9 @@
 void notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
 	void (*done)(struct queue *q, void *me, bool good), void *me);
 
-/* Mail of the form that other programs want sent; who cannot be told is not told. */
-void notice_hear(struct queue *q, const struct msg_notice *m);
+/* Mail of the form that other programs want sent; who cannot be told is not told. Without may_relay it goes where a
+ * stranger's mail would. */
+void notice_hear(struct queue *q, const struct msg_notice *m, bool may_relay);
 
 /* What its worker says. */
 void notice_lent(struct queue *q, struct conversation *c, int fd);

@@ -83,7 +83,7 @@ on_notice(void *me, struct channel *from, uint64_t id, const struct msg_notice *
 	(void)from;
 	(void)id;
 	(void)fd;
-	notice_hear(me, m);
+	notice_hear(me, m, true);
 }
 
 static void

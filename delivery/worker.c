@@ -401,7 +401,7 @@ on_notice(void *me, struct channel *from, uint64_t id, const struct msg_notice *
 	(void)from;
 	(void)id;
 	(void)fd;
-	notice_hear(me, m);
+	notice_hear(me, m, false); /* who delivers mail has nothing to say to the world */
 }
 
 const struct hearing queue_hears_local = {

@@ -326,7 +326,11 @@ def test_l1_what_is_lent_is_a_file(own_suite):
             number, ident = messages.HEADER.unpack_from(end.recv(65536))
             assert number == lend.number
             assert say(end, lent.packet(ident, None), [full])
-            assert smtp.getreply()[0] == 451
+            code = smtp.getreply()[0]
+            if code == 354:     # said before the file is there; then the end of the message hears what became of it
+                smtp.send(b"Subject: x\r\n\r\n" + b"x" * 70 + b"\r\n.\r\n")
+                code = smtp.getreply()[0]
+            assert code == 451
             assert smtp.noop()[0] == 250
     finally:
         for end in ends:
@@ -336,3 +340,18 @@ def test_l1_what_is_lent_is_a_file(own_suite):
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     valija.wait_until(lambda: "lent-no-file by=local" in own_suite.log(), 5, "a line in the log")
+
+
+@needs_root
+def test_l1_a_captured_local_writes_to_nobody_elsewhere(own_suite):
+    """Notices are about a mailbox that is here: one to the world, in postmaster's name, goes nowhere."""
+    user, notice = own_suite.new_user("noticed"), BY_NAME["notice"]
+    ends = [end for (_, peer, _), end in channels_of(own_suite, "local").items() if peer == "queue"]
+    for to in ("victim@elsewhere.example", user):
+        said = {"recipient": to.encode(), "subject": b"told", "body": b"by local"}
+        assert say(ends[0], notice.packet(1, lambda kind, name, most: said[name]))
+    for end in ends:
+        end.close()
+    valija.wait_until(lambda: own_suite.delivered(user), 10, "the notice to a mailbox")
+    valija.wait_until(lambda: "notice-undeliverable to=victim@elsewhere.example" in own_suite.log(), 5, "a line in the log")
+    assert "victim" not in own_suite.valija("queue", "list").stdout
