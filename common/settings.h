@@ -18,7 +18,7 @@
 #define SETTINGS(O) \
 	O(text,   hostname,                "",                  0, 255,        "The name of this server: in greetings, Received lines and the certificate. Default: the machine's full name.") \
 	O(list,   domains,                 "",                  0, MOST_LIST,  "Domains whose mail is delivered here.") \
-	O(text,   postmaster,              "",                  0, 320,        "The user who gets mail for postmaster and abuse of every local domain. Default: the first user that was added.") \
+	O(text,   postmaster,              "",                  0, 320,        "The user who gets mail for postmaster and abuse of every local domain, and for root where no alias says otherwise. Default: the first user that was added.") \
 	O(list,   alias_domains,           "",                  0, MOST_LIST,  "Domains without users of their own: only aliases of whole addresses and of @domain count.") \
 	O(list,   relay_domains,           "",                  0, MOST_LIST,  "Domains whose mail is taken from everybody and relayed: to the server that the transport table names, or, as a backup MX, to a better one.") \
 	O(flag,   relay_recipients_listed, 0,                   0, 1,          "Only recipients in the table relay_recipients exist in relay_domains.") \

@@ -319,7 +319,8 @@ key_of(struct span mailbox, struct text *key)
 		address_key(&a, key);
 }
 
-/* Mail for postmaster always reaches somebody (RFC 5321 4.5.1, RFC 2142 section 5). */
+/* Mail for postmaster always reaches somebody (RFC 5321 4.5.1, RFC 2142 section 5). So does that for root, to whom
+ * cron and others write, whether the administrator has thought of an alias or not. */
 static void
 resolve_postmaster(struct expansion *x)
 {
@@ -328,7 +329,7 @@ resolve_postmaster(struct expansion *x)
 	uint32_t before = x->to->count;
 	bool is_user = false;
 
-	expansion_tell(x, "postmaster and abuse always reach somebody");
+	expansion_tell(x, "postmaster, abuse and root always reach somebody");
 	if (named.len > 0) {
 		struct verdict bad = x->bad;
 
@@ -553,7 +554,8 @@ resolve_ours(struct expansion *x, const struct address *a, struct span key, bool
 		found = expand_system(x, a, SPAN_NONE);
 	if (found == NOT_FOUND && (users || is_in(&x->settings->alias_domains, a->domain)) &&
 	    (span_equal_nocase(a->local, SPAN("postmaster")) ||
-		    span_equal_nocase(a->local, SPAN("abuse")))) {
+		    span_equal_nocase(a->local, SPAN("abuse")) ||
+		    (users && span_equal_nocase(a->local, SPAN("root"))))) {
 		resolve_postmaster(x);
 		found = FOUND;
 	}

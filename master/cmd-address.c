@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/address.h"
 #include "common/settings.h"
 #include "common/users.h"
 #include "delivery/owner.h"
@@ -85,11 +86,17 @@ resolve_and_tell(struct invocation *v, const struct settings *s, int tables, str
 {
 	static const struct resolver_asks asks = { ask_name, ask_forward };
 	const char *login = cmd_option(v, "--login");
-	struct span address = span_str(v->arguments[0]);
+	struct text whole = TEXT_UP_TO(MOST_ADDRESS + MOST_DOMAIN);
+	struct span address;
 	struct resolution to;
 	struct resolver r;
 	int status = EX_OK;
 
+	text_add_str(&whole, v->arguments[0]);
+	/* As the sendmail command completes it. */
+	if (!span_has(text_span(&whole), '@') && s->local_domain.len)
+		text_printf(&whole, "@%.*s", SPAN_ARG(s->local_domain));
+	address = text_span(&whole);
 	resolver_init(&r, users);
 	resolver_open(&r, tables);
 	resolution_init(&to);
@@ -107,7 +114,8 @@ resolve_and_tell(struct invocation *v, const struct settings *s, int tables, str
 	if (login)
 		printf("%s %s send as %s\n", login,
 			owner_may_use(&r, s, span_str(login), address) == OWNER_YES ? "may" : "may not",
-			v->arguments[0]);
+			text_str(&whole));
+	text_clear(&whole);
 	resolution_clear(&to);
 	resolver_clear(&r);
 	return status;

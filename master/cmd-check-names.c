@@ -102,9 +102,11 @@ try_alias(void *me, struct span key, struct span value)
 	struct text address = TEXT_UP_TO(MOST_ALIAS_KEY + 1 + 255);
 	size_t at = span_rindex(key, '@');
 
-	/* What is for a whole domain, and what names no local part, is reached by addresses that nobody knows here. */
-	if (at == 0 || span_starts_nocase(key, SPAN("owner-")) || ++d->tried > MOST_ALIASES_TRIED)
+	/* owner-LIST is a sender, and need not be reached. */
+	if (span_starts_nocase(key, SPAN("owner-")) || ++d->tried > MOST_ALIASES_TRIED)
 		return;
+	if (at == 0)
+		text_add_str(&address, "anybody");
 	text_add(&address, key);
 	if (at == key.len && d->settings->domains.count > 0)
 		text_printf(&address, "@%.*s", SPAN_ARG(d->settings->domains.at[0]));
@@ -116,6 +118,17 @@ try_alias(void *me, struct span key, struct span value)
 	text_clear(&address);
 }
 
+static bool
+note_row(void *me, struct span key, struct span value)
+{
+	bool *any = me;
+
+	(void)key;
+	(void)value;
+	*any = true;
+	return false;
+}
+
 void
 warn_of_aliases(const struct paths *p, const struct settings *s)
 {
@@ -123,8 +136,10 @@ warn_of_aliases(const struct paths *p, const struct settings *s)
 	struct doubts d = { .settings = s };
 	int tables = open(p->tables, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct table *users = tables < 0 ? NULL : table_reader(tables, USERS_TABLE);
+	bool any = false;
 
-	if (users) {
+	/* Before there is a user, nothing leads anywhere, and nobody wonders. */
+	if (users && table_each(users, note_row, &any) == 0 && any) {
 		resolver_init(&d.resolver, users);
 		resolver_open(&d.resolver, tables);
 		resolution_init(&d.to);

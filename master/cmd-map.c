@@ -15,6 +15,7 @@
 static const struct option_row options[] = {
 	{ "-q", "KEY", "look one key up", false },
 	{ "-s", NULL, "show all keys and values", false },
+	{ "--if-there", NULL, "a table without a file is no error", false },
 	{ NULL, NULL, NULL, false },
 };
 
@@ -90,7 +91,7 @@ run(struct invocation *v)
 	if (!(s = cmd_settings(v, false)))
 		return EX_CONFIG;
 	if (v->argument_count)
-		status = compile(v, s, kind, false);
+		status = compile(v, s, kind, cmd_option(v, "--if-there") != NULL);
 	for (size_t i = 0; !v->argument_count && i < TABLE_KINDS; i++)
 		if ((one = compile(v, s, (enum table_kind)i, true)) != EX_OK)
 			status = one;

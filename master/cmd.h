@@ -54,7 +54,7 @@ extern const struct command cmd_init, cmd_start, cmd_stop, cmd_reload, cmd_statu
 	cmd_env, cmd_dns, cmd_fetch, cmd_sts, cmd_queue, cmd_trace, cmd_user_add, cmd_user_passwd, cmd_user_del, cmd_user_list,
 	cmd_user_show, cmd_user_disable, cmd_user_enable, cmd_user_kick, cmd_user_expire, cmd_user_quota,
 	cmd_user_app, cmd_auth_list, cmd_auth_forgive, cmd_user_import, cmd_version, cmd_map, cmd_alias_list, cmd_alias_add, cmd_alias_del, cmd_domain,
-	cmd_check_address;
+	cmd_check_address, cmd_config;
 /* cmd-alias.c: makes `name` an alias of one member, or with NULL none; complains, and returns a code of sysexits.h. */
 int cmd_alias_change(const struct invocation *v, const char *name, const char *member);
 extern const struct command cmd_user_alias;

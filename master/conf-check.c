@@ -508,6 +508,14 @@ list_add(struct conf_draft *d, setting_list *list, struct span member)
 	list->at[list->count++] = conf_keep(d, member);
 }
 
+/* What other packages write to (Debian Policy 11.6) counts without being named; in the system's instance alone. */
+static void
+default_aliases(struct conf_draft *d, const struct paths *p)
+{
+	if (!LINE(d, aliases) && !p->dir)
+		list_add(d, &d->s.aliases, SPAN("/etc/aliases"));
+}
+
 static void
 check_sources(struct conf_draft *d)
 {
@@ -784,6 +792,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_dns(d);
 	check_proxies(d);
 	check_milters(d);
+	default_aliases(d, p);
 	check_local_domain(d, p);
 	check_relay(d);
 	check_relayhosts(d);

@@ -129,3 +129,45 @@ conf_text_open_brace(struct span s)
 	}
 	return opened;
 }
+
+static bool
+is_blank(unsigned char c)
+{
+	return c != '\0' && strchr(" \t\r\n", c) != NULL;
+}
+
+bool
+conf_text_take_empty_list(struct span *text, struct span *name, unsigned int *line)
+{
+	struct span s = *text, word = SPAN_NONE;
+	unsigned int equal_signs = 0;
+	size_t i = 0, end;
+
+	while (i < s.len) {
+		unsigned char c = s.at[i];
+
+		for (end = i; end < s.len && !is_blank(s.at[end]) && !strchr("={},\"'", s.at[end]); end++)
+			;
+		if (end > i) {
+			word = span_part(s, i, end - i);
+			equal_signs = 0;
+			i = end;
+			continue;
+		}
+		end = c == '"' || c == '\'' ? quoted_end(s, i) + 1 : i + 1;
+		for (; i < end && i < s.len; i++)
+			*line += s.at[i] == '\n';
+		if (c == '{' && equal_signs == 1) {
+			while (i < s.len && is_blank(s.at[i]))
+				*line += s.at[i++] == '\n';
+			if (i < s.len && s.at[i] == '}') {
+				*name = word;
+				*text = span_part(s, i + 1, s.len);
+				return word.len > 0;
+			}
+		}
+		equal_signs += c == '=';
+	}
+	*text = SPAN_NONE;
+	return false;
+}

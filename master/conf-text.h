@@ -21,5 +21,8 @@ unsigned int conf_text_blank(struct text *text);
 /* Returns the line in which, after an equal sign, a brace opens that is not closed before the next equal sign of
  * another line, or before the end; or 0. `text` is one that conf_text_blank has been through. */
 unsigned int conf_text_open_brace(struct span text);
+/* Takes text from the front up to the next "name = {}", of which libConfuse tells nothing. *line counts on from
+ * what it was: 1 at first. False: there is none in the rest. */
+bool conf_text_take_empty_list(struct span *text, struct span *name, unsigned int *line);
 
 #endif

@@ -286,6 +286,20 @@ seal(struct conf_draft *d, uint32_t generation)
 	return s;
 }
 
+/* A list without members says that there are to be none, which is not the same as to leave it out. */
+static void
+note_empty_lists(struct conf_draft *d, struct span text)
+{
+	unsigned int line = 1, before;
+	struct span name;
+
+	while (conf_text_take_empty_list(&text, &name, &line))
+		for (size_t i = 0; i < ROW_COUNT; i++)
+			if (rows[i].kind == KIND_list && span_equal(name, span_str(rows[i].name)) &&
+				(before = conf_set(d, rows[i].at, line)))
+				conf_complain(d, line, "%s is set twice: first in line %u", rows[i].name, before);
+}
+
 /* Reads, and reads again as long as names turn up that are unknown. True when it got to the end.
  * */
 static bool
@@ -310,34 +324,56 @@ read_all(struct conf_draft *draft, const char *text)
 			meant ? "\" meant?" : "");
 		free(now.unknown[i].name);
 	}
+	note_empty_lists(draft, span_str(text));
 	initial_lists(draft);
 	reading = NULL;
 	return whole;
+}
+
+/* Reads into the draft, which the caller clears. */
+static struct settings *
+read_draft(struct conf_draft *draft, const struct paths *p, uint32_t generation, bool files, struct text *errors)
+{
+	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);
+	struct settings *s = NULL;
+	unsigned int open_quote, open_brace;
+
+	if (!conf_text_read(p->conf, &text, &why))
+		conf_complain(draft, 0, "%s", text_str(&why));
+	else if ((open_quote = conf_text_blank(&text)))
+		conf_complain(
+			draft, open_quote, "the quotation mark that opens here is not closed");
+	else if ((open_brace = conf_text_open_brace(text_span(&text))))
+		conf_complain(draft, open_brace,
+			"the brace that opens here is not closed (a member with = in it needs quotation marks)");
+	else if (read_all(draft, text_str(&text)))
+		conf_check(draft, p, files);
+	if (draft->complaint_count == 0)
+		s = seal(draft, generation);
+	conf_draft_tell(draft, errors);
+	text_clear(&text);
+	text_clear(&why);
+	return s;
 }
 
 struct settings *
 conf_read(const struct paths *p, uint32_t generation, bool files, struct text *errors)
 {
 	struct conf_draft draft = { .file = p->conf };
-	struct text text = TEXT_UP_TO(MOST_CONF_FILE), why = TEXT_UP_TO(MOST_REASON_TEXT);
-	struct settings *s = NULL;
-	unsigned int open_quote, open_brace;
+	struct settings *s = read_draft(&draft, p, generation, files, errors);
 
-	if (!conf_text_read(p->conf, &text, &why))
-		conf_complain(&draft, 0, "%s", text_str(&why));
-	else if ((open_quote = conf_text_blank(&text)))
-		conf_complain(
-			&draft, open_quote, "the quotation mark that opens here is not closed");
-	else if ((open_brace = conf_text_open_brace(text_span(&text))))
-		conf_complain(&draft, open_brace,
-			"the brace that opens here is not closed (a member with = in it needs quotation marks)");
-	else if (read_all(&draft, text_str(&text)))
-		conf_check(&draft, p, files);
-	if (draft.complaint_count == 0)
-		s = seal(&draft, generation);
-	conf_draft_tell(&draft, errors);
 	conf_draft_clear(&draft);
-	text_clear(&text);
-	text_clear(&why);
+	return s;
+}
+
+struct settings *
+conf_read_noting(const struct paths *p, void (*set)(void *me, size_t at), void *me, struct text *errors)
+{
+	struct conf_draft draft = { .file = p->conf };
+	struct settings *s = read_draft(&draft, p, 1, false, errors);
+
+	for (size_t i = 0; s && i < draft.line_count; i++)
+		set(me, draft.lines[i].at);
+	conf_draft_clear(&draft);
 	return s;
 }

@@ -20,6 +20,9 @@
  * with every complaint in *errors, each a line "file:line: reason" ending with a newline. */
 struct settings *conf_read(
 	const struct paths *p, uint32_t generation, bool files, struct text *errors);
+/* The same, without `files`, and calls `set` with the offset in struct settings of each option that the file sets. */
+struct settings *conf_read_noting(
+	const struct paths *p, void (*set)(void *me, size_t at), void *me, struct text *errors);
 
 /* Is `word` the name of a service that can be listed in `services`? */
 bool conf_service(struct span word, enum service *service);

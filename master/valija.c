@@ -30,6 +30,7 @@ static const struct command *const commands[] = {
 	&cmd_net_rules,
 	&cmd_net_dns,
 	&cmd_net_autoconfig,
+	&cmd_config,
 	&cmd_env,
 	&cmd_user_add,
 	&cmd_user_passwd,

@@ -675,7 +675,8 @@ main(int argc, char **argv)
 	case MODE_QUEUE:
 		return run_valija(&c, "mailq", NULL, NULL);
 	case MODE_ALIASES:
-		return run_valija(&c, "map", "aliases", NULL);
+		/* Other packages run it, whether there are aliases or not (Debian Policy 11.6). */
+		return run_valija(&c, "map", "aliases", "--if-there");
 	case MODE_FLUSH:
 		/* From cron and ifup: what they hear, they mail. */
 		return run_valija(&c, "queue", "flush", "--quiet");

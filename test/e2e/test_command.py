@@ -148,3 +148,23 @@ def test_reloads_at_once_all_come_true(idle):
     idle.start()
     asked = [subprocess.Popen(idle.argv("reload"), stderr=subprocess.PIPE) for _ in range(5)]
     assert [(p.communicate()[1], p.returncode) for p in asked] == [(b"", 0)] * 5
+
+
+def test_config_shows_what_was_understood(idle):
+    """What it prints is a configuration that means the same; nothing that the file leaves out is in it without --all."""
+    good = idle.conf.read_text()
+    try:
+        idle.conf.write_text(good + """relayhost = 'a\\\\b"c' # no host\n""")
+        assert idle.valija("config", check=False).returncode == 78
+        idle.conf.write_text(good + "policy_exempt = '10.0.0.0/8, 192.0.2.1'\nmta_sts = no subaddress_separators = '$\"-'\n")
+        said = idle.valija("config").stdout
+        for line in ('policy_exempt = {"10.0.0.0/8", "192.0.2.1"}', "mta_sts = no", 'subaddress_separators = "\\$\\"-"'):
+            assert f"\n{line}\n" in said
+        assert "queue_days" not in said and "queue_days = " in idle.valija("config", "--all").stdout
+        everything = idle.valija("config", "--all").stdout
+        idle.conf.write_text(said)
+        assert idle.valija("config").stdout == said and idle.valija("config", "--all").stdout == everything
+        idle.conf.write_text(everything)
+        assert idle.valija("config").stdout == everything
+    finally:
+        idle.conf.write_text(good)

@@ -115,7 +115,8 @@ def check_contents(paths, sources):
                                                        re.sub(r"\.(\d)$", r".valija.\1", page)} & names}
     assert not lacking, lacking
     for path in ("/usr/sbin/valija", "/etc/init.d/valija", "/lib/systemd/system/valija.service", "/etc/pam.d/valija",
-                 "/usr/share/valija/hooks/dns-update", "/etc/fail2ban/filter.d/valija.conf", "/etc/logrotate.d/valija"):
+                 "/usr/share/valija/hooks/dns-update", "/etc/fail2ban/filter.d/valija.conf", "/etc/logrotate.d/valija",
+                 "/etc/ufw/applications.d/valija"):
         assert any(p.endswith(path) for p in paths), path
 
 

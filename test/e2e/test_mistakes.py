@@ -223,13 +223,16 @@ def test_domain_twice(idle):
 
 def test_aliases_that_lead_nowhere(idle):
     aliases = idle.dir / "etc/aliases"
-    aliases.write_text("a: b\nb: c\nc: a\ngood: ana\ngone: nobody-here\nmany: ana, nobody-here\n")
+    aliases.write_text("a: b\nb: c\nc: a\ngood: ana\ngone: nobody-here\nmany: ana, nobody-here\n"
+                       "@virtual.example: ana\nowner-list: nobody-here\n")
     try:
         said = idle.valija("map").stdout
         for stdout in (said, idle.valija("check").stdout):
             for name in "abc":
                 assert f"warning: alias {name}: mail for it is refused: 554 5.4.6 " in stdout
             assert "warning: alias gone: mail for it is refused: 550 5.1.1 " in stdout
+            assert "warning: alias @virtual.example: mail for it is refused: 550 5.7.1 " in stdout
+            assert "owner-" not in stdout
             assert "alias good" not in stdout and "alias many" not in stdout and "alias-loop" not in stdout
         # What the warning says is what a sender hears.
         assert idle.valija("check", "address", f"a@{valija.DOMAIN}", check=False).returncode == 67

@@ -44,6 +44,8 @@ static const struct row rows[] = {
 	{ "postmaster@second.example",  false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
 	{ "Abuse@example.org",          false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
 	{ "abuse@second.example",       false, LEADS_HERE,      250, "2.1.5", "second.example/a" },
+	{ "root@example.org",           false, LEADS_HERE,      250, "2.1.5", "example.org/zoe" },
+	{ "rooty@example.org",          false, LEADS_NOWHERE,   550, "5.1.1", NOT_HERE },
 	/* The forms of relaying, from a stranger and from who has logged in. */
 	{ "a@elsewhere.example",        false, LEADS_NOWHERE,   550, "5.7.1", NOT_HERE },
 	{ "a@elsewhere.example",        true,  LEADS_ELSEWHERE, 250, "2.1.5", NOT_HERE },

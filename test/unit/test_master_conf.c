@@ -219,6 +219,31 @@ test_syntax(void **state)
 	expect_errors("tls_default = {\n smtp=a.example}\n", "1: " BRACE);
 }
 
+/* The file that other packages write to counts in the system's instance, unless the option says otherwise. */
+static void
+test_aliases_of_the_system(void **state)
+{
+	char *dir = paths.dir;
+
+	(void)state;
+	for (int system = 0; system < 2; system++) {
+		struct settings *s;
+
+		paths.dir = system ? NULL : directory;
+		s = expect_good("hostname = h.example\n");
+		assert_int_equal(s->aliases.count, 1 + system);
+		EXPECT_SPAN(s->aliases.at[0], "aliases");
+		if (system)
+			EXPECT_SPAN(s->aliases.at[1], "/etc/aliases");
+		settings_free(&s);
+		s = expect_good("hostname = h.example\naliases = mine\n");
+		assert_int_equal(s->aliases.count, 1);
+		EXPECT_SPAN(s->aliases.at[0], "mine");
+		settings_free(&s);
+	}
+	paths.dir = dir;
+}
+
 /* A brace in a text, a text of several lines, and an equal sign beside its brace are nobody's mistake. */
 static void
 test_open_brace(void **state)
@@ -231,6 +256,31 @@ test_open_brace(void **state)
 	assert_int_equal(conf_text_open_brace(SPAN("a = {\"\\")), 1);
 	assert_int_equal(conf_text_open_brace(SPAN("a = {'\n\n'\nb = {x\nc=")), 1);
 	assert_int_equal(conf_text_open_brace(SPAN("")), 0);
+}
+
+/* helo_checks = {} means none, not the default. */
+static void
+test_empty_lists(void **state)
+{
+	struct settings *s = expect_good("hostname = h.example helo_checks = { \n }\nservices = {smtp}\n");
+	struct span text = SPAN("a = 'x = {}' b={} c = {d}\ne=\n{\n\n}f"), name;
+	unsigned int line = 1;
+
+	(void)state;
+	assert_int_equal(s->helo_checks.count, 0);
+	assert_int_equal(s->listen.count, 2);
+	settings_free(&s);
+	expect_errors("hostname = h.example\nhelo_checks = {own}\nhelo_checks = {}\n",
+		"3: helo_checks is set twice: first in line 2\n");
+	assert_true(conf_text_take_empty_list(&text, &name, &line) && line == 1);
+	EXPECT_SPAN(name, "b");
+	assert_true(conf_text_take_empty_list(&text, &name, &line) && line == 5);
+	EXPECT_SPAN(name, "e");
+	assert_false(conf_text_take_empty_list(&text, &name, &line));
+	text = SPAN("{}");
+	assert_false(conf_text_take_empty_list(&text, &name, &line));
+	text = SPAN("a = {");
+	assert_false(conf_text_take_empty_list(&text, &name, &line));
 }
 
 static void
@@ -369,6 +419,8 @@ main(void)
 		cmocka_unit_test(test_set_twice),
 		cmocka_unit_test(test_syntax),
 		cmocka_unit_test(test_open_brace),
+		cmocka_unit_test(test_empty_lists),
+		cmocka_unit_test(test_aliases_of_the_system),
 		cmocka_unit_test(test_meant),
 		cmocka_unit_test(test_delays_fit),
 		cmocka_unit_test(test_files),
