@@ -3,9 +3,7 @@
 
 #include "common/text.h"
 
-#include <endian.h>
 #include <stdlib.h>
-#include <string.h>
 
 void
 radix_begin(struct radix *r, size_t most)

@@ -281,7 +281,8 @@ sorter_add(struct sorter *s, const struct view *view, size_t number, struct chan
 	struct index_record r = { .date = UNKNOWN_DATE, .vsize = UNKNOWN_SIZE };
 	struct span header = SPAN_NONE;
 
-	(void)mail_facts(m, uid, s->criteria->facts, learned, &r);
+	if (s->criteria->facts != 0)
+		(void)mail_facts(m, uid, s->criteria->facts, learned, &r);
 	if (s->criteria->header && !s->named) {
 		s->names = cache_names(m, fields, sizeof(fields) / sizeof(fields[0]));
 		s->named = true;
@@ -392,7 +393,7 @@ widen(struct sorter *s)
 static bool
 right_first(const struct sorter *s, const struct radix_entry *left, const struct radix_entry *right)
 {
-	int order = memcmp(right->front, left->front, FRONT_BYTES);
+	int order = radix_compare(right, left);
 
 	return order < 0 || (order == 0 && compare(s, right->at, left->at) < 0);
 }
