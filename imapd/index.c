@@ -569,6 +569,7 @@ index_keyword(struct index *ix, struct span name, bool make)
 		name.len > MOST_KEYWORD)
 		return number;
 	change_init(&c);
+	c.lazy = true;           /* what uses it comes behind it in the journal, and becomes durable with it */
 	record_keyword(&c.records, ix->keywords.count, name);
 	result = index_commit(ix, &c);
 	change_clear(&c);

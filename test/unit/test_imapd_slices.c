@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #define LETTERS 120
@@ -28,6 +29,31 @@ clock_gettime(clockid_t clock, struct timespec *t)
 	t->tv_sec = (time_t)(1700000000 + looks / 1000);
 	t->tv_nsec = (long)(looks % 1000) * 1000000;
 	return 0;
+}
+
+/* How often something was made durable; and how often it had been when a tagged OK was sent. */
+static unsigned int data_syncs, syncs, data_syncs_at_ok;
+
+int
+fdatasync(int fd)
+{
+	data_syncs++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int
+fsync(int fd)
+{
+	syncs++;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+ssize_t
+send(int fd, const void *at, size_t len, int flags)
+{
+	if (span_find(span_of(at, len), SPAN("s OK ")) < len)
+		data_syncs_at_ok = data_syncs;
+	return sendto(fd, at, len, flags, NULL, 0);
 }
 
 void
@@ -351,6 +377,39 @@ test_rights_of_a_session_that_ended(void **state)
 	assert_true(share_tell_some(&s->account));       /* nothing more to do */
 }
 
+/* The journal is made durable once for a command, however many messages it is about, and before the command is answered;
+ * not at all where nothing was changed. */
+static void
+test_one_sync_for_a_command(void **state)
+{
+	static const struct {
+		const char *command;
+		unsigned int data_syncs, least, most;
+	} rows[] = {
+		{ "s STORE 1:* +FLAGS.SILENT (\\Flagged)\r\n", 1, 0, 0 },
+		{ "s STORE 1:* +FLAGS.SILENT (\\Flagged)\r\n", 0, 0, 0 },
+		{ "s UID STORE 1:60 FLAGS (\\Seen one two)\r\n", 1, 0, 0 },
+		{ "s COPY 1:* F5\r\n", 1, 1, 1 },         /* and the directory */
+		{ "s FETCH 1:* (UID FLAGS ENVELOPE)\r\n", 0, 0, 0 },
+		{ "s APPEND F5 {2+}\r\nx\n\r\n", 1, 2, 2 },  /* and the message */
+	};
+	struct scene *s = *state;
+
+	say_and_wait(s, &s->slow, "a FETCH 1:* (INTERNALDATE RFC822.SIZE)\r\n", "a OK");
+	say_and_wait(s, &s->slow, "a SELECT F5\r\n", "a OK");     /* what its first opening writes is not the commands' */
+	say_and_wait(s, &s->slow, "a SELECT INBOX\r\n", "a OK");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		data_syncs = syncs = data_syncs_at_ok = 0;
+		text_reset(&s->slow.heard);
+		say_and_wait(s, &s->slow, rows[i].command, "s OK");
+		if (data_syncs != rows[i].data_syncs || syncs < rows[i].least || syncs > rows[i].most)
+			print_message("%s: %u, %u\n", rows[i].command, data_syncs, syncs);
+		assert_int_equal(data_syncs, rows[i].data_syncs);
+		assert_int_equal(data_syncs_at_ok, data_syncs);
+		assert_in_range(syncs, rows[i].least, rows[i].most);
+	}
+}
+
 /* The first time nothing is kept, and all folders must be looked through: not before the first session is served. */
 static void
 test_rights_at_the_first_start(void **state)
@@ -476,6 +535,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_changes_of_rights_meanwhile, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_is_kept_lacks_no_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_rights_of_a_session_that_ended, begin, end),
+		cmocka_unit_test_setup_teardown(test_one_sync_for_a_command, begin, end),
 		cmocka_unit_test_setup_teardown(test_rights_at_the_first_start, begin, end),
 		cmocka_unit_test_setup_teardown(test_another_process_speaks_without_end, begin, end),
 		cmocka_unit_test_setup_teardown(test_another_process_is_done_too_early, begin, end),
