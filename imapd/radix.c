@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 void
-radix_begin(struct radix *r, size_t most)
+radix_begin(struct radix *r, size_t most, unsigned int width)
 {
-	*r = (struct radix){ .count = 0 };
+	*r = (struct radix){ .width = width };
 	r->from = must_alloc((most + 1) * sizeof(*r->from));
 	r->into = must_alloc((most + 1) * sizeof(*r->into));
 	r->counts = must_alloc(FRONT_BYTES * sizeof(*r->counts));
@@ -26,8 +26,10 @@ radix_clear(struct radix *r)
 void
 radix_add(struct radix *r, const struct radix_entry *entry)
 {
+	if (r->count > 0 && radix_compare(entry, &r->from[r->count - 1]) < 0)
+		r->disordered = true;
 	r->from[r->count++] = *entry;
-	for (size_t k = 0; k < FRONT_BYTES; k++)
+	for (size_t k = 0; k < r->width; k++)
 		r->counts[k][entry->front[k]]++;
 }
 
@@ -57,10 +59,10 @@ counts_to_places(uint32_t counts[256])
 bool
 radix_step(struct radix *r, bool (*over)(const void *), const void *me)
 {
-	if (r->count == 0)
+	if (!r->disordered)
 		return true;
-	for (; r->bytes < FRONT_BYTES; r->bytes++, r->moved = 0) {
-		unsigned int k = FRONT_BYTES - 1 - r->bytes;
+	for (; r->bytes < r->width; r->bytes++, r->moved = 0) {
+		unsigned int k = r->width - 1 - r->bytes;
 		uint32_t *places = r->counts[k];
 
 		if (r->moved == 0) {

@@ -2,7 +2,8 @@
  * radix - many things put in order by the first bytes of what they are compared by, a slice at a time.
  *
  * A radix sort, from the last byte to the first: stable, O(n), and able to stop anywhere. Bytes that are
- * the same in all cost nothing but the counting. Memory: 48 bytes for each thing until radix_clear.
+ * the same in all cost nothing but the counting, and what comes in order is left as it is. Memory: 48
+ * bytes for each thing until radix_clear.
  */
 #ifndef VALIJA_IMAPD_RADIX_H
 #define VALIJA_IMAPD_RADIX_H
@@ -25,6 +26,8 @@ struct radix {
 	struct radix_entry *from;        /* `count` of them; in order when radix_step has said true */
 	struct radix_entry *into;        /* room for as many: the caller's, then */
 	size_t count;
+	unsigned int width;              /* bytes of the fronts that count */
+	bool disordered;                 /* some came before one that is smaller */
 	/* How many there are of each byte at each place. `bytes` of them were done, from the end;
 	 * for the next one, `moved` entries have moved. */
 	uint32_t (*counts)[256];
@@ -32,8 +35,8 @@ struct radix {
 	size_t moved;
 };
 
-/* For at most `most` things. */
-void radix_begin(struct radix *r, size_t most);
+/* For at most `most` things, by the first `width` bytes of their fronts; those behind must be 0. */
+void radix_begin(struct radix *r, size_t most, unsigned int width);
 /* Accepts one that was never begun. */
 void radix_clear(struct radix *r);
 /* One more. */

@@ -338,7 +338,7 @@ entry_of(const struct sorter *s, uint32_t at)
 		radix_put_i64(e.front, v->number);
 	else if (v->len > 0)
 		memcpy(e.front, s->texts.at + v->at, v->len < FRONT_BYTES ? v->len : FRONT_BYTES);
-	for (size_t i = 0; s->criteria->at[0].reverse && i < FRONT_BYTES; i++)
+	for (size_t i = 0; s->criteria->at[0].reverse && i < s->radix.width; i++)
 		e.front[i] ^= 0xff;
 	return e;
 }
@@ -348,7 +348,7 @@ static bool
 entries_step(struct sorter *s, bool (*over)(const void *), const void *me)
 {
 	if (s->radix.from == NULL)
-		radix_begin(&s->radix, s->count);
+		radix_begin(&s->radix, s->count, is_number(s->criteria->at[0].by) ? 8 : FRONT_BYTES);
 	while (s->made < s->count) {
 		for (size_t end = some_more(s->made, s->count); s->made < end; s->made++) {
 			struct radix_entry e = entry_of(s, (uint32_t)s->made);

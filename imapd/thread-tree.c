@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define LEAST_SUBJECTS 256
+#define DATE_BYTES 12            /* what things are ordered by: a date, and a number */
 #define LINKS_AT_A_TIME 512      /* that one thing of a stage follows before it is left, and gone on with */
 
 struct stage {
@@ -47,7 +48,7 @@ static void
 begin_messages(struct threader *t)
 {
 	t->roots = must_alloc((2 * t->count + 1) * sizeof(*t->roots));
-	radix_begin(&t->radix, t->message_count);
+	radix_begin(&t->radix, t->message_count, DATE_BYTES);
 }
 
 /* By date, then as the mailbox has them. */
@@ -196,7 +197,7 @@ begin_other_roots(struct threader *t)
 {
 	t->few = other_roots(t);
 	t->rest = t->root_messages;
-	radix_begin(&t->radix, t->few);
+	radix_begin(&t->radix, t->few, DATE_BYTES);
 }
 
 static bool
@@ -391,7 +392,7 @@ tell_top(struct threader *t, size_t at)
 static void
 begin_newest(struct threader *t)
 {
-	radix_begin(&t->radix, t->root_count);
+	radix_begin(&t->radix, t->root_count, DATE_BYTES);
 }
 
 static bool
