@@ -143,6 +143,9 @@ def test_f1_what_is_planted_in_a_home_is_not_followed(post, people):
         put(user.home / ".forward", "ana@example.org\n", user)
         (user.home / "other").hardlink_to(user.home / ".forward")
 
+    def of_another(user):
+        put(user.home / ".forward", "ana@example.org\n", people())
+
     def nonsense(user):
         put(user.home / ".forward", "\"|/bin/sh\n:include:/etc/passwd\n", user)
 
@@ -150,13 +153,13 @@ def test_f1_what_is_planted_in_a_home_is_not_followed(post, people):
         put(user.home / ".forward", "|/usr/bin/touch /tmp/valija-was-here\n", user)
 
     try:
-        for plant in [link, hard_link, pipe, writable, home_writable, second_name, nonsense, commands]:
+        for plant in [link, hard_link, pipe, writable, home_writable, second_name, of_another, nonsense, commands]:
             user = people()
             plant(user)
             word = send(post, address(user))
             valija.wait_until(lambda: found(user.home, word), 5, f"mail of whom a {plant.__name__} was planted at")
             assert not any(word.encode() in p.read_bytes() for p in post.delivered("ana@example.org"))
-        assert secret.read_text() == "ana@example.org\n" and post.log().count("forward-ignored") >= 7
+        assert secret.read_text() == "ana@example.org\n" and post.log().count("forward-ignored") >= 8
         # Maildirs that lead elsewhere: deferred, at once, and nothing is touched.
         for name, make in [("new", lambda p: p.symlink_to("/etc")), ("tmp", os.mkfifo), (".", None)]:
             user = people()
