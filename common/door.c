@@ -153,16 +153,12 @@ let_in(struct door *door, const struct arrival *a, const struct guest_key *key, 
 {
 	struct guest *guest =
 		guest_enter(&door->guests, key, most_of_address(door, a->ip));
-	int on = 1;
 
 	if (!guest) {
 		turn_away(a->service, fd, a->ip, door->kind->crowded,
 			"too many connections from this address");
 		return false;
 	}
-	/* Answers are written whole: waiting for more of them only costs time. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	door->connections++;
 	door->kind->welcome(door->daemon->me, a, fd, guest);
 	return true;
@@ -391,6 +387,21 @@ door_open(struct door *door, struct daemon *daemon, const struct door_kind *kind
 	LIST_INIT(&door->newcomers);
 }
 
+/* Connections inherit them, without a call for each. */
+static void
+set_options(int listening)
+{
+	int on = 1, idle = KEEPALIVE_IDLE_SECONDS, step = KEEPALIVE_STEP_SECONDS,
+	    tries = KEEPALIVE_TRIES;
+
+	/* Answers are written whole: waiting for more of them only costs time. */
+	setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(listening, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(listening, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(listening, IPPROTO_TCP, TCP_KEEPINTVL, &step, sizeof(step));
+	setsockopt(listening, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
+}
+
 void
 door_listen(struct door *door, enum service service, struct span address, bool proxy, int fd)
 {
@@ -404,6 +415,7 @@ door_listen(struct door *door, enum service service, struct span address, bool p
 	}
 	evutil_make_socket_nonblocking(fd);
 	evutil_make_socket_closeonexec(fd);
+	set_options(fd);
 	l = must_alloc(sizeof(*l));
 	l->door = door;
 	l->service = service;

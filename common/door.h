@@ -23,6 +23,11 @@
 #include "proxy-header.h"
 #include "shared.h"
 
+/* A client that vanished without a word is noticed after some ten minutes. */
+#define KEEPALIVE_IDLE_SECONDS 300
+#define KEEPALIVE_STEP_SECONDS 60
+#define KEEPALIVE_TRIES 5
+
 #define ACCEPT_BURST 16                 /* connections taken at once; the others want some too */
 #define ACCEPT_PAUSE_MILLISECONDS 500
 #define PROXY_WAIT_SECONDS 5            /* for the header of the PROXY protocol */

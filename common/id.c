@@ -5,13 +5,22 @@
 
 static const char digit[] = "0123456789ABCDEFGHIJKLMNOPQRSTUV";
 
+#define IDS_AT_A_TIME 32
+
 uint64_t
 id_new(void)
 {
+	static uint64_t made[IDS_AT_A_TIME];
+	static size_t left;
 	uint64_t id = 0;
 
-	while (id == 0)
-		secret_random(&id, sizeof(id));
+	while (id == 0) {
+		if (left == 0) {
+			secret_random(made, sizeof(made));
+			left = IDS_AT_A_TIME;
+		}
+		id = made[--left];
+	}
 	return id;
 }
 

@@ -22,6 +22,7 @@ struct account {
 	uint64_t served;
 	struct event *on_inotify;    /* something happened in a watched folder */
 	struct event *housekeeping;  /* names that follow flags, deleted folders */
+	struct event *trim;          /* memory that is free is given back */
 	struct event *linger;        /* nobody is here any more */
 	/* Who has any right in our folders is being looked for (share.h): how often rights were changed, and which
 	 * change master knows. */

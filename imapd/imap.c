@@ -37,6 +37,7 @@
 
 #define HOUSEKEEPING_MILLISECONDS 300
 #define BUSY_MILLISECONDS 10         /* between two pieces of work that sessions come between */
+#define TRIM_SECONDS 2
 #define NAMES_AT_A_TIME 200          /* files renamed, removed in one go */
 #define GCONV_DIRECTORIES 4
 
@@ -105,6 +106,17 @@ look_at_unwatched(struct account *a)
 	return any;
 }
 
+/* Nothing more to do, as a rule: what is free is given back. Not after each of many short sessions, which would only
+ * ask for it again. */
+static void
+on_trim(evutil_socket_t fd, short what, void *me)
+{
+	(void)fd;
+	(void)what;
+	(void)me;
+	(void)malloc_trim(0);
+}
+
 static void
 on_housekeeping(evutil_socket_t fd, short what, void *me)
 {
@@ -129,8 +141,8 @@ on_housekeeping(evutil_socket_t fd, short what, void *me)
 		housekeep_in(a, BUSY_MILLISECONDS);
 	else if (later)
 		account_housekeep(a);
-	else
-		(void)malloc_trim(0);    /* nothing more to do for a while: what is free is given back */
+	else if (!event_pending(a->trim, EV_TIMEOUT, NULL))
+		(void)event_add(a->trim, &(struct timeval){ TRIM_SECONDS, 0 });
 }
 
 static void
@@ -439,8 +451,9 @@ prepare(void *me)
 		ROOM_READ | ROOM_MAKE | ROOM_WRITE };
 	allow_charsets(d);
 	a->housekeeping = event_new(d->base, -1, 0, on_housekeeping, a);
+	a->trim = event_new(d->base, -1, 0, on_trim, a);
 	a->linger = event_new(d->base, -1, 0, on_linger, a);
-	if (a->housekeeping == NULL || a->linger == NULL)
+	if (a->housekeeping == NULL || a->trim == NULL || a->linger == NULL)
 		return false;
 	if (a->store.inotify >= 0) {
 		a->on_inotify = event_new(d->base, a->store.inotify, EV_READ | EV_PERSIST,

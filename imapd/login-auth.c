@@ -245,7 +245,7 @@ on_imap_opened(void *me, struct channel *from, uint64_t id, const struct msg_ima
 	 * shutdown. */
 	imap_input_clear(&l->input);
 	text_reset(&l->out);
-	login_drop(l, "logged in");
+	login_passed_on(l);     /* imap-opened says so */
 }
 
 static void

@@ -31,17 +31,24 @@ login_find(struct front *front, uint64_t id)
 }
 
 void
+login_passed_on(struct login *l)
+{
+	l->dead = true;
+	l->front->dead++;
+	if (l->timeout != NULL)
+		event_active(l->timeout, EV_TIMEOUT, 0);     /* the round ends, and it is freed */
+}
+
+void
 login_drop(struct login *l, const char *why)
 {
 	if (l->dead)
 		return;
 	login_auth_cancel(l);
-	l->dead = true;
 	log_info(l->id, "disconnect", KEY_STR("ip", l->ip), KEY_STR("service",
 		service_name(l->service)),
 		KEY_NUM("tls", l->tls), KEY_STR("why", why), KEY_NUM("errors", l->errors));
-	if (l->timeout != NULL)
-		event_active(l->timeout, EV_TIMEOUT, 0);     /* the round ends, and it is freed */
+	login_passed_on(l);
 }
 
 static void
@@ -65,10 +72,12 @@ logins_bury(struct front *front)
 {
 	struct login *l = LIST_FIRST(&front->logins), *next;
 
-	for (; l != NULL; l = next) {
+	for (; front->dead > 0 && l != NULL; l = next) {
 		next = LIST_NEXT(l, in_all);
-		if (l->dead)
-			login_free(l);
+		if (!l->dead)
+			continue;
+		front->dead--;
+		login_free(l);
 	}
 }
 
@@ -79,7 +88,7 @@ static void
 login_flush(struct login *l)
 {
 	while (l->fd >= 0 && l->out.len > 0 && !l->dead) {
-		ssize_t n = send(l->fd, l->out.at, l->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(l->fd, l->out.at, l->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n > 0) {
 			text_drop(&l->out, (size_t)n);
@@ -297,22 +306,24 @@ go_on_command(struct login *l)
 	return true;
 }
 
+/* While others work for it nothing more is read: what comes stays in the socket, for whoever gets that. */
+static bool
+login_reads(const struct login *l)
+{
+	return !l->dead && !l->starts_tls && (l->state == LOGIN_COMMAND || l->state == LOGIN_CHALLENGED);
+}
+
 void
 login_go_on(struct login *l)
 {
 	bool more = true;
 
-	while (more && !l->dead && !l->starts_tls && (l->state == LOGIN_COMMAND ||
-		l->state == LOGIN_CHALLENGED))
+	while (more && login_reads(l))
 		more = l->state == LOGIN_COMMAND ? go_on_command(l) : go_on_challenged(l);
 	if (l->dead || l->fd < 0 || l->state == LOGIN_CLOSING)
 		return;
-	/* While others work for it nothing more is read: what comes stays in the socket, for
-	 * whoever gets that. */
-	if (!l->starts_tls && (l->state == LOGIN_COMMAND || l->state == LOGIN_CHALLENGED))
+	if (login_reads(l))
 		(void)event_add(l->readable, NULL);
-	else
-		(void)event_del(l->readable);
 }
 
 static void
@@ -326,6 +337,11 @@ on_readable(evutil_socket_t fd, short what, void *me)
 	(void)what;
 	if (l->dead)
 		return;
+	/* A client waits for answers, as a rule, so that only what comes all the same costs this. */
+	if (!login_reads(l)) {
+		(void)event_del(l->readable);
+		return;
+	}
 	got = stream_recv(fd, buffer, room < sizeof(buffer) ? room : sizeof(buffer), MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -368,7 +384,6 @@ login_attach(struct login *l, int fd)
 {
 	struct event_base *base = l->front->daemon.base;
 
-	(void)evutil_make_socket_nonblocking(fd);
 	l->fd = fd;
 	l->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, l);
 	l->writable = event_new(base, fd, EV_WRITE, on_writable, l);
@@ -382,8 +397,10 @@ login_detach(struct login *l)
 {
 	int fd = l->fd;
 
-	event_free(l->readable);
-	event_free(l->writable);
+	if (l->readable != NULL)
+		event_free(l->readable);
+	if (l->writable != NULL)
+		event_free(l->writable);
 	l->readable = l->writable = NULL;
 	l->fd = -1;
 	return fd;
@@ -425,17 +442,24 @@ login_new(struct front *front, const struct arrival *a, int fd, struct guest *gu
 	LIST_INSERT_HEAD(&front->logins, l, in_all);
 	LIST_INSERT_HEAD(&front->buckets[l->id % LOGIN_BUCKETS], l, in_bucket);
 	front->served++;
-	login_attach(l, fd);
 	if (front->again != NULL) {
+		login_attach(l, fd);
 		go_on_again(l, front->again);
 		return;
 	}
-	log_info(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)));
+	/* Where TLS comes first, tls or tls-failed say the same of it. */
+	if (service_is_tls(l->service))
+		log_debug(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)));
+	else
+		log_info(l->id, "connect", KEY_STR("ip", l->ip), KEY_STR("service", service_name(l->service)));
 	if (a->via[0])
 		log_info(l->id, "proxied", KEY_STR("ip", l->ip), KEY_STR("proxy", a->via),
 			KEY_STR("tls", a->tls));
-	if (service_is_tls(l->service))
+	if (service_is_tls(l->service)) {
+		l->fd = fd;     /* nothing of it is read here */
 		login_tls_start(l);
-	else
+	} else {
+		login_attach(l, fd);
 		login_greet(l);
+	}
 }

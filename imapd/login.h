@@ -64,6 +64,7 @@ struct front {
 	LIST_HEAD(, login) buckets[LOGIN_BUCKETS];
 	struct door door;
 	uint64_t served;
+	size_t dead;             /* dropped in this turn, not yet freed */
 	const struct msg_imap_again *again;      /* the connection that is let in comes back: NULL for a new one */
 	uint64_t again_id;
 };
@@ -76,6 +77,8 @@ void login_new(
 struct login *login_find(struct front *front, uint64_t id);
 /* Frees it at the end of the round. */
 void login_drop(struct login *l, const char *why);
+/* Likewise, but without a word in the log: it goes on elsewhere. */
+void login_passed_on(struct login *l);
 /* Says BYE, then closes. */
 void login_bye(struct login *l, const char *text);
 /* "TAG OK [CODE] text"; code may be NULL. BAD and failed logins are counted, refusals logged. */

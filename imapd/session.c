@@ -383,7 +383,8 @@ session_new(struct account *account, uint64_t id, int fd, struct span tag, struc
 	restart_silence(s);
 	adjust_reading(s);
 	session_take_turn(s);
-	log_info(id, "login", KEY_SPAN("ip", ip), KEY_STR("user", account->user));
+	/* master says the same with its imap-opened. */
+	log_debug(id, "login", KEY_SPAN("ip", ip), KEY_STR("user", account->user));
 	return s;
 }
 

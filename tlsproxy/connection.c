@@ -8,12 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/door.h"
 #include "worker.h"
-
-/* A client that vanished without a word is noticed after some ten minutes. */
-#define KEEPALIVE_IDLE_SECONDS 300
-#define KEEPALIVE_STEP_SECONDS 60
-#define KEEPALIVE_TRIES 5
 
 static void connection_throw_away(struct connection *c);
 
@@ -111,19 +107,18 @@ connection_told_address(struct connection *c, struct span ip)
 	}
 }
 
-static void
-set_options(int client)
+void
+connection_set_options(struct connection *c)
 {
 	int on = 1, idle = KEEPALIVE_IDLE_SECONDS, step = KEEPALIVE_STEP_SECONDS,
 	    tries = KEEPALIVE_TRIES;
 
-	evutil_make_socket_nonblocking(client);
 	/* A record is sent whole: waiting for more would only delay answers. */
-	setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(client, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(client, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(client, IPPROTO_TCP, TCP_KEEPINTVL, &step, sizeof(step));
-	setsockopt(client, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
+	setsockopt(c->client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(c->client, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(c->client, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(c->client, IPPROTO_TCP, TCP_KEEPINTVL, &step, sizeof(step));
+	setsockopt(c->client, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
 }
 
 struct connection *
@@ -137,7 +132,6 @@ connection_new(
 		close(client);
 		return NULL;
 	}
-	set_options(client);
 	c = must_alloc(sizeof(*c));
 	c->worker = w;
 	c->front = front;
@@ -252,10 +246,10 @@ static void
 watch(struct event *e, struct worker *w, int fd, short what, event_callback_fn call,
 	struct connection *c)
 {
-	short now = (short)(event_get_events(e) & (EV_READ | EV_WRITE));
+	short now = (short)(event_get_events(e) & (EV_READ | EV_WRITE | EV_CLOSED));
 
 	if (now == what && event_get_fd(e) == fd &&
-	    (what == 0 || event_pending(e, EV_READ | EV_WRITE, NULL) != 0))
+	    (what == 0 || event_pending(e, EV_READ | EV_WRITE | EV_CLOSED, NULL) != 0))
 		return;
 	event_del(e);
 	event_assign(e, w->daemon.base, fd, (short)(what | EV_PERSIST), call, c);
@@ -272,6 +266,9 @@ connection_watch_client(struct connection *c, short what)
 void
 connection_watch_plain(struct connection *c, short what)
 {
+	/* With the last bytes the end is heard, so that both go to the client at once. */
+	if ((what & EV_READ) != 0)
+		what |= EV_CLOSED;
 	watch(&c->plain_event, c->worker, c->plain, what, on_plain, c);
 }
 

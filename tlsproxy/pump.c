@@ -69,10 +69,12 @@ round_bytes(const struct worker *w)
 static size_t
 write_records(struct connection *c, const unsigned char *at, size_t len)
 {
+	/* The end of the connection goes with its last bytes. */
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (c->ends ? MSG_MORE : 0);
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t wrote = send(c->client, at + done, len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t wrote = send(c->client, at + done, len - done, flags);
 
 		if (wrote >= 0) {
 			done += (size_t)wrote;
@@ -157,6 +159,8 @@ void
 pump_prepare(struct connection *c, bool exact)
 {
 	c->exact = exact;
+	if (exact)
+		evutil_make_socket_nonblocking(c->client);
 	gnutls_transport_set_ptr2(c->tls, exact ? (gnutls_transport_ptr_t)(intptr_t)c->client : c, c);
 	gnutls_transport_set_vec_push_function(c->tls, push_records);
 	gnutls_transport_set_pull_function(c->tls, exact ? pull_exactly : pull_records);
@@ -304,7 +308,7 @@ pump_give_ticket(struct connection *c)
 }
 
 static void
-from_plain(struct connection *c)
+take_plain(struct connection *c)
 {
 	unsigned char *round = c->worker->round;
 	ssize_t got = recv(c->plain, round, round_bytes(c->worker), MSG_DONTWAIT);
@@ -317,6 +321,15 @@ from_plain(struct connection *c)
 	}
 	pump_give_ticket(c);
 	write_client(c, round, (size_t)got);
+}
+
+/* `closed`: the front end says no more than what lies there. */
+static void
+from_plain(struct connection *c, bool closed)
+{
+	do
+		take_plain(c);
+	while (closed && !c->plain_done && !c->client_broken && c->to_client.len == 0);
 }
 
 /* --- both --- */
@@ -361,6 +374,7 @@ settle(struct connection *c, bool moves)
 
 	if (c->plain_done && !c->told_client_end && !c->client_broken)
 		tell_client_end(c);
+	c->ends = c->plain_done && (c->client_done || plain_is_closed(c));
 	pump_flush(c);
 	if (c->client_broken) {
 		pending_drop(c->worker, &c->to_client);
@@ -373,7 +387,7 @@ settle(struct connection *c, bool moves)
 		shutdown(c->plain, SHUT_WR);
 		c->told_plain_end = true;
 	}
-	if (c->plain_done && c->to_client.len == 0 && (c->client_done || plain_is_closed(c))) {
+	if (c->ends && c->to_client.len == 0) {
 		finish(c);
 		return;
 	}
@@ -433,8 +447,8 @@ pump_plain_ready(struct connection *c, short what)
 	if ((what & EV_WRITE) != 0 && c->to_plain.len > 0)
 		pending_use(c->worker, &c->to_plain,
 			write_plain(c, c->to_plain.at + c->to_plain.from, c->to_plain.len));
-	if ((what & EV_READ) != 0 && !c->plain_done && c->to_client.len == 0)
-		from_plain(c);
+	if ((what & (EV_READ | EV_CLOSED)) != 0 && !c->plain_done && c->to_client.len == 0)
+		from_plain(c, (what & EV_CLOSED) != 0);
 	settle(c, moves);
 }
 

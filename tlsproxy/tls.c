@@ -289,6 +289,7 @@ on_tls_connect(
 	} else {
 		c->wanted = wanted;
 		c->outgoing = true;
+		connection_set_options(c);
 		handshake_begin(c);
 		return;
 	}

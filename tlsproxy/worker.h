@@ -70,6 +70,7 @@ struct connection {
 	bool plain_done;                  /* no more will be read from the front end */
 	bool plain_deaf;                  /* the front end reads no more */
 	bool told_plain_end, told_client_end;
+	bool ends;          /* nothing follows what now goes to the client */
 	bool ticket_due;                  /* a session ticket (RFC 8446 4.6.1), which goes with the front end's
 					     first words: sent alone it would cost as much as they */
 	bool exact;                       /* GnuTLS reads the socket itself: nothing is read ahead */
@@ -133,6 +134,8 @@ struct worker {
  * the socket is closed then. */
 struct connection *connection_new(struct worker *w, struct channel *front, uint64_t session,
 	uint8_t service, int client);
+/* For sockets that come from no listener (door.h), which gives them these. */
+void connection_set_options(struct connection *c);
 /* The end: closes and frees. */
 void connection_free(struct connection *c);
 struct connection *connection_find(const struct worker *w, uint64_t session);

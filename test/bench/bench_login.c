@@ -1,6 +1,6 @@
 /*
- * bench_login PORT SECONDS THREADS full|resumed|scram USERS PASSWORD - logins by IMAP that a server on 127.0.0.1:PORT
- * does, of bench0@example.org and so on: connection, TLS (new, or of the session before), greeting, LOGIN (or
+ * bench_login PORT SECONDS THREADS full|resumed|scram|scram-resumed USERS PASSWORD - logins by IMAP that a server on
+ * 127.0.0.1:PORT does, of bench0@example.org and so on: connection, TLS (new, or of the session before), greeting, LOGIN (or
  * AUTHENTICATE SCRAM-SHA-256 with an initial response), LOGOUT. Each user logs in once before the clock runs, so that
  * everybody's salted password is known (a client may keep it, RFC 5802 3: it is servers that are measured). Prints how
  * many logins there were, how many of them before the clock ran, how many sessions were resumed, and how many failed.
@@ -296,12 +296,12 @@ main(int argc, char **argv)
 	pthread_t thread[64];
 
 	if (threads < 1 || threads > 64) {
-		fprintf(stderr, "usage: bench_login PORT SECONDS THREADS full|resumed|scram USERS PASSWORD\n");
+		fprintf(stderr, "usage: bench_login PORT SECONDS THREADS full|resumed|scram|scram-resumed USERS PASSWORD\n");
 		return 64;
 	}
 	bench.port = (uint16_t)atoi(argv[1]);
-	bench.resume = strcmp(argv[4], "resumed") == 0;
-	bench.scram = strcmp(argv[4], "scram") == 0;
+	bench.resume = strstr(argv[4], "resumed") != NULL;
+	bench.scram = strncmp(argv[4], "scram", 5) == 0;
 	bench.users = (unsigned int)atoi(argv[5]);
 	bench.password = argv[6];
 	if (bench.users == 0)

@@ -3,6 +3,7 @@ Maildir."""
 
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -121,3 +122,33 @@ def test_f1_what_is_planted_in_a_maildir(suite, kind, tmp_path):
         assert "SECRET" not in "".join(said), (place, said)
         assert secret.read_text() == "Subject: secret\n\nTOP SECRET\n", place
         assert sorted(p.name for p in tmp_path.iterdir()) == ["secret"], place
+
+
+@pytest.mark.parametrize("service", ["imap", "imaps"])
+def test_commands_behind_a_login_wait_for_whoever_gets_the_connection(suite, service):
+    """What comes while auth and master work is read by nobody but imap-login, when the login fails, or the user's own
+    process: nothing is lost, nothing said twice, whenever it comes."""
+    user = suite.new_user("behind-login")
+    with suite.connect(service) as raw:
+        sock = raw
+        if service == "imap":
+            raw.recv(1000)
+            raw.sendall(b"s STARTTLS\r\n")
+            assert raw.recv(1000).startswith(b"s OK")
+        sock = suite.tls().wrap_socket(raw, server_hostname=suite.host)
+        words = sock.makefile("rb")
+        if service == "imaps":
+            words.readline()
+        sock.sendall(f'0 LOGIN {user} wrong\r\n'.encode())
+        time.sleep(0.0005)
+        sock.sendall(b"1 NOOP\r\n")
+        assert words.readline().startswith(b"0 NO ")
+        assert words.readline().startswith(b"1 OK ")
+        said = 2
+        sock.sendall(f'{said} LOGIN {user} "{suite.passwords[user]}"\r\n'.encode())
+        for i in range(1, 6):
+            time.sleep(0.0004)
+            sock.sendall(f"{said + i} NOOP\r\n".encode())
+        for i in range(6):
+            line = words.readline()
+            assert line.startswith(b"%d OK " % (said + i)), line

@@ -238,7 +238,7 @@ class Challenged:
         self.socket.recv(1000)
         self.socket.send(b"a AUTHENTICATE PLAIN\r\n")
         assert self.socket.recv(100).startswith(b"+")
-        line = valija.wait_until(lambda: re.search(r"imap-login\[(\d+)\]: connect session=(\S+) ", instance.log()[before:]),
+        line = valija.wait_until(lambda: re.search(r"imap-login\[(\d+)\]: tls session=(\S+) ", instance.log()[before:]),
                                  what="the connection in the log")
         self.front, self.session = int(line[1]), session_id(line[2])
 

@@ -11,6 +11,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -71,6 +72,29 @@ static struct {
 	struct arrival latest;
 } house;
 
+static int
+option_of(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, option, &value, &len), 0);
+	return value;
+}
+
+/* What the listener has, connections inherit. */
+static void
+has_options(int fd)
+{
+	if (option_of(fd, SOL_SOCKET, SO_DOMAIN) != AF_INET)
+		return;
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), KEEPALIVE_IDLE_SECONDS);
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), KEEPALIVE_STEP_SECONDS);
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), KEEPALIVE_TRIES);
+}
+
 static void
 welcome(void *me, const struct arrival *a, int fd, struct guest *guest)
 {
@@ -78,6 +102,7 @@ welcome(void *me, const struct arrival *a, int fd, struct guest *guest)
 	house.latest = *a;
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	has_options(fd);
 	assert_true(house.count < MOST_INSIDE);
 	house.inside[house.count].fd = fd;
 	house.inside[house.count].service = a->service;

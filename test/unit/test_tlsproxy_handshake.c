@@ -6,6 +6,8 @@
 
 #include "tlsproxy/chain.h"
 
+#include <linux/tcp.h>
+
 #define ONLY_12 "NORMAL:-VERS-ALL:+VERS-TLS1.2"
 #define ONLY_13 "NORMAL:-VERS-ALL:+VERS-TLS1.3"
 #define RSA_ONLY ":-SIGN-ALL:+SIGN-RSA-SHA256:+SIGN-RSA-PSS-RSAE-SHA256"
@@ -670,6 +672,43 @@ front_end_closes_first(void **state)
 	plain_close(c.session);
 	assert_int_equal(client_receive(&c, got, sizeof(got)), 5);
 	assert_int_equal(client_receive(&c, got, sizeof(got)), 0); /* close_notify, no truncation */
+	client_close(&c);
+}
+
+static unsigned int
+segments_in(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_data_segs_in;
+}
+
+/* Last words, close_notify and the end of the connection are one packet. */
+static void
+last_words_go_with_the_end(void **state)
+{
+	struct client c = client_shake(&(struct wish){ .service = SERVICE_IMAPS });
+	unsigned int before;
+	char got[64];
+
+	(void)state;
+	assert_int_equal(send(c.session->plain, "* OK", 4, MSG_NOSIGNAL), 4);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 4);
+	before = segments_in(c.fd);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(kill(rig.worker[i].pid, SIGSTOP), 0);
+		assert_int_equal(waitpid(rig.worker[i].pid, NULL, WUNTRACED), rig.worker[i].pid);
+	}
+	assert_int_equal(send(c.session->plain, "* BYE", 5, MSG_NOSIGNAL), 5);
+	plain_close(c.session);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(rig.worker[i].pid, SIGCONT), 0);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 5);
+	assert_int_equal(client_receive(&c, got, sizeof(got)), 0);
+	assert_int_equal(recv(c.fd, got, sizeof(got), 0), 0);
+	assert_int_equal(segments_in(c.fd), before + 1);
 	client_close(&c);
 }
 
@@ -1411,6 +1450,7 @@ main(void)
 		RIG_TEST(t3_clear_bytes_after_the_end),
 		RIG_TEST(broken_record_ends_both_ways),
 		RIG_TEST(front_end_closes_first),
+		RIG_TEST(last_words_go_with_the_end),
 		RIG_TEST(t4_front_end_dies_in_upload),
 		RIG_TEST(t5_names_are_input),
 		RIG_TEST(t7_unfinished_handshakes),
