@@ -229,6 +229,35 @@ def test_external_without_a_good_certificate(issuer):
         assert said and "CANNOT" in said and "AUTH=EXTERNAL" not in login.capabilities, said
 
 
+def revocation_list(place, authority, *revoked):
+    """The authority's list of the certificates that it takes back."""
+    (place / "crl.cnf").write_text(f"[ca]\ndefault_ca=us\n[us]\ndatabase={place}/crl.index\ndefault_md=sha256\n"
+                                   f"default_crl_days=2\ncertificate={place}/{authority}.crt\nprivate_key={place}/{authority}.key\n")
+    serials = [openssl("x509", "-in", c, "-noout", "-serial").decode().strip().split("=")[1] for c in revoked]
+    (place / "crl.index").write_text("".join(f"R\t400101000000Z\t200101000000Z\t{n}\tunknown\t/CN=x\n" for n in serials))
+    openssl("ca", "-config", place / "crl.cnf", "-gencrl", "-out", place / "crl.pem")
+    return place / "crl.pem"
+
+
+def test_external_with_a_certificate_that_was_revoked(issuer):
+    """Good until the list says otherwise and is read by a reload; others of the authority stay good."""
+    user, other = issuer.new_user("revoked"), issuer.new_user("stays")
+    lost, kept = certificate(issuer, "ca", "/CN=Lost", [user]), certificate(issuer, "ca", "/CN=Kept", [other])
+    assert login(issuer, "EXTERNAL", b"", lost) is None
+    issuer.configure(tls_client_crl=f'"{revocation_list(issuer.place, "ca", lost[0])}"')
+    issuer.valija("reload")
+    try:
+        try:
+            said = login(issuer, "EXTERNAL", user.encode(), lost)
+            assert said and "CANNOT" in said and "AUTH=EXTERNAL" not in login.capabilities, said
+        except OSError:
+            pass  # the handshake itself was refused
+        assert login(issuer, "EXTERNAL", b"", kept) is None
+    finally:
+        issuer.configure(tls_client_crl='""')
+        issuer.valija("reload")
+
+
 def test_external_by_a_table(issuer):
     """A certificate without a mail address, named by its digest, its key's, or its subject."""
     one, two, three = issuer.new_user("one"), issuer.new_user("two"), issuer.new_user("three")
