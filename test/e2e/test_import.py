@@ -245,3 +245,19 @@ def test_progress_at_a_terminal(suite, source):
     os.close(outer)
     assert process.returncode == 0 and f"{user}: INBOX: 300 messages" in said
     assert re.search(rb"INBOX: \d+ messages, 0 there already; in all \d+, 0 MiB", seen), seen
+
+
+def test_what_was_lost_comes_back_from_a_backup(suite, tmp_path):
+    """valija-mail(7), Backup: a copy of the live Maildir; what is there stays as it is, what was lost gets new UIDs."""
+    user = suite.new_user("backup")
+    with suite.imap(user) as imap:
+        for number in range(3):
+            imap.append("INBOX", r"(\Seen)" if number == 1 else None, None, b"Subject: %d\r\n\r\nx\r\n" % number)
+        subprocess.run(["cp", "-a", suite.maildir(user), tmp_path / "copy"], check=True)
+        imap.select("INBOX")
+        imap.store("2", "+FLAGS", r"(\Deleted)")
+        imap.expunge()
+        suite.valija("import", "--user", user, tmp_path / "copy")
+        imap.noop()
+        rows = b" ".join(imap.fetch("1:*", "(UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][i][0] for i in (0, 2, 4))
+        assert re.findall(rb"UID (\d+)", rows) == [b"1", b"3", b"4"] and rows.count(rb"\Seen") == 1
