@@ -13,6 +13,8 @@
 #include "common/address.h"
 #include "common/settings.h"
 #include "master/cmd-check.h"
+#include "master/binding.h"
+#include "master/client.h"
 #include "master/cmd.h"
 #include "master/conf.h"
 #include "master/layout.h"
@@ -119,6 +121,51 @@ check_ports(const struct settings *s, struct text *complaints)
 				(unsigned long long)s->port_base + service_port(service), first);
 }
 
+/* What somebody else listens on. While the suite itself runs it is it who does, and a reload tells. */
+struct taken {
+	struct text *complaints;
+	bool any;
+};
+
+static void
+check_port(void *me, const struct place *p, enum service service, uint16_t port, bool proxy)
+{
+	struct taken *t = me;
+	int fd = binding_open(p, port, 0), error = errno;
+	char name[MOST_IP + 1];
+
+	(void)proxy;
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 || error != EADDRINUSE)
+		return;
+	binding_name(p, port, name);
+	text_printf(t->complaints, "%s cannot listen on %s: %s\n", service_name(service), name, strerror(error));
+	t->any = true;
+}
+
+static void
+check_no_address(void *me, struct span interface, bool there)
+{
+	(void)me;
+	printf("warning: listen: the interface %.*s %s\n", SPAN_ARG(interface), there ? "has no address now" : "is not there now");
+}
+
+static void
+check_ports_taken(const struct paths *p, const struct settings *s, struct text *complaints)
+{
+	static const struct bindings each = { check_port, check_no_address };
+	struct taken t = { complaints, false };
+	struct netstate n;
+
+	if (client_is_locked(p) || !netstate_read(&n))
+		return;
+	binding_each(s, &n, &each, &t);
+	netstate_clear(&n);
+	if (t.any)
+		text_add_str(complaints, PORT_IN_USE_ADVICE "\n");
+}
+
 /* The trap of address translation. */
 static void
 check_trust(const struct settings *s)
@@ -148,6 +195,7 @@ run(struct invocation *v)
 		check_certificates(&v->paths, s, true, &complaints);
 		check_tls(s, &complaints);
 		check_ports(s, &complaints);
+		check_ports_taken(&v->paths, s, &complaints);
 		check_homes(v);
 		check_postmaster(v, s);
 		check_trust(s);

@@ -1,15 +1,9 @@
-/*
- * listener - every address times every service.
- *
- * An address that is named gets its socket whether it is there or not (free bind). A network interface
- * gets one for each address that it has; listener_follow keeps that true while addresses come and go.
- */
+/* listener - see listener.h. Which sockets there are to be: binding.h; listener_follow keeps that true while addresses come
+ * and go. */
 #include "master/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,79 +13,10 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "master/binding.h"
 #include "master/conf.h"
 #include "master/process.h"
 #include "master/watch.h"
-
-#ifndef IPV6_FREEBIND
-#define IPV6_FREEBIND 78
-#endif
-
-union endpoint {
-	struct sockaddr any;
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-};
-
-/* One binding: an address, and for link-local ones the interface that it is meant for. */
-struct place {
-	uint8_t family; /* 4 or 6 */
-	uint8_t at[16];
-	const struct netstate_link *link; /* NULL: of no interface in particular */
-};
-
-/* The endpoint, and how it is written. */
-static socklen_t
-endpoint_of(const struct place *p, uint16_t port, union endpoint *e, char name[MOST_IP + 1])
-{
-	char text[MOST_ADDRESS_TEXT];
-
-	memset(e, 0, sizeof *e);
-	netstate_address_name(p->family, p->at, text);
-	if (p->family == 4) {
-		e->v4.sin_family = AF_INET;
-		e->v4.sin_port = htons(port);
-		memcpy(&e->v4.sin_addr, p->at, sizeof e->v4.sin_addr);
-		snprintf(name, MOST_IP + 1, "%s:%u", text, port);
-		return sizeof e->v4;
-	}
-	e->v6.sin6_family = AF_INET6;
-	e->v6.sin6_port = htons(port);
-	memcpy(&e->v6.sin6_addr, p->at, sizeof e->v6.sin6_addr);
-	if (p->link && netstate_kind_of(6, p->at) == NETSTATE_LINK_LOCAL) {
-		e->v6.sin6_scope_id = p->link->index;
-		snprintf(name, MOST_IP + 1, "[%.39s%%%.15s]:%u", text, p->link->name, port);
-	} else {
-		snprintf(name, MOST_IP + 1, "[%s]:%u", text, port);
-	}
-	return sizeof e->v6;
-}
-
-/* A listening socket, or -1 with errno. */
-static int
-open_socket(const union endpoint *e, socklen_t len)
-{
-	int fd = socket(e->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1,
-	    error;
-
-	if (fd < 0)
-		return -1;
-	/* Our own connections in TIME_WAIT do not keep us from starting again. */
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	/* The address may come later: a DHCP lease, a tunnel. */
-	if (e->any.sa_family == AF_INET6) {
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-		setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
-	} else {
-		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
-	}
-	if (bind(fd, &e->any, len) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
-}
 
 /* What to do about a failure, told once for all of its kind. */
 static void
@@ -99,20 +24,11 @@ advise(struct text *errors, bool in_use, bool no_right)
 {
 	if (in_use)
 		text_add_str(errors,
-			"Another program has that port (ss -ltnp shows which): stop it, or change port_base, "
-			"listen or services. If it is this instance on another address, stop and start it instead of "
+			PORT_IN_USE_ADVICE ". If it is this instance on another address, stop and start it instead of "
 			"reloading\n");
 	if (no_right)
 		text_add_str(errors,
 			"Ports below 1024 need root; without it set port_base, for example to 10000\n");
-}
-
-/* IPv6 may be missing from the kernel or switched off; then it cannot be reached that way
- * either. */
-static bool
-is_no_ipv6(const union endpoint *e)
-{
-	return e->any.sa_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
 }
 
 /* The same listener, also in what it asks of connections. */
@@ -149,21 +65,20 @@ add(struct round *r, enum service service, const char *name, bool proxy, int fd)
 }
 
 static void
-bind_service(struct round *r, const struct place *p, enum service service, unsigned int port,
-	bool proxy)
+bind_service(void *me, const struct place *p, enum service service, uint16_t port, bool proxy)
 {
-	union endpoint e;
+	struct round *r = me;
 	char name[MOST_IP + 1];
-	socklen_t len = endpoint_of(p, (uint16_t)port, &e, name);
 	struct listener *l;
 	int fd;
 
+	binding_name(p, port, name);
 	if ((l = find(r->s, service, name, proxy))) {
 		l->wanted = r->g->number;
 		return;
 	}
-	if ((fd = open_socket(&e, len)) < 0) {
-		if (is_no_ipv6(&e))
+	if ((fd = binding_open(p, port, LISTEN_BACKLOG)) < 0) {
+		if (binding_is_no_ipv6(p))
 			log_notice(0, "no-ipv6", KEY_STR("service", service_name(service)),
 				KEY_STR("address", name));
 		else
@@ -174,6 +89,14 @@ bind_service(struct round *r, const struct place *p, enum service service, unsig
 		return;
 	}
 	add(r, service, name, proxy, fd);
+}
+
+static void
+no_address(void *me, struct span interface, bool there)
+{
+	(void)me;
+	log_notice(0, "interface-without-address", KEY_SPAN("interface", interface),
+		KEY_STR("reason", there ? "it has none now" : "it is not there now"));
 }
 
 /* A socket RUN/name. Its directory stays open meanwhile: a long --dir does not fit into sun_path, but
@@ -234,75 +157,6 @@ bind_unix_all(struct round *r)
 }
 
 static void
-bind_for_proxies(struct round *r)
-{
-	const struct settings *set = r->g->settings;
-	struct span address;
-	enum service service;
-	unsigned int port;
-
-	for (size_t i = 0; i < set->proxy_listen.count; i++) {
-		struct place p = { 0 };
-
-		if (conf_proxy_listener(set->proxy_listen.at[i], &service, &address, &port) &&
-			netstate_address_take(address, &p.family, p.at))
-			bind_service(r, &p, service, port, true);
-	}
-}
-
-static void
-bind_place(struct round *r, const struct place *p)
-{
-	const struct settings *set = r->g->settings;
-	enum service service;
-
-	for (size_t i = 0; i < set->services.count; i++)
-		if (conf_service(set->services.at[i], &service) && service != SERVICE_LOCAL)
-			bind_service(r, p, service,
-				service_port(service) + (unsigned int)set->port_base, false);
-}
-
-/* All addresses that the interface has now. */
-static void
-bind_link(struct round *r, struct span name)
-{
-	const struct netstate *n = watch_netstate(r->s);
-	const struct netstate_link *link = netstate_link_named(n, name);
-	struct place p = { .link = link };
-	bool any = false;
-
-	for (size_t i = 0; link && i < n->address_count; i++) {
-		if (n->addresses[i].link != link->index)
-			continue;
-		p.family = n->addresses[i].family;
-		memcpy(p.at, n->addresses[i].at, sizeof p.at);
-		bind_place(r, &p);
-		any = true;
-	}
-	if (!any)
-		log_notice(0, "interface-without-address", KEY_SPAN("interface", name),
-			KEY_STR("reason", link ? "it has none now" : "it is not there now"));
-}
-
-/* One member of `listen`; conf_read has checked it. */
-static void
-bind_member(struct round *r, struct span member)
-{
-	struct place p = { 0 };
-
-	if (span_equal(member, SPAN("any"))) {
-		p.family = 4;
-		bind_place(r, &p);
-		p.family = 6;
-		bind_place(r, &p);
-	} else if (netstate_address_take(member, &p.family, p.at)) {
-		bind_place(r, &p);
-	} else {
-		bind_link(r, member);
-	}
-}
-
-static void
 forget(struct supervisor *s, struct listener *l)
 {
 	TAILQ_REMOVE(&s->listeners, l, next);
@@ -314,11 +168,9 @@ forget(struct supervisor *s, struct listener *l)
 static void
 bind_all(struct round *r)
 {
-	const struct settings *set = r->g->settings;
+	static const struct bindings wanted = { bind_service, no_address };
 
-	for (size_t i = 0; i < set->listen.count; i++)
-		bind_member(r, set->listen.at[i]);
-	bind_for_proxies(r);
+	binding_each(r->g->settings, watch_netstate(r->s), &wanted, r);
 	bind_unix_all(r);
 }
 

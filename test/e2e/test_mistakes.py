@@ -90,8 +90,11 @@ def test_port_in_use(own):
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", own.ports.base + 25))
         other.listen()
-        refused(own, f"smtp cannot listen on 127.0.0.1:{own.ports.base + 25}: Address already in use", "ss -ltnp shows which",
-                words=("start",), code=69)
+        said = f"smtp cannot listen on 127.0.0.1:{own.ports.base + 25}: Address already in use", "ss -ltnp shows which"
+        refused(own, *said, words=("start",), code=69)
+        refused(own, *said, words=("check",))
+    own.start()
+    assert own.valija("check").returncode == 0   # it has these ports itself
 
 
 @needs_root
