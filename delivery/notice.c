@@ -26,7 +26,7 @@ struct notice {
 	char *to;
 	struct text content;
 	unsigned char digest[SHA256_DIGEST_SIZE];
-	bool eight_bit, utf8, may_relay;
+	bool eight_bit, utf8, may_relay, require_tls;
 	struct resolution places;
 	unsigned int waits, losses;
 	struct event *timer;
@@ -157,10 +157,13 @@ post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool
 }
 
 void
-notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8,
+notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8, bool require_tls,
 	void (*done)(struct queue *q, void *me, bool good), void *me)
 {
-	post(q, to, content, eight_bit, utf8, done, me)->may_relay = true;
+	struct notice *n = post(q, to, content, eight_bit, utf8, done, me);
+
+	n->may_relay = true;
+	n->require_tls = require_tls;
 }
 
 /* --- into the spool --- */
@@ -188,7 +191,7 @@ feed_spool(struct queue *q, struct conversation *c)
 	send_spool(c->worker->channel, c->id,
 		&(struct msg_spool){ .size = n->content.len,
 			.digest = span_of(n->digest, sizeof(n->digest)), .service = SERVICE_SMTP,
-			.body = n->eight_bit ? BODY_8BITMIME : BODY_7BIT, .utf8 = n->utf8,
+			.body = n->eight_bit ? BODY_8BITMIME : BODY_7BIT, .utf8 = n->utf8, .require_tls = n->require_tls,
 			.priority = PRIORITY_NORMAL },
 		NULL);
 	return true;

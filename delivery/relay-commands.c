@@ -488,7 +488,7 @@ say_mail(struct dialogue *d)
 		text_add_str(out, " BODY=8BITMIME");
 	if (j->utf8 && (d->caps & CAP_SMTPUTF8) != 0)
 		text_add_str(out, " SMTPUTF8");
-	if (j->require_tls)
+	if (j->asks_tls && d->verified && (d->caps & CAP_REQUIRETLS) != 0)
 		text_add_str(out, " REQUIRETLS");
 	if ((d->caps & CAP_DSN) != 0 && j->ret != 0)
 		text_add_str(out, j->ret == 1 ? " RET=FULL" : " RET=HDRS");

@@ -102,7 +102,9 @@ on_relay_job(
 	j->utf8 = m->utf8;
 	j->size = m->size;
 	j->ret = m->ret;
-	j->require_tls = m->require_tls;
+	j->asks_tls = m->require_tls;
+	/* RFC 8689 5: a report is not thrown away for it. */
+	j->require_tls = m->require_tls && m->sender.len > 0;
 	j->by_mode = m->by_mode;
 	j->by_trace = m->by_trace;
 	j->deliver_by = m->deliver_by;

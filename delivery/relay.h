@@ -77,7 +77,8 @@ struct job {
 	uint64_t id, message, session;
 	char *sender, *next_hop, *envid;
 	uint8_t body, ret, by_mode, priority;
-	bool utf8, require_tls, by_trace;
+	bool utf8, by_trace;
+	bool require_tls, asks_tls;            /* REQUIRETLS: without it, back to the sender; where it can be had */
 	uint64_t size, deliver_by;
 	unsigned char *top;
 	size_t top_len;

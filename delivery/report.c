@@ -97,8 +97,8 @@ read_returned(const struct report *r, struct returned *got)
 
 	for (size_t i = 0; i < r->count; i++)
 		failed |= r->at[i].action == REPORT_FAILED;
-	/* RFC 3461 4.3: RET is about failures. */
-	got->whole = failed && e->wishes.ret != 2 && e->size <= MOST_RETURNED &&
+	/* RFC 3461 4.3: RET is about failures. RFC 8689 5: of what had to go by TLS the header alone, whatever RET says. */
+	got->whole = failed && e->wishes.ret != 2 && !e->wishes.require_tls && e->size <= MOST_RETURNED &&
 		e->body != BODY_BINARYMIME;
 	most = got->whole ? (size_t)e->size : MOST_RETURNED_HEADERS;
 	got->at = must_alloc(most + 1);

@@ -474,6 +474,17 @@ def test_requiretls(world):
             told = world.outcome(world.send(f"x@{os.urandom(4).hex()}.stage.example", options=["REQUIRETLS"], user=user))[0]
             assert (told["status"], told["dsn"]) == ("bounced", "5.7.30"), told
             assert not any(c.startswith("MAIL") for c in there.commands)
+    # Of what may not be read on its way back there is only the header, whatever RET says.
+    other = world.suite.new_user("author")
+    # A report keeps the option where it can, and it is no reason to throw it away where it cannot.
+    assert world.outcome(world.send("x@sealed.example", sender="", options=["REQUIRETLS"]))[0]["status"] == "sent"
+    assert good.messages[1]["sender"].startswith("MAIL FROM:<>") and " REQUIRETLS" in good.messages[1]["sender"]
+    with peer.Peer(DOMAINS["stage"], world.port, extensions=PLAIN) as there:
+        world.send("x@head.stage.example", options=["REQUIRETLS", "RET=FULL"], user=other)
+        (report,) = reports(world, other)
+        assert [p.get_content_type() for p in report.get_payload()][2] == "text/rfc822-headers"
+        assert world.outcome(world.send("x@back.stage.example", sender="", options=["REQUIRETLS"]))[0]["status"] == "sent"
+        assert "REQUIRETLS" not in there.messages[0]["sender"]
 
 
 def test_internationalised_reports(world):
