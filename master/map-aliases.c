@@ -7,6 +7,7 @@
 #include "master/map-inside.h"
 
 #define MOST_INCLUDES 10 /* files that include files */
+#define MOST_RECORD 4096 /* of a user */
 
 /* One list under way. */
 struct list_work {
@@ -114,6 +115,40 @@ list_take(struct list_work *l, struct span in, const char *path, unsigned int li
 	text_clear(&text);
 }
 
+static bool
+is_user(const struct map_work *w, struct span address)
+{
+	struct text record = TEXT_UP_TO(MOST_RECORD);
+	bool found = table_get(w->users, address, &record) == TABLE_FOUND;
+
+	text_clear(&record);
+	return found;
+}
+
+/* A user's address comes before an alias: whoever expects otherwise has to hear of it. */
+static void
+warn_of_user(struct map_work *w, struct span key, const char *path, unsigned int line)
+{
+	struct text address = TEXT_UP_TO(MOST_ALIAS_KEY);
+	bool bare = !span_has(key, '@');
+	size_t count = !bare ? 1 : w->settings ? w->settings->domains.count : 0;
+
+	for (size_t i = 0; w->users && i < count; i++) {
+		text_reset(&address);
+		text_add(&address, key);
+		if (bare) {
+			text_add_byte(&address, '@');
+			text_add(&address, w->settings->domains.at[i]);
+		}
+		if (address.failed || !is_user(w, text_span(&address)))
+			continue;
+		text_printf(w->complaints, "warning: %s:%u: %.*s is a user: mail for that address goes to his mailbox, not by this alias\n",
+			path, line, SPAN_ARG(text_span(&address)));
+		break;
+	}
+	text_clear(&address);
+}
+
 static void
 alias_line(struct map_work *w, const struct map_file *f, const struct map_line *line)
 {
@@ -129,6 +164,7 @@ alias_line(struct map_work *w, const struct map_file *f, const struct map_line *
 	if (alias_name_take(&in, &key, &why) < 0) {
 		map_complain(w, f->path, line->number, "%s", why);
 	} else if (map_key_is_new(w, text_span(&key), f->path, line->number)) {
+		warn_of_user(w, text_span(&key), f->path, line->number);
 		list_take(&l, in, f->path, line->number, false);
 		if (!w->failed && alias_store(w->build, text_span(&key), &head,
 				text_span(&l.members)) < 0)

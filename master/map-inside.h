@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "common/alias.h"
+#include "common/users.h"
 #include "master/map.h"
 
 struct map_work {
@@ -12,6 +13,7 @@ struct map_work {
 	struct table_build *build;
 	struct text *complaints;
 	const struct settings *settings; /* or NULL */
+	struct table *users;         /* aliases: who has a mailbox; or NULL */
 	void *keys;                  /* tree of those that are there, with their lines */
 	unsigned int count;
 	bool failed;

@@ -320,7 +320,10 @@ map_compile(const struct paths *p, const struct settings *s, enum table_kind kin
 		map_complain(&w, p->tables, 0, "%s: %s", rows[kind].table, strerror(errno));
 		goto out;
 	}
+	if (kind == TABLE_ALIASES)
+		w.users = table_reader(fd, USERS_TABLE);
 	found = compile_sources(&w, p, s);
+	table_free(&w.users);
 	*count = w.count;
 	if (w.failed)
 		table_build_abort(&w.build);

@@ -215,6 +215,15 @@ def test_a_mistake_changes_nothing(post, tmp_path):
         path.unlink()
 
 
+def test_an_alias_of_a_user_is_warned_of(post):
+    """Who has a mailbox gets his mail there, whatever the aliases say: who wrote otherwise is told, not surprised."""
+    path = source(post, "aliases", f"# moved\nana: ben\nBen@{valija.DOMAIN}: ana\nnew: ana\n@{valija.DOMAIN}: ana\n")
+    done = post.valija("map", "aliases")
+    told = [line for line in done.stderr.splitlines() if "is a user" in line]
+    assert len(told) == 2 and f"{path}:2: ana@{valija.DOMAIN} is a user" in told[0] and f"{path}:3: ben@" in told[1], done.stderr
+    assert "mailbox" in post.valija("check", "address", f"ana@{valija.DOMAIN}").stdout
+
+
 def test_the_alias_command(post):
     compiled(post, "aliases", "# kept\none: ana\n")
     post.valija("alias", "add", "two", "ana", "ben@example.org")
