@@ -351,7 +351,7 @@ dialogue_new(struct job *j, int fd, const struct sockaddr_storage *address)
 	d->relay->dialogue_count++;
 	expected_grow(d);
 	socket_install(d, fd);
-	commands_begin(d);
+	hello_begin(d);
 }
 
 bool
@@ -487,7 +487,7 @@ dialogue_tls_connected(struct relay *r, struct channel *from, uint64_t id,
 	sts_report(d->job, d->ip, d->own_ip, d->verified || (d->job->sts == STS_NONE && !d->job->dane) ? SPAN("")
 		: m->result.len > 0 ? m->result : SPAN("validation-failure"), m->fault);
 	socket_install(d, fd);
-	commands_hello(d);
+	hello_say(d);
 }
 
 /* Is mail without TLS better than none, to this server? */

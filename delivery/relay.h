@@ -6,6 +6,7 @@
  *   relay-route.c      servers of a next hop: MX, addresses, loops, TLSA
  *   relay-connect.c    from addresses to a connected socket
  *   relay-dialogue.c   the conversation with one server: bytes, time limits, replies
+ *   relay-hello.c      before the first mail: greeting, EHLO, STARTTLS, AUTH
  *   relay-commands.c   which command comes next, and what its reply means
  *   relay-policy.c     what TLS a next hop must have
  *   relay-sts.c        and what its domain wants (MTA-STS)
@@ -280,10 +281,17 @@ struct dialogue *dialogue_find(struct relay *r, uint64_t id);
 /* --- commands --- */
 
 /* The socket is there and the peer is to speak first, or we (after TLS). */
-void commands_begin(struct dialogue *d);
-void commands_hello(struct dialogue *d);
-/* A reply is whole. False: the dialogue is gone. */
+void hello_begin(struct dialogue *d);
+void hello_say(struct dialogue *d);
+/* A reply is whole. False: the dialogue is gone. So the second, of those before the first mail. */
 bool commands_reply(struct dialogue *d);
+bool hello_reply(struct dialogue *d);
+/* Says a line, to be answered in so many seconds. */
+void commands_say(struct dialogue *d, const char *command);
+uint64_t commands_reply_seconds(const struct dialogue *d);
+/* The job goes on at the next server, for `v` or for the reply at hand; this connection is done with. False. */
+bool commands_next_server(struct dialogue *d, struct verdict v, enum health health);
+bool commands_try_another(struct dialogue *d, const char *command);
 /* Begins a transaction for d->job; or STEP_LOOK, after each slice of which it is called again. */
 void commands_envelope(struct dialogue *d);
 /* The body has left. */
