@@ -93,7 +93,8 @@ def test_a_socket_that_the_configuration_does_not_name(world):
             smtp.ehlo()
             smtp.mail(user)
             assert smtp.rcpt("x@unnamed.example")[0] == 451
-        assert "lmtp_sockets does not name this socket" in suite.log() and there.connections == 0
+        valija.wait_until(lambda: "lmtp_sockets does not name this socket" in suite.log(), what="the log")
+        assert there.connections == 0
 
 
 @needs_root
