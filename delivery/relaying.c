@@ -168,12 +168,13 @@ most_of_a_hop(const struct queue *q)
 	return left / 2 < LEAST_OF_A_HOP && left > 0 ? LEAST_OF_A_HOP : left / 2;
 }
 
-/* Nobody's thousands keep the first few of another, or of a higher priority, from waiting where it is their turn soon. */
+/* Nobody's thousands keep the first few of another, or of a higher priority, from waiting where it is their turn soon;
+ * nor do ten slow hops with all the room keep mail from the others. */
 static bool
 has_room(const struct queue *q, const struct hop *h, const struct hop_job *j)
 {
 	return h->waits < most_of_a_hop(q) ||
-		(q->waiting_jobs < MOST_WAITING_JOBS && hop_lane_has_room(h, j->sender, j->priority));
+		(q->waiting_jobs < MOST_FIRST_JOBS && hop_lane_has_room(h, j->sender, j->priority));
 }
 
 static void

@@ -8,8 +8,9 @@
 
 #include "queue.h"
 
-#define MOST_RELAYING 10000          /* queued messages that are being relayed, or wait for it */
-#define MOST_WAITING_JOBS 10000      /* of them all, for all next hops */
+#define MOST_RELAYING 12000          /* queued messages that are being relayed, or wait for it */
+#define MOST_WAITING_JOBS 8000       /* of them all, for all next hops */
+#define MOST_FIRST_JOBS 10000        /* the same, with the first few of each sender at each hop (hop_lane_has_room) */
 #define LEAST_OF_A_HOP 100           /* that may wait for one, while there is room for any */
 #define JOB_RECIPIENTS 100           /* in one job (RFC 5321 4.5.3.1.8) */
 #define MOST_JOB_LOSSES 3            /* relays that may die over one job; then it is tried again later */

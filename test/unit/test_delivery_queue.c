@@ -1328,8 +1328,18 @@ a_full_hop_has_room_for_another_sender(void **state)
 	expect_told(w, 250, "2.0.0");
 	turns(w, 20);
 	assert_int_equal(h->waits, before + 1);
-	/* There is an end to it: what all next hops may have together. */
+	/* So at a hop for which slow ones have left no room. */
 	w->q.waiting_jobs += MOST_WAITING_JOBS;
+	begin(w, 30, "bob@example.org");
+	recipient(w, 30, 0, "x@well.example");
+	data(w, 30);
+	write_and_commit(w, 30);
+	expect_told(w, 250, "2.0.0");
+	turns(w, 20);
+	assert_int_equal(hop_of(TRANSPORT_RELAY, SPAN("well.example"))->waits, 1);
+	w->q.waiting_jobs -= MOST_WAITING_JOBS;
+	/* There is an end to it: what all next hops may have together. */
+	w->q.waiting_jobs += MOST_FIRST_JOBS;
 	begin(w, 22, "bob@example.org");
 	recipient(w, 22, 0, "x@far.example");
 	data(w, 22);
@@ -1349,7 +1359,7 @@ a_next_hop_without_room_is_tried_ever_more_rarely(void **state)
 	uint32_t seconds = 2;
 	struct queued *m;
 
-	w->q.waiting_jobs += MOST_WAITING_JOBS;
+	w->q.waiting_jobs += MOST_FIRST_JOBS;
 	queue_for_bob(w);
 	turns(w, 20);
 	for (int i = 0; i < 10; i++) {
@@ -1359,7 +1369,7 @@ a_next_hop_without_room_is_tried_ever_more_rarely(void **state)
 		assert_int_equal(m->tries, 0);
 		seconds = seconds < 128 ? 2 * seconds : 128;
 		if (i == 9)
-			w->q.waiting_jobs -= MOST_WAITING_JOBS;
+			w->q.waiting_jobs -= MOST_FIRST_JOBS;
 		due_now(w, 1);
 	}
 	/* Now it waits for a relay; none comes: an ordinary failure, after which it begins anew. */
