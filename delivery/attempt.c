@@ -373,7 +373,7 @@ attempt_begin(struct queue *q, struct queued *m)
 		schedule_at(&q->schedule, m, queue_now() + FIRST_RETRY_SECONDS);
 		return;
 	}
-	m->active = true;
+	m->active = m->has_message = m->has_envelope = true;
 	m->warned |= was_warned(q, &a->file.envelope);
 	if (attempt_expires(q, a))
 		attempt_conclude(q, a);

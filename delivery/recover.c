@@ -91,7 +91,8 @@ scan_end(struct queue *q)
 	closedir(q->scan);
 	q->scan = NULL;
 	while ((m = idmap_next(&q->schedule.messages, &place)) != NULL) {
-		if (m->has_message && m->has_envelope)
+		/* What has its turn, or an order for it, is no half: its other name came by meanwhile. */
+		if ((m->has_message && m->has_envelope) || m->active)
 			continue;
 		schedule_at(
 			&q->schedule, m, queue_now() + (m->has_envelope ? 0 : ORPHAN_WAIT_SECONDS));

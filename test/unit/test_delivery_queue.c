@@ -1461,6 +1461,35 @@ write_envelope(struct world *w, uint64_t id, uint64_t as)
 	text_clear(&t);
 }
 
+/* An order (valija queue retry) for a message of which the scan has seen one name: it has one turn, not two, one of which
+ * would never end. */
+static void
+an_order_during_the_scan(void **state)
+{
+	struct world *w = *state;
+	struct queued *m;
+
+	write_file(w, spool_name(11, ".msg").str, MESSAGE, MESSAGE_SIZE);
+	write_envelope(w, 11, 11);
+	local_dies(w);
+	spool_dies(w);
+	queue_comes(w);
+	m = schedule_add(&w->q.schedule, 11);
+	m->has_envelope = true;
+	schedule_at(&w->q.schedule, m, queue_now());
+	attempts_run(&w->q);
+	assert_true(m->active && w->q.attempts == 1 && w->q.scan != NULL);
+	turns(w, 5);
+	assert_true(w->q.attempts == 1 && w->q.scan == NULL);
+	local_comes(w);
+	spool_comes(w);
+	until_in_queue(w, 0);
+	turns(w, 5);
+	assert_int_equal(w->q.attempts + w->q.relaying, 0);
+	assert_int_equal(w->q.schedule.messages.count, 0);
+	assert_int_equal(inbox(w, "ana"), 1);
+}
+
 /* Every state of the table in states.h, found at start. */
 static void
 start_recovers_every_state(void **state)
@@ -1606,6 +1635,7 @@ main(void)
 		ROW(a_next_hop_without_room_is_tried_ever_more_rarely),
 		ROW(a_message_that_kills_workers_is_put_off),
 		ROW(recording_waits_for_a_spool_worker),
+		ROW(an_order_during_the_scan),
 		ROW(start_recovers_every_state),
 		ROW(what_a_spool_worker_named_and_did_not_promise_goes),
 		ROW(no_id_is_leave_to_remove_before_all_are_known),
