@@ -158,15 +158,16 @@ refuse_at_once(struct attempt *a, uint32_t i, struct verdict v)
 		SPAN("none"), 0, v);
 }
 
-/* He has had his turn, and the next is due later: not with those that had none (RFC 5321 4.5.4.1). As
- * schedule_delay() has it, each wait is as long as all before it. */
+/* He has had his turn since the last attempt for all, and the next is due later: not with those that had none (RFC 5321
+ * 4.5.4.1). As schedule_delay() has it, each wait is as long as all before it. */
 static bool
 is_at_rest(const struct attempt *a, const struct envelope_recipient *r)
 {
 	uint64_t now = (uint64_t)time(NULL), arrived = a->file.envelope.arrived, wait;
 
 	/* By a clock that has jumped nobody rests. */
-	if (!a->untried_only || r->told.outcome != LATER || r->told_at > now || r->told_at < arrived)
+	if (!a->untried_only || r->told.outcome != LATER || r->told_at > now || r->told_at < arrived ||
+		r->told_at < a->m->tried_at)
 		return false;
 	wait = r->told_at - arrived;
 	wait = wait < FIRST_RETRY_SECONDS ? FIRST_RETRY_SECONDS : wait;
@@ -353,6 +354,8 @@ attempt_begin(struct queue *q, struct queued *m)
 	a->m = m;
 	a->network_changes = q->network_changes;
 	a->untried_only = m->turned_away > 0 || m->losses > 0;
+	if (!a->untried_only)
+		m->tried_at = (uint32_t)time(NULL);
 	m->busy = m->called = false;
 	a->file = file;
 	a->place = must_alloc(file.envelope.count * sizeof(*a->place));

@@ -31,6 +31,7 @@ struct queued {
 	uint32_t due;        /* seconds of the monotonic clock */
 	uint32_t place;      /* in the heap, from 1; PLACE_READY: in a lane; 0: parked */
 	uint32_t sender;     /* queue_sender(); 0: not known yet */
+	uint32_t tried_at;   /* the last attempt that was for all recipients; seconds since 1970 */
 	uint8_t priority;    /* 10 is normal */
 	uint8_t tries;
 	uint8_t losses : 3;  /* tries in a row that ended for want of our own workers */

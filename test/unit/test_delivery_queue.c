@@ -1310,6 +1310,30 @@ a_deferred_recipient_rests_while_another_is_untried(void **state)
 	clock_is_off = 0;
 }
 
+/* But who answered before, and is to be tried now, is not told to wait because there was no room for a moment. */
+static void
+an_order_holds_when_there_is_room_again(void **state)
+{
+	struct world *w = *state;
+	struct hop *h;
+
+	relay_comes(w);
+	queue_remote(w, 20);
+	turns(w, 20);
+	clock_is_off = 10;
+	relay_says(w, LATER, 451, "4.7.1", "come again in a minute");
+	clock_is_off = 20;
+	assert_int_equal(queued_of(w, 20)->tries, 1);
+	h = a_full_hop(w);
+	send_queue_select(w->command, 2, &(struct msg_queue_select){ .action = QUEUE_RETRY, .message = 20 }, NULL);
+	turns(w, 20);
+	assert_int_equal(queued_of(w, 20)->turned_away, 1);
+	h->waits -= MOST_WAITING_JOBS;
+	due_now(w, 20);
+	assert_int_equal(h->waits, HOP_LANE_ROOM + 1);
+	clock_is_off = 0;
+}
+
 /* However many of one sender wait, another's first messages find room. */
 static void
 a_full_hop_has_room_for_another_sender(void **state)
@@ -1631,6 +1655,7 @@ main(void)
 		ROW(a_next_hop_with_room_again_calls_back),
 		ROW(a_message_is_called_back_while_its_attempt_lasts),
 		ROW(a_deferred_recipient_rests_while_another_is_untried),
+		ROW(an_order_holds_when_there_is_room_again),
 		ROW(a_full_hop_has_room_for_another_sender),
 		ROW(a_next_hop_without_room_is_tried_ever_more_rarely),
 		ROW(a_message_that_kills_workers_is_put_off),
