@@ -1,7 +1,7 @@
 /*
  * auth - decides who somebody is.
- *   inherits    channels to master, smtpd, imap-login, queue, auth-hash and auth-pam; the directories of the
- *               user tables (to read); the passport key
+ *   inherits    channels to master, smtpd, imap-login, queue, auth-hash, auth-pam and auth-token; the directories
+ *               of the user tables (to read); the passport key
  *   keeps       nothing: _auth, Landlock to the user tables and a directory of its own, the system
  *               calls below
  *   may be lied to by    smtpd and imap-login, which speak for strangers and may be captured: no

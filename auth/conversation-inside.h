@@ -34,6 +34,7 @@ struct conversation {
 	const struct mechanism *mechanism;
 	enum state state;
 	char ip[MOST_IP + 1];
+	char tls[17], cipher[65]; /* version and cipher of the connection, as the TLS worker says; for the log */
 	struct sasl_owner owner;
 	struct sasl sasl;
 	struct text exporter, unique, end_point; /* channel binding data of the connection */

@@ -279,6 +279,8 @@ on_auth_ask(void *me, struct channel *from, uint64_t session, const struct msg_a
 	c->service = (enum service)m->service;
 	c->mechanism = mechanism;
 	(void)span_copy(p.ip, c->ip, sizeof(c->ip));
+	(void)span_copy(p.version, c->tls, sizeof(c->tls));
+	(void)span_copy(p.cipher, c->cipher, sizeof(c->cipher));
 	note_binding(c, a->daemon.settings, m, &p);
 	if (mechanism->kind == MECHANISM_OF_CERTIFICATE)
 		claim_note_names(c, &p);

@@ -155,8 +155,10 @@ let_in(struct conversation *c)
 		log_notice(c->session, "auth-acts-as", KEY_STR("ip", c->ip),
 			KEY_SPAN("user", text_span(&c->login.key)),
 			KEY_SPAN("master", text_span(&c->acts_as)));
+	/* All that is asked about a login, in one line; valija-auth(8) promises its form. */
 	log_info(c->session, "auth-ok", KEY_STR("ip", c->ip),
-		KEY_STR("service", service_name(c->service)), KEY_STR("mech", c->mechanism->name),
+		KEY_STR("service", service_name(c->service)), KEY_STR("tls", c->tls),
+		KEY_STR("cipher", c->cipher), KEY_STR("mech", c->mechanism->name),
 		KEY_SPAN("user", text_span(&c->login.key)));
 	send_auth_told(c->from, c->session, &told, NULL);
 	secret_wipe(ticket, sizeof(ticket));

@@ -383,7 +383,7 @@ session_new(struct account *account, uint64_t id, int fd, struct span tag, struc
 	restart_silence(s);
 	adjust_reading(s);
 	session_take_turn(s);
-	/* master says the same with its imap-opened. */
+	/* auth says the same with its auth-ok. */
 	log_debug(id, "login", KEY_SPAN("ip", ip), KEY_STR("user", account->user));
 	return s;
 }

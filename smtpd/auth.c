@@ -176,7 +176,8 @@ accepted(struct session *s)
 	s->stage = STAGE_COMMANDS;
 	/* Nobody else needs it; an idle session is small. */
 	text_clear(&s->tls->passport);
-	log_info(s->id, "login", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)),
+	/* auth says the same with its auth-ok; `disconnect` has the helo. */
+	log_debug(s->id, "login", KEY_STR("ip", s->ip), KEY_STR("service", service_name(s->service)),
 		KEY_STR("user", s->login), KEY_STR("helo", s->helo));
 	answer(s, 235, "2.7.0", "authenticated");
 	session_wake(s);

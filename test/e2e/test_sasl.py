@@ -349,3 +349,32 @@ def test_i2_words_that_would_cross_a_line_format(suite):
         time.sleep(0.02)
     lines = [line for line in suite.log()[before:].splitlines() if " auth[" in line]
     assert len(lines) == len(tries) and all("auth-failed" in line and line.isprintable() for line in lines), lines
+
+
+def lines_of(instance, session, wanted):
+    """The words of the lines of one session, and the lines; waits for the last of them."""
+    found = valija.wait_until(lambda: re.search(rf"^.*\]: {wanted} session={session} .*$", instance.log(), re.M) and
+                              re.findall(rf"^.*\]: (\S+) session={session}( .*)?$", instance.log(), re.M), what=wanted)
+    return [word for word, _ in found], dict(found)
+
+
+@pytest.mark.parametrize("service, words", [
+    ("imaps", ["tls", "auth-ok", "imap-opened", "logout"]),
+    ("imap", ["connect", "tls", "auth-ok", "imap-opened", "logout"]),
+    ("submissions", ["connect", "tls", "auth-ok", "disconnect"])])
+def test_one_line_tells_all_about_a_login(suite, service, words):
+    """Who, by what, from where, to what, under which TLS; another one how it ended. What greps and counters rely on."""
+    user, before = suite.new_user("line"), len(suite.log())
+    if service == "submissions":
+        with suite.smtp(user, service=service):
+            pass
+    else:
+        suite.imap(user, service=service).logout()
+    facts = rf" ip=127\.0\.0\.1 service={service} tls=TLS1\.\d cipher=[A-Z0-9_-]+ mech=[A-Z0-9-]+ user={re.escape(user)}"
+    login = valija.wait_until(lambda: re.search(rf"auth\[\d+\]: auth-ok session=(\w+){facts}$", suite.log()[before:], re.M), what="the login")
+    told, line = lines_of(suite, login[1], words[-1])
+    assert told == words
+    if words[-1] == "logout":
+        assert re.search(rf" ip=127\.0\.0\.1 user={re.escape(user)} why=.* in=\d+ out=\d+ commands=\d+", line["logout"]), line["logout"]
+    else:
+        assert re.search(rf" ip=127\.0\.0\.1 .*messages=0 .*login={re.escape(user)}", line["disconnect"]), line["disconnect"]

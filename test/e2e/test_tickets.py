@@ -172,9 +172,10 @@ def logged_in(instance, user):
     """A client who has logged in to send mail: the connection, its front end, its session."""
     before = len(instance.log())
     smtp = instance.smtp(user)
-    line = valija.wait_until(lambda: re.search(r"smtpd\[(\d+)\]: login session=(\S+) .*user=" + re.escape(user),
-                                               instance.log()[before:]), what="the login in the log")
-    return smtp, int(line[1]), session_id(line[2])
+    login = valija.wait_until(lambda: re.search(r"auth-ok session=(\S+) .*user=" + re.escape(user), instance.log()[before:]),
+                              what="the login in the log")
+    front = re.search(rf"smtpd\[(\d+)\]: tls session={login[1]} ", instance.log()[before:])
+    return smtp, int(front[1]), session_id(login[1])
 
 
 def test_l5_mail_of_a_captured_front_end():
@@ -198,7 +199,7 @@ def test_l5_mail_of_a_captured_front_end():
         wait_for(instance, "mail-login-unknown", before, 4)
         smtp.sendmail(ana, [bob], "Subject: still here\r\n\r\nyes\r\n")
         smtp.quit()
-        name = re.search(r"login session=(\S+) .*user=" + re.escape(ana), instance.log())[1]
+        name = re.search(r"auth-ok session=(\S+) .*user=" + re.escape(ana), instance.log())[1]
         valija.wait_until(lambda: f"disconnect session={name}" in instance.log(), what="the end of the session")
 
         def reused():
