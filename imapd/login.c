@@ -306,11 +306,13 @@ go_on_command(struct login *l)
 	return true;
 }
 
-/* While others work for it nothing more is read: what comes stays in the socket, for whoever gets that. */
+/* While others work for it nothing more is read: what comes stays in the socket, for whoever gets that. Nor while the
+ * client owes it to take an answer. */
 static bool
 login_reads(const struct login *l)
 {
-	return !l->dead && !l->starts_tls && (l->state == LOGIN_COMMAND || l->state == LOGIN_CHALLENGED);
+	return !l->dead && !l->starts_tls && l->out.len == 0 &&
+		(l->state == LOGIN_COMMAND || l->state == LOGIN_CHALLENGED);
 }
 
 void
@@ -360,6 +362,7 @@ on_writable(evutil_socket_t fd, short what, void *me)
 	(void)fd;
 	(void)what;
 	login_flush(me);
+	login_go_on(me);
 }
 
 static void
