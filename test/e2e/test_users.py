@@ -95,6 +95,7 @@ def test_fail2ban_finds_each_failure_and_only_the_real_address(quick, name):
         smtp.ehlo()
         code, _ = smtp.docmd("AUTH PLAIN", base64.b64encode(f"\0{name}\0guessed".encode()).decode())
     assert code == 535
+    valija.wait_until(lambda: re.search(r"(?m)^\S+ auth\[\d+\]: auth-failed .*$", quick.log()[before:]), what="the line")
     lines = [re.sub(r"^\S+Z", "", line) for line in quick.log()[before:].splitlines()]
     hits = [m["host"] for m in map(pattern.search, lines) if m]
     assert hits == ["127.0.0.1"]
