@@ -1,11 +1,14 @@
 """What guessing costs, and that honest people do not pay it."""
 
 import base64
+import hashlib
 import imaplib
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 import smtplib
 import statistics
 import subprocess
@@ -160,6 +163,41 @@ def test_a7_timing_of_unknown_users(tries, most, rounds):
             if 1 / most < ratios[-1] < most:
                 return
         assert False, ratios
+    finally:
+        assert not instance.close()
+
+
+def test_a_full_queue_answers_try_later(tmp_path):
+    """256 wait for the one worker, which is stopped: more hear "later" at once, who is remembered is let in, and when it
+    works again all are answered."""
+    instance = valija.Instance(settings={"auth_delay_seconds": 0, "auth_block_failures": 0, "auth_slow_failures": 0, "hash_processes": 1,
+                                         "connections_per_address": 1000})
+    try:
+        known = instance.new_user("known")
+        assert attempt(instance, known, instance.passwords[known]) is None
+        digest = base64.b64encode(hashlib.sha1(b"wordsalt").digest() + b"salt").decode()
+        (tmp_path / "users").write_text(f"cheap:{{SSHA}}{digest}::::::\n")
+        instance.valija("user", "import", tmp_path / "users")
+        context, waiting = instance.tls(), []
+        for _ in range(260):
+            waiting.append(context.wrap_socket(instance.connect("imaps", seconds=30), server_hostname=instance.host))
+            assert waiting[-1].recv(1000).startswith(b"* OK")
+        (worker,) = instance.processes("auth-hash")
+        before = len(instance.log())
+        os.kill(worker["pid"], signal.SIGSTOP)
+        try:
+            for sock in waiting:
+                sock.sendall(b"a LOGIN cheap wrong\r\n")
+            valija.wait_until(lambda: instance.log()[before:].count('reason="too many passwords wait to be verified"') == 3,
+                              what="three of 260 that are too many")
+            assert attempt(instance, known, instance.passwords[known]) is None
+        finally:
+            os.kill(worker["pid"], signal.SIGCONT)
+        said = [sock.recv(1000).split(b"]")[0] for sock in waiting]
+        assert sorted(said) == [b"a NO [AUTHENTICATIONFAILED"] * 257 + [b"a NO [UNAVAILABLE"] * 3
+        for sock in waiting:
+            sock.close()
+        assert attempt(instance, "cheap@example.org", "word") is None
     finally:
         assert not instance.close()
 

@@ -486,6 +486,46 @@ schemes_and_costs(void **state)
 	assert_false(password_strength_exists(&(struct password_strength){SPAN("bcrypt"), 99}));
 }
 
+#ifdef HAVE_ARGON2
+/* Of other programs: with lanes, of the first version, and what is damaged. Made by argon2(1). */
+static void
+argon2_of_others(void **state)
+{
+	static const char *const good[] = {
+		"$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQxMjM0NTY3OA$8e4sd7JEepG/JD2t5/dl19x6zFQUDUF7oCQcL29g5d4",
+		"$argon2id$v=19$m=64,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2i$v=19$m=64,t=3,p=3$c2FsdHNhbHQxMjM0NTY3OA$1MgCZTfczwv6KPcOHBdLqn7VAIP3N6h+soOtci4yE1w",
+		"$argon2i$v=16$m=64,t=1,p=1$c2FsdHNhbHQxMjM0NTY3OA$Q/z9sVj0i+KOXVlXW4lpwJ/Om/xsK6GudnTbnwP+L6c",
+		"$argon2id$v=19$m=64,t=1,p=2$c2FsdHNhbHQxMjM0NTY3OA$A642AUydaCGMHJdEoTrSQI3WF006B90p",
+		"$argon2i$m=64,t=1,p=1$c2FsdHNhbHQxMjM0NTY3OA$Q/z9sVj0i+KOXVlXW4lpwJ/Om/xsK6GudnTbnwP+L6c",
+	};
+	static const char *const bad[] = {
+		"$argon2id$v=19$m=1048577,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=4294967360,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=64,t=2,p=0$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=64,t=2,p=9$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=64,t=0,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=20$m=64,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2d$v=19$m=64,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=64,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ=",
+		"$argon2id$v=19$m=64,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ$",
+		"$argon2id$v=19$64,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=64,t=2,p=4,keyid=AAAA$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_true(password_verify(span_str(good[i]), SPAN("secret")));
+		assert_false(password_verify(span_str(good[i]), SPAN("secrets")));
+		assert_false(password_verify(span_str(good[i]), SPAN("")));
+		/* No shorter one passes for it. */
+		for (size_t len = 0; len < strlen(good[i]); len++)
+			assert_false(password_verify(span_of(good[i], len), SPAN("secret")));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(password_verify(span_str(bad[i]), SPAN("secret")));
+}
+#endif
+
 int
 main(void)
 {
@@ -505,6 +545,9 @@ main(void)
 		cmocka_unit_test(passwords_are_prepared),
 		cmocka_unit_test(hashes_verify),
 		cmocka_unit_test(schemes_and_costs),
+#ifdef HAVE_ARGON2
+		cmocka_unit_test(argon2_of_others),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
