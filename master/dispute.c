@@ -75,7 +75,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		struct process *by = serving(d->s, d->claims[0].by), *about = serving(d->s, d->claims[0].about);
 
 		claim_forget(d, 0);
-		if (by && about)
+		/* Nobody but `by` says that anything is gone: it is believed as often as if it had refused somebody. */
+		if (by && about && ++by->refusals > MOST_REFUSALS)
+			replace(by, about, "it refuses too many");
+		else if (by && about)
 			replace(about, by, "it says nothing of the channel that is gone");
 	}
 	settle_later(d);

@@ -7,8 +7,8 @@
  * replaced. Where only one speaks, the other ended the channel, or was told off, and keeps silent about it:
  * that one is replaced. Where both speak at once, both say that they refused the other, one of them lies, and the
  * one that hears more of strangers is replaced. A captured daemon that closes its channels, to have its peers
- * replaced, ends itself; one that also claims to have refused them is believed a few times in its life, and
- * then replaced.
+ * replaced, ends itself; one that also claims to have refused them, or to have lost a channel that is there, is
+ * believed a few times in its life, and then replaced.
  */
 #ifndef VALIJA_MASTER_DISPUTE_H
 #define VALIJA_MASTER_DISPUTE_H

@@ -148,6 +148,23 @@ who_keeps_silent_is_replaced(void **state)
 	assert_false(replaced(&rig.queue) || replaced(&rig.smtpd[4]));
 }
 
+/* Nor does it gain anything by saying that a channel is gone which is there: nobody else says so then, however sound he is. */
+static void
+who_finds_every_channel_gone_is_replaced(void **state)
+{
+	int lost = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < MANY; i++)
+		dispute_hear(&rig.queue, &rig.smtpd[i]);
+	for (int i = 0; i < 100 && !replaced(&rig.queue); i++)
+		event_base_loop(rig.s.base, EVLOOP_ONCE);
+	for (unsigned int i = 0; i < MANY; i++)
+		lost += replaced(&rig.smtpd[i]);
+	assert_true(replaced(&rig.queue));
+	assert_int_equal(lost, 8);
+}
+
 int
 main(void)
 {
@@ -157,6 +174,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(said_twice_is_said_once, begin, end),
 		cmocka_unit_test_setup_teardown(who_refuses_everybody_is_replaced, begin, end),
 		cmocka_unit_test_setup_teardown(who_keeps_silent_is_replaced, begin, end),
+		cmocka_unit_test_setup_teardown(who_finds_every_channel_gone_is_replaced, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
