@@ -211,6 +211,8 @@ receive_in_vain(struct session *s, const struct verdict *why)
 	receipt_new(s, -1, false);
 	s->mail->receipt->failed = true;
 	s->mail->receipt->why = *why;
+	/* Where queue was only too slow: a file that comes later is nobody's, and no reason to call queue an enemy. */
+	transaction_abort(s->mail);
 	s->stage = STAGE_DATA;
 	session_wake(s);
 }

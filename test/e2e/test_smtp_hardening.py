@@ -387,6 +387,122 @@ def test_what_policy_says_too_late(own_suite):
     assert {p["pid"] for p in own_suite.processes("smtpd")} == before
 
 
+@pytest.mark.parametrize("service", ["smtp", "lmtp"])
+@pytest.mark.parametrize("end", [b"DATA\r\n", b"BDAT 26 LAST\r\n"])
+def test_invited_in_vain(suite, service, end):
+    """The mailbox cannot be written to: that is the answer to the message, for each recipient of LMTP; what was in the message
+    is no command, and the next recipient is served."""
+    bad, good = suite.new_user("bad"), suite.new_user("good")
+    (suite.maildir(bad) / "tmp").rename(suite.maildir(bad) / "was")
+    (suite.maildir(bad) / "tmp").write_text("planted")
+    local, _, domain = bad.partition("@")
+    with contextlib.ExitStack() as stack:
+        if service == "smtp":
+            s = stack.enter_context(suite.connect("smtp"))
+        else:
+            s = stack.enter_context(socket.socket(socket.AF_UNIX))
+            s.connect(str(suite.dir / "run/lmtp"))
+        s.settimeout(15)
+        stream = s.makefile("rb")
+
+        def reply():
+            while (line := stream.readline())[3:4] == b"-":
+                pass
+            return line
+
+        def ask(line):
+            s.sendall(line)
+            return reply()
+
+        def send(to):
+            assert ask(b"MAIL FROM:<a@client.example>\r\n").startswith(b"250 ")
+            for one in to:
+                assert ask(b"RCPT TO:<%s>\r\n" % one.encode()).startswith(b"250 ")
+            body = b"Subject: x\r\n\r\nQUIT\r\nRSET\r\n"
+            if end.startswith(b"DATA"):
+                assert ask(end).startswith(b"354 ")
+                s.sendall(body + b".\r\n")
+            else:
+                assert len(body) == 26
+                s.sendall(end + body)
+            return [reply() for _ in (to if service == "lmtp" else "1")]
+
+        reply()
+        assert ask(b"LHLO c.example\r\n" if service == "lmtp" else b"EHLO c.example\r\n").startswith(b"250 ")
+        answers = send([bad, f"{local}+x@{domain}"])
+        assert len(answers) == (2 if service == "lmtp" else 1) and all(a.startswith(b"451 4.2.0 ") for a in answers), answers
+        assert all(a.startswith(b"250 2.0.0 ") for a in send([good]))
+    assert len(suite.delivered(good)) == 1 and not suite.delivered(bad)
+
+
+def test_what_comes_before_the_file_waits_in_the_socket(own_suite):
+    """Nobody opens the file; the client, who was invited, sends and sends: it has to wait, and costs smtpd nothing. When the
+    file comes the message is taken whole; and who leaves meanwhile leaves nothing."""
+    user = own_suite.new_user()
+    workers = [p["pid"] for name in ("local", "spool") for p in own_suite.processes(name)]
+    before = {p["pid"]: int(valija.proc_status(p["pid"])["VmRSS"].split()[0]) for p in own_suite.processes("smtpd")}
+    piece, sent = b"x" * 998 + b"\r\n", 0
+    with own_suite.smtp(service="smtp", seconds=30) as smtp, own_suite.smtp(service="smtp") as leaves:
+        for one in (smtp, leaves):
+            one.ehlo()
+            assert one.mail("a@client.example")[0] == 250 and one.rcpt(user)[0] == 250
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            assert smtp.docmd("DATA")[0] == 354 and leaves.docmd("DATA")[0] == 354
+            leaves.send(b"Subject: gone\r\n\r\nx\r\n")
+            leaves.close()
+            smtp.send(b"Subject: waits\r\n\r\n")
+            smtp.sock.settimeout(1)
+            unsent = b""
+            with contextlib.suppress(TimeoutError):
+                while sent < 64 << 20:
+                    unsent = unsent or piece
+                    taken = smtp.sock.send(unsent)
+                    unsent, sent = unsent[taken:], sent + taken
+            assert sent < 16 << 20, "somebody keeps it"
+            for pid, kib in before.items():
+                assert int(valija.proc_status(pid)["VmRSS"].split()[0]) < kib + 1024
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+        smtp.sock.settimeout(30)
+        smtp.send(unsent + b".\r\n")
+        assert smtp.getreply()[0] == 250
+    (path,) = own_suite.delivered(user)
+    assert path.read_bytes().count(b"x" * 998) == (sent + len(unsent)) // len(piece)
+
+
+@pytest.mark.long
+def test_a_file_that_comes_too_late(own_suite):
+    """queue says nothing for a minute after DATA: the client, who was invited, hears 451 for its message. The file that comes
+    then is nobody's, and nobody is replaced for it."""
+    user = own_suite.new_user()
+    before = {p["pid"] for name in ("smtpd", "queue", "local") for p in own_suite.processes(name)}
+    own_suite.configure(hang_seconds=600)
+    own_suite.valija("reload")
+    (queue,) = own_suite.processes("queue")
+    with own_suite.smtp(service="smtp", seconds=90) as smtp, own_suite.smtp(service="smtp", seconds=90) as other:
+        for one in (smtp, other):
+            one.ehlo()
+            assert one.mail("a@client.example")[0] == 250 and one.rcpt(user)[0] == 250
+        os.kill(queue["pid"], signal.SIGSTOP)
+        try:
+            assert smtp.docmd("DATA")[0] == 354 and other.docmd("DATA")[0] == 354
+            smtp.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+            assert smtp.getreply()[0] == 451
+            time.sleep(1)
+        finally:
+            os.kill(queue["pid"], signal.SIGCONT)
+        time.sleep(2)                                     # for its file
+        other.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        assert other.getreply()[0] == 451
+        smtp.sendmail("a@client.example", [user], mails.plain("a@client.example", user))
+        time.sleep(8)                                     # as long as master takes to decide whom to replace
+    assert {p["pid"] for name in ("smtpd", "queue", "local") for p in own_suite.processes(name)} == before
+    assert "peer-refused" not in own_suite.log()
+
+
 def test_lmtp_answers_for_more_than_when_it_began(own_suite):
     """A session that began when a transaction had a hundred recipients answers for twelve thousand after a reload; that
     queue has more to say of them than a channel keeps is nobody's end."""
