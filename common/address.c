@@ -36,7 +36,16 @@ is_control(unsigned char c)
 	return c < 0x20 || c == 0x7f;
 }
 
-/* Takes one character beyond ASCII (UTF8-non-ascii, RFC 6532 3.1). C1 controls are none. */
+/* C1 controls; the separators of lines and paragraphs, and the marks, embeddings, overrides and isolates of
+ * direction: what a reader sees of an address that has one is not that address. */
+static bool
+is_wide_control(ucs4_t c)
+{
+	return (c >= 0x80 && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+		(c >= 0x2066 && c <= 0x2069);
+}
+
+/* Takes one character beyond ASCII (UTF8-non-ascii, RFC 6532 3.1). Controls are none. */
 static bool
 take_utf8(struct span *in, ucs4_t *c)
 {
@@ -45,7 +54,7 @@ take_utf8(struct span *in, ucs4_t *c)
 	if (in->len == 0 || in->at[0] < 0x80)
 		return false;
 	n = u8_mbtoucr(c, in->at, in->len);
-	if (n <= 0 || *c < 0xa0)
+	if (n <= 0 || is_wide_control(*c))
 		return false;
 	*in = span_part(*in, (size_t)n, in->len);
 	return true;
@@ -55,9 +64,11 @@ take_utf8(struct span *in, ucs4_t *c)
 static enum address_error
 error_at(struct span in, bool utf8)
 {
+	ucs4_t c;
+
 	if (in.len > 0 && is_control(in.at[0]))
 		return ADDRESS_CONTROL;
-	if (in.len > 1 && in.at[0] == 0xc2 && in.at[1] < 0xa0) /* C1 */
+	if (in.len > 0 && in.at[0] >= 0x80 && u8_mbtoucr(&c, in.at, in.len) > 0 && is_wide_control(c))
 		return ADDRESS_CONTROL;
 	if (in.len > 0 && in.at[0] >= 0x80 && !utf8)
 		return ADDRESS_NEEDS_UTF8;

@@ -2,7 +2,9 @@
 #include "report.h"
 
 #include "common/beneath.h"
+#include "common/embedded.h"
 #include "common/id.h"
+#include "common/utf8.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -240,6 +242,26 @@ write_remote(const struct verdict *v, struct text *to)
 	text_add_str(to, "\r\n");
 }
 
+/* The address of ORCPT. Where the report is internationalised anyway it is readable there (RFC 6533 section 3). */
+static void
+write_original(struct span type, struct span address, bool wide, struct text *to)
+{
+	struct text plain = TEXT_UP_TO(MOST_ADDRESS * 2);
+	uint32_t code;
+
+	wide = wide && span_equal_nocase(type, SPAN("utf-8"));
+	while (address.len > 0) {
+		if (wide && embedded_take(&address, &code)) {
+			utf8_add(&plain, code);
+			continue;
+		}
+		text_add_byte(&plain, address.at[0]);
+		address = span_part(address, 1, address.len);
+	}
+	report_clean(to, text_span(&plain), MOST_ADDRESS * 2);
+	text_clear(&plain);
+}
+
 static void
 write_one(const struct report *r, const struct reported *one, struct text *to)
 {
@@ -255,7 +277,8 @@ write_one(const struct report *r, const struct reported *one, struct text *to)
 		text_add_str(to, "Original-Recipient: ");
 		report_clean(to, span_part(who->orcpt, 0, semicolon), 60);
 		text_add_str(to, "; ");
-		report_clean(to, span_part(who->orcpt, semicolon + 1, who->orcpt.len), MOST_ADDRESS * 2);
+		write_original(span_part(who->orcpt, 0, semicolon), span_part(who->orcpt, semicolon + 1, who->orcpt.len),
+			!is_ascii(who->address), to);
 		text_add_str(to, "\r\n");
 	}
 	text_printf(to, "Action: %s\r\nStatus: ", kinds[one->action].action);

@@ -3,7 +3,7 @@
  */
 #include "imapd/charset.h"
 
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #include <errno.h>
 #include <iconv.h>

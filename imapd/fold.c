@@ -2,7 +2,7 @@
 #include "imapd/fold.h"
 
 #include "imapd/casemap-table.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
 #include "imapd/fold.h"
 #include "imapd/header.h"
 #include "imapd/transfer.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

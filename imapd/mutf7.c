@@ -3,7 +3,7 @@
  */
 #include "imapd/mutf7.h"
 
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 

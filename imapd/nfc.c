@@ -3,7 +3,7 @@
 #include "imapd/nfc.h"
 
 #include "imapd/nfc-table.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #define N_ROWS(table) (sizeof(table) / sizeof((table)[0]))
 

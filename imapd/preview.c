@@ -3,7 +3,7 @@
 
 #include "imapd/charset.h"
 #include "imapd/transfer.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #define MOST_ENTITY 10
 

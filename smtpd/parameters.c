@@ -4,6 +4,7 @@
 #include "smtpd/parameters.h"
 
 #include "common/address.h"
+#include "common/embedded.h"
 #include "common/message.h"
 
 static bool
@@ -125,12 +126,28 @@ esmtp_xtext_decode(struct span value, char *to, size_t room)
 	return room > 0 && decode(value, false, to, room);
 }
 
+/* What begins as a character of RFC 6533 section 3 is one, and no control is there, however it is written. */
+static bool
+wide_fits(struct span address)
+{
+	uint32_t code;
+
+	while (address.len > 0) {
+		if (embedded_take(&address, &code))
+			continue;
+		if (embedded_begins(address) || (address.len > 1 && address.at[0] == 0xc2 && address.at[1] < 0xa0))
+			return false;
+		address = span_part(address, 1, address.len);
+	}
+	return true;
+}
+
 bool
 esmtp_orcpt_decode(struct span value, bool utf8, char *to, size_t room)
 {
 	struct span type = span_part(value, 0, span_index(value, ';'));
 	struct span address = span_part(value, type.len + 1, value.len);
-	bool beyond = utf8 && span_equal_nocase(type, SPAN("utf-8"));
+	bool wide = span_equal_nocase(type, SPAN("utf-8")), beyond = utf8 && wide;
 
 	/* "addr-type = atom": those that are registered are letters, digits and hyphens. */
 	for (size_t i = 0; i < type.len; i++)
@@ -142,7 +159,7 @@ esmtp_orcpt_decode(struct span value, bool utf8, char *to, size_t room)
 	if (!span_copy(type, to, room))
 		return false;
 	to[type.len] = ';';
-	return decode(address, beyond, to + type.len + 1, room - type.len - 1);
+	return decode(address, beyond, to + type.len + 1, room - type.len - 1) && (!wide || wide_fits(span_str(to + type.len + 1)));
 }
 
 bool

@@ -67,6 +67,12 @@ static const struct {
 	{"<j\xc3@example.org>", false, true, ADDRESS_SYNTAX, NULL, NULL, NULL},
 	{"<j\xc0\xaf@example.org>", false, true, ADDRESS_SYNTAX, NULL, NULL, NULL},
 	{"<j\xc2\x85@example.org>", false, true, ADDRESS_CONTROL, NULL, NULL, NULL},
+	{"<j\xe2\x80\xa8x@example.org>", false, true, ADDRESS_CONTROL, NULL, NULL, NULL},       /* U+2028 */
+	{"<\"j\xe2\x80\xa9x\"@example.org>", false, true, ADDRESS_CONTROL, NULL, NULL, NULL},   /* U+2029 */
+	{"<j\xe2\x80\xaex@example.org>", false, true, ADDRESS_CONTROL, NULL, NULL, NULL},       /* U+202E */
+	{"<j\xe2\x81\xa6x@example.org>", false, true, ADDRESS_CONTROL, NULL, NULL, NULL},       /* U+2066 */
+	{"<j@ex\xe2\x80\x8f" "ample.org>", false, true, ADDRESS_CONTROL, NULL, NULL, NULL},       /* U+200F */
+	{"<j\xe2\x80\x8d\xe2\x80\xa7@example.org>", false, true, ADDRESS_OK, "j\xe2\x80\x8d\xe2\x80\xa7", "example.org", ""},
 	{"<a\x01@example.org>", false, false, ADDRESS_CONTROL, NULL, NULL, NULL},
 	{"<a@exam\x7fple.org>", false, false, ADDRESS_CONTROL, NULL, NULL, NULL},
 };

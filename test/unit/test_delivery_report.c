@@ -96,7 +96,15 @@ internationalised(void **state)
 	text_reset(&t);
 	write_one(&t, SPAN("gr\xc3\xbc\xc3\x9f" "e@far.example"), SPAN(""), SPAN("utf-8;gr\\x{FC}\\x{DF}e@far.example"), SPAN("no"), 2);
 	assert_true(has(&t, "Content-Type: message/global-delivery-status\r\n"));
-	assert_true(has(&t, "Final-Recipient: utf-8; gr\xc3\xbc\xc3\x9f" "e@far.example\r\nOriginal-Recipient: utf-8; gr\\x{FC}\\x{DF}e@far.example\r\n"));
+	assert_true(has(&t, "Final-Recipient: utf-8; gr\xc3\xbc\xc3\x9f" "e@far.example\r\nOriginal-Recipient: utf-8; gr\xc3\xbc\xc3\x9f" "e@far.example\r\n"));
+	/* Of what is none, nothing changes; and where all else is ASCII it stays so, for a sender who may have no SMTPUTF8. */
+	text_reset(&t);
+	write_one(&t, SPAN("gr\xc3\xbc\xc3\x9f" "e@far.example"), SPAN(""), SPAN("utf-8;\\x{A}\\x{5C}x@far.example"), SPAN("no"), 2);
+	assert_true(has(&t, "Original-Recipient: utf-8; \\x{A}\\x@far.example\r\n"));
+	text_reset(&t);
+	write_one(&t, SPAN("b@far.example"), SPAN(""), SPAN("utf-8;gr\\x{FC}e@far.example"), SPAN("no"), 2);
+	assert_true(has(&t, "Original-Recipient: utf-8; gr\\x{FC}e@far.example\r\n"));
+	assert_true(has(&t, "Content-Type: message/delivery-status\r\n"));
 	text_clear(&want);
 	text_clear(&t);
 }

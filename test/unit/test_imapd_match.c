@@ -7,7 +7,7 @@
 
 #include "imapd/charset.h"
 #include "imapd/fold.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 #include "imapd/match.h"
 
 #include "expect.h"

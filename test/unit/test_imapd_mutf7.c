@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "imapd/mutf7.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #include "expect.h"
 

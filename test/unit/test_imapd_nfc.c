@@ -11,7 +11,7 @@
 
 #include "imapd/nfc-table.h"
 #include "imapd/nfc.h"
-#include "imapd/utf8.h"
+#include "common/utf8.h"
 
 #include "expect.h"
 

@@ -1,7 +1,7 @@
 /*
  * utf8 - characters of UTF-8, one at a time. See utf8.h.
  */
-#include "imapd/utf8.h"
+#include "utf8.h"
 
 #include <string.h>
 

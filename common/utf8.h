@@ -1,10 +1,10 @@
 /*
  * utf8 - characters of UTF-8 (RFC 3629), one at a time.
  */
-#ifndef VALIJA_IMAPD_UTF8_H
-#define VALIJA_IMAPD_UTF8_H
+#ifndef VALIJA_UTF8_H
+#define VALIJA_UTF8_H
 
-#include "common/text.h"
+#include "text.h"
 
 #define REPLACEMENT_CHARACTER 0xfffdu
 
