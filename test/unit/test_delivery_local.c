@@ -283,6 +283,27 @@ a_writer_that_remains_is_refused(void **state)
 	stop(&p);
 }
 
+/* Nor may it have a name of which we know nothing, where somebody could open it again. */
+static void
+another_name_is_refused(void **state)
+{
+	struct played p;
+	char path[64];
+
+	(void)state;
+	play(&p);
+	lend(&p, 1, "d/named-twice");
+	wait_for(&p, &p.lent);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", p.file);
+	assert_int_equal(linkat(AT_FDCWD, path, rig.mail, "d/stolen", AT_SYMLINK_FOLLOW), 0);
+	write_message(&p);
+	target(&p, 1, 0, "d/named-twice", "");
+	place(&p, 1, MESSAGE_SIZE);
+	refuses(&p, 451, "4.3.0");
+	assert_int_equal(rig_count(rig.mail, "d/named-twice/Maildir/new"), 0);
+	stop(&p);
+}
+
 static void
 another_size_is_refused(void **state)
 {
@@ -577,6 +598,7 @@ main(void)
 		cmocka_unit_test(one_inode_for_many),
 		cmocka_unit_test(names_carry_sizes),
 		cmocka_unit_test(a_writer_that_remains_is_refused),
+		cmocka_unit_test(another_name_is_refused),
 		cmocka_unit_test(another_size_is_refused),
 		cmocka_unit_test(all_or_nothing),
 		cmocka_unit_test(f1_planted_names),

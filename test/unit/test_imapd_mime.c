@@ -323,6 +323,23 @@ test_c1_many_parts(void **state)
 	text_clear(&shown);
 }
 
+/* The last that there is room for is a message, which has one inside. */
+static void
+test_c1_a_message_as_the_last_part(void **state)
+{
+	struct text message = text_of(MIXED), parts = repeated("--b|Content-Type: message/rfc822||Subject: x||x|", MOST_PARTS);
+	struct mime mime;
+
+	(void)state;
+	text_add(&message, text_span(&parts));
+	mime_parse(text_span(&message), &mime);
+	assert_true(mime.limited);
+	assert_int_equal(mime.count, MOST_PARTS);
+	mime_clear(&mime);
+	text_clear(&message);
+	text_clear(&parts);
+}
+
 /* A structure that would be too long is told as one part. */
 static void
 test_long_structure(void **state)
@@ -386,6 +403,7 @@ main(void)
 		cmocka_unit_test(test_structures),
 		cmocka_unit_test(test_c1_limits),
 		cmocka_unit_test(test_c1_many_parts),
+		cmocka_unit_test(test_c1_a_message_as_the_last_part),
 		cmocka_unit_test(test_long_structure),
 		cmocka_unit_test(test_header_length),
 	};
