@@ -310,9 +310,15 @@ static void
 on_auth_cancel(void *me, struct channel *from, uint64_t session, const struct msg_auth_cancel *m,
 	const int *fd)
 {
+	struct conversation *c = find(me, from, session);
+
 	(void)m;
 	(void)fd;
-	conversation_free(find(me, from, session));
+	/* A client that does not like the mechanism it chose tells its user nothing that helps; here it can be seen. */
+	if (c->state == CHALLENGED)
+		log_info(session, "auth-cancelled", KEY_STR("ip", c->ip), KEY_STR("service", service_name(c->service)),
+			KEY_STR("mech", c->mechanism->name));
+	conversation_free(c);
 }
 
 static uint32_t

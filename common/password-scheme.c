@@ -12,6 +12,8 @@
 #define MOST_DIGEST	64
 #define MOST_ITERATIONS 10000000
 
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
 enum digest { MD5, SHA1, SHA256, SHA512 };
 
 static const struct scheme {
@@ -117,20 +119,25 @@ digest(enum digest kind, struct span password, struct span salt, unsigned char t
 
 /* "ITERATIONS,SALT,STORED,SERVER", the last three in base64. */
 static bool
+take_scram(struct span in, uint64_t *iterations, struct text *salt, struct text *stored)
+{
+	struct span part;
+
+	return span_take_number(&in, MOST_ITERATIONS, iterations) && *iterations > 0 && span_take(&in, ',') &&
+	       span_take_until(&in, ',', &part) && text_add_base64_decoded(salt, part) &&
+	       span_take_until(&in, ',', &part) && text_add_base64_decoded(stored, part);
+}
+
+static bool
 scram_right(const struct scheme *s, struct span in, struct span password)
 {
 	enum scram kind = s->digest == SHA1 ? SCRAM_SHA1 : SCRAM_SHA256;
 	struct text salt = TEXT_UP_TO(256), stored = TEXT_UP_TO(MOST_DIGEST);
 	struct scram_room room;
 	struct scram_keys keys[SCRAM_COUNT];
-	struct span part;
 	uint64_t iterations = 0;
-	bool ok;
+	bool ok = take_scram(in, &iterations, &salt, &stored);
 
-	ok = span_take_number(&in, MOST_ITERATIONS, &iterations) && iterations > 0 &&
-	     span_take(&in, ',') && span_take_until(&in, ',', &part) &&
-	     text_add_base64_decoded(&salt, part) && span_take_until(&in, ',', &part) &&
-	     text_add_base64_decoded(&stored, part);
 	if (ok) {
 		scram_make(password, text_span(&salt), (uint32_t)iterations, &room, keys);
 		ok = secret_equal(keys[kind].stored, text_span(&stored));
@@ -141,13 +148,19 @@ scram_right(const struct scheme *s, struct span in, struct span password)
 	return ok;
 }
 
+/* The digest, and behind it the salt. */
+static bool
+take_digest(const struct scheme *s, struct span in, bool hex, struct text *said)
+{
+	return decode(s, in, hex, said) && (s->salted ? said->len >= s->size : said->len == s->size);
+}
+
 static bool
 digest_right(const struct scheme *s, struct span in, bool hex, struct span password)
 {
 	struct text said = TEXT_UP_TO(MOST_HASH);
 	unsigned char made[MOST_DIGEST];
-	bool ok = decode(s, in, hex, &said) &&
-		  (s->salted ? said.len >= s->size : said.len == s->size);
+	bool ok = take_digest(s, in, hex, &said);
 
 	if (ok) {
 		struct span whole = text_span(&said);
@@ -171,11 +184,43 @@ password_scheme_verify(struct span hash, struct span password)
 	return s->scram ? scram_right(s, hash, password) : digest_right(s, hash, hex, password);
 }
 
+/* Could any password have this hash? What has lost a part, or was never one, is better told than tried for ever. */
+static bool
+is_whole(const struct scheme *s, struct span in, bool hex)
+{
+	struct text first = TEXT_UP_TO(MOST_HASH), second = TEXT_UP_TO(MOST_DIGEST);
+	uint64_t iterations;
+	bool ok = s->scram ? take_scram(in, &iterations, &first, &second) && second.len == s->size
+			   : take_digest(s, in, hex, &first);
+
+	text_clear(&first);
+	text_clear(&second);
+	return ok;
+}
+
+/* Of the traditional form, which has no scheme in front: salt and hash, or several hashes for a long password. */
+static bool
+is_traditional(struct span hash)
+{
+	for (size_t i = hash.at[0] == '_'; i < hash.len; i++)
+		if (hash.at[i] != '.' && hash.at[i] != '/' && !span_has(SPAN(LETTERS_AND_DIGITS), hash.at[i]))
+			return false;
+	return hash.at[0] == '_' ? hash.len == 20 : hash.len % 11 == 2;
+}
+
 /* Could this be a hash of crypt(3) or argon2? */
 static enum password_form
 crypt_form(struct span hash, struct text *to)
 {
-	if (hash.len < 13 || !span_is_printable(hash) || hash.at[0] == '*' || hash.at[0] == '!')
+	static const char *const known[] = { "$1$", "$2a$", "$2b$", "$2x$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$",
+		"$md5", "$sha1$", "$argon2i$", "$argon2id$" };
+	size_t i = 0;
+
+	if (hash.len < 13 || !span_is_printable(hash))
+		return PASSWORD_STRANGE;
+	while (i < sizeof(known) / sizeof(known[0]) && !span_equal(span_part(hash, 0, strlen(known[i])), span_str(known[i])))
+		i++;
+	if (i == sizeof(known) / sizeof(known[0]) && !is_traditional(hash))
 		return PASSWORD_STRANGE;
 	text_add(to, hash);
 	return to->failed ? PASSWORD_STRANGE : PASSWORD_HASH;
@@ -197,7 +242,8 @@ password_scheme_read(struct span field, struct text *to)
 	if (s->crypt)
 		return crypt_form(rest, to);
 	text_add(to, s->form == PASSWORD_CLEAR ? rest : field);
-	if (to->failed || rest.len == 0 || !span_is_utf8(rest))
+	if (to->failed || rest.len == 0 || !span_is_utf8(rest) ||
+		(s->form == PASSWORD_HASH && !is_whole(s, rest, hex)))
 		return PASSWORD_STRANGE;
 	return s->form;
 }

@@ -554,8 +554,7 @@ resolve_ours(struct expansion *x, const struct address *a, struct span key, bool
 		found = expand_system(x, a, SPAN_NONE);
 	if (found == NOT_FOUND && (users || is_in(&x->settings->alias_domains, a->domain)) &&
 	    (span_equal_nocase(a->local, SPAN("postmaster")) ||
-		    span_equal_nocase(a->local, SPAN("abuse")) ||
-		    (users && span_equal_nocase(a->local, SPAN("root"))))) {
+		    span_equal_nocase(a->local, SPAN("abuse")))) {
 		resolve_postmaster(x);
 		found = FOUND;
 	}
@@ -563,6 +562,10 @@ resolve_ours(struct expansion *x, const struct address *a, struct span key, bool
 		found = without_detail(x, a, key, users);
 	if (found == NOT_FOUND && !x->again)
 		found = expand_alias(x, span_part(key, at, key.len), key);
+	if (found == NOT_FOUND && users && span_equal_nocase(a->local, SPAN("root"))) {
+		resolve_postmaster(x);
+		found = FOUND;
+	}
 	if (found == IN_TROUBLE)
 		expansion_stop(x, V_LATER);
 	if (found != NOT_FOUND)

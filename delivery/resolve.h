@@ -8,11 +8,11 @@
  *   1  the user of exactly that address
  *   2  the alias of the address; then, in `domains`, of the local part
  *   3  in system_domains, the system's user of that name
- *   4  postmaster and abuse, which always reach somebody (RFC 5321 4.5.1, RFC 2142 section 5); and root, where there
- *      are users
+ *   4  postmaster and abuse, which always reach somebody (RFC 5321 4.5.1, RFC 2142 section 5)
  *   5  without what stands behind a separator (user+detail): 1, 2 and 3 once more
  *   6  the alias of @domain: whatever else the domain receives
- *   7  in relay_domains: the server behind us
+ *   7  root, where there are users: he who is postmaster
+ *   8  in relay_domains: the server behind us
  *
  * Members of aliases go the same way. Loops are found, who is named twice gets one message, and depth
  * and number have ceilings.

@@ -262,7 +262,7 @@ make_password(struct import *in, bool real, struct password *p)
 		form = password_scheme_read(field, &in->hash);
 	}
 	if (form == PASSWORD_STRANGE || in->hash.failed) {
-		complain(in, "the password is of a form that valija does not know");
+		complain(in, "the password is of a form that valija does not know, or its hash is not whole");
 		ok = false;
 	} else if (form == PASSWORD_CLEAR) {
 		ok = password_prepare(text_span(&in->hash), &prepared);

@@ -121,13 +121,27 @@ judge_family(struct survey *v, const struct lookup *q, uint8_t family)
 	}
 }
 
+/* Nobody asks the DNS for a name such as localhost (RFC 6761 6.3): then what is known of the domains tells. */
+static bool
+dns_is_silent(const struct survey *v)
+{
+	char domain[MOST_DNS_NAME + 1];
+	bool silent = A_OF(v)->outcome == DNS_LATER && AAAA_OF(v)->outcome == DNS_LATER;
+
+	for (size_t i = 0; !silent && !is_full_name(v->hostname) && i < v->s->domains.count; i++)
+		if (span_copy(v->s->domains.at[i], domain, sizeof domain) &&
+			lookup(v->dns, domain, DNS_MX)->outcome != DNS_LATER)
+			return false;
+	return silent || (!is_full_name(v->hostname) && v->s->domains.count > 0);
+}
+
 static void
 judge_name(struct survey *v)
 {
 	const struct lookup *a = A_OF(v), *aaaa = AAAA_OF(v),
 				  *alias = lookup(v->dns, v->hostname, DNS_CNAME);
 
-	if (a->outcome == DNS_LATER && aaaa->outcome == DNS_LATER) {
+	if (dns_is_silent(v)) {
 		finding_add(&v->f, FINDING_PROBLEM, "resolver", "the DNS does not answer");
 		finding_advise(&v->f,
 			"Without it no mail can be sent. Look at /etc/resolv.conf and at whether its servers can be reached");

@@ -168,10 +168,11 @@ def test_import_of_a_dovecot_passwd_file(suite, tmp_path):
 
 def test_import_is_all_or_nothing(suite, tmp_path):
     file = tmp_path / "bad"
-    file.write_text("bad-one:{PLAIN}x::::::\nnot a row\nbad-two:{NTLM}abc::::::\n\"a b:{PLAIN}x::::::\nbad-three@elsewhere.example:{PLAIN}x\n")
+    file.write_text("bad-one:{PLAIN}x::::::\nnot a row\nbad-two:{NTLM}abc::::::\n\"a b:{PLAIN}x::::::\nbad-three@elsewhere.example:{PLAIN}x\nbad-four:{SSHA512}garbage::::::\nbad-five:{BLF-CRYPT}no hash at all::::::\n")
     done = suite.valija("user", "import", file, check=False)
-    assert done.returncode == 65 and "4 mistakes" in done.stderr
-    for line, words in ((2, "not of the form"), (3, "form that valija does not know"), (4, "not one of an address"), (5, "not in a domain")):
+    assert done.returncode == 65 and "6 mistakes" in done.stderr
+    for line, words in ((2, "not of the form"), (3, "form that valija does not know"), (4, "not one of an address"), (5, "not in a domain"), (6, "not whole"),
+                        (7, "not whole")):
         assert f"{file}:{line}: " in done.stderr and words in done.stderr, done.stderr
     assert "bad-one" not in suite.valija("user", "list").stdout
     file.write_bytes(b"a:\0:")

@@ -301,6 +301,11 @@ def test_no_dns(own):
     told = Told(suite, "--probe", "example.net")
     assert told.verdict("resolver", "does not answer") == "problem"
     assert told.verdict("outbound", "could not be tried") == "warning"
+    # Localhost is known without the DNS.
+    suite.configure(hostname='"localhost"')
+    assert Told(suite, "--probe", "example.net").verdict("resolver", "does not answer") == "problem"
+    own.knot({"example.org": BARE})
+    assert Told(suite, "--probe", "example.net").verdict("resolver", "answers") == "ok"
 
 
 def test_certificate_that_does_not_do(own):

@@ -288,6 +288,9 @@ def test_a4_aborted_dialogues(suite):
             assert smtp.docmd("AUTH SCRAM-SHA-1-PLUS " + base64.b64encode(f"p=tls-exporter,,n={user},r=abcdef".encode()).decode())[0] == 334
             assert smtp.docmd("*")[0] == 501
             smtp.docmd("RSET")
+        # What the client disliked can be seen (mutt of Debian 12 chooses -PLUS, and cannot bind).
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"):
+            valija.wait_until(lambda: f"auth-cancelled" in (log := suite.log()) and f"mech={mechanism}\n" in log, what=f"a line about {mechanism}")
         assert smtp.docmd("AUTH SCRAM-SHA-256 " + first)[0] == 334
         assert smtp.docmd("*")[0] == 501
         assert smtp.docmd("AUTH PLAIN " + good)[0] == 235

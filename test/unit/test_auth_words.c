@@ -31,14 +31,21 @@ schemes(void **state)
 		{"{SHA}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4", PASSWORD_HASH, "secret"},
 		{"{PLAIN-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69", PASSWORD_HASH, "secret"},
 		{"{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=", PASSWORD_HASH, "secret"},
-		{"{SSHA}AAAA", PASSWORD_HASH, ""},
-		{"{SHA256}!!!", PASSWORD_HASH, ""},
+		{"{SSHA}AAAA", PASSWORD_STRANGE, ""},
+		{"{SHA256}!!!", PASSWORD_STRANGE, ""},
+		{"{SSHA512}garbage", PASSWORD_STRANGE, ""},
+		{"{SHA}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05", PASSWORD_STRANGE, ""},
+		{"{BLF-CRYPT}this is no hash at all", PASSWORD_STRANGE, NULL},
+		{"{SHA512-CRYPT}$99$abcdefgh$abcdefgh", PASSWORD_STRANGE, NULL},
+		{"{CRYPT}abJnggxhB/yWI", PASSWORD_HASH, NULL},
+		{"{CRYPT}_J9..rasmBYk8r9AiWNc", PASSWORD_HASH, NULL},
+		{"{BLF-CRYPT}$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", PASSWORD_HASH, NULL},
 		{"{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,"
 		 "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
 		 "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
 			PASSWORD_HASH, "pencil"},
-		{"{SCRAM-SHA-256}99999999999,AA==,AA==,AA==", PASSWORD_HASH, ""},
-		{"{SCRAM-SHA-256}0,AA==,AA==,AA==", PASSWORD_HASH, ""},
+		{"{SCRAM-SHA-256}99999999999,AA==,AA==,AA==", PASSWORD_STRANGE, ""},
+		{"{SCRAM-SHA-256}0,AA==,AA==,AA==", PASSWORD_STRANGE, ""},
 		{"{CRYPT}$1$abcdefgh$G//4keteveJp0qb8z2DxG/", PASSWORD_HASH, NULL},
 		{"$6$rounds=1000$abc$def", PASSWORD_HASH, NULL},
 		{"{CRYPT}*", PASSWORD_STRANGE, NULL},
@@ -60,12 +67,13 @@ schemes(void **state)
 		if (password_scheme_read(span_str(cases[i].field), &to) != cases[i].form)
 			fail_msg("%s is of another form", cases[i].field);
 		if (cases[i].password != NULL) {
-			bool right = password_scheme_verify(
-				text_span(&to), span_str(cases[i].password));
+			/* What is not whole stands in tables already, perhaps. */
+			struct span kept = cases[i].form == PASSWORD_STRANGE ? span_str(cases[i].field) : text_span(&to);
+			bool right = password_scheme_verify(kept, span_str(cases[i].password));
 
 			if (right != (cases[i].password[0] != '\0'))
 				fail_msg("%s and %s", cases[i].field, cases[i].password);
-			assert_false(password_scheme_verify(text_span(&to), SPAN("wrong")));
+			assert_false(password_scheme_verify(kept, SPAN("wrong")));
 		}
 		text_clear(&to);
 	}

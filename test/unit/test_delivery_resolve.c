@@ -276,7 +276,7 @@ static const char *const some_aliases[] = {
 	"bare@virtual.example: ana", "@virtual.example: zoe", "@mapped.example: @example.org",
 	"final: \\ana", "tail: other@virtual.example", "prog: \"|/bin/cat -n\", /var/box",
 	"@example.org: zoe", "b@backup.example: ana, b@backup.example",
-	"root: ana", NULL,
+	NULL,
 };
 static const char *const some_transports[] = {
 	"lmtp.example lmtp:unix:/run/x", ".below.example smtp:hub.example:2525",
@@ -362,6 +362,16 @@ with_aliases(struct resolver *r)
 	resolver_open(r, rig.state);
 }
 
+static const struct {
+	const char *address, *leads;
+} of_root[] = {
+	{ "root@example.org", "example.org/zoe" },
+	{ "root@second.example", "example.org/ana" },
+	{ "postmaster@example.org", "example.org/ana" },
+	{ "root@virtual.example", "example.org/zoe" },
+	{ "root@mapped.example", "example.org/zoe" },
+};
+
 static void
 the_first_rule_that_fits_decides(void **state)
 {
@@ -401,6 +411,14 @@ the_first_rule_that_fits_decides(void **state)
 	resolve(&r, &settings, SPAN("a@backup.example"), false, false, &to);
 	assert_int_equal(to.verdict.code, 550);
 	settings.relay_recipients_listed = false;
+	/* Root has whoever is postmaster only where nothing catches all; postmaster himself goes before that. */
+	settings.postmaster = SPAN("ana@example.org");
+	for (size_t i = 0; i < ROWS_OF(of_root); i++) {
+		resolve(&r, &settings, span_str(of_root[i].address), false, false, &to);
+		show(&to, &got);
+		expect_text(of_root[i].address, text_span(&got), of_root[i].leads);
+	}
+	settings.postmaster = SPAN_NONE;
 	resolution_clear(&to);
 	text_clear(&got);
 	resolver_clear(&r);
