@@ -5,6 +5,7 @@
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -59,6 +60,14 @@ stream_recv(int fd, void *to, size_t room, int flags)
 	if (got < 0 && errno == EIO)
 		return stream_is_kernel_tls(fd) ? take_record(fd) : -1;
 	return got;
+}
+
+bool
+stream_is_deserted(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = 0 };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 void

@@ -17,6 +17,9 @@
  * message, such as the update of a key (RFC 8446 4.6.3) or a wish to renegotiate, which nobody here can
  * answer, is EPROTO: the connection ends. */
 ssize_t stream_recv(int fd, void *to, size_t room, int flags);
+/* At the end of the stream: is nobody there to hear an answer? A UNIX socket tells who closed it all from who only says no
+ * more; a TCP socket does not before something was sent. */
+bool stream_is_deserted(int fd);
 /* Before the end of what we say, shutdown(2) or close(2): says close_notify where the kernel makes the
  * records; does nothing elsewhere. Never waits: an end that does not fit is left out. */
 void stream_bye(int fd);

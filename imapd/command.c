@@ -467,6 +467,7 @@ next_command(struct session *s)
 
 	switch (imap_input_look(&s->input)) {
 	case INPUT_MORE:
+		s->starved = true;
 		return false;
 	case INPUT_LITERAL:
 		return on_announcement(s);
@@ -525,7 +526,8 @@ feed(struct command *c)
 	if (c->wants == WANTS_LITERAL) {
 		bytes = span_part(imap_input_rest(&s->input), 0, c->literal_left < SIZE_MAX ?
 			(size_t)c->literal_left : SIZE_MAX);
-		if ((bytes.len == 0 && c->literal_left > 0) || (c->passed_on && remote_is_full(c)))
+		s->starved = bytes.len == 0 && c->literal_left > 0;
+		if (s->starved || (c->passed_on && remote_is_full(c)))
 			return false;
 		c->on_literal(c, bytes);
 		c->literal_left -= bytes.len;
@@ -536,6 +538,7 @@ feed(struct command *c)
 	}
 	switch (imap_input_look(&s->input)) {
 	case INPUT_MORE:
+		s->starved = true;
 		return false;
 	case INPUT_COMMAND:
 		bytes = imap_input_command(&s->input);
@@ -687,6 +690,7 @@ command_fetch_inside(struct session *s, const struct number_ranges *uids, struct
 void
 session_go_on(struct session *s)
 {
+	s->starved = false;
 	while (!s->dead && !s->closing && !too_many_errors(s)) {
 		if (s->out.failed) {
 			log_error(s->id, "answer-too-large", KEY_NUM("most", MOST_OUT));

@@ -127,10 +127,19 @@ adjust_reading(struct session *s)
 	bool room = s->compress == NULL ? imap_input_room(&s->input) > 0 :
 		compress_is_hungry(s->compress);
 
-	if (s->closing || s->dead || !room)
+	if (s->closing || s->dead || s->ended || !room)
 		(void)event_del(s->readable);
 	else
 		(void)event_add(s->readable, NULL);
+}
+
+/* A client that closed its half (or all) of the connection has its answers; half a command is none, and nobody
+ * will say DONE. The end of the round closes it. */
+static void
+hear_end(struct session *s)
+{
+	s->closing = true;
+	s->why = "client closed";
 }
 
 /* Commands, as far as they go; then what was compressed of the next ones. */
@@ -150,6 +159,8 @@ work_on(struct session *s)
 	}
 	if (more > 0)
 		session_take_turn(s);
+	else if (s->ended && s->starved && !s->compress_soon && !s->closing)
+		hear_end(s);
 	adjust_reading(s);
 }
 
@@ -167,10 +178,11 @@ on_readable(evutil_socket_t fd, short what, void *me)
 		return;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0) {
+	if (got < 0 || (got == 0 && stream_is_deserted(fd))) {
 		session_end(s, got == 0 ? "client closed" : strerror(errno));
 		return;
 	}
+	s->ended = got == 0;
 	s->bytes_in += (uint64_t)got;
 	if (s->compress == NULL)
 		imap_input_add(&s->input, span_of(buffer, (size_t)got));

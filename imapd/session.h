@@ -62,6 +62,8 @@ struct session {
 	bool utf8;                   /* names of mailboxes and quoted strings are UTF-8: IMAP4rev2, or
 	                                UTF8=ACCEPT (RFC 6855) */
 	bool wants_room;             /* the command goes on when `out` has drained */
+	bool ended;                  /* the client says no more; what it said is done, and it is told */
+	bool starved;                /* the next step needs more of what the client says */
 	bool closing;                /* no more commands; closed when all is sent */
 	bool dead;                   /* freed at the end of the round */
 	bool blocked;                /* the client does not read */

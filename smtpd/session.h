@@ -80,6 +80,7 @@ struct session {
 	size_t skipped;                /* octets thrown away of a line that is too long */
 	uint32_t progress;             /* of DATA, since the clock was set */
 	bool reading, writing;
+	bool ended;                    /* the client says no more: what it said is done, and answered */
 	bool held_back;                /* its next command waits until queue has read what waits for it */
 	bool progressed;               /* a command was taken, since the clock was set */
 	enum stage timed;              /* what the clock was set for */

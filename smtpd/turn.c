@@ -20,6 +20,8 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
+static const char why_gone[] = "the client closed the connection";
+
 #define TURNS_AFTER_BACKLOG 256      /* sessions that go on at a time when queue has read */
 
 /* Throws away, as it comes, a line that is too long. True when its end has come. */
@@ -208,6 +210,8 @@ work(struct session *s, struct span *in)
 static bool
 wants_input(const struct session *s)
 {
+	if (s->ended)
+		return false;
 	switch (s->stage) {
 	case STAGE_COMMANDS:
 		return s->output.len <= OUTPUT_PAUSE && !replies_full(s) && !s->held_back && !(s->mail && checks_wait(s));
@@ -237,10 +241,31 @@ take_input(struct session *s, size_t had)
 		return had + (size_t)got;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return had;
-	/* The end of the plaintext is the end of the connection, whoever caused it: nothing goes on
-	 * in clear. A client that is gone takes its transaction along. */
-	session_drop(s, got == 0 ? "the client closed the connection" : strerror(errno));
+	/* The end of the plaintext is the end of what is heard, whoever caused it: nothing goes on in clear. */
+	s->ended = got == 0 && !stream_is_deserted(s->fd);
+	if (s->ended)
+		return had;
+	session_drop(s, got == 0 ? why_gone : strerror(errno));
 	return 0;
+}
+
+/* Is nothing left to do for a client that says no more? */
+static bool
+is_done(const struct session *s)
+{
+	switch (s->stage) {
+	case STAGE_COMMANDS:
+		return s->output.len == 0 && !replies_waiting(s) && !s->held_back &&
+			!(s->ahead > 0 && s->mail && checks_wait(s));
+	case STAGE_PAUSE:
+	case STAGE_AUTH_CHALLENGED:
+	case STAGE_AUTH_LAST:
+	case STAGE_DATA:
+	case STAGE_CHUNK:
+		return true;
+	default:                 /* another owes it something */
+		return false;
+	}
 }
 
 static void
@@ -344,6 +369,9 @@ session_turn(struct session *s, bool readable)
 	/* Commands that waited only for the client to read. */
 	if (held && s->output.len <= OUTPUT_PAUSE)
 		session_wake(s);
+	/* It takes its transaction along. */
+	else if (s->ended && is_done(s))
+		session_drop(s, why_gone);
 	if (s->stage == STAGE_TLS_OFFERED && s->output.len == 0)
 		starttls_hand_over(s);
 	if (s->stage == STAGE_CLOSING && (s->output.len == 0 || s->fd < 0)) {

@@ -247,7 +247,30 @@ asks_early_for_the_file(void **state)
 	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n");
 	rig_until(rig.mail.file > 0);
 	close(fd);
+	rig_answer_slow();       /* not before that is it known that no message comes */
 	rig_until(rig.aborts == 2);
+}
+
+/* Who says no more has said this: it is done and answered. Half a command is none. */
+static void
+answers_who_says_no_more(void **state)
+{
+	int fd = rig_hello(SERVICE_SMTP);
+
+	(void)state;
+	rig_say(fd, "MAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nBDAT 4 LAST\r\nx\r\n\nVRFY x\r\nMAIL FROM:<>\r\nRCPT TO");
+	shutdown(fd, SHUT_WR);
+	rig_until(rig.slow_id != 0);
+	for (int i = 0; i < 10; i++)
+		rig_nap();
+	rig_answer_slow();
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, "250 2.1.5");
+	rig_expect(fd, "550 5.6.0");
+	rig_expect(fd, "252");
+	rig_expect(fd, "250 2.1.0");
+	rig_expect(fd, NULL);
+	close(fd);
 }
 
 /* What queue says of the file while DATA waits for its turn, and what is not asked early. */
@@ -1301,6 +1324,7 @@ main(int argc, char **argv)
 		RIGGED(byte_by_byte),
 		RIGGED(answers_in_order_of_commands),
 		RIGGED(asks_early_for_the_file),
+		RIGGED(answers_who_says_no_more),
 		RIGGED(early_file_that_does_not_come),
 		RIGGED(many_recipients_in_one_group),
 		RIGGED(s1_smuggling),
