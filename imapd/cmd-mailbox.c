@@ -272,6 +272,9 @@ subscribe(struct command *c, bool subscribed)
 	else
 		result = subscribed && folder_check(store, folder) < 0 ? -1 :
 			folder_subscribe(store, folder, subscribed);
+	/* Another program's list may have a name that is not in NFC, and whose folder is gone. */
+	if (result == 0 && !foreign && !subscribed && session_folder_said(c->session, name, folder, &why))
+		result = folder_subscribe(store, folder, false);
 	if (result < 0)
 		return command_failed(c, "subscribe");
 	if (!foreign)            /* NOTIFY is about one's own (notify.h) */

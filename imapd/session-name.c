@@ -157,7 +157,7 @@ unspell(const struct session *s, struct span name, char *folder, const char **wh
 }
 
 bool
-session_folder_of(const struct session *s, struct span name, char *folder, const char **why)
+session_folder_said(const struct session *s, struct span name, char *folder, const char **why)
 {
 	struct text wire = TEXT_UP_TO(MOST_SPELLED);
 	bool good;
@@ -168,10 +168,17 @@ session_folder_of(const struct session *s, struct span name, char *folder, const
 		*why = "the name is not UTF-8 without control characters, or too long";
 		good = mutf7_from_utf8(name, &wire) && unspell(s, text_span(&wire), folder, why);
 	}
-	if (good)
-		folder_normalize(&s->account->store, folder);
 	text_clear(&wire);
 	return good;
+}
+
+bool
+session_folder_of(const struct session *s, struct span name, char *folder, const char **why)
+{
+	if (!session_folder_said(s, name, folder, why))
+		return false;
+	folder_normalize(&s->account->store, folder);
+	return true;
 }
 
 bool

@@ -113,6 +113,8 @@ void session_folder_write(const struct session *s, const char *folder, struct te
 /* folder_of_name() for a name as this session spells it; `folder` has room for MOST_FOLDER_NAME +
  * 1. */
 bool session_folder_of(const struct session *s, struct span name, char *folder, const char **why);
+/* The same, but as it was said: not brought to the form that a folder which is not there would have (folder_normalize). */
+bool session_folder_said(const struct session *s, struct span name, char *folder, const char **why);
 /* Is it a mailbox of another user? Then his address, with room for MOST_ADDRESS + 1. */
 bool session_name_owner(const struct session *s, struct span name, char *owner);
 /* Appends a name of another user's mailbox as it stands among the subscriptions: "user/OWNER/Folder" in modified

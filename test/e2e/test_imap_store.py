@@ -47,6 +47,17 @@ def test_a_folder_whose_name_is_in_another_form(suite):
         say("SELECT cafe&AwE-/ete&AwE-")
 
 
+def test_what_another_program_subscribed_in_another_form(suite):
+    """Its folder is gone: the name is taken off the list as it stands there, and so is its form in NFC."""
+    user = suite.new_user("nfc")
+    imap, say = raw(suite, user)
+    with imap:
+        (suite.maildir(user) / "subscriptions").write_text("cafe&AwE-\ncaf&AOk-\nSent\n")
+        assert len(say('LSUB "" c*')) == 2
+        say("UNSUBSCRIBE cafe&AwE-")
+        assert say('LSUB "" *') == ['* LSUB () "/" Sent']
+
+
 def test_multiappend_of_more_messages_than_files_may_be_open(suite):
     user = suite.new_user("many")
     imap, _ = raw(suite, user)
