@@ -59,6 +59,16 @@ session_end(struct session *s, const char *why)
 	event_active(s->turn, EV_TIMEOUT, 0);
 }
 
+/* Its client is gone. What it waits for comes in time, or it is given up: its messages are where they were as well. */
+static void
+go_on_dead(struct session *s)
+{
+	const struct timeval wait = { LAST_COMMAND_SECONDS, 0 };
+
+	(void)event_add(s->silence, &wait);
+	session_end_command(s);
+}
+
 void
 session_bye(struct session *s, const char *text)
 {
@@ -201,7 +211,7 @@ on_turn(evutil_socket_t fd, short what, void *me)
 	(void)fd;
 	(void)what;
 	if (session_must_end(s))
-		session_end_command(s);
+		go_on_dead(s);
 	else if (!s->dead && !s->closing)
 		work_on(s);
 }
@@ -235,7 +245,11 @@ on_silence(evutil_socket_t fd, short what, void *me)
 
 	(void)fd;
 	(void)what;
-	if (s->blocked)
+	if (session_must_end(s)) {
+		log_notice(s->id, "not-ended", KEY_STR("user", s->account->user),
+			KEY_STR("why", "another user's process stands still; what was to be moved may be copied only"));
+		s->command->must_end = false;    /* buried at the end of this round */
+	} else if (s->blocked)
 		session_end(s, "client does not read");
 	else
 		session_bye(s, "Autologout; idle for too long.");

@@ -21,6 +21,7 @@
 #define OUT_LOW (32 * 1024)              /* and goes on below this */
 #define MOST_OUT (32 * 1024 * 1024)      /* no single item of a response is larger */
 #define SLICE_MICROSECONDS 5000          /* how long one session may hold up the others */
+#define LAST_COMMAND_SECONDS 60          /* a MOVE whose client is gone waits so long for the process of another user */
 #define MOST_ERRORS 20                   /* BADs without an OK between them */
 
 struct command;

@@ -432,6 +432,30 @@ def test_the_client_leaves_when_all_is_copied(place, way, suite):
 
 
 @pytest.mark.long
+def test_the_client_leaves_and_the_source_stands_still(place, suite):
+    """All is copied, and the source's owner stands still: after a minute the MOVE is given up; what is not taken away by then is at both."""
+    source, target = place("ana", "From"), place("own", "To")
+    source.fill([text(n) for n in range(1200)], "")
+    member = place.member
+    member.ok(f"SELECT {source.name}")
+    with target.owner() as owner:
+        owner.ok(f"SELECT {target.folder}")
+        owner.imap.send(b"i IDLE\r\n")
+        assert owner.imap.readline().startswith(b"+")
+        member.imap.send(f"x MOVE 1:* {target.name}\r\n".encode())
+        assert owner.imap.readline() == b"* 1200 EXISTS\r\n"
+        held = stop(suite, source.user)
+        try:
+            before = over(suite, "logout", member.user)
+            member.imap.shutdown()
+            gone = valija.wait_until(lambda: over(suite, "logout", member.user) > before, 90, "the end of the session")
+        finally:
+            os.kill(held, signal.SIGCONT)
+    assert gone and target.count() == 1200
+    assert source.count() == 0 or " not-ended " in suite.log()
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("dies", ("source", "target", "member"))
 def test_moves_and_deaths_at_any_moment(place, way, dies, suite):
