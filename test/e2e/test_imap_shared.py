@@ -210,6 +210,27 @@ def test_esearch_of_the_selected_mailbox(two):
     assert member.say("ESEARCH IN (selected) ALL")[1].startswith("BAD")
 
 
+@pytest.mark.parametrize("rights, kept", (("lrwis", ["\\Draft", "\\Answered", "\\Seen $Forwarded"]),
+                                          ("lrsti", ["\\Deleted", "", "\\Seen"]), ("lri", ["", "", ""])))
+def test_flags_that_a_copy_may_not_bring(two, rights, kept):
+    """The example of RFC 4314 section 4; APPEND likewise."""
+    suite, ana, bob, member = two
+    target = f"Target-{rights}"
+    with Session(suite, ana) as owner:
+        owner.ok(f"CREATE {target}")
+        owner.ok(f"SETACL {target} {bob} {rights}")
+    name, given = f"user/{ana}/{target}", ("\\Draft \\Deleted", "\\Answered", "$Forwarded \\Seen")
+    member.ok(f"CREATE {target}")
+    for flags in given:
+        member.ok(f"APPEND {target} ({flags}) {{3+}}\r\nabc")
+        member.ok(f"APPEND {name} ({flags}) {{3+}}\r\nabc")
+    member.ok(f"SELECT {target}")
+    member.ok(f"COPY 1:3 {name}")
+    member.ok(f"SELECT {name}")
+    told = [re.search(r"FLAGS \((.*)\)\)", line)[1].replace("\\Recent", "").strip() for line in member.ok("FETCH 1:6 (FLAGS)")]
+    assert [sorted(flags.split()) for flags in told] == [sorted(flags.split()) for flags in kept * 2]
+
+
 def test_what_is_subscribed_and_is_no_more(two):
     """RFC 5258 3.1: \\NonExistent, also where another user's mailbox is deleted, hidden, or the user is gone; and what RETURN asks for of
     those that are there (RFC 5819)."""
