@@ -139,11 +139,21 @@ attempt_end(struct queue *q, struct attempt *a)
 	if (again) {
 		uint32_t delay = delay_within(m, e, delay_of(a));
 
-		/* What failed while the network changed may have failed because it had not changed yet. */
-		schedule_at(&q->schedule, m, queue_now() + (a->network_changes != q->network_changes ? 1 : delay));
+		/* What failed while the network changed may have failed because it had not changed yet; so with whatever was
+		 * mended before the order. */
+		if (a->ordered)
+			m->turned_away = m->losses = 0;
+		schedule_at(&q->schedule, m,
+			queue_now() + (a->ordered || a->network_changes != q->network_changes ? 1 : delay));
 	}
 	attempt_free(q, a);
 	attempts_run(q);
+}
+
+void
+attempt_ordered(struct conversation *c)
+{
+	attempt_of(c)->ordered = true;
 }
 
 /* --- its beginning --- */

@@ -52,6 +52,7 @@ struct attempt {
 	struct queue *queue;
 	struct queued *m;
 	uint32_t network_changes;            /* of the queue, when this began */
+	bool ordered;                        /* somebody wants it tried who did not see that it is */
 	enum attempt_step step;
 	struct queued_file file;
 	int message;                         /* the message, to be read */

@@ -90,7 +90,15 @@ bool
 control_begin(struct queue *q, struct listing *l, struct queued *m, const struct envelope *e,
 	const struct msg_queue_select *order)
 {
-	if (m->active || idmap_get(&q->conversations, m->id) != NULL)
+	struct conversation *open = idmap_get(&q->conversations, m->id);
+
+	if (open != NULL && open->kind == ATTEMPT && order->action == QUEUE_RETRY) {
+		relaying_revive(q);
+		attempt_ordered(open);
+		listing_told(l, m->id, DONE, SPAN_NONE);
+		return true;
+	}
+	if (m->active || open != NULL)
 		return false;
 	if (order->action == QUEUE_RETRY || order->action == QUEUE_BOUNCE) {
 		if (order->action == QUEUE_BOUNCE)
@@ -141,6 +149,8 @@ control_finished(struct queue *q, struct conversation *c, uint8_t outcome)
 			m->tries = m->losses = m->turned_away = 0;
 			m->bounce = m->warned = false;
 		}
+		if (k->action == QUEUE_RELEASE && outcome == DONE)
+			m->losses = m->turned_away = 0;   /* everybody has his turn */
 		m->held = k->action == QUEUE_HOLD && outcome == DONE;
 		if (!m->held)
 			schedule_at(&q->schedule, m, queue_now());

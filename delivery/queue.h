@@ -127,6 +127,8 @@ void attempt_refused(struct queue *q, struct conversation *c, uint32_t number, s
 void attempt_finished(struct queue *q, struct conversation *c, uint8_t outcome);
 void attempt_removed(struct queue *q, struct conversation *c, uint8_t outcome);
 void attempt_lost(struct queue *q, struct conversation *c);
+/* Somebody wants to have it tried: at once, if it is not done when this attempt is over. */
+void attempt_ordered(struct conversation *c);
 /* Master tells how a command or a file of an alias took its message. */
 void attempt_pipe_told(struct queue *q, uint64_t id, const struct msg_pipe_told *m);
 /* As transactions_resolve(). */

@@ -47,7 +47,8 @@ struct world {
 	struct spooler spooler;
 	struct channel *local, *spool, *smtpd, *command, *auth;   /* the other ends */
 	bool workers_rest;                                 /* they hear, but do not work */
-	int begun, told, file_fd, files, entries, recipients, ends, gone;
+	int begun, told, file_fd, files, entries, recipients, ends, done, gone;
+	uint8_t outcome;                                   /* of the last order that was answered */
 	bool last_write;
 	int recipient_told;
 	uint16_t code, begun_code, recipient_code[MOST_TOLD];
@@ -148,6 +149,19 @@ on_queue_entry_recipient(void *me, struct channel *from, uint64_t id,
 }
 
 static void
+on_queue_done(
+	void *me, struct channel *from, uint64_t id, const struct msg_queue_done *m, const int *fd)
+{
+	struct world *w = me;
+
+	(void)from;
+	(void)id;
+	(void)fd;
+	w->done++;
+	w->outcome = m->outcome;
+}
+
+static void
 on_queue_end(
 	void *me, struct channel *from, uint64_t id, const struct msg_queue_end *m, const int *fd)
 {
@@ -184,7 +198,7 @@ static const struct hearing smtpd_hears = { .hour = any_hour, .gone = on_gone,
 	.on_mail_file = on_mail_file, .on_mail_told = on_mail_told };
 static const struct hearing command_hears = { .hour = any_hour, .gone = on_gone,
 	.on_queue_entry = on_queue_entry, .on_queue_entry_recipient = on_queue_entry_recipient,
-	.on_queue_end = on_queue_end };
+	.on_queue_done = on_queue_done, .on_queue_end = on_queue_end };
 
 static const struct hearing auth_hears = { .hour = any_hour, .gone = on_gone };
 
@@ -1334,6 +1348,76 @@ an_order_holds_when_there_is_room_again(void **state)
 	clock_is_off = 0;
 }
 
+/* Gives an order for one message, and waits until the queue has answered. */
+static void
+order(struct world *w, uint8_t action, uint64_t id)
+{
+	w->done = 0;
+	w->ends = 0;
+	send_queue_select(w->command, 2, &(struct msg_queue_select){ .action = action, .message = id }, NULL);
+	wait_for(w, &w->ends, 1);
+	assert_int_equal(w->done, 1);
+}
+
+/* Held, released, deleted while it stands in the line of a next hop: it takes nobody's turn, and has its own again. */
+static void
+what_was_turned_away_obeys_orders(void **state)
+{
+	struct world *w = *state;
+	struct hop *h = a_full_hop(w);
+
+	relay_comes(w);
+	for (uint64_t id = 20; id < 24; id++)
+		queue_remote(w, id);
+	turns(w, 20);
+	for (uint64_t id = 20; id < 24; id++) {
+		assert_true(queued_of(w, id)->listed && queued_of(w, id)->turned_away == 1);
+		schedule_at(&w->q.schedule, queued_of(w, id), queue_now() + 1000);
+	}
+	order(w, QUEUE_HOLD, 20);
+	order(w, QUEUE_DELETE, 21);
+	assert_int_equal(w->outcome, DONE);
+	assert_null(schedule_find(&w->q.schedule, 21));
+	assert_true(queued_of(w, 20)->held);
+	/* One goes, two are called: those behind them. */
+	h->waits -= MOST_WAITING_JOBS;
+	h->limit = 1;
+	relaying_peer_came(&w->q, w->last_end);
+	turns(w, 20);
+	assert_true(queued_of(w, 22)->active && queued_of(w, 23)->active);
+	assert_false(queued_of(w, 20)->active);
+	order(w, QUEUE_RETRY, 20);
+	assert_int_equal(w->outcome, NEVER);
+	order(w, QUEUE_RELEASE, 20);
+	assert_int_equal(w->outcome, DONE);
+	turns(w, 20);
+	assert_true(queued_of(w, 20)->active && !queued_of(w, 20)->held);
+	assert_int_equal(queued_of(w, 20)->turned_away, 0);
+}
+
+/* What is being tried is tried as ordered; and once more at once, if that comes to nothing: it began before the order. */
+static void
+an_order_for_what_is_under_way_is_obeyed(void **state)
+{
+	struct world *w = *state;
+
+	relay_comes(w);
+	queue_remote(w, 20);
+	turns(w, 20);
+	assert_true(queued_of(w, 20)->active);
+	order(w, QUEUE_HOLD, 20);
+	assert_int_equal(w->outcome, LATER);
+	order(w, QUEUE_RETRY, 20);
+	assert_int_equal(w->outcome, DONE);
+	relay_says(w, LATER, 451, "4.7.1", "come again in a minute");
+	assert_in_range(queued_of(w, 20)->due, queue_now(), queue_now() + 1);
+	due_now(w, 20);
+	assert_int_equal(w->jobs, 2);
+	/* Once. */
+	relay_says(w, LATER, 451, "4.7.1", "come again in a minute");
+	assert_true(queued_of(w, 20)->due > queue_now() + FIRST_RETRY_SECONDS);
+}
+
 /* However many of one sender wait, another's first messages find room. */
 static void
 a_full_hop_has_room_for_another_sender(void **state)
@@ -1656,6 +1740,8 @@ main(void)
 		ROW(a_message_is_called_back_while_its_attempt_lasts),
 		ROW(a_deferred_recipient_rests_while_another_is_untried),
 		ROW(an_order_holds_when_there_is_room_again),
+		ROW(what_was_turned_away_obeys_orders),
+		ROW(an_order_for_what_is_under_way_is_obeyed),
 		ROW(a_full_hop_has_room_for_another_sender),
 		ROW(a_next_hop_without_room_is_tried_ever_more_rarely),
 		ROW(a_message_that_kills_workers_is_put_off),
