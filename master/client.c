@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What client_reach waits for. */
@@ -148,6 +149,19 @@ client_is_locked(const struct paths *p)
 	if (fd >= 0)
 		close(fd);
 	return locked;
+}
+
+bool
+client_wait_unlocked(const struct paths *p, int milliseconds)
+{
+	static const struct timespec pause = { .tv_nsec = 10 * 1000000 };
+
+	for (; client_is_locked(p); milliseconds -= 10) {
+		if (milliseconds <= 0)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
 }
 
 long

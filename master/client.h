@@ -34,5 +34,7 @@ int client_absent(const struct invocation *v);
 long client_master_pid(const struct paths *p);
 /* Does somebody hold the lock of the instance? */
 bool client_is_locked(const struct paths *p);
+/* Waits until no master holds it. False: one still does. */
+bool client_wait_unlocked(const struct paths *p, int milliseconds);
 
 #endif

@@ -20,6 +20,8 @@
 #include "master/layout.h"
 #include "tlsproxy/install.h"
 
+#define LOCK_WAIT_MILLISECONDS 1000
+
 static const struct option_row options[] = {
 	{ "--foreground", NULL, "do not go to the background; systemd wants it so", false },
 	{ NULL, NULL, NULL, false },
@@ -151,7 +153,8 @@ run(struct invocation *v)
 
 	if (!files_are_enough())
 		return EX_OSERR;
-	if (client_is_locked(&v->paths))
+	/* A child that was being made when its master was killed has the lock for a moment longer. */
+	if (!client_wait_unlocked(&v->paths, LOCK_WAIT_MILLISECONDS))
 		return cmd_fail(EX_TEMPFAIL, "it is running already (pid %ld)",
 			client_master_pid(&v->paths));
 	if (!(s = cmd_settings(v, true)))

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/outcome.h"
@@ -31,7 +30,6 @@ run(struct invocation *v)
 {
 	struct hearing h = client_hearing();
 	struct client c = { 0 };
-	const struct timespec pause = { 0, 10000000 };
 	int error;
 
 	h.on_command_told = on_command_told;
@@ -52,8 +50,7 @@ run(struct invocation *v)
 		client_close(&c);
 		return cmd_fail(EX_TEMPFAIL, "it has not stopped yet");
 	}
-	for (int i = 0; client_is_locked(&v->paths) && i < LOCK_WAIT_MILLISECONDS / 10; i++)
-		nanosleep(&pause, NULL);
+	client_wait_unlocked(&v->paths, LOCK_WAIT_MILLISECONDS);
 	return EX_OK;
 }
 

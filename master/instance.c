@@ -12,12 +12,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <config.h>
 
 #include "common/beneath.h"
 #include "master/offer.h"
+
+#define LOCK_WAIT_MILLISECONDS 1000
+#define LOCK_LOOK_MILLISECONDS 10
 
 static bool
 make_directory(const char *name, mode_t mode, struct text *why)
@@ -38,6 +42,9 @@ make_directory(const char *name, mode_t mode, struct text *why)
 bool
 instance_lock(struct supervisor *s, struct text *why)
 {
+	static const struct timespec pause = { .tv_nsec = LOCK_LOOK_MILLISECONDS * 1000000 };
+	int error, looks = LOCK_WAIT_MILLISECONDS / LOCK_LOOK_MILLISECONDS;
+
 	if (!make_directory(s->paths.run, 0755, why) || !make_directory(s->paths.empty, 0755, why))
 		return false;
 	s->lock = open(s->paths.lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -45,12 +52,16 @@ instance_lock(struct supervisor *s, struct text *why)
 		text_printf(why, "%s: %s", s->paths.lock, strerror(errno));
 		return false;
 	}
-	if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
+	/* For a moment it may be held by a child that was being made when its master was killed, or by a command that looks
+	 * whether it is held. */
+	while ((error = flock(s->lock, LOCK_EX | LOCK_NB) == 0 ? 0 : errno) == EWOULDBLOCK && looks-- > 0)
+		nanosleep(&pause, NULL);
+	if (error == 0)
 		return true;
-	if (errno == EWOULDBLOCK)
+	if (error == EWOULDBLOCK)
 		text_printf(why, "it is running already (%s is locked)", s->paths.lock);
 	else
-		text_printf(why, "%s: %s", s->paths.lock, strerror(errno));
+		text_printf(why, "%s: %s", s->paths.lock, strerror(error));
 	close(s->lock);
 	s->lock = -1;
 	return false;

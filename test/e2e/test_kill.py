@@ -1,6 +1,8 @@
 """kill -9 of each daemon in turn during traffic: service is back within two seconds, and nothing that
 was acknowledged is lost."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import smtplib
@@ -180,6 +182,30 @@ def test_kill_master(own_suite):
     seconds_until_it_works(own_suite, prober, 5)
     traffic.stop()
     assert traffic.acknowledged <= set(traffic.arrived())
+
+
+def test_start_after_all_were_killed(own_suite):
+    """A child that was being made when its master was killed has the lock for a moment longer: that is no master."""
+    for pid in reversed(own_suite.pids()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    valija.wait_until(lambda: not own_suite.pids(), 10, "the end of all")
+    lock = open(own_suite.dir / "run/lock")
+    valija.wait_until(lambda: locks(lock), 10, "the lock")
+    refused = own_suite.valija("start", check=False)
+    assert refused.returncode == 75 and "it is running already" in refused.stderr
+    release = threading.Timer(0.3, lock.close)
+    release.start()
+    own_suite.start()
+    release.join()
+
+
+def locks(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def test_restarts_are_counted(own_suite):
