@@ -27,7 +27,7 @@
 #define LONGEST_AFTER_LOSS_SECONDS 64
 
 /* Until the next try when too much waits for a next hop and it calls nobody back (hop.h): from, and up to as much
- * more; doubles each time in a row. */
+ * more; doubles each time in a row (queued.turned_away). */
 #define BUSY_SECONDS 2
 #define LONGEST_BUSY_SECONDS 128
 

