@@ -28,12 +28,16 @@ static struct {
 	TAILQ_HEAD(, hop) used;
 	uint32_t count;
 	uint64_t order;
+	void (*call)(void *me, uint64_t message);
+	void *me;
 } state;
 
 void
-hops_init(void)
+hops_init(void (*call)(void *me, uint64_t message), void *me)
 {
 	memset(&state, 0, sizeof(state));
+	state.call = call;
+	state.me = me;
 	TAILQ_INIT(&state.used);
 }
 
@@ -48,12 +52,13 @@ by_name(const void *a, const void *b)
 static void
 forget(struct hop *h)
 {
+	uint64_t message;
+
 	tdelete(h, &state.hops, by_name);
 	TAILQ_REMOVE(&state.used, h, used);
 	state.count--;
-	/* Who still waits comes again by himself. */
-	while (hop_call_back(h) != 0)
-		;
+	while ((message = hop_call_back(h)) != 0)
+		state.call(state.me, message);
 	free(h->name);
 	free(h);
 }

@@ -57,7 +57,8 @@ struct hop {
 	char reason[MOST_REASON + 1];
 };
 
-void hops_init(void);
+/* call: what to do with a message that stands in the line of a hop that is forgotten. */
+void hops_init(void (*call)(void *me, uint64_t message), void *me);
 /* The hop of this way and name (any ASCII case), made when it is new. Another, of which nothing is wanted
  * any more, may be forgotten. */
 struct hop *hop_of(uint8_t transport, struct span next_hop);

@@ -213,6 +213,14 @@ call_one(struct queue *q, struct queued *m)
 	return true;
 }
 
+static void
+on_forgotten(void *me, uint64_t message)
+{
+	struct queue *q = me;
+
+	(void)call_one(q, schedule_find(&q->schedule, message));
+}
+
 /* As many as have gone may come, two for each where little waits. Who is gone, or waits for something else by now,
  * does not count. */
 static void
@@ -461,7 +469,7 @@ relaying_init(struct queue *q)
 {
 	memset(&state, 0, sizeof(state));
 	idmap_init(&state.jobs);
-	hops_init();
+	hops_init(on_forgotten, q);
 	q->relay_seen = queue_now();
 }
 

@@ -1252,6 +1252,26 @@ a_next_hop_with_room_again_calls_back(void **state)
 		assert_true(queued_of(w, id)->active == (id < 29));
 }
 
+/* No line is left behind by a hop that is forgotten: who stood in it would stand in no other. */
+static void
+a_hop_that_is_forgotten_calls_everybody(void **state)
+{
+	struct world *w = *state;
+
+	relay_comes(w);
+	w->q.waiting_jobs += MOST_FIRST_JOBS;
+	queue_remote(w, 20);
+	turns(w, 20);
+	w->q.waiting_jobs -= MOST_FIRST_JOBS;
+	assert_true(queued_of(w, 20)->listed && !queued_of(w, 20)->active);
+	hop_of(TRANSPORT_RELAY, SPAN("far.example"))->last_used -= FORGET_SECONDS + 1;
+	(void)hop_of(TRANSPORT_RELAY, SPAN("other.example"));
+	assert_false(queued_of(w, 20)->listed);
+	turns(w, 20);
+	assert_int_equal(w->jobs, 1);
+	assert_int_equal(w->job_message, 20);
+}
+
 /* It may be called back before what came of its attempt is recorded. */
 static void
 a_message_is_called_back_while_its_attempt_lasts(void **state)
@@ -1741,6 +1761,7 @@ main(void)
 		ROW(a_message_is_called_back_while_its_attempt_lasts),
 		ROW(a_deferred_recipient_rests_while_another_is_untried),
 		ROW(an_order_holds_when_there_is_room_again),
+		ROW(a_hop_that_is_forgotten_calls_everybody),
 		ROW(what_was_turned_away_obeys_orders),
 		ROW(an_order_for_what_is_under_way_is_obeyed),
 		ROW(a_full_hop_has_room_for_another_sender),

@@ -15,6 +15,14 @@
 #define CROWD 1000
 
 static void
+nobody_is_called(void *me, uint64_t message)
+{
+	(void)me;
+	(void)message;
+	fail();
+}
+
+static void
 add(struct schedule *s, uint64_t id, uint32_t sender, uint8_t priority, uint32_t due)
 {
 	struct queued *m = schedule_add(s, id);
@@ -125,7 +133,7 @@ jobs_of_a_hop_take_turns(void **state)
 	struct hop_job *j;
 
 	(void)state;
-	hops_init();
+	hops_init(nobody_is_called, NULL);
 	h = hop_of(TRANSPORT_RELAY, SPAN("Far.Example"));
 	assert_ptr_equal(h, hop_of(TRANSPORT_RELAY, SPAN("far.example")));
 	assert_ptr_not_equal(h, hop_of(TRANSPORT_SMTP, SPAN("far.example")));
@@ -157,7 +165,7 @@ turned_away_take_turns(void **state)
 	int n;
 
 	(void)state;
-	hops_init();
+	hops_init(nobody_is_called, NULL);
 	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
 	assert_int_equal(hop_call_back(h), 0);
 	for (id = 1; id <= CROWD; id++)
@@ -184,7 +192,7 @@ what_waits_takes_little_memory(void **state)
 	struct hop *h;
 
 	(void)state;
-	hops_init();
+	hops_init(nobody_is_called, NULL);
 	schedule_init(&s);
 	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
 	for (uint64_t id = 1; id <= 100000; id++) {
@@ -211,7 +219,7 @@ nothing_waits_for_ever(void **state)
 	int n = 0;
 
 	(void)state;
-	hops_init();
+	hops_init(nobody_is_called, NULL);
 	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
 	wait_for_hop(h, &low, 1, 3, 1);
 	wait_for_hop(h, high, CROWD, 5, 19);
@@ -228,7 +236,7 @@ a_dead_hop_lives_again(void **state)
 	struct hop *h;
 
 	(void)state;
-	hops_init();
+	hops_init(nobody_is_called, NULL);
 	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
 	assert_false(hop_is_dead(h));
 	for (int n = 0; n < 3; n++)
@@ -248,7 +256,7 @@ a_hop_takes_what_it_can(void **state)
 	uint32_t seconds = FIRST_DEAD_SECONDS;
 
 	(void)state;
-	hops_init();
+	hops_init(nobody_is_called, NULL);
 	h = hop_of(TRANSPORT_RELAY, SPAN("far.example"));
 	assert_int_equal(h->limit, FIRST_HOP_JOBS);
 	for (uint32_t n = 1; n < 40; n++) {
