@@ -7,11 +7,11 @@
 
 /* The stronger have the greater rank; cost counts among those of one scheme. */
 static const struct password_scheme schemes[] = {
-	{"sha512crypt", "$6$", 1, 5000, 10000000},
-	{"bcrypt", "$2b$", 2, 10, 20},
-	{"yescrypt", "$y$", 3, 5, 11},
+	{"sha512crypt", "$6$", 1, 5000, 10000000, MOST_CRYPT_PASSWORD},
+	{"bcrypt", "$2b$", 2, 10, 20, MOST_BCRYPT_PASSWORD},
+	{"yescrypt", "$y$", 3, 5, 11, MOST_CRYPT_PASSWORD},
 #ifdef HAVE_ARGON2
-	{"argon2id", "$argon2id$", 3, 3, 100},
+	{"argon2id", "$argon2id$", 3, 3, 100, MOST_PASSWORD},
 #endif
 };
 

@@ -118,8 +118,8 @@ password_hash_new(struct span password, const struct password_strength *s, struc
 	const char *made = NULL;
 
 	text_add(&copy, password);
-	if (scheme == NULL || copy.failed || span_has(password, '\0')) {
-		errno = EINVAL;
+	if (scheme == NULL || copy.failed || span_has(password, '\0') || password.len > scheme->longest) {
+		errno = scheme != NULL && password.len > scheme->longest ? EMSGSIZE : EINVAL;
 		text_wipe(&copy);
 		return false;
 	}

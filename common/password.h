@@ -29,14 +29,19 @@ struct password_scheme {
 	const char *name, *prefix;
 	unsigned int rank;
 	uint32_t usual, most; /* cost */
+	size_t longest;	      /* octets of a password that count */
 };
+
+#define MOST_BCRYPT_PASSWORD 72 /* bcrypt takes no notice of more */
+#define MOST_CRYPT_PASSWORD  511 /* the other schemes of crypt(3) */
 
 /* The one of this name (any case), or NULL. */
 const struct password_scheme *password_scheme(struct span name);
 /* Can this be done here? */
 bool password_strength_exists(const struct password_strength *s);
 /* A new hash (crypt(5), or argon2's own form) of a prepared password, with a fresh salt. Takes a tenth
- * of a second: never in an event loop. False when the library cannot (errno). */
+ * of a second: never in an event loop. False when the library cannot (errno), or with EMSGSIZE when the password is
+ * longer than the scheme takes. */
 bool password_hash_new(
 	struct span password, const struct password_strength *s, struct text *hash);
 

@@ -39,7 +39,11 @@ credential_make(struct credential *c, struct span password, const struct setting
 	memset(c, 0, sizeof *c);
 	c->hash = TEXT_UP_TO(MOST_HASH);
 	if (!password_hash_new(password, &strength, &c->hash)) {
-		text_printf(why, "the password cannot be hashed here: %s", strerror(errno));
+		if (errno == EMSGSIZE)
+			text_printf(why, "the password has more than the %zu bytes that password_scheme = %.*s takes",
+				password_scheme(s->password_scheme)->longest, SPAN_ARG(s->password_scheme));
+		else
+			text_printf(why, "the password cannot be hashed here: %s", strerror(errno));
 		return false;
 	}
 	c->p.hash = text_span(&c->hash);

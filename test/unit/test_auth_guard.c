@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -476,6 +477,23 @@ schemes_and_costs(void **state)
 		assert_true(password_hash_new(SPAN("secret"), &high, &hash));
 		assert_false(password_is_weaker(text_span(&hash), &low));
 		text_clear(&hash);
+	}
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct password_strength low = {span_str(cases[i].scheme), cases[i].low};
+		size_t longest = password_scheme(low.scheme)->longest;
+		struct text hash = TEXT_UP_TO(MOST_HASH), word = TEXT_UP_TO(MOST_PASSWORD + 1);
+
+		while (word.len < longest)
+			text_add_byte(&word, 'x');
+		assert_true(password_hash_new(text_span(&word), &low, &hash));
+		assert_true(password_verify(text_span(&hash), text_span(&word)));
+		assert_false(password_verify(text_span(&hash), span_part(text_span(&word), 1, longest)));
+		text_reset(&hash);
+		text_add_byte(&word, 'x');
+		assert_false(password_hash_new(text_span(&word), &low, &hash));
+		assert_int_equal(errno, EMSGSIZE);
+		text_clear(&hash);
+		text_clear(&word);
 	}
 	assert_false(password_is_weaker(span_str(password_of_nobody), &best));
 	assert_true(password_is_weaker(SPAN("$2b$10$abc"), &best));
