@@ -194,3 +194,18 @@ def test_a_limit_that_comes_while_master_works(suite, handed, floods):
     if thread:
         thread.join()
     suite.imap(user).logout()
+
+
+@pytest.mark.parametrize("service", ["imap", "imaps"])
+def test_who_floods_and_never_reads(suite, service):
+    """Costs nothing but his place, until login_seconds and the time for last words are over."""
+    before = len(suite.log())
+    with shaken(suite, service) if service == "imaps" else suite.connect(service) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                sock.sendall(b"1 NOOP\r\n" * 1000)
+        used = busy(suite)
+        ended(suite, before, 'why="client does not read"', seconds=LOGIN_SECONDS + 9)
+        assert busy(suite) - used < 20
