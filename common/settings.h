@@ -35,8 +35,8 @@
 	O(number, address_hook_seconds,    60,                  1, 3600,       "How long address_hook may take; then it is killed.") \
 	O(list,   public_address,          "",                  0, 16,         "Addresses under which the world reaches this server, where they are not its own: those of the router that forwards ports to it.") \
 	O(flag,   port_mapping,            0,                   0, 1,          "Ask the router, by PCP or NAT-PMP, to forward the ports that the world needs, and renew that. Only where the administrator of the router allows it.") \
-	O(text,   relay_source_ipv4,       "",                  0, 64,         "The address from which mail is sent by IPv4. Default: the one that the route has.") \
-	O(text,   relay_source_ipv6,       "",                  0, 64,         "The address from which mail is sent by IPv6. Default: the one that the route has.") \
+	O(text,   relay_source_ipv4,       "",                  0, 64,         "The address from which mail is sent by IPv4; none: it is sent by IPv6 only. Default: the one that the route has.") \
+	O(text,   relay_source_ipv6,       "",                  0, 64,         "The address from which mail is sent by IPv6; none: it is sent by IPv4 only, as long as there is no PTR record. Default: the one that the route has.") \
 	O(list,   services,                "smtp, submission, submissions, imap, imaps, local", 0, 16, "What to offer: smtp, submission, submissions, imap, imaps; lmtp (port 24, beside the socket that is always there); local: the sendmail command of this machine's users.") \
 	O(list,   proxy_listen,            "",                  0, 64,         "Further listeners, where each connection begins with the header of the PROXY protocol, as service@address:port: smtp@192.0.2.1:2525, imaps@[2001:db8::1]:9993. port_base is not added.") \
 	O(list,   proxy_from,              "",                  0, 1000,       "Proxies that are heard at proxy_listen: addresses or networks (192.0.2.0/24).") \

@@ -24,6 +24,8 @@
 #define V_TLSA_LATER VERDICT_IS(LATER, 451, "4.7.5", "TLSA records of the server cannot be looked up")
 #define V_NOT_IN_POLICY                                                                            \
 	VERDICT_IS(LATER, 451, "4.7.5", "the domain's policy (MTA-STS) does not name this server")
+#define V_FAMILY_OFF                                                                               \
+	VERDICT_IS(LATER, 451, "4.4.1", "the server has only addresses of a family that mail is not sent by (relay_source_ipv4, _ipv6)")
 #define V_NO_TLSA VERDICT_IS(LATER, 451, "4.7.5", "the server has no TLSA records that DNSSEC proves")
 
 static struct verdict
@@ -348,6 +350,16 @@ dane_is_wanted(const struct job *j)
 	return j->policy.wanted == WANT_DANE || j->policy.wanted == WANT_DANE_ONLY;
 }
 
+/* What is behind us is reached as it can be reached. */
+static bool
+family_is_used(const struct job *j, sa_family_t family)
+{
+	const struct settings *s = j->relay->daemon.settings;
+
+	return j->way == WAY_LMTP ||
+		!span_equal(family == AF_INET ? s->relay_source_ipv4 : s->relay_source_ipv6, SPAN("none"));
+}
+
 /* IPv6 and IPv4 by turns (RFC 8305 4), each in the order of the answer. */
 static void
 interleave(struct server_addresses *all, size_t six)
@@ -373,7 +385,8 @@ addresses_known(struct job *j, size_t six)
 {
 	interleave(&j->addresses, six);
 	if (j->addresses.count == 0)
-		job_next_server(j, j->fault.outcome != 0 ? j->fault : V_NO_ADDRESS, HEALTH_GOOD);
+		job_next_server(j, j->other_family ? V_FAMILY_OFF : j->fault.outcome != 0 ? j->fault : V_NO_ADDRESS,
+			HEALTH_GOOD);
 	else if (dane_is_wanted(j) && j->mx_secure && j->addresses_secure)
 		ask_tlsa(j, true);
 	else if (j->policy.wanted == WANT_DANE_ONLY)
@@ -393,8 +406,12 @@ take_addresses(struct job *j, const struct dns_answer *a, size_t most)
 		j->addresses_secure &= a->secure;
 		span_copy(a->canonical, s->base, sizeof(s->base));
 		while (all->count < most &&
-			dns_take_address(&answers, &all->at[all->count], &all->len[all->count]))
-			all->count++;
+			dns_take_address(&answers, &all->at[all->count], &all->len[all->count])) {
+			bool used = family_is_used(j, all->at[all->count].ss_family);
+
+			all->count += used;
+			j->other_family |= !used;
+		}
 	} else if (a->outcome == DNS_LATER || a->outcome == DNS_BOGUS) {
 		j->addresses_secure = false;
 		job_note_fault(j, of_dns(a->outcome));
@@ -430,6 +447,7 @@ route_locate(struct job *j)
 
 	j->addresses.count = 0;
 	j->addresses_secure = true;
+	j->other_family = false;
 	j->dane = false;
 	j->tlsa_len = 0;
 	if (socket_is_wanted(j)) {
@@ -443,6 +461,10 @@ route_locate(struct job *j)
 	}
 	if (!literal_address(span_str(s->name), &j->addresses.at[0])) {
 		job_next_server(j, V_BAD_LITERAL, HEALTH_GOOD);
+		return;
+	}
+	if (!family_is_used(j, j->addresses.at[0].ss_family)) {
+		job_next_server(j, V_FAMILY_OFF, HEALTH_GOOD);
 		return;
 	}
 	j->addresses.len[0] = j->addresses.at[0].ss_family == AF_INET ? sizeof(struct sockaddr_in)

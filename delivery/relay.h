@@ -107,6 +107,7 @@ struct job {
 	bool plain_again;                   /* this server once more, without TLS */
 	struct server_addresses addresses;
 	bool addresses_secure;
+	bool other_family; /* it has addresses by which mail is not sent */
 	unsigned char tlsa[MOST_TLSA];
 	size_t tlsa_len;
 	bool dane;                          /* the current server must fit tlsa */

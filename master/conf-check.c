@@ -201,9 +201,11 @@ check_source(struct conf_draft *d, unsigned int line, const char *name, struct s
 {
 	uint8_t family, binary[16];
 
+	if (span_equal(value, SPAN("none")))
+		return;
 	if (value.len && (!netstate_address_take(value, &family, binary) || family != wanted ||
 				 is_of_no_use(family, binary)))
-		conf_complain(d, line, "%s \"%.*s\" is not an IPv%u address", name,
+		conf_complain(d, line, "%s \"%.*s\" is neither an IPv%u address nor none", name,
 			SPAN_ARG(conf_printable(d, value)), wanted);
 }
 
@@ -220,6 +222,9 @@ check_addresses(struct conf_draft *d)
 				SPAN_ARG(conf_printable(d, d->s.public_address.at[i])));
 	check_source(d, LINE(d, relay_source_ipv4), "relay_source_ipv4", d->s.relay_source_ipv4, 4);
 	check_source(d, LINE(d, relay_source_ipv6), "relay_source_ipv6", d->s.relay_source_ipv6, 6);
+	if (span_equal(d->s.relay_source_ipv4, SPAN("none")) && span_equal(d->s.relay_source_ipv6, SPAN("none")))
+		conf_complain(d, LINE(d, relay_source_ipv6),
+			"relay_source_ipv4 and relay_source_ipv6 are both none: mail can be sent by one of them only");
 }
 
 /* A program that is not ours runs as somebody who cannot write it, as far as we can see; that it can be run is checked. */

@@ -117,7 +117,7 @@ judge_family(struct survey *v, const struct lookup *q, uint8_t family)
 			"%s has no %s record for %s (%s)", v->hostname, type, p->name, p->source);
 		finding_advise(&v->f, "%s",
 			family == 4 ? "Add it: `valija net dns` prints it"
-				    : "Add it, with a PTR record; or send by IPv4 only and leave it out");
+				    : "Add it, with a PTR record; or send by IPv4 only (relay_source_ipv6 = \"none\") and leave it out");
 	}
 }
 
@@ -169,6 +169,9 @@ judge_pointer(struct survey *v, const struct public_address *p)
 {
 	const struct lookup *q = lookup_pointer(v->dns, p->family, p->at);
 
+	/* Others look at it only when mail comes from there. */
+	if (span_equal(p->family == 4 ? v->s->relay_source_ipv4 : v->s->relay_source_ipv6, SPAN("none")))
+		return;
 	if (q->outcome == DNS_LATER) {
 		finding_add(&v->f, FINDING_WARNING, "ptr", "nobody answers for the PTR record of %s", p->name);
 		finding_advise(&v->f, "Ask the provider to whom its reverse zone is delegated");
@@ -185,7 +188,7 @@ judge_pointer(struct survey *v, const struct public_address *p)
 			"Only the provider can set it: ask for a PTR record of %s that says %s. %s", p->name,
 			v->hostname,
 			p->family == 6
-				? "Without it large providers refuse mail by IPv6: send by IPv4 only until it is right"
+				? "Without it large providers refuse mail by IPv6: set relay_source_ipv6 = \"none\" until it is right"
 				: "Without it many servers refuse mail; a relay host is the way out");
 	}
 }

@@ -51,6 +51,8 @@ two.example. MX 20 mx.one.example.
 _{port}._tcp.mx.dane.example. TLSA 3 1 1 {tlsa}
 _{port}._tcp.mx.sealed.example. TLSA 3 1 1 {tlsa}
 mx.both.example. AAAA ::1
+six.example. MX 10 mx.six.example.
+mx.six.example. AAAA ::1
 _{port}._tcp.mx.danebad.example. TLSA 3 1 1 {'ab' * 32}
 """
 
@@ -457,6 +459,15 @@ def test_both_families(world):
             told = world.outcome(world.send("x@both.example"))[0]
             assert (told["status"], told["relay"]) == ("sent", f"mx.both.example[{DOMAINS['both']}]:{world.port}")
         assert len(four.messages) == 2
+        # None: that family is left alone, though it answers; whoever has no other address waits, and hears why.
+        world.suite.configure(relay_source_ipv6='"none"')
+        world.suite.valija("reload")
+        with peer.Peer("::1", world.port) as six:
+            told = world.outcome(world.send("x@both.example"))[0]
+            assert told["relay"] == f"mx.both.example[{DOMAINS['both']}]:{world.port}" and not six.messages
+            for address in ("x@six.example", "x@[IPv6:2001:db8::7]"):
+                told = world.outcome(world.send(address))[0]
+                assert told["status"] == "deferred" and "relay_source" in told["reason"], told
     finally:
         world.suite.configure(relay_source_ipv4='""', relay_source_ipv6='""', relay_reuse_seconds="5")
         world.suite.valija("reload")

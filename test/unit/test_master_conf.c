@@ -147,6 +147,16 @@ test_lines_are_right_behind_comments(void **state)
 }
 
 static void
+test_families_of_sending(void **state)
+{
+	(void)state;
+	expect_errors("relay_source_ipv4 = none\nrelay_source_ipv6 = \"192.0.2.1\"\n",
+		"2: relay_source_ipv6 \"192.0.2.1\" is neither an IPv6 address nor none\n");
+	expect_errors("relay_source_ipv4 = none\nrelay_source_ipv6 = none\n",
+		"2: relay_source_ipv4 and relay_source_ipv6 are both none: mail can be sent by one of them only\n");
+}
+
+static void
 test_all_errors_at_once(void **state)
 {
 	(void)state;
@@ -415,6 +425,7 @@ main(void)
 		cmocka_unit_test(test_own_name),
 		cmocka_unit_test(test_lines_are_right_behind_comments),
 		cmocka_unit_test(test_all_errors_at_once),
+		cmocka_unit_test(test_families_of_sending),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_set_twice),
 		cmocka_unit_test(test_syntax),
