@@ -50,8 +50,12 @@ check_table(const char *directory, int fd, const char *name, const char *group, 
 	struct table *table;
 	struct stat st;
 
-	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && mode_is_right(path, &st, group, complaints) &&
-		(table = table_reader(fd, name))) {
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		/* It went away since the directory was read. */
+	} else if (!S_ISREG(st.st_mode)) {
+		/* Through a link, chmod would change another file. */
+		text_printf(complaints, "%s: is not a regular file: move it away; %s\n", path, advice);
+	} else if (mode_is_right(path, &st, group, complaints) && (table = table_reader(fd, name))) {
 		if (table_get(table, SPAN("@"), &value) == TABLE_ERROR)
 			text_printf(complaints, "%s: is damaged; %s\n", path, advice);
 		table_free(&table);

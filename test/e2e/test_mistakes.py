@@ -205,6 +205,9 @@ def test_table_that_is_damaged_or_gone(idle):
     away = path.with_name("elsewhere")
     path.rename(away)
     try:
+        path.symlink_to(away)  # chmod would go to what it points to
+        refused(idle, f"{path}: is not a regular file: move it away; bring it back from a backup")
+        path.unlink()
         warned(idle, f"{path} is not there, so that no user can log in: bring it back")
     finally:
         away.rename(path)
