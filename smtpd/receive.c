@@ -117,7 +117,7 @@ invite(struct session *s)
 	}
 	s->stage = STAGE_INVITED;
 	answer(s, 354, NULL, "send the message; end with CR LF . CR LF");
-	return true;
+	return s->stage == STAGE_INVITED;   /* an answer that finds no room ends the session */
 }
 
 /* Queue was asked for the file. Whoever announced much hears first whether there is one, and who is over his allowance. */

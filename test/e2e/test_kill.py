@@ -102,7 +102,7 @@ def test_kill_one(suite, program):
     """Each process of the program is killed once."""
     prober = suite.new_user("prober")
     works(suite, prober)
-    traffic = Traffic(suite)
+    traffic, refused = Traffic(suite), suite.log().count("process-refused")
     try:
         time.sleep(0.3)
         victims = [p["pid"] for p in suite.processes(program)]
@@ -121,6 +121,8 @@ def test_kill_one(suite, program):
     lost = traffic.acknowledged - set(arrived)
     assert not lost, f"{program}: {len(lost)} of {len(traffic.acknowledged)} acknowledged messages are lost"
     assert set(arrived) <= traffic.unsure
+    # Nobody sound was replaced, as one that had ended a channel.
+    assert suite.log().count("process-refused") == refused, suite.log_tail()
 
 
 def test_login_while_the_killed_imap_dies(suite):

@@ -172,6 +172,7 @@ def storm(phases, seed):
         suite.start()
         assert not left_in_tmp(suite) and not list((suite.dir / "spool/queue").iterdir())
         assert not list((suite.dir / "spool/corrupt").iterdir())
+        assert "process-refused" not in suite.log(), "somebody sound was replaced, as one that had ended a channel"
         suite.stop()
 
 
