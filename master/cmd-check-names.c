@@ -95,6 +95,14 @@ ask_forward(void *me, struct span login, const struct system_user *u, struct spa
 	return 0;
 }
 
+static bool
+is_ours(const struct settings *s, struct span domain)
+{
+	return settings_is_local_domain(s, domain) || settings_is_system_domain(s, domain) ||
+		list_has(&s->alias_domains, s->alias_domains.count, domain) ||
+		list_has(&s->relay_domains, s->relay_domains.count, domain);
+}
+
 static void
 try_alias(void *me, struct span key, struct span value)
 {
@@ -113,8 +121,10 @@ try_alias(void *me, struct span key, struct span value)
 	(void)value;
 	resolve(&d->resolver, d->settings, text_span(&address), true, false, &d->to);
 	if (d->to.verdict.outcome == NEVER && d->told++ < MOST_DOUBTS_TOLD)
-		printf("warning: alias %.*s: mail for it is refused: %u %.*s %.*s\n", SPAN_ARG(key), d->to.verdict.code,
-			SPAN_ARG(d->to.verdict.status), SPAN_ARG(d->to.verdict.reason));
+		printf("warning: alias %.*s: mail for it is refused: %u %.*s %.*s%s\n", SPAN_ARG(key), d->to.verdict.code,
+			SPAN_ARG(d->to.verdict.status), SPAN_ARG(d->to.verdict.reason),
+			at == key.len || is_ours(d->settings, span_part(key, at + 1, key.len)) ? ""
+			: "; its domain is in none of domains and alias_domains");
 	text_clear(&address);
 }
 

@@ -297,7 +297,8 @@ note_empty_lists(struct conf_draft *d, struct span text)
 		for (size_t i = 0; i < ROW_COUNT; i++)
 			if (rows[i].kind == KIND_list && span_equal(name, span_str(rows[i].name)) &&
 				(before = conf_set(d, rows[i].at, line)))
-				conf_complain(d, line, "%s is set twice: first in line %u", rows[i].name, before);
+				conf_complain(d, line > before ? line : before, "%s is set twice: first in line %u",
+					rows[i].name, line > before ? before : line);
 }
 
 /* Reads, and reads again as long as names turn up that are unknown. True when it got to the end.

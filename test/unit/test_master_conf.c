@@ -147,6 +147,14 @@ test_lines_are_right_behind_comments(void **state)
 }
 
 static void
+test_lists_that_are_set_twice(void **state)
+{
+	(void)state;
+	expect_errors("listen = {}\nlisten = {\"127.0.0.1\"}\n", "2: listen is set twice: first in line 1\n");
+	expect_errors("listen = {\"127.0.0.1\"}\nlisten = {}\n", "2: listen is set twice: first in line 1\n");
+}
+
+static void
 test_families_of_sending(void **state)
 {
 	(void)state;
@@ -426,6 +434,7 @@ main(void)
 		cmocka_unit_test(test_lines_are_right_behind_comments),
 		cmocka_unit_test(test_all_errors_at_once),
 		cmocka_unit_test(test_families_of_sending),
+		cmocka_unit_test(test_lists_that_are_set_twice),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_set_twice),
 		cmocka_unit_test(test_syntax),
