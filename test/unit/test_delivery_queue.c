@@ -1439,6 +1439,20 @@ an_order_for_what_is_under_way_is_obeyed(void **state)
 	assert_true(queued_of(w, 20)->due > queue_now() + FIRST_RETRY_SECONDS);
 }
 
+/* Somebody who shares no lane with ana: there are few, and each start has a key of its own. */
+static const char *
+another_sender(void)
+{
+	static const char *const who[] = { "bob@example.org", "1@far.example", "2@far.example", "3@far.example", "4@far.example" };
+	uint32_t ana = queue_sender(SPAN_NONE, SPAN("ana@example.org"));
+
+	for (size_t i = 0; i < sizeof(who) / sizeof(who[0]); i++)
+		if (queue_sender(SPAN_NONE, span_str(who[i])) / 2 % HOP_LANES != ana / 2 % HOP_LANES)
+			return who[i];
+	fail();
+	return NULL;
+}
+
 /* However many of one sender wait, another's first messages find room. */
 static void
 a_full_hop_has_room_for_another_sender(void **state)
@@ -1446,11 +1460,12 @@ a_full_hop_has_room_for_another_sender(void **state)
 	struct world *w = *state;
 	struct hop *h = a_full_hop(w);
 	uint32_t before = h->waits;
+	const char *other = another_sender();
 
 	queue_remote(w, 20);
 	turns(w, 20);
 	assert_int_equal(h->waits, before);
-	begin(w, 21, "bob@example.org");
+	begin(w, 21, other);
 	recipient(w, 21, 0, "x@far.example");
 	data(w, 21);
 	write_and_commit(w, 21);
@@ -1459,7 +1474,7 @@ a_full_hop_has_room_for_another_sender(void **state)
 	assert_int_equal(h->waits, before + 1);
 	/* So at a hop for which slow ones have left no room. */
 	w->q.waiting_jobs += MOST_WAITING_JOBS;
-	begin(w, 30, "bob@example.org");
+	begin(w, 30, other);
 	recipient(w, 30, 0, "x@well.example");
 	data(w, 30);
 	write_and_commit(w, 30);
@@ -1469,7 +1484,7 @@ a_full_hop_has_room_for_another_sender(void **state)
 	w->q.waiting_jobs -= MOST_WAITING_JOBS;
 	/* There is an end to it: what all next hops may have together. */
 	w->q.waiting_jobs += MOST_FIRST_JOBS;
-	begin(w, 22, "bob@example.org");
+	begin(w, 22, other);
 	recipient(w, 22, 0, "x@far.example");
 	data(w, 22);
 	write_and_commit(w, 22);
