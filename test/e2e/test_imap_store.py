@@ -2,6 +2,7 @@
 another server."""
 
 import os
+import pathlib
 import re
 import shutil
 import time
@@ -130,13 +131,28 @@ def seconds(work):
 
 
 @pytest.mark.long
+def processor(suite, user):
+    """Seconds of the processor that the user's process has used: a disk that others use, too, does not count."""
+    pid, = (p["pid"] for p in suite.processes("imap") if p.get("user") == user)
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_ten_thousand_mailboxes(own_suite):
     """CREATE and DELETE cost the same at the end as at the beginning, and login does not slow."""
     user, other = own_suite.new_user("folders"), own_suite.new_user("few")
+
+    def pieces_of(verb):
+        marks = [processor(own_suite, user)]
+        for first in range(0, 10000, 1000):
+            for n in range(first, first + 1000):
+                say(f'{verb} "work/f{n}"')
+            marks.append(processor(own_suite, user))
+        return [after - before for before, after in zip(marks, marks[1:])]
+
     imap, say = raw(own_suite, user)
     with imap:
-        pieces = [seconds(lambda first=first: [say(f'CREATE "work/f{n}"') for n in range(first, first + 1000)])
-                  for first in range(0, 10000, 1000)]
+        pieces = pieces_of("CREATE")
         assert max(pieces[7:]) < 3 * max(min(pieces[:3]), 0.05), pieces
         assert sum(1 for line in say('LIST "" *') if "work/f" in line) == 10000
 
@@ -148,8 +164,7 @@ def test_ten_thousand_mailboxes(own_suite):
     assert times[user] < 3 * times[other] + 0.05, times
     imap, say = raw(own_suite, user)
     with imap:
-        pieces = [seconds(lambda first=first: [say(f'DELETE "work/f{n}"') for n in range(first, first + 1000)])
-                  for first in range(0, 10000, 1000)]
+        pieces = pieces_of("DELETE")
         assert max(pieces[:3]) < 3 * max(min(pieces[7:]), 0.05), pieces
         assert not [line for line in say('LIST "" *') if "work/f" in line]
 
