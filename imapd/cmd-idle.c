@@ -1,5 +1,6 @@
 /* cmd-idle - IDLE (RFC 2177): news come as they happen, until the client says DONE; and, with NOTIFY (RFC 5465), between
  * two commands too. */
+#include "imapd/account.h"
 #include "imapd/command.h"
 #include "imapd/context.h"
 #include "imapd/notify.h"
@@ -21,6 +22,7 @@ cmd_idle(struct command *c)
 	text_add(command_out(c), SPAN("+ idling\r\n"));
 	c->wants = WANTS_LINE;
 	c->on_line = idle_line;
+	account_housekeep(c->session->account);      /* what inotify does not watch is looked at by and by */
 	return COMMAND_WAITS;
 }
 

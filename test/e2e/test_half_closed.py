@@ -75,8 +75,8 @@ def line(connection):
     return said
 
 
-def secure(suite, service):
-    return Secure(suite, suite.connect(service))
+def secure(suite, service, **how):
+    return Secure(suite, suite.connect(service, **how))
 
 
 def tags(said):
@@ -132,7 +132,7 @@ def test_imap_compressed(suite, ana):
 
 
 def test_imap_before_the_login(suite):
-    for connection in (suite.connect("imap"), secure(suite, "imaps")):
+    for connection in (suite.connect("imap", source="127.0.7.1"), secure(suite, "imaps", source="127.0.7.1")):
         connection.sendall(b"a NOOP\r\nb CAPABILITY\r\nc AUTHENTICATE PLAIN AAAA\r\nd NOO")
         say_no_more(connection)
         assert [t for t, _ in tags(rest(connection))] == [b"a", b"b", b"c"]

@@ -1,7 +1,11 @@
 """NOTIFY (RFC 5465) at its limits; what it says is in test/imap/notify.txt."""
 
+import contextlib
 import re
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -100,3 +104,41 @@ def test_news_reach_a_client_that_reads_slowly(suite):
             uids.add(int(match[1]))
         one.lines = []
     assert uids == set(range(1, many + 1))
+
+
+TAKE_ALL = """
+import ctypes, os, sys
+uid = int(sys.argv[1])
+os.getuid() == uid or os.setuid(uid)
+libc = ctypes.CDLL(None)
+while libc.inotify_init1(os.O_CLOEXEC) >= 0:
+    pass
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def no_inotify(uid):
+    """Every instance of inotify that the kernel gives this user (128, as a rule) is in use, as where many are logged in
+    whose mail belongs to one user of the system."""
+    with subprocess.Popen([sys.executable, "-c", TAKE_ALL, str(uid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"taken\n"
+        yield
+        process.stdin.close()
+        process.wait(10)
+
+
+def test_idle_without_inotify(suite):
+    """The kernel tells nothing of the folder: IDLE looks by itself, also when the process has had nothing to do for a while."""
+    user = suite.new_user("unwatched")
+    with no_inotify(suite.maildir(user).stat().st_uid):
+        c = client(suite, user)
+        said(c, "a SELECT INBOX")
+        assert "no-inotify" in suite.log()
+        time.sleep(1)
+        c.say(b"b IDLE\r\n")
+        assert c.line() == b"+ idling"
+        suite.receive("a@elsewhere.example", [user], b"Subject: new\r\n\r\nx\r\n")
+        assert c.line() == b"* 1 EXISTS"
+        c.say(b"DONE\r\n")
