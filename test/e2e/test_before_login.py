@@ -25,9 +25,9 @@ def suite():
     assert not instance.close()
 
 
-def shaken(suite, service):
+def shaken(suite, service, **how):
     """A connection with TLS, whose greeting was read."""
-    raw = suite.connect(service)
+    raw = suite.connect(service, **how)
     if service == "imap":
         raw.recv(1000)
         raw.sendall(b"s STARTTLS\r\n")
@@ -200,8 +200,7 @@ def test_a_limit_that_comes_while_master_works(suite, handed, floods):
 def test_who_floods_and_never_reads(suite, service):
     """Costs nothing but his place, until login_seconds and the time for last words are over."""
     before = len(suite.log())
-    with shaken(suite, service) if service == "imaps" else suite.connect(service) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with (shaken if service == "imaps" else valija.Instance.connect)(suite, service, holds=4096) as sock:
         sock.settimeout(1)
         with contextlib.suppress(TimeoutError):
             while True:

@@ -259,9 +259,19 @@ class Instance:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 
-    def connect(self, service, seconds=15, source="127.0.0.1"):
-        """A bare socket. Who guesses wrongly does so from an address of his own: the delay of the next guess grows."""
-        return socket.create_connection(("127.0.0.1", self.port(service)), timeout=seconds, source_address=(source, 0))
+    def connect(self, service, seconds=15, source="127.0.0.1", holds=None):
+        """A bare socket. Who guesses wrongly does so from an address of his own: the delay of the next guess grows.
+        `holds`: bytes that its end takes at most from who does not read; set before anything comes, or the kernel throws
+        away what it had room for."""
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(socket.socket())
+            if holds:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, holds)
+            sock.settimeout(seconds)
+            sock.bind((source, 0))
+            sock.connect(("127.0.0.1", self.port(service)))
+            undo.pop_all()
+        return sock
 
     def smtp(self, user=None, service="submission", seconds=20):
         """smtplib connection, with TLS and the certificate verified; logged in when user is given."""
