@@ -6,6 +6,7 @@
 #include <nettle/sha2.h>
 #include <string.h>
 
+#include "argon2-form.h"
 #include "scram.h"
 #include "secret.h"
 
@@ -208,6 +209,16 @@ is_traditional(struct span hash)
 	return hash.at[0] == '_' ? hash.len == 20 : hash.len % 11 == 2;
 }
 
+static bool
+is_argon2(struct span hash)
+{
+	struct argon2_form f;
+	bool is = argon2_form_read(hash, &f);
+
+	argon2_form_clear(&f);
+	return is;
+}
+
 /* Could this be a hash of crypt(3) or argon2? */
 static enum password_form
 crypt_form(struct span hash, struct text *to)
@@ -221,6 +232,8 @@ crypt_form(struct span hash, struct text *to)
 	while (i < sizeof(known) / sizeof(known[0]) && !span_equal(span_part(hash, 0, strlen(known[i])), span_str(known[i])))
 		i++;
 	if (i == sizeof(known) / sizeof(known[0]) && !is_traditional(hash))
+		return PASSWORD_STRANGE;
+	if (span_equal(span_part(hash, 0, 7), SPAN("$argon2")) && !is_argon2(hash))
 		return PASSWORD_STRANGE;
 	text_add(to, hash);
 	return to->failed ? PASSWORD_STRANGE : PASSWORD_HASH;

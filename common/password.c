@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "argon2-form.h"
 #include "password-scheme.h"
 #include "secret.h"
 
@@ -50,61 +51,24 @@ argon2_new(const char *password, uint32_t cost, struct text *hash)
 	return !hash->failed;
 }
 
-static bool
-take_parameter(struct span *in, struct span name, uint32_t most, uint32_t *to)
-{
-	uint64_t number;
-
-	if (!span_take_word(in, name) || !span_take_number(in, most, &number))
-		return false;
-	*to = (uint32_t)number;
-	return true;
-}
-
-static bool
-add_unpadded(struct text *to, struct span base64)
-{
-	struct text padded = TEXT_UP_TO(MOST_HASH + 3);
-	bool good;
-
-	text_add(&padded, base64);
-	while (padded.len % 4 != 0 && !padded.failed)
-		text_add_byte(&padded, '=');
-	good = !padded.failed && !span_has(base64, '=') && text_add_base64_decoded(to, text_span(&padded));
-	text_clear(&padded);
-	return good;
-}
-
-/* $argon2id$v=19$m=65536,t=3,p=4$SALT$HASH. The parameters come from a table, and may be of another program: what they
- * cost in memory is bounded, and their lanes are filled one after the other, as whoever hashes may start no thread. */
+/* The lanes are filled one after the other, as whoever hashes may start no thread. */
 static bool
 argon2_right(struct span hash, const struct text *password)
 {
-	argon2_context c = {.threads = 1, .version = ARGON2_VERSION_10};
-	argon2_type type = span_take_word(&hash, SPAN("$argon2id$")) ? Argon2_id : Argon2_i;
-	struct text salt = TEXT_UP_TO(MOST_HASH), stored = TEXT_UP_TO(MOST_HASH);
 	unsigned char made[MOST_HASH];
-	struct span salted;
+	struct argon2_form f;
 	bool right = false;
 
-	if ((type == Argon2_id || span_take_word(&hash, SPAN("$argon2i$"))) &&
-		(!take_parameter(&hash, SPAN("v="), UINT32_MAX, &c.version) || span_take(&hash, '$')) &&
-		take_parameter(&hash, SPAN("m="), 16 * ARGON2_MEMORY, &c.m_cost) &&
-		take_parameter(&hash, SPAN(",t="), UINT32_MAX, &c.t_cost) &&
-		take_parameter(&hash, SPAN(",p="), UINT32_MAX, &c.lanes) && span_take(&hash, '$') &&
-		span_take_until(&hash, '$', &salted) && add_unpadded(&salt, salted) && add_unpadded(&stored, hash)) {
-		c.out = made;
-		c.outlen = (uint32_t)stored.len;
-		c.pwd = password->at;
-		c.pwdlen = (uint32_t)password->len;
-		c.salt = salt.at;
-		c.saltlen = (uint32_t)salt.len;
-		right = argon2_ctx(&c, type) == ARGON2_OK &&
-			secret_equal(span_of(made, stored.len), text_span(&stored));
+	if (argon2_form_read(hash, &f)) {
+		argon2_context c = { .out = made, .outlen = (uint32_t)f.made.len, .pwd = password->at,
+			.pwdlen = (uint32_t)password->len, .salt = f.salt.at, .saltlen = (uint32_t)f.salt.len,
+			.t_cost = f.passes, .m_cost = f.memory, .lanes = f.lanes, .threads = 1, .version = f.version };
+
+		right = argon2_ctx(&c, f.both ? Argon2_id : Argon2_i) == ARGON2_OK &&
+			secret_equal(span_of(made, f.made.len), text_span(&f.made));
 	}
 	secret_wipe(made, sizeof(made));
-	text_clear(&salt);
-	text_wipe(&stored);
+	argon2_form_clear(&f);
 	return right;
 }
 #endif

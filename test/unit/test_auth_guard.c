@@ -520,6 +520,8 @@ argon2_of_others(void **state)
 	static const char *const bad[] = {
 		"$argon2id$v=19$m=1048577,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
 		"$argon2id$v=19$m=4294967360,t=2,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=64,t=4294967295,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
+		"$argon2id$v=19$m=1048576,t=7,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
 		"$argon2id$v=19$m=64,t=2,p=0$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
 		"$argon2id$v=19$m=64,t=2,p=9$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
 		"$argon2id$v=19$m=64,t=0,p=4$c2FsdHNhbHQxMjM0NTY3OA$yfkN2+mabmXCUWb41UuC7PgwIutFOPmea+D01AIlpVQ",
