@@ -8,17 +8,6 @@
 
 #include <string.h>
 
-/* Where somebody has his mail sent on to does not take it from him: whose an address is, his .forward has no say. */
-static int
-no_forward(void *me, struct span login, const struct system_user *u, struct span *text)
-{
-	(void)me;
-	(void)login;
-	(void)u;
-	(void)text;
-	return 0;
-}
-
 static bool
 is_trouble(const struct resolution *r)
 {
@@ -32,7 +21,8 @@ leads_to_login(struct resolver *r, const struct settings *s, struct span login, 
 	struct resolution mine, theirs;
 	enum owner may = OWNER_NO;
 	const struct resolver_asks *asks = r->asks;
-	struct resolver_asks names_only = { asks != NULL ? asks->name : NULL, no_forward };
+	/* Where somebody has his mail sent on to does not take it from him. */
+	struct resolver_asks names_only = { asks != NULL ? asks->name : NULL, resolver_no_forward };
 
 	r->asks = asks != NULL ? &names_only : NULL;
 	resolution_init(&mine);

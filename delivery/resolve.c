@@ -46,6 +46,16 @@ resolver_clear(struct resolver *r)
 	text_clear(&r->first);
 }
 
+int
+resolver_no_forward(void *me, struct span login, const struct system_user *u, struct span *text)
+{
+	(void)me;
+	(void)login;
+	(void)u;
+	(void)text;
+	return 0;
+}
+
 void
 resolution_init(struct resolution *r)
 {

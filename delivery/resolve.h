@@ -75,6 +75,9 @@ struct resolver_asks {
 	int (*forward)(void *me, struct span login, const struct system_user *u, struct span *text);
 };
 
+/* For `forward`, where nobody's .forward is to have a say: 0. */
+int resolver_no_forward(void *me, struct span login, const struct system_user *u, struct span *text);
+
 struct resolver {
 	struct table *users;         /* borrowed, as the others; those of `table` may be NULL */
 	struct table *table[TABLE_KINDS];

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "common/users.h"
 #include "delivery/owner.h"
 #include "delivery/resolve.h"
+#include "master/cmd-ask-system.h"
 #include "master/cmd.h"
 
 static const struct option_row options[] = {
@@ -28,24 +28,6 @@ tell(void *me, unsigned int depth, const char *step)
 {
 	(void)me;
 	printf("%*s%s\n", (int)(2 * depth), "", step);
-}
-
-static int
-ask_name(void *me, struct span login, struct system_user *u)
-{
-	char *name = must_copy(login);
-	struct passwd *p;
-
-	(void)me;
-	errno = 0;
-	p = getpwnam(name);
-	free(name);
-	if (!p)
-		return errno == 0 || errno == ENOENT ? 0 : -2;
-	u->uid = p->pw_uid;
-	u->gid = p->pw_gid;
-	u->home = p->pw_dir;
-	return 1;
 }
 
 /* The command may be root, and the file is the user's: it is not read here. */
@@ -84,7 +66,7 @@ tell_place(const struct resolved *p)
 static int
 resolve_and_tell(struct invocation *v, const struct settings *s, int tables, struct table *users)
 {
-	static const struct resolver_asks asks = { ask_name, ask_forward };
+	static const struct resolver_asks asks = { ask_system_name, ask_forward };
 	const char *login = cmd_option(v, "--login");
 	struct text whole = TEXT_UP_TO(MOST_ADDRESS + MOST_DOMAIN);
 	struct span address;

@@ -144,8 +144,8 @@ struct found {
 	char reason[MOST_SENTENCE];
 };
 
-static int
-open_named(struct span name)
+int
+cert_open(struct span name)
 {
 	char *path = must_copy(name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -160,7 +160,7 @@ look(const struct invocation *v, const struct settings *s, struct span crt, stru
 {
 	char *own = paths_join(v->paths.tls, CA_CERTIFICATE), *trust = must_copy(s->tls_trust);
 	struct text why = TEXT_UP_TO(MOST_SENTENCE - 1);
-	int chain_fd = open_named(crt), key_fd = chain_fd < 0 ? -1 : open_named(key);
+	int chain_fd = cert_open(crt), key_fd = chain_fd < 0 ? -1 : cert_open(key);
 
 	memset(f, 0, sizeof *f);
 	f->crt = crt;
@@ -295,7 +295,7 @@ check_list(const struct settings *s)
 {
 	struct text why = TEXT_UP_TO(MOST_SENTENCE);
 	int64_t from, until = -1, left;
-	int fd = open_named(s->tls_client_crl), grade = 2;
+	int fd = cert_open(s->tls_client_crl), grade = 2;
 
 	if (fd < 0) {
 		text_printf(&why, "%s", strerror(errno));
@@ -388,7 +388,7 @@ tlsa(struct invocation *v)
 	hostname = must_copy(s->hostname);
 	for (size_t i = 0; i < s->tls_certificate.count && status == EX_OK; i++) {
 		struct certificate_facts facts;
-		int fd = open_named(s->tls_certificate.at[i]);
+		int fd = cert_open(s->tls_certificate.at[i]);
 
 		if (fd < 0 || certificate_check(fd, -1, NULL, &facts, &why) < 0)
 			status = cmd_fail(EX_NOINPUT, "%.*s: %s", SPAN_ARG(s->tls_certificate.at[i]),

@@ -23,6 +23,8 @@ const char **cert_names(const struct invocation *v, const char *hostname, size_t
 /* Writes a text into a new file (never over one that is there), or to the standard output for NULL. A
  * status of sysexits.h. */
 int cert_write(const char *path, unsigned int mode, struct span content);
+/* Opens a certificate, key or list that the configuration names, to be read. -1 with errno. */
+int cert_open(struct span name);
 /* Reads a file that the administrator named, whole. False after complaining. */
 bool cert_read(const char *path, struct text *to);
 

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "common/log.h"
 #include "common/users.h"
 #include "delivery/resolve.h"
+#include "master/cmd-ask-system.h"
 #include "master/cmd-check.h"
 #include "master/map.h"
 
@@ -66,35 +66,6 @@ struct doubts {
 	unsigned int tried, told;
 };
 
-/* Is `login` of the system? As `valija check address` asks. */
-static int
-ask_name(void *me, struct span login, struct system_user *u)
-{
-	char *name = must_copy(login);
-	struct passwd *p;
-
-	(void)me;
-	errno = 0;
-	p = getpwnam(name);
-	free(name);
-	if (!p)
-		return errno == 0 || errno == ENOENT ? 0 : -2;
-	u->uid = p->pw_uid;
-	u->gid = p->pw_gid;
-	u->home = p->pw_dir;
-	return 1;
-}
-
-static int
-ask_forward(void *me, struct span login, const struct system_user *u, struct span *text)
-{
-	(void)me;
-	(void)login;
-	(void)u;
-	(void)text;
-	return 0;
-}
-
 static bool
 is_ours(const struct settings *s, struct span domain)
 {
@@ -142,7 +113,7 @@ note_row(void *me, struct span key, struct span value)
 void
 warn_of_aliases(const struct paths *p, const struct settings *s)
 {
-	static const struct resolver_asks asks = { ask_name, ask_forward };
+	static const struct resolver_asks asks = { ask_system_name, resolver_no_forward };
 	struct doubts d = { .settings = s };
 	int tables = open(p->tables, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct table *users = tables < 0 ? NULL : table_reader(tables, USERS_TABLE);

@@ -2,27 +2,17 @@
  * cmd-check-tls - certificates, keys, authorities and priorities: what tls-key and the TLS workers would refuse is an
  * error; what clients would mind, a warning.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "master/cmd-cert.h"
 #include "master/cmd-check.h"
 #include "tlsproxy/authorities.h"
 #include "tlsproxy/ca.h"
 #include "tlsproxy/certificate.h"
 #include "tlsproxy/priorities.h"
-
-static int
-open_named(struct span name)
-{
-	char *path = must_copy(name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	free(path);
-	return fd;
-}
 
 /* When it begins, and what the clock says: mostly it is the clock that is wrong. */
 static void
@@ -74,7 +64,7 @@ check_certificates(const struct paths *p, const struct settings *s, bool warn, s
 		struct certificate_facts facts;
 		struct span file = s->tls_certificate.at[i];
 		struct text why = TEXT_UP_TO(1024);
-		int chain = open_named(file), key = open_named(s->tls_key.at[i]);
+		int chain = cert_open(file), key = cert_open(s->tls_key.at[i]);
 
 		if (chain < 0 || key < 0) {
 			/* conf_read has tried both and complained. */
@@ -112,7 +102,7 @@ check_tls(const struct settings *s, struct text *complaints)
 	text_reset(&why);
 	for (int revoked = 0; revoked < 2; revoked++) {
 		struct span file = revoked ? s->tls_client_crl : s->tls_client_ca;
-		int fd = file.len == 0 ? -1 : open_named(file);
+		int fd = file.len == 0 ? -1 : cert_open(file);
 
 		if (fd >= 0 && authorities_check(fd, revoked, &why) < 0)
 			text_printf(complaints, "%.*s: %s\n", SPAN_ARG(file), text_str(&why));
