@@ -34,6 +34,9 @@ static const struct refusal bad_by = { 501, "5.5.4", "BY is seconds;N or seconds
 static const struct refusal bad_holdfor = { 501, "5.5.4", "HOLDFOR needs a number of seconds" };
 static const struct refusal bad_holduntil = { 501, "5.5.4", "HOLDUNTIL needs a date and time" };
 static const struct refusal held_twice = { 501, "5.5.4", "HOLDFOR and HOLDUNTIL exclude each other" };
+static const struct refusal held_too_long = {
+	501, "5.5.4", "it would be released only after the time by which BY wants it delivered"
+};
 static const struct refusal too_far = { 501, "5.5.4", "that is further away than offered" };
 static const struct refusal bad_priority = { 501, "5.5.4", "MT-PRIORITY is a number from -9 to 9" };
 static const struct refusal bad_notify = {
@@ -137,7 +140,8 @@ parse_by(const struct reading *r)
 
 	if (!minus)
 		span_take(&value, '+');
-	if (!r->has_value || !span_take_number(&value, MOST_BY, &seconds) || !span_take(&value, ';'))
+	if (!r->has_value || span_index(value, ';') > 9 || !span_take_number(&value, MOST_BY, &seconds) ||
+		!span_take(&value, ';'))
 		return &bad_by;
 	if (span_take_word(&value, SPAN("N")))
 		r->to->by_mode = 'N';
@@ -170,7 +174,9 @@ parse_holdfor(const struct reading *r)
 	struct span value = r->value;
 	uint64_t seconds;
 
-	if (!r->has_value || value.len > 9 || !span_take_number(&value, MOST_BY, &seconds) || value.len > 0)
+	/* RFC 4865 section 3: 1 to 999999999, and no zero ahead. */
+	if (!r->has_value || value.len > 9 || (value.len > 0 && value.at[0] == '0') ||
+		!span_take_number(&value, MOST_BY, &seconds) || value.len > 0)
 		return &bad_holdfor;
 	return hold_until(r, r->now + seconds);
 }
@@ -193,7 +199,8 @@ parse_priority(const struct reading *r)
 	bool minus = span_take(&value, '-');
 	uint64_t level;
 
-	if (!r->has_value || !span_take_number(&value, MOST_PRIORITY, &level) || value.len > 0 ||
+	/* RFC 6710 section 7: one digit. */
+	if (!r->has_value || value.len != 1 || !span_take_number(&value, MOST_PRIORITY, &level) || value.len > 0 ||
 		(minus && level == 0))
 		return &bad_priority;
 	r->to->priority = minus ? -(int)level : (int)level;
@@ -358,6 +365,9 @@ envelope_parse_mail(struct span in, unsigned int offers, uint64_t now, uint64_t 
 	no = parse_mail_parameters(in, &r);
 	if (no)
 		return no;
+	/* RFC 4865 5.2.2: both cannot be honoured. */
+	if (found.hold_until > 0 && found.by_mode && (int64_t)found.hold_until > (int64_t)now + found.by_seconds)
+		return &held_too_long;
 	if (found.address.utf8 && !found.utf8)
 		return &needs_utf8;
 	*to = found;

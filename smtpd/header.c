@@ -18,6 +18,14 @@ is_name_octet(unsigned char c)
 	return c > 32 && c < 127 && c != ':';
 }
 
+/* Whom nobody else is to see (RFC 5322 3.6.3, 3.6.6), and what only the last server writes (RFC 5321 4.4). */
+static bool
+is_left_out(struct span name)
+{
+	return span_equal_nocase(name, SPAN("bcc")) || span_equal_nocase(name, SPAN("resent-bcc")) ||
+		span_equal_nocase(name, SPAN("return-path"));
+}
+
 static void
 note_field(struct header_scan *h, struct span name)
 {
@@ -29,7 +37,7 @@ note_field(struct header_scan *h, struct span name)
 		h->has_date = true;
 	else if (span_equal_nocase(name, SPAN("message-id")))
 		h->has_message_id = true;
-	else if (h->without_bcc && span_equal_nocase(name, SPAN("bcc")))
+	else if (h->submitted && is_left_out(name))
 		h->leaving_out = true;
 }
 

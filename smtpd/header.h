@@ -16,14 +16,14 @@
 enum header_place {
 	HEADER_LINE = 0,    /* at, or shortly after, the start of a line: nothing decided */
 	HEADER_FIELD,       /* in a field that goes on */
-	HEADER_LEFT_OUT,    /* in a Bcc field that does not */
+	HEADER_LEFT_OUT,    /* in a field that does not (Bcc) */
 	HEADER_ENDED,
 };
 
-/* All zero is the beginning; without_bcc may be set before the first octet. */
+/* All zero is the beginning; submitted may be set before the first octet. */
 struct header_scan {
 	enum header_place place;
-	bool without_bcc;
+	bool submitted;           /* by one of ours: some fields are left out */
 	bool has_date, has_message_id;
 	bool starts_folded;       /* the first line starts with a blank: no field to continue */
 	bool needs_blank_line; /* it ended with a line that is no field: a blank line was put in */

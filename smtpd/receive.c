@@ -195,7 +195,7 @@ receipt_new(struct session *s, int fd, bool last_write)
 	r->discards = fd < 0;
 	r->last_write = last_write;
 	r->began = time(NULL);
-	r->scan.without_bcc = session_submits(s);
+	r->scan.submitted = session_submits(s);
 	r->header = TEXT_UP_TO(HEADER_BYTES_MOST + READ_MOST + HEADER_NAME_MOST);
 	sha256_init(&r->hash);
 	r->data.counted = s->mail->chunked;
@@ -304,6 +304,7 @@ trace_put(struct session *s, struct text *to)
 		.utf8 = s->mail->utf8,
 		.lmtp = s->service == SERVICE_LMTP,
 		.message = s->mail->id,
+		.priority = s->mail->priority,
 		.when = r->began,
 	};
 
@@ -473,9 +474,10 @@ accepted(struct session *s)
 	const struct transaction *t = s->mail;
 	uint64_t id = t->id, size = t->receipt->written;
 	uint32_t recipients = t->accepted;
+	int urgency = t->priority;
 	char *sender = must_copy(span_str(t->sender));   /* an answer that finds no room ends the transaction */
 	struct verdict v;
-	char words[64];
+	char words[64], priority[8];
 
 	snprintf(words, sizeof(words), "accepted as %s", id_name(id).str);
 	s->messages++;
@@ -484,9 +486,11 @@ accepted(struct session *s)
 	verdict_set(&v, 250, "2.0.0", words);
 	receive_answer(s, &v);
 	turn_say(s);
+	snprintf(priority, sizeof(priority), "%d", urgency);
 	log_info(s->id, "accepted", KEY_ID("message", id), KEY_STR("ip", s->ip),
 		KEY_STR("service", service_name(s->service)), KEY_NUM("size", size),
 		KEY_NUM("nrcpt", recipients), KEY_STR("tls", s->tls ? s->tls->version : NULL),
+		KEY_STR("priority", urgency != 0 ? priority : NULL),
 		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", sender));
 	xforward_log(s, id);
 	free(sender);

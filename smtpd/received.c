@@ -121,6 +121,9 @@ received_put(struct text *to, const struct received *r)
 		text_add_str(to, "\r\n\tfor ");
 		put_path(to, r->recipient);
 	}
+	/* RFC 6710 4.1 */
+	if (r->priority != 0)
+		text_printf(to, "\r\n\tPRIORITY %d", r->priority);
 	text_add_str(to, ";\r\n\t");
 	date_put(to, r->when);
 	text_add_str(to, "\r\n");

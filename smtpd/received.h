@@ -22,6 +22,7 @@ struct received {
 	uint32_t uid;
 	uint64_t message;
 	struct span recipient;       /* of a message for one alone; else empty */
+	int priority;                /* RFC 6710; 0: nothing is said of it */
 	time_t when;
 };
 

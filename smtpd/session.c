@@ -76,9 +76,10 @@ session_offers(const struct session *s)
 
 	if (s->tls)
 		offers |= OFFERS_REQUIRETLS;
-	/* RFC 4865 section 4, RFC 6710 section 5: whoever is trusted to send may say when, and how
-	 * urgent it is. */
-	if (session_submits(s) && s->server->daemon.settings->future_release_seconds > 0)
+	/* RFC 6710 section 5: whoever is trusted to send may say how urgent it is; and when it is to leave, but
+	 * for port 25 (RFC 4865 4.2). */
+	if (session_submits(s) && s->service != SERVICE_SMTP &&
+		s->server->daemon.settings->future_release_seconds > 0)
 		offers |= OFFERS_RELEASE;
 	if (session_submits(s))
 		offers |= OFFERS_PRIORITY;

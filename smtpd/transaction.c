@@ -3,6 +3,7 @@
  */
 #include "smtpd/transaction.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,9 +20,6 @@
 #include "smtpd/verbs.h"
 
 static const struct refusal sender_good = { 250, "2.1.0", "sender accepted" };
-static const struct refusal sender_lowered = {
-	250, "2.3.6", "sender accepted, with a lower priority" /* RFC 6710 section 7 */
-};
 static const struct refusal recipient_good = { 250, "2.1.5", "recipient accepted" };
 const struct refusal queue_away = {
 	451, "4.3.0", "the queue is not available, try again later"
@@ -76,6 +74,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 	t->early_fd = -1;
 	t->sender = must_copy(text_span(&address));
 	t->utf8 = sender->utf8;
+	t->priority = sender->priority;
 	t->lowered = lowered;
 	t->body = sender->body;
 	t->announced = sender->size;
@@ -336,10 +335,17 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 	struct transaction *t = transaction_find(me, id);
 	struct session *s = t->session;
 	struct verdict v, no_sender;
+	char words[64];
+	struct refusal good = sender_good;
 
 	(void)from;
 	(void)fd;
 	verdict_read(&v, m->outcome, m->code, m->status, m->reason);
+	if (t->lowered) {
+		/* RFC 6710 4.1: the new priority, and then words. */
+		snprintf(words, sizeof(words), "%d is the priority that it has here", t->priority);
+		good = (struct refusal){ 250, "2.3.6", words };
+	}
 	/* queue has forgotten it. Before the answer: that may end the session, and `t` with it. */
 	if (!v.good)
 		t->known = false;
@@ -348,7 +354,7 @@ on_mail_begun(void *me, struct channel *from, uint64_t id, const struct msg_mail
 		session_close(s, v.code, v.status, v.reason);
 		return;
 	}
-	replies_settle(s, REPLY_MAIL, 0, &v, t->lowered ? &sender_lowered : &sender_good);
+	replies_settle(s, REPLY_MAIL, 0, &v, &good);
 	if (v.good)
 		return;
 	/* It will not answer the RCPTs that came along either. */

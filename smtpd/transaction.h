@@ -34,7 +34,8 @@ struct transaction {
 	bool known;              /* queue has it, and must hear of an abort */
 	char *sender;            /* local@domain, or "" */
 	bool utf8;
-	bool lowered;            /* the client wanted a higher priority than it may have */
+	int priority;            /* -9 to 9 */
+	bool lowered;            /* the client wanted a higher one than it may have */
 	enum body body;
 	uint64_t announced;      /* SIZE of MAIL; 0: none */
 	uint32_t asked;          /* RCPT commands passed on */

@@ -130,7 +130,92 @@ def test_s1_one_message_at_most(suite, mark, service):
     assert not any(b"Subject: smuggled" in p.read_bytes().split(b"\r\n\r\n")[0] for p in suite.delivered(user))
 
 
-# ---- S4, S7, I5, I7, R1, R4 ------------------------------------------------------------------------------
+# ---- S4 ----------------------------------------------------------------------------------------------
+
+def replies_of(s, count):
+    """The first `count` lines of replies."""
+    heard = b""
+    while heard.count(b"\r\n") < count:
+        more = s.recv(65536)
+        assert more, heard[-300:]
+        heard += more
+    return heard.split(b"\r\n")[:count]
+
+
+@contextlib.contextmanager
+def begun(suite, user, sender=b"a@client.example"):
+    """A connection with MAIL and RCPT said."""
+    with socket.create_connection(("127.0.0.1", suite.port("smtp")), 30) as s:
+        s.recv(1000)
+        for say in (b"EHLO client.example\r\n", b"MAIL FROM:<" + sender + b">\r\n", f"RCPT TO:<{user}>\r\n".encode()):
+            s.sendall(say)
+            assert last_line(s.recv(4000))[:3] == b"250", say
+        yield s
+
+
+def test_s4_forty_thousand_chunks_of_one_octet(suite):
+    """They cost no memory, and make one message, whose dots are kept."""
+    user = suite.new_user()
+    message = b"Subject: chunks\r\n\r\n.\r\n..\r\n" + b"0123456789abcdef" * 2500 + b"\r\n"
+    memory = lambda: [int(valija.proc_status(p["pid"])["VmRSS"].split()[0]) for p in suite.processes("smtpd")]
+    with begun(suite, user) as s:
+        before, answers = memory(), 0
+        for at in range(0, len(message), 1000):
+            s.sendall(b"".join(b"BDAT 1\r\n%c" % octet for octet in message[at:at + 1000]))
+            answers = replies_of(s, len(message[at:at + 1000]))
+            assert set(answers) == {b"250 2.0.0 1 octets received"}
+        s.sendall(b"BDAT 0 LAST\r\n")
+        assert replies_of(s, 1)[0].startswith(b"250 2.0.0 accepted")
+        grown = [now - then for now, then in zip(memory(), before)]
+        assert max(grown) < 1024, grown
+    assert suite.delivered(user)[0].read_bytes().endswith(message)
+
+
+@pytest.mark.parametrize("octets, code", [(2048, b"250 2.0.0 accepted"), (2049, b"552 5.3.4")])
+def test_s4_the_limit_is_that_of_the_message(own_suite, octets, code):
+    """message_size_bytes holds to the octet, however it is cut into chunks; and nothing is left either way."""
+    user = own_suite.new_user()
+    own_suite.configure(message_size_bytes=2048)
+    own_suite.valija("reload")
+    message = (b"Subject: x\r\n\r\n" + b"y" * octets)[:octets - 2] + b"\r\n"
+    pieces = [message[at:at + 100] for at in range(0, octets, 100)]
+    with begun(own_suite, user) as s:
+        s.sendall(b"".join(b"BDAT %d\r\n" % len(piece) + piece for piece in pieces[:-1]) +
+                  b"BDAT %d LAST\r\n" % len(pieces[-1]) + pieces[-1])
+        answers = replies_of(s, len(pieces))
+        assert answers[-1].startswith(code) and all(a.startswith(b"250") for a in answers[:-1]), answers
+        s.sendall(b"BDAT 1 LAST\r\nx")
+        assert replies_of(s, 1)[0].startswith(b"503 5.5.1")
+    assert len(own_suite.delivered(user)) == (octets == 2048)
+
+
+@pytest.mark.parametrize("size", [b"99999999999999999999", b"18446744073709551616", b"18446744073709551615", b"4294967296", b"-1", b"1e3"])
+def test_s4_sizes_that_are_none_end_the_session(suite, size):
+    """What follows would be commands to one and text to the other: nothing of it is heard."""
+    user = suite.new_user()
+    with begun(suite, user) as s:
+        s.sendall(b"BDAT " + size + b"\r\nRSET\r\nMAIL FROM:<evil@client.example>\r\n")
+        heard = b""
+        with contextlib.suppress(ConnectionError):
+            while more := s.recv(4000):
+                heard += more
+    assert [line[:3] for line in heard.splitlines()] in ([b"552", b"421"], [b"501", b"421"]), heard
+    assert suite.delivered(user) == []
+
+
+def test_s4_rset_between_chunks(suite):
+    """What was sent before is gone; the next message is whole, and its dot is kept."""
+    user = suite.new_user()
+    with begun(suite, user) as s:
+        s.sendall(b"BDAT 14\r\nSubject: old\r\nBDAT 0\r\nRSET\r\nBDAT 1 LAST\r\nx")
+        assert [line[:3] for line in replies_of(s, 4)] == [b"250", b"250", b"250", b"503"]
+        s.sendall(b"MAIL FROM:<a@client.example>\r\n" + f"RCPT TO:<{user}>\r\n".encode() +
+                  b"BDAT 14\r\nSubject: new\r\nBDAT 0\r\nBDAT 8 LAST\r\n\r\n.\r\nx\r\n")
+        assert [line[:3] for line in replies_of(s, 5)] == [b"250"] * 5
+    assert [p.read_bytes().partition(b"Subject: ")[2] for p in suite.delivered(user)] == [b"new\r\n\r\n.\r\nx\r\n"]
+
+
+# ---- S7, I5, I7, R1, R4 ------------------------------------------------------------------------------
 
 def test_s7_a_long_header_field_is_kept_whole(suite):
     """100 KiB in one field, in one line and folded: not cut."""

@@ -144,7 +144,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < PIECES || size > FUZZ_MOST)
 		return 0;
-	whole.scan.without_bcc = cut.scan.without_bcc = data[0] & 1;
+	whole.scan.submitted = cut.scan.submitted = data[0] & 1;
 	in = left = span_of(data + PIECES, size - PIECES);
 	normalised(in, data);
 	counted(in, data);

@@ -52,7 +52,7 @@ mail(void **state)
 		{ " FROM:<> BY=120;X", 501, "5.5.4" }, { " FROM:<> BY=120;NTT", 501, "5.5.4" },
 		{ " FROM:<> BY=1000000000;N", 501, "5.5.4" }, { " FROM:<> BY=;N", 501, "5.5.4" },
 		{ " FROM:<> HOLDFOR=86400", 0, "" }, { " FROM:<> HOLDFOR=86401", 501, "5.5.4" },
-		{ " FROM:<> HOLDFOR=0", 0, "" }, { " FROM:<> HOLDFOR=-1", 501, "5.5.4" },
+		{ " FROM:<> HOLDFOR=1", 0, "" }, { " FROM:<> HOLDFOR=-1", 501, "5.5.4" },
 		{ " FROM:<> HOLDFOR", 501, "5.5.4" }, { " FROM:<> HOLDFOR=9999999999", 501, "5.5.4" },
 		{ " FROM:<> HOLDUNTIL=2001-09-09T01:46:41Z", 0, "" }, { " FROM:<> HOLDUNTIL=2001-09-10T01:46:40Z", 0, "" },
 		{ " FROM:<> HOLDUNTIL=2001-09-10T01:46:41Z", 501, "5.5.4" }, { " FROM:<> HOLDUNTIL=1960-01-01T00:00:00Z", 0, "" },
@@ -61,6 +61,11 @@ mail(void **state)
 		{ " FROM:<> MT-PRIORITY=-9", 0, "" }, { " FROM:<> MT-PRIORITY=9", 0, "" },
 		{ " FROM:<> MT-PRIORITY=10", 501, "5.5.4" }, { " FROM:<> MT-PRIORITY=-0", 501, "5.5.4" },
 		{ " FROM:<> MT-PRIORITY=+1", 501, "5.5.4" }, { " FROM:<> MT-PRIORITY", 501, "5.5.4" },
+		{ " FROM:<> MT-PRIORITY=03", 501, "5.5.4" }, { " FROM:<> MT-PRIORITY=-03", 501, "5.5.4" },
+		{ " FROM:<> HOLDFOR=0", 501, "5.5.4" }, { " FROM:<> HOLDFOR=01", 501, "5.5.4" },
+		{ " FROM:<> BY=0000000001;N", 501, "5.5.4" }, { " FROM:<> BY=-000000001;N", 0, "" },
+		{ " FROM:<> BY=5;R HOLDFOR=5", 0, "" }, { " FROM:<> BY=5;R HOLDFOR=6", 501, "5.5.4" },
+		{ " FROM:<> HOLDFOR=1 BY=0;N", 501, "5.5.4" }, { " FROM:<> HOLDFOR=1 BY=-5;N", 501, "5.5.4" },
 		{ " FROM:<> BODY=binarymime", 0, "" }, { " FROM:<> BODY=9BIT", 501, "5.5.4" },
 		{ " FROM:<a@b.example> SMTPUTF8 SMTPUTF8", 501, "5.5.4" },
 		{ " FROM:<\xc3\xbc@b.example> SMTPUTF8", 0, "" }, { " FROM:<\xc3\xbc@b.example>", 553, "5.6.7" },
@@ -152,12 +157,12 @@ i1_values_are_decoded_whole(void **state)
 	struct envelope_recipient r;
 
 	(void)state;
-	assert_null(envelope_parse_mail(SPAN(" FROM:<a@b.example> ENVID=a+20b+3Dc+2B RET=FULL BY=-5;NT AUTH=e+40f"
+	assert_null(envelope_parse_mail(SPAN(" FROM:<a@b.example> ENVID=a+20b+3Dc+2B RET=FULL BY=+50;NT AUTH=e+40f"
 		" HOLDFOR=7 MT-PRIORITY=-4"), ALL, 100, 10, &m));
 	assert_string_equal(m.envid, "a b=c+");
 	assert_string_equal(m.auth, "e@f");
 	assert_int_equal(m.ret, RET_FULL);
-	assert_true(m.by_mode == 'N' && m.by_trace && m.by_seconds == -5);
+	assert_true(m.by_mode == 'N' && m.by_trace && m.by_seconds == 50);
 	assert_true(m.hold_until == 107 && m.priority == -4);
 	assert_null(envelope_parse_rcpt(SPAN(" TO:<a@b.example> ORCPT=rfc822;x+2By@z NOTIFY=SUCCESS,DELAY"),
 		OFFERS_PARAMETERS, false, &r));

@@ -24,6 +24,9 @@ static const struct row {
 	{ "A: b\r\nBcc: c,\r\n d\r\n\t e\r\nF: g\r\n\r\n", "A: b\r\nF: g\r\n\r\n", "", false, false, false, false, false, 0 },
 	{ "Bcc: c\r\n\r\n", "\r\n", "", false, false, false, false, false, 0 },
 	{ "Bcc: c\r\n\r\n", "Bcc: c\r\n\r\n", "", true, false, false, false, false, 0 },
+	{ "Resent-Bcc: c,\r\n d\r\nreturn-path: <x>\r\nA: b\r\n\r\n", "A: b\r\n\r\n", "", false, false, false, false, false, 0 },
+	{ "Resent-Bcc: c\r\nReturn-Path: <x>\r\n\r\n", "Resent-Bcc: c\r\nReturn-Path: <x>\r\n\r\n", "",
+		true, false, false, false, false, 0 },
 	{ "Bcc: c\r\nBccX: d\r\n\r\n", "BccX: d\r\n\r\n", "", false, false, false, false, false, 0 },
 	{ " folded\r\nA: b\r\n\r\n", " folded\r\nA: b\r\n\r\n", "", false, false, false, true, false, 0 },
 	{ "A: b\r\nno field\r\nC: d\r\n", "A: b\r\n\r\nno ", "field\r\nC: d\r\n", false, false, false, false, true, 0 },
@@ -37,7 +40,7 @@ static void
 check(const struct row *row, size_t cut)
 {
 	struct span all = span_str(row->in);
-	struct header_scan h = { .without_bcc = !row->bcc_stays };
+	struct header_scan h = { .submitted = !row->bcc_stays };
 	struct text out = TEXT_UP_TO(4096), rest = TEXT_UP_TO(4096);
 
 	for (int i = 0; i < 2; i++) {

@@ -55,6 +55,10 @@ whole(void **state)
 		"\tTue, 14 Nov 2023 22:13:20 +0000\r\n");
 	received_put(&t, &r);
 	assert_string_equal(text_str(&t), text_str(&expected));
+	text_reset(&t);
+	r.priority = -9;
+	received_put(&t, &r);
+	assert_true(span_find(text_span(&t), SPAN("\tfor <b@example.org>\r\n\tPRIORITY -9;\r\n\tTue")) < t.len);
 	text_clear(&t);
 	text_clear(&expected);
 }
