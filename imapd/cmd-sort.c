@@ -45,7 +45,8 @@ sort_step(struct command *c)
 	struct result *r = &s->searching.result;
 
 	if (!searching_walk(c, &s->searching, on_found) ||
-		!sorter_step(s->sorter, slice_over, c->session))
+		!sorter_step(s->sorter, slice_over, c->session) ||
+		!sorter_keep_order(s->sorter, s->searching.view, slice_over, c->session))
 		return COMMAND_AGAIN;
 	for (; s->told < sorter_count(s->sorter); s->told++) {
 		uint32_t number = sorter_number(s->sorter, s->told);
@@ -83,6 +84,8 @@ cmd_sort(struct command *c)
 	s->sorter = sorter_new(criteria);
 	if (!searching_take_keys(c, &s->searching, true))
 		return COMMAND_DONE;
+	if (s->searching.context == NULL)
+		sorter_use_order(s->sorter, s->searching.view->mailbox);
 	c->step = sort_step;
 	return sort_step(c);
 }

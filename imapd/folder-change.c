@@ -10,6 +10,7 @@
 #include "common/beneath.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "imapd/order.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,7 +63,7 @@ static void
 remove_index(struct store *store, const unsigned char id[MAILBOX_ID_BYTES])
 {
 	static const char *const files[] = { "journal", "journal.new", "snapshot", "snapshot.new",
-		"cache", "cache.new" };
+		"cache", "cache.new", ORDER_FILES };
 	struct text name = TEXT_UP_TO(2 * MAILBOX_ID_BYTES);
 	int fd;
 

@@ -2,9 +2,13 @@
  * sort - see sort.h. In two steps, both stable, both able to stop anywhere: the fronts of the values are put in order
  * byte for byte, the last first (a radix sort); then a merge sort from the bottom up does what is left. Most often that
  * is nothing, and it sees so by looking once at each message and the next.
+ *
+ * Where the first criterion is a text, and its order is on disk (order.h), ranks stand in the place of texts, and no header
+ * is read. What came since is put between them: twice a rank, so that there is room, and by its text among its like.
  */
 #include "imapd/sort.h"
 
+#include "common/log.h"
 #include "imapd/cache.h"
 #include "imapd/date.h"
 #include "imapd/encoded-word.h"
@@ -12,21 +16,26 @@
 #include "imapd/fold.h"
 #include "imapd/header.h"
 #include "imapd/imap-parse.h"
+#include "imapd/order.h"
 #include "imapd/radix.h"
 #include "imapd/subject.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MERGED_AT_A_TIME 256     /* messages, between two looks at the clock */
 #define LEAST_FOR_FRONTS 200     /* fewer messages are merged at once */
 
+/* New messages that are put between those of an order that is on disk: of more, and one in a thousand, it is quicker to
+ * read the header of each message once than those of a dozen for each of them. */
+#define MOST_PLACED 64u
+#define WORTH_KEEPING 8u         /* so many of them make it be written anew */
+
+/* Compared by front, then by text. */
 struct value {
-	union {
-		int64_t number;
-		uint64_t front;          /* the first eight bytes of the text, so that comparing needs no more */
-	};
+	uint64_t front;                  /* a number, or the first eight bytes of the text, or twice a rank */
 	uint32_t at, len;                /* of a text, in sorter.texts */
 };
 
@@ -48,25 +57,34 @@ struct sorter {
 	size_t width, left, right, to;   /* heads of the two runs; where the smaller one goes */
 	size_t left_end, right_end;
 	size_t live;                     /* sorter_keep: how many of `order` count */
+
+	/* sorter_use_order; NULL: none is used, or kept. */
+	struct mailbox *mailbox;
+	struct order *known;             /* the one that is on disk, if there is any */
+	size_t placed;                   /* messages that it does not know */
+	bool doubtful;                   /* the text of some could not be had: what comes of it is not kept */
+	struct text probe;
+	uint32_t *kept, rank;            /* what sorter_keep_order writes: UIDs, ranks; the last of these */
+	size_t ranked;                   /* how far it has come */
 };
 
 /* --- criteria --- */
 
 static const struct {
 	const char *word;
-	enum sort_by by;
 	bool header;
 	unsigned int facts;
+	const char *order;               /* of a text: where its order is kept (ORDER_FILES) */
 } words[] = {
-	{ "ARRIVAL",     SORT_ARRIVAL,     false, FACT_DATE },
-	{ "CC",          SORT_CC,          true,  0 },
-	{ "DATE",        SORT_DATE,        true,  FACT_DATE },
-	{ "DISPLAYFROM", SORT_DISPLAYFROM, true,  0 },
-	{ "DISPLAYTO",   SORT_DISPLAYTO,   true,  0 },
-	{ "FROM",        SORT_FROM,        true,  0 },
-	{ "SIZE",        SORT_SIZE,        false, FACT_SIZE },
-	{ "SUBJECT",     SORT_SUBJECT,     true,  0 },
-	{ "TO",          SORT_TO,          true,  0 },
+	[SORT_ARRIVAL] =     { "ARRIVAL",     false, FACT_DATE, NULL },
+	[SORT_CC] =          { "CC",          true,  0,         "order-cc" },
+	[SORT_DATE] =        { "DATE",        true,  FACT_DATE, NULL },
+	[SORT_DISPLAYFROM] = { "DISPLAYFROM", true,  0,         "order-displayfrom" },
+	[SORT_DISPLAYTO] =   { "DISPLAYTO",   true,  0,         "order-displayto" },
+	[SORT_FROM] =        { "FROM",        true,  0,         "order-from" },
+	[SORT_SIZE] =        { "SIZE",        false, FACT_SIZE, NULL },
+	[SORT_SUBJECT] =     { "SUBJECT",     true,  0,         "order-subject" },
+	[SORT_TO] =          { "TO",          true,  0,         "order-to" },
 };
 #define WORDS (sizeof(words) / sizeof(words[0]))
 
@@ -86,9 +104,9 @@ take_criterion(struct span *in, struct sort_criteria *criteria)
 		i++;
 	if (i == WORDS)
 		return false;
-	criteria->at[criteria->count].by = words[i].by;
+	criteria->at[criteria->count].by = (enum sort_by)i;
 	criteria->at[criteria->count++].reverse = reverse;
-	criteria->header |= words[i].header;
+	criteria->headers += words[i].header;
 	criteria->facts |= words[i].facts;
 	return true;
 }
@@ -203,25 +221,34 @@ front_of(struct span text)
 }
 
 static struct value
+number_value(int64_t number)
+{
+	return (struct value){ .front = (uint64_t)number ^ (uint64_t)1 << 63 };
+}
+
+static struct span
+text_of(enum sort_by by, struct span header, struct text *folded)
+{
+	text_reset(folded);
+	add_text_of(by, header, folded);
+	return span_part(text_span(folded), 0, MOST_SORT_TEXT);
+}
+
+static struct value
 value_of(struct sorter *s, enum sort_by by, struct span header, const struct index_record *r)
 {
-	struct value v = { .number = 0 };
+	struct value v = { .front = 0 };
 	struct span text;
 
 	switch (by) {
 	case SORT_ARRIVAL:
-		v.number = r->date == UNKNOWN_DATE ? 0 : r->date;
-		return v;
+		return number_value(r->date == UNKNOWN_DATE ? 0 : r->date);
 	case SORT_DATE:
-		v.number = sort_sent_date(header, r->date == UNKNOWN_DATE ? 0 : r->date);
-		return v;
+		return number_value(sort_sent_date(header, r->date == UNKNOWN_DATE ? 0 : r->date));
 	case SORT_SIZE:
-		v.number = r->vsize == UNKNOWN_SIZE ? 0 : (int64_t)r->vsize;
-		return v;
+		return number_value(r->vsize == UNKNOWN_SIZE ? 0 : (int64_t)r->vsize);
 	default:
-		text_reset(&s->folded);
-		add_text_of(by, header, &s->folded);
-		text = span_part(text_span(&s->folded), 0, MOST_SORT_TEXT);
+		text = text_of(by, header, &s->folded);
 		v.at = (uint32_t)s->texts.len;
 		text_add(&s->texts, text);
 		if (s->texts.failed)     /* 4 GiB of texts: the rest counts as empty */
@@ -230,6 +257,68 @@ value_of(struct sorter *s, enum sort_by by, struct span header, const struct ind
 		v.front = front_of(text);
 		return v;
 	}
+}
+
+/* --- an order that is on disk --- */
+
+void
+sorter_use_order(struct sorter *s, struct mailbox *m)
+{
+	const struct index *ix = &m->index;
+	size_t behind, most = MOST_PLACED + ix->count / 1000;
+
+	/* Where another criterion needs the header, nothing is won. */
+	if (words[s->criteria->at[0].by].order == NULL || s->criteria->headers > 1 || ix->count < LEAST_ORDERED)
+		return;
+	s->mailbox = m;
+	s->known = order_read(ix, words[s->criteria->at[0].by].order);
+	if (s->known == NULL)
+		return;
+	behind = order_highest(s->known) == UINT32_MAX ? ix->count : index_from(ix, order_highest(s->known) + 1);
+	if (ix->count - behind > most || behind > order_count(s->known) + most)
+		order_free(&s->known);           /* it knows too few of them */
+}
+
+/* Of a message, whose text is to be put between those that are known. */
+struct placing {
+	struct sorter *sorter;
+	struct span text;
+	struct change *learned;
+};
+
+/* The text against that of a message that the order knows. */
+static int
+compare_known(void *me, uint32_t uid, bool *gone)
+{
+	struct placing *p = me;
+	struct sorter *s = p->sorter;
+	struct span header;
+
+	if (index_find(&s->mailbox->index, uid) == NO_RECORD) {
+		*gone = true;
+		return 0;
+	}
+	if (!cache_lines(s->mailbox, uid, s->names, p->learned, &header)) {
+		*gone = s->doubtful = true;
+		return 0;
+	}
+	return span_compare(p->text, text_of(s->criteria->at[0].by, header, &s->probe));
+}
+
+/* The first value of the message that is added: its rank, or its place between ranks. */
+static void
+rank_first(struct sorter *s, uint32_t rank, struct value *v, struct change *learned)
+{
+	struct placing p = { s, span_part(text_span(&s->texts), v->at, v->len), learned };
+	uint32_t place = 2 * rank;
+
+	if (rank == 0) {
+		s->placed++;
+		place = order_place(s->known, compare_known, &p);
+	}
+	if (place % 2 == 0)
+		v->len = 0;              /* it is the text of its rank */
+	v->front = (uint64_t)place << 32;
 }
 
 /* --- gathering --- */
@@ -241,7 +330,7 @@ sorter_new(const struct sort_criteria *criteria)
 
 	s->criteria = criteria;
 	s->texts = TEXT_UP_TO(UINT32_MAX);
-	s->folded = TEXT_UP_TO(64 * MOST_SUBJECT);
+	s->folded = s->probe = TEXT_UP_TO(64 * MOST_SUBJECT);
 	return s;
 }
 
@@ -258,6 +347,9 @@ sorter_free(struct sorter **sp)
 	radix_clear(&s->radix);
 	text_clear(&s->texts);
 	text_clear(&s->folded);
+	text_clear(&s->probe);
+	order_free(&s->known);
+	free(s->kept);
 	free(s);
 	*sp = NULL;
 }
@@ -280,20 +372,25 @@ sorter_add(struct sorter *s, const struct view *view, size_t number, struct chan
 	static const char *const fields[] = { "Date", "From", "To", "Cc", "Subject" };
 	struct index_record r = { .date = UNKNOWN_DATE, .vsize = UNKNOWN_SIZE };
 	struct span header = SPAN_NONE;
+	uint32_t rank = s->known != NULL ? order_rank(s->known, uid) : 0;
+	bool reads = s->criteria->headers > 0 && rank == 0;
+	struct value *values;
 
 	if (s->criteria->facts != 0)
 		(void)mail_facts(m, uid, s->criteria->facts, learned, &r);
-	if (s->criteria->header && !s->named) {
+	if (reads && !s->named) {
 		s->names = cache_names(m, fields, sizeof(fields) / sizeof(fields[0]));
 		s->named = true;
 	}
-	if (s->criteria->header)
-		(void)cache_lines(m, uid, s->names, learned, &header);
+	if (reads && !cache_lines(m, uid, s->names, learned, &header))
+		s->doubtful = true;
 	grow(s);
 	s->numbers[s->count] = (uint32_t)number;
+	values = &s->values[s->count * s->criteria->count];
 	for (size_t i = 0; i < s->criteria->count; i++)
-		s->values[s->count * s->criteria->count + i] = value_of(s, s->criteria->at[i].by,
-			header, &r);
+		values[i] = value_of(s, s->criteria->at[i].by, header, &r);
+	if (s->known != NULL)
+		rank_first(s, rank, &values[0], learned);
 	s->count++;
 }
 
@@ -305,26 +402,36 @@ is_number(enum sort_by by)
 	return by == SORT_ARRIVAL || by == SORT_DATE || by == SORT_SIZE;
 }
 
+/* By the criterion `i`, as if it were not reversed. */
+static int
+compare_by(const struct sorter *s, size_t i, uint32_t a, uint32_t b)
+{
+	size_t many = s->criteria->count;
+	const struct value *x = &s->values[a * many + i], *y = &s->values[b * many + i];
+
+	if (x->front != y->front)
+		return x->front < y->front ? -1 : 1;
+	return span_compare(span_part(text_span(&s->texts), x->at, x->len),
+		span_part(text_span(&s->texts), y->at, y->len));
+}
+
 static int
 compare(const struct sorter *s, uint32_t a, uint32_t b)
 {
-	size_t many = s->criteria->count;
+	for (size_t i = 0; i < s->criteria->count; i++) {
+		int order = compare_by(s, i, a, b);
 
-	for (size_t i = 0; i < many; i++) {
-		const struct value *x = &s->values[a * many + i], *y = &s->values[b * many + i];
-		int order;
-
-		if (is_number(s->criteria->at[i].by))
-			order = (x->number > y->number) - (x->number < y->number);
-		else if (x->front != y->front)
-			order = x->front < y->front ? -1 : 1;
-		else
-			order = span_compare(span_part(text_span(&s->texts), x->at, x->len),
-				span_part(text_span(&s->texts), y->at, y->len));
 		if (order != 0)
 			return s->criteria->at[i].reverse ? -order : order;
 	}
 	return 0;
+}
+
+/* How many bytes of an entry's front count. */
+static unsigned int
+front_bytes(const struct sorter *s)
+{
+	return s->known != NULL ? 4 : is_number(s->criteria->at[0].by) ? 8 : FRONT_BYTES;
 }
 
 /* Where two entries differ, their messages differ the same way; where they do not, compare() tells. */
@@ -333,9 +440,10 @@ entry_of(const struct sorter *s, uint32_t at)
 {
 	const struct value *v = &s->values[at * s->criteria->count];
 	struct radix_entry e = { .at = at };
+	uint64_t front = htobe64(v->front);
 
-	if (is_number(s->criteria->at[0].by))
-		radix_put_i64(e.front, v->number);
+	if (s->known != NULL || is_number(s->criteria->at[0].by))
+		memcpy(e.front, &front, sizeof(front));
 	else if (v->len > 0)
 		memcpy(e.front, s->texts.at + v->at, v->len < FRONT_BYTES ? v->len : FRONT_BYTES);
 	for (size_t i = 0; s->criteria->at[0].reverse && i < s->radix.width; i++)
@@ -348,7 +456,7 @@ static bool
 entries_step(struct sorter *s, bool (*over)(const void *), const void *me)
 {
 	if (s->radix.from == NULL)
-		radix_begin(&s->radix, s->count, is_number(s->criteria->at[0].by) ? 8 : FRONT_BYTES);
+		radix_begin(&s->radix, s->count, front_bytes(s));
 	while (s->made < s->count) {
 		for (size_t end = some_more(s->made, s->count); s->made < end; s->made++) {
 			struct radix_entry e = entry_of(s, (uint32_t)s->made);
@@ -456,6 +564,52 @@ uint32_t
 sorter_number(const struct sorter *s, size_t at)
 {
 	return s->numbers[s->order[at]];
+}
+
+/* --- an order that will be on disk --- */
+
+static bool
+is_worth_keeping(const struct sorter *s)
+{
+	return s->mailbox != NULL && !s->mailbox->gone && !s->doubtful && !s->texts.failed &&
+		s->count == s->mailbox->index.count && s->count >= LEAST_ORDERED &&
+		(s->known == NULL || s->placed >= WORTH_KEEPING || order_count(s->known) / 2 > s->count);
+}
+
+/* The rank of what is at place `at` of the order, not reversed, counted from 0. */
+static void
+rank_next(struct sorter *s, size_t at)
+{
+	bool reverse = s->criteria->at[0].reverse;
+	uint32_t this = s->order[reverse ? s->count - 1 - at : at];
+	uint32_t last = at == 0 ? this : s->order[reverse ? s->count - at : at - 1];
+
+	if (at == 0 || compare_by(s, 0, last, this) != 0)
+		s->rank++;
+	s->kept[s->count + this] = s->rank;
+}
+
+bool
+sorter_keep_order(struct sorter *s, const struct view *view, bool (*over)(const void *), const void *me)
+{
+	if (s->kept == NULL && !is_worth_keeping(s))
+		s->mailbox = NULL;
+	if (s->mailbox == NULL)
+		return true;
+	if (s->kept == NULL)
+		s->kept = must_alloc(2 * s->count * sizeof(*s->kept));
+	while (s->ranked < s->count) {
+		for (size_t end = some_more(s->ranked, s->count); s->ranked < end; s->ranked++) {
+			s->kept[s->ranked] = view_uid(view, s->numbers[s->ranked]);
+			rank_next(s, s->ranked);
+		}
+		if (s->ranked < s->count && over(me))
+			return false;
+	}
+	if (order_write(&s->mailbox->index, words[s->criteria->at[0].by].order, s->kept, s->count) < 0)
+		log_warning(0, "order-not-written", KEY_STR("folder", s->mailbox->folder), KEY_ERRNO);
+	s->mailbox = NULL;
+	return true;
 }
 
 /* --- kept up to date --- */

@@ -27,7 +27,7 @@ struct sort_criteria {
 		bool reverse;
 	} at[MOST_SORT_CRITERIA];
 	size_t count;
-	bool header;                   /* some need the message's header */
+	unsigned int headers;          /* how many of them need the message's header */
 	unsigned int facts;            /* enum mail_fact */
 };
 
@@ -42,12 +42,17 @@ struct sorter;
 /* `criteria` is borrowed until sorter_free. */
 struct sorter *sorter_new(const struct sort_criteria *criteria);
 void sorter_free(struct sorter **s);
+/* Before the first message: what is kept of the order of this mailbox (order.h) is used, and will be kept. Not with
+ * sorter_keep. */
+void sorter_use_order(struct sorter *s, struct mailbox *m);
 /* Adds message `number` of the view; numbers must ascend. What is learned of it is gathered in
  * `learned`. Messages that are gone or cannot be read are sorted by what is known of them. */
 void sorter_add(struct sorter *s, const struct view *view, size_t number, struct change *learned);
 /* Sorts until it is done (true), or `over` says that the slice is. */
 bool sorter_step(struct sorter *s, bool (*over)(const void *), const void *me);
-/* After sorter_step has said true: how many there are, and the number at place `at` (from 0). */
+/* After sorter_step has said true: keeps the order for the next time, if that is worth it. True when that is done; as
+ * sorter_step. */
+bool sorter_keep_order(struct sorter *s, const struct view *view, bool (*over)(const void *), const void *me);
 /* From then on it is kept up to date: messages are known by UID. After sorter_step has said true. */
 void sorter_keep(struct sorter *s, const struct view *view);
 /* Puts message `number` of the view where it belongs; its place, from 0. */
@@ -56,6 +61,7 @@ size_t sorter_insert(struct sorter *s, const struct view *view, size_t number, s
  * those before it are gone. */
 void sorter_remove(struct sorter *s, bool (*leaves)(void *me, uint32_t uid),
 	void (*removed)(void *me, size_t place, uint32_t uid), void *me);
+/* After sorter_step has said true: how many there are, and the number at place `at` (from 0). */
 size_t sorter_count(const struct sorter *s);
 uint32_t sorter_number(const struct sorter *s, size_t at);
 

@@ -198,3 +198,64 @@ def test_a_million_messages(own_suite):
             own_suite.receive("a@elsewhere.example", [user], b"Subject: one more\r\n\r\nx\r\n")
             valija.wait_until(lambda: any(f"{count + again + 1} EXISTS" in line for line in say("NOOP")), 30, "EXISTS")
         valija.wait_until(lambda: not own_suite.processes("imap"), 120, "the end of imap")
+
+
+def base_subject(text):
+    """Of the plain ones below, as they are compared."""
+    return re.sub(r"^(re: *)+", "", text, flags=re.I).upper().encode()
+
+
+def test_sort_by_subject_again_and_again(suite):
+    """The order that a SORT of many messages leaves on disk is the one that the next finds: when messages came and went, when
+    the file was damaged, and in THREAD=ORDEREDSUBJECT, which does not read it."""
+    user = suite.new_user("sorted")
+    maildir = suite.maildir(user)
+    imap, say = raw(suite, user)      # makes the Maildir, with its owner
+    subjects = {}
+
+    def deliver(uid):
+        subjects[uid] = f"{'Re: ' if uid % 3 else ''}{'aB'[uid % 2]} subject {uid * 7919 % 701}"
+        (maildir / "new" / f"{1700000000 + uid}.M1P1.host").write_text(f"Subject: {subjects[uid]}\r\n\r\n")
+
+    def check():
+        wanted = sorted(subjects, key=lambda uid: (base_subject(subjects[uid]), uid))
+        uids = [f"* SORT {' '.join(map(str, wanted))}"]
+        assert say("UID SORT (SUBJECT) UTF-8 ALL") == uids
+        some = [uid for uid in wanted if uid <= 300]
+        assert say("UID SORT (SUBJECT) UTF-8 UID 1:300") == [f"* SORT {' '.join(map(str, some))}"]
+        backwards = sorted(subjects, key=lambda uid: [255 - c for c in base_subject(subjects[uid])] + [256, uid])
+        assert say("UID SORT (REVERSE SUBJECT) UTF-8 ALL") == [f"* SORT {' '.join(map(str, backwards))}"]
+        threads = re.findall(r"\(((?:[^()]|\([^()]*\))*)\)", say("UID THREAD ORDEREDSUBJECT UTF-8 ALL")[0])
+        together = {frozenset(map(int, re.findall(r"\d+", thread))) for thread in threads}
+        same = {}
+        for uid, subject in subjects.items():
+            same.setdefault(base_subject(subject), set()).add(uid)
+        assert together == set(map(frozenset, same.values()))
+
+    with imap:
+        for uid in range(1, 1101):
+            deliver(uid)
+        say("SELECT INBOX")
+        check()
+        kept, = maildir.glob("valija/*/order-subject")
+        before = kept.read_bytes()
+        check()
+        for uid in (1101, 1102):
+            deliver(uid)
+        say("NOOP")
+        check()
+        assert kept.read_bytes() == before       # not for so few
+        for uid in range(1103, 1120):
+            deliver(uid)
+        say("NOOP")
+        say("UID STORE 40:60,1101,1104 +FLAGS.SILENT (\\Deleted)")
+        say("EXPUNGE")
+        for uid in [*range(40, 61), 1101, 1104]:
+            subjects.pop(uid)
+        check()
+        assert kept.read_bytes() != before
+    kept.write_bytes(kept.read_bytes()[:500] + b"damage" + kept.read_bytes()[506:])
+    imap, say = raw(suite, user)
+    with imap:
+        say("SELECT INBOX")
+        check()
