@@ -318,7 +318,8 @@ arrival_order(const void *a, const void *b)
 		return x->from_new ? 1 : -1;
 	if (x->when != y->when)
 		return x->when < y->when ? -1 : 1;
-	return strcmp(x->base, y->base);
+	/* Of one second: "M99999" is before "M100000". */
+	return strverscmp(x->base, y->base);
 }
 
 /* Looks up which UIDs another server gave; two names never get one. */

@@ -341,6 +341,30 @@ test_first_look(void **state)
 	mailbox_release(&m);
 }
 
+/* What came within one second has UIDs in the order in which it came: the microseconds in a name have no leading
+ * zeros, nor has the count of deliveries by one process. */
+static void
+test_arrivals_of_one_second(void **state)
+{
+	static const char *const names[] = { "7.M2P9.h", "7.M999P1.h", "7.M12345P2.h", "7.M99999P8Q9.h", "7.M99999P8Q10.h",
+		"7.M100000P1.h" };
+	struct place *p = *state;
+	struct mailbox *m;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[40];
+
+		snprintf(path, sizeof(path), "new/%s", names[i]);
+		put(p, path);
+	}
+	m = mailbox_open(&p->store, "");
+	assert_non_null(m);
+	assert_int_equal(m->index.count, sizeof(names) / sizeof(names[0]));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_int_equal(record_of(m, names[i])->uid, i + 1);
+	mailbox_release(&m);
+}
+
 static void
 test_changes_of_others(void **state)
 {
@@ -594,6 +618,7 @@ main(void)
 		TEST(test_index_is_compacted),
 		TEST(test_more_keywords_than_letters),
 		TEST(test_first_look),
+		TEST(test_arrivals_of_one_second),
 		TEST(test_changes_of_others),
 		TEST(test_letters_are_merged),
 		TEST(test_flags_survive_a_kill),
