@@ -18,36 +18,30 @@ value_of(struct span field)
 	return span_part(field, 0, MOST_FIELD_VALUE);
 }
 
-/* The value of a parameter: quoted pairs and folds undone, else as sent. */
-static void
-parameter_write(const struct parameter *parameter, struct text *out)
-{
-	struct text value = TEXT_UP_TO(MOST_FIELD_VALUE);
+struct parameter_list {
+	struct text *out;
+	size_t count;
+};
 
-	quote_string(out, parameter->name);
-	text_add_byte(out, ' ');
-	if (!parameter->quoted || (!span_has(parameter->value, '\\') &&
-		!span_has(parameter->value, '\r') && !span_has(parameter->value, '\n'))) {
-		quote_string(out, parameter->value);
-		return;
-	}
-	quoted_add(&value, parameter->value);
-	quote_string(out, text_span(&value));
-	text_clear(&value);
+static void
+parameter_write(void *me, struct span name, struct span value)
+{
+	struct parameter_list *list = me;
+
+	text_add_byte(list->out, list->count++ == 0 ? '(' : ' ');
+	quote_string(list->out, name);
+	text_add_byte(list->out, ' ');
+	quote_string(list->out, value);
 }
 
 /* body-fld-param, of what follows the first word of a field. */
 static void
 parameters_write(struct span in, struct text *out)
 {
-	struct parameter parameter;
-	size_t count = 0;
+	struct parameter_list list = { out, 0 };
 
-	while (count < MOST_PARAMETERS && parameter_take(&in, &parameter)) {
-		text_add_byte(out, count++ == 0 ? '(' : ' ');
-		parameter_write(&parameter, out);
-	}
-	text_add(out, count == 0 ? SPAN("NIL") : SPAN(")"));
+	parameters_tell(in, parameter_write, &list);
+	text_add(out, list.count == 0 ? SPAN("NIL") : SPAN(")"));
 }
 
 /* body-fld-param of the part's type. */

@@ -16,7 +16,7 @@
 #include "imapd/mail.h"
 
 #define CACHE_NAME "cache"
-#define CACHE_VERSION 1
+#define CACHE_VERSION 2
 #define CACHE_HEADER_BYTES 8192
 #define MOST_CACHE_NAMES 64              /* different header fields that are kept in a mailbox */
 #define MOST_CACHE_NAME 60               /* bytes of such a name */

@@ -15,6 +15,7 @@
 #define MOST_PART_DEPTH 100
 #define MOST_BOUNDARY 256            /* bytes that are compared (RFC 2046 allows 70) */
 #define MOST_PARAMETERS 500          /* parameters of one field that are looked at */
+#define MOST_PARAMETER_PIECES 100              /* of one RFC 2231 parameter: name*0, name*1, ... */
 
 #define NO_PART UINT32_MAX
 
@@ -77,6 +78,11 @@ bool mime_token_take(struct span *in, struct span *token);
 /* Takes the next parameter, with its semicolon, from the rest of such a value; skips what is no
  * parameter. False at the end. */
 bool parameter_take(struct span *in, struct parameter *parameter);
+/* Calls tell() for each parameter, MOST_PARAMETERS at most, as a client hears of it: quoted pairs and folds undone. One
+ * that was sent in pieces (name*0, name*1; RFC 2231 sections 3 and 6) is one, "name", or "name*" with all of it
+ * percent-encoded where a piece is; a charset is left to the client. Pieces behind one that is missing stay as sent. */
+void parameters_tell(struct span in, void (*tell)(void *me, struct span name, struct span value),
+	void *me);
 /* Appends the value of parameter `name` of the field value `in` (from its first word on), RFC
  * 2231 continuations joined and percent-encoding removed (the charset prefix dropped). False,
  * nothing added, if there is none. */

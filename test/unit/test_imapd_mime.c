@@ -189,11 +189,16 @@ static const struct {
 		"'http://x/y')" },
 	{ "Content-Disposition: inline|Content-Language: fr||x", NULL,
 		"(" PLAIN "1 0 NIL ('inline' NIL) 'fr' NIL)" },
-	/* RFC 2231 pieces stay as they were sent */
-	{ "Content-Type: image/png; name*0*=utf-8''a%20; name*1=\"b.png\"||x",
-		"('image' 'png' ('name*0*' "
-		"'utf-8''a%20' 'name*1' 'b.png') NIL NIL '7bit' 1)",
-		NULL },
+	/* what came in pieces is told as one (RFC 2231 section 6, RFC 9051 7.5.2), whatever their order */
+	{ "Content-Type: image/png; name*0*=utf-8''a%20; name*1=\"b c%.png\"||x",
+		"('image' 'png' ('name*' 'utf-8''a%20b%20c%25.png') NIL NIL '7bit' 1)", NULL },
+	{ "Content-Type: image/png; x=1; NAME*1=\"\\\"b\"; name*2=c; y=2; name*0=a||x",
+		"('image' 'png' ('x' '1' 'y' '2' 'name' 'a\\'bc') NIL NIL '7bit' 1)", NULL },
+	{ "Content-Disposition: attachment; filename*0=\"gr\xc3\xbc\"; filename*1*=%C3%9Fe||x", NULL,
+		"(" PLAIN "1 0 NIL ('attachment' ('filename*' '''gr%C3%BC%C3%9Fe')) NIL NIL)" },
+	{ "Content-Type: image/png; a*=utf-8''%C3%A9; b*1=no; c*0=c; c*2=lost; c*0=again; d*x=y; *0=z; e*0||x",
+		"('image' 'png' ('a*' 'utf-8''%C3%A9' 'b*1' 'no' 'c' 'c' 'c*2' 'lost' 'c' 'again' 'd*x' 'y' "
+		"'*0' 'z') NIL NIL '7bit' 1)", NULL },
 	/* what senders write */
 	{ "Content-Type: image/png; name=my file.png; ; x; =y; charset = z (c)||x",
 		"('image' 'png' ('name' 'my file.png' 'charset' 'z') NIL NIL '7bit' 1)", NULL },
