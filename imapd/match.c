@@ -232,7 +232,7 @@ match_decoded(const struct needle *needle, struct span body, enum transfer kind,
 	return search.found;
 }
 
-/* The decoded body of a text part. */
+/* The decoded body of a part. */
 static bool
 match_part(const struct needle *needle, const struct mime *mime, const struct part *part)
 {
@@ -246,6 +246,14 @@ match_part(const struct needle *needle, const struct mime *mime, const struct pa
 	return match_decoded(needle, body, transfer, charset);
 }
 
+/* Text, and what is made of lines of text all the same: reports of delivery, pieces of messages. */
+static bool
+is_searched(const struct part *part)
+{
+	return part_is_text(part) ||
+		(part->kind == PART_LEAF && span_equal_nocase(part->type, SPAN("message")));
+}
+
 static bool
 match_parts(const struct needle *needle, const struct mime *mime, bool own_header)
 {
@@ -256,7 +264,7 @@ match_parts(const struct needle *needle, const struct mime *mime, bool own_heade
 
 		if ((i > 0 || own_header) && match_header(needle, mime_header(mime, part)))
 			return true;
-		if (part_is_text(part) && match_part(needle, mime, part))
+		if (is_searched(part) && match_part(needle, mime, part))
 			return true;
 	}
 	return false;

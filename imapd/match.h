@@ -32,7 +32,7 @@ bool match_text(const struct needle *needle, struct span text);
 bool match_field(const struct needle *needle, struct span header, struct span name);
 /* Whether any line of `header` holds it (name, colon and decoded value). */
 bool match_header(const struct needle *needle, struct span header);
-/* SEARCH BODY: text parts, decoded, and the headers of parts and of messages within. */
+/* SEARCH BODY: text and message parts, decoded, and the headers of parts and of messages within. */
 bool match_body(const struct needle *needle, const struct mime *mime);
 /* SEARCH TEXT: the message's own header too. */
 bool match_message(const struct needle *needle, const struct mime *mime);
