@@ -9,30 +9,19 @@
 
 /* --- which part, and its text --- */
 
-static bool
-is_html(const struct part *part)
-{
-	return span_equal_nocase(part->subtype, SPAN("html"));
-}
-
-/* The first plain text that is no attachment, else the first HTML, else NULL. */
+/* The first HTML, or the first plain text, that is no attachment; or NULL. */
 static const struct part *
-text_part(const struct mime *mime)
+text_part(const struct mime *mime, bool html)
 {
-	const struct part *html = NULL;
-
 	for (uint32_t i = 0; i < mime->count; i++) {
 		const struct part *part = &mime->parts[i];
 
-		if (part->kind != PART_LEAF || !part_is_text(part) ||
-			span_starts_nocase(part->disposition, SPAN("attachment")))
-			continue;
-		if (!is_html(part) && span_equal_nocase(part->subtype, SPAN("plain")))
+		if (part->kind == PART_LEAF && part_is_text(part) &&
+			!span_starts_nocase(part->disposition, SPAN("attachment")) &&
+			span_equal_nocase(part->subtype, html ? SPAN("html") : SPAN("plain")))
 			return part;
-		if (is_html(part) && html == NULL)
-			html = part;
 	}
-	return html;
+	return NULL;
 }
 
 static struct charset *
@@ -199,21 +188,31 @@ add_words(struct span in, struct text *out)
 	return count;
 }
 
+/* The words of a part, if it is there and has any. */
+static bool
+add_part(const struct mime *mime, const struct part *part, bool html, struct text *out)
+{
+	struct text utf8 = TEXT_UP_TO(5 * MOST_PREVIEW_BODY), bare = TEXT_UP_TO(5 * MOST_PREVIEW_BODY);
+	bool any;
+
+	if (part == NULL)
+		return false;
+	decode(mime, part, &utf8);
+	if (html)
+		strip_html(text_span(&utf8), &bare);
+	else
+		strip_quotes(text_span(&utf8), &bare);
+	any = add_words(text_span(&bare), out) > 0 ||
+		(!html && add_words(text_span(&utf8), out) > 0);
+	text_clear(&utf8);
+	text_clear(&bare);
+	return any;
+}
+
 void
 preview_write(const struct mime *mime, struct text *out)
 {
-	const struct part *part = text_part(mime);
-	struct text utf8 = TEXT_UP_TO(5 * MOST_PREVIEW_BODY), plain = TEXT_UP_TO(5 * MOST_PREVIEW_BODY);
-
-	if (part == NULL)
-		return;
-	decode(mime, part, &utf8);
-	if (is_html(part))
-		strip_html(text_span(&utf8), &plain);
-	else
-		strip_quotes(text_span(&utf8), &plain);
-	if (add_words(text_span(&plain), out) == 0 && !is_html(part))
-		(void)add_words(text_span(&utf8), out);
-	text_clear(&utf8);
-	text_clear(&plain);
+	/* Many senders of HTML leave the plain text beside it empty. */
+	if (!add_part(mime, text_part(mime, false), false, out))
+		(void)add_part(mime, text_part(mime, true), true, out);
 }
