@@ -1,7 +1,7 @@
 """Two sessions, a member with whom the mailbox is shared (RFC 4314), an outsider in the Maildir and kill -9, against a
 model of the mailbox.
 
-What was acknowledged stays: UIDs, flags, messages. What others do in the directories is seen, with UIDs that never
+What was acknowledged stays: UIDs, flags, messages. Numbers mean what each client was told. What others do in the directories is seen, with UIDs that never
 come twice. Modification sequences never go back, and a client that comes back now and then, and asks only for what
 changed since (QRESYNC), knows the same as one who asks for everything. So does one who searches once and is told what
 changes in the results (CONTEXT), and one who asks to be told of all that happens (NOTIFY, UIDONLY). A failure prints the seed: VALIJA_TEST_SEED
@@ -24,6 +24,38 @@ FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Label", "work"]
 LETTERS = {"\\Seen": "S", "\\Flagged": "F", "\\Answered": "R"}
 
 
+class Numbered:
+    """What a client makes of EXISTS, EXPUNGE and FETCH in their order: the UIDs of the messages by their numbers; None
+    where it has not heard of one."""
+
+    def __init__(self, imap):
+        self.uids, tell = [], imap._append_untagged
+
+        def append(kind, said):
+            self.hear(kind, said[0] if isinstance(said, tuple) else said)
+            tell(kind, said)
+
+        imap._append_untagged = append
+
+    def hear(self, kind, said):
+        number = re.match(rb"\d+", said or b"")
+        if not number:
+            return           # what stands behind a literal
+        number = int(number[0])
+        if kind == "EXISTS":
+            assert number >= len(self.uids), "EXISTS took messages away"
+            self.uids += [None] * (number - len(self.uids))
+        elif kind == "EXPUNGE":
+            assert 1 <= number <= len(self.uids), f"{number} EXPUNGE of {len(self.uids)}"
+            del self.uids[number - 1]
+        elif kind == "FETCH":
+            assert 1 <= number <= len(self.uids), f"{number} FETCH of {len(self.uids)}"
+            uid = re.search(rb"UID (\d+)", said)
+            if uid:
+                assert self.uids[number - 1] in (None, int(uid[1])), f"number {number} was {self.uids[number - 1]}, is {uid[1]}"
+                self.uids[number - 1] = int(uid[1])
+
+
 class Mailbox:
     """The model: message name -> [UID or None while nobody has looked, set of flags]."""
 
@@ -31,7 +63,7 @@ class Mailbox:
         self.suite, self.random = suite, random.Random(seed)
         self.user = suite.new_user("model")
         self.member = suite.new_user("member")
-        self.expected, self.largest, self.count = {}, 0, 0
+        self.expected, self.largest, self.count, self.acknowledged = {}, 0, 0, 0
         with suite.imap(user=self.user) as owner:
             for folder in ("INBOX", "Archive"):
                 assert owner.setacl(folder, self.member, "lrswite")[0] == "OK"
@@ -46,6 +78,7 @@ class Mailbox:
             shared = session == self.sessions[2]
             session.inbox = f"user/{self.user}" if shared else "INBOX"
             session.archive = f"user/{self.user}/Archive" if shared else "Archive"
+            session.numbered = Numbered(session)
             done, said = session.select(f'"{session.inbox}"')
             assert done == "OK", said
 
@@ -79,6 +112,18 @@ class Mailbox:
         for name in names:
             old = self.expected[name][1]
             self.expected[name][1] = old | flags if how == "+" else old - flags if how == "-" else set(flags)
+
+    def store_by_number(self, session):
+        """By the numbers that this client knows: they are of the same messages until it is told otherwise."""
+        named = {uid: name for name, (uid, _) in self.expected.items() if uid}
+        numbers = [n for n, uid in enumerate(session.numbered.uids, 1) if uid in named]
+        if not numbers:
+            return
+        number, flag = self.random.choice(numbers), self.random.choice(FLAGS)
+        name = named[session.numbered.uids[number - 1]]
+        done, said = session.store(str(number), "+FLAGS", f"({flag})")
+        assert done == "OK", said
+        self.expected[name][1] = self.expected[name][1] | {flag}
 
     def expunge(self, session):
         names = self.some(2)
@@ -168,6 +213,45 @@ class Mailbox:
         self.connect()
         assert self.sessions[0].response("UIDVALIDITY")[1][0] == self.validity
 
+    def kill_at_work(self, _):
+        """In the middle of what the owner's process does: what it said OK to is done, what it did not say may be."""
+        session, names, told = self.sessions[0], self.some(8), []
+        if not names:
+            return
+        pids = [p["pid"] for p in self.suite.processes("imap") if p.get("user") == self.user]
+        flags = {name: self.random.choice(FLAGS) for name in names}
+        drops = {f"k{self.count}.{n}" for n in range(3)}
+        self.count += 1
+        words = [f"s{n} UID STORE {self.expected[name][0]} +FLAGS.SILENT ({flag})\r\n" for n, (name, flag) in enumerate(flags.items())]
+        texts = [f"Subject: {name}\r\n\r\nk\r\n" for name in sorted(drops)]
+        words += [f"a{n} APPEND INBOX {{{len(text)}+}}\r\n{text}\r\n" for n, text in enumerate(texts)]
+        self.random.shuffle(words)
+        session.send("".join(words).encode())
+        time.sleep(self.random.random() * 0.03)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        try:
+            while line := session.readline():
+                told += re.findall(rb"^([sa]\d+) OK", line)
+        except (imaplib.IMAP4.abort, OSError):
+            pass
+        valija.wait_until(lambda: not any(map(valija.alive, pids)), what="their end")
+        self.connect()
+        assert self.sessions[0].response("UIDVALIDITY")[1][0] == self.validity
+        done, said = self.sessions[0].uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        assert done == "OK", said
+        there = {text.decode().split(":")[1].strip(): set(re.search(rb"FLAGS \(([^)]*)\)", head)[1].decode().split())
+                 for head, text in (part for part in said if isinstance(part, tuple))}
+        for n, (name, flag) in enumerate(flags.items()):
+            assert flag in there[name] or b"s%d" % n not in told, f"{flag} of {name} was acknowledged"
+            if flag in there[name]:
+                self.expected[name][1] = self.expected[name][1] | {flag}
+        for n, name in enumerate(sorted(drops)):
+            assert name in there or b"a%d" % n not in told, f"{name} was acknowledged"
+            if name in there:
+                self.expected[name] = [None, set()]
+        self.acknowledged += len(told)
+
     # ---- the comparison --------------------------------------------------------------------------
 
     def check(self, session):
@@ -179,6 +263,7 @@ class Mailbox:
             flags = set(re.search(rb"FLAGS \(([^)]*)\)", head)[1].decode().split()) - {"\\Recent"}
             seen[text.decode().split(":")[1].strip()] = [int(re.search(rb"UID (\d+)", head)[1]), flags]
         assert set(seen) == set(self.expected)
+        assert session.numbered.uids == sorted(uid for uid, _ in seen.values())
         for name, (uid, flags) in seen.items():
             if self.expected[name][0] is None:
                 assert uid > self.largest, f"{name} has UID {uid}, which came before"
@@ -326,18 +411,18 @@ def fetched(said):
 
 def play(suite, seed, seconds):
     box = Mailbox(suite, seed)
-    acts = [box.append, box.append, box.store, box.store, box.store, box.expunge, box.move, box.drop, box.drop,
+    acts = [box.append, box.append, box.store, box.store, box.store_by_number, box.store_by_number, box.expunge, box.move, box.drop, box.drop,
             box.replace, box.outsider, box.outsider]
     returning, updating, notified = Returning(box), Updating(box), Notified(box)
     limit, steps = time.monotonic() + seconds, 0
     while time.monotonic() < limit:
         steps += 1
-        act = box.kill if steps % 40 == 0 else box.random.choice(acts)
+        act = box.kill if steps % 40 == 0 else box.kill_at_work if steps % 40 == 20 else box.random.choice(acts)
         session = box.random.choice(box.sessions)
         session.noop()
         try:
             act(session)
-            if act == box.kill:
+            if act in (box.kill, box.kill_at_work):
                 updating.begin()
                 notified.begin()
             box.check(box.random.choice(box.sessions))
@@ -356,6 +441,7 @@ def play(suite, seed, seconds):
     notified.visit()
     assert returning.visits > 2 and updating.updates > 2 and notified.news > 2
     assert steps > 40, "too slow to prove anything"
+    return box
 
 
 def seed():
@@ -368,4 +454,4 @@ def test_model(suite):
 
 @pytest.mark.long
 def test_model_for_long(own_suite):
-    play(own_suite, seed(), 120)
+    assert play(own_suite, seed(), 120).acknowledged > 10
