@@ -303,9 +303,10 @@ list_tell(const struct session *s, const struct folder_list *list, const char *f
 	text_add(out, SPAN("\r\n"));
 }
 
-/* RFC 5258 section 3.5: what matches only recursively is told when something subscribed below it is not told itself. */
+/* RFC 5258 section 3.5: what matches only recursively is told when something subscribed below it is not told itself; and
+ * a level that is no mailbox, when a mailbox below it is not told. */
 static bool
-has_untold_below(struct session *s, struct listing *l, const struct folder_entry *e)
+has_untold_below(struct session *s, struct listing *l, const struct folder_entry *e, bool subscribed)
 {
 	const struct folder_entry *end = l->folders.entries + l->folders.count, *below;
 	bool inbox = span_equal(e->name, SPAN("INBOX")), untold = false;
@@ -316,7 +317,7 @@ has_untold_below(struct session *s, struct listing *l, const struct folder_entry
 				break;
 			continue;        /* INBOX stands first, what is below it where the alphabet puts it */
 		}
-		if (!below->subscribed)
+		if (subscribed ? !below->subscribed : !below->exists)
 			continue;
 		text_reset(&l->spelled);
 		session_spell(s, below->name, &l->spelled);
@@ -355,9 +356,13 @@ list_entry(struct session *s, struct listing *l, const struct folder_entry *e)
 	if (l->select_special)
 		wanted = wanted && e->use != NULL;
 	below = l->recursive && l->select_subscribed && e->subscribed_below;
-	if (!wanted && (!below || !has_untold_below(s, l, e)))
+	if (!wanted && (!below || !has_untold_below(s, l, e, true)))
 		return false;
 	if (!e->exists && !e->children && !e->subscribed && !below)
+		return false;
+	/* RFC 5258 section 3 has no other reason than these for a name that does not exist. RFC 3501 6.3.4 has: it was
+	 * deleted, with something below it. */
+	if (l->extended && !e->exists && !l->select_subscribed && !has_untold_below(s, l, e, false))
 		return false;
 	write_entry(s, l, e, !e->exists, below);
 	/* RFC 5819 section 2: not for what is told only because of what is below it. */

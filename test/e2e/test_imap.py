@@ -6,6 +6,7 @@ import pathlib
 import re
 import socket
 import time
+import zlib
 
 import pytest
 
@@ -33,7 +34,7 @@ def read(path):
             found.append(Dialogue(f"{path.stem}: {line[2:].strip()}"))
         elif line.startswith("@"):
             found[-1].service = line[1:].strip()
-        elif line.startswith(("SLEEP ", "TLS")):
+        elif line.startswith(("SLEEP ", "TLS", "DEFLATE", "QUOTA ")):
             what, _, text = line.partition(" ")
             found[-1].steps.append((number, what, text))
         else:
@@ -67,6 +68,7 @@ class Client:
         self.socket = suite.connect(service)
         self.received = self.unsaid = self.heard = b""
         self.lines = []
+        self.deflating = self.inflating = None
         if service == "imaps":
             self.tls()
 
@@ -75,12 +77,18 @@ class Client:
         self.socket = self.suite.tls().wrap_socket(self.socket, server_hostname=self.suite.host)
         self.received = b""
 
+    def deflate(self):
+        self.flush()
+        self.deflating, self.inflating = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+
     def say(self, octets):
         self.unsaid += octets
         self.lines = []
 
     def flush(self):
         said, self.unsaid = self.unsaid, b""
+        if said and self.deflating:
+            said = self.deflating.compress(said) + self.deflating.flush(zlib.Z_SYNC_FLUSH)
         if said:
             try:
                 self.socket.sendall(said)
@@ -100,6 +108,8 @@ class Client:
             if not piece:
                 assert not self.received, f"an unfinished line: {self.received!r}"
                 return None
+            if self.inflating:
+                piece = self.inflating.decompress(piece)
             self.received += piece
             self.heard += piece
         line, _, self.received = self.received.partition(b"\r\n")
@@ -211,6 +221,11 @@ def test_dialogue(suite, user_factory, dialogue):
                     put(suite, user, text)
                 elif kind == "TLS":
                     client.tls()
+                elif kind == "DEFLATE":
+                    client.deflate()
+                elif kind == "QUOTA":
+                    client.flush()
+                    suite.valija("user", "quota", user, *text.split())
                 elif kind == "SLEEP":
                     client.flush()
                     time.sleep(float(text))
