@@ -7,6 +7,8 @@
 #include "imapd/quote.h"
 #include "imapd/share.h"
 
+#include <errno.h>
+
 static void
 resource_write(struct text *out, const char *name, uint64_t used, uint64_t most)
 {
@@ -156,9 +158,10 @@ cmd_getquotaroot(struct command *c)
 
 	if (!command_take_folder(c, folder) || !command_no_more(c))
 		return COMMAND_DONE;
+	/* The owner may ask of a mailbox that is still to be made (RFC 9208 4.1.2). */
 	if (!command_may(c, folder, RIGHT_READ))
 		return COMMAND_DONE;
-	if (folder_check(store, folder) < 0)
+	if (folder_check(store, folder) < 0 && (errno != ENOENT || session_is_guest(c->session)))
 		return command_failed(c, "quota");
 	text_add(out, SPAN("* QUOTAROOT "));
 	session_folder_write(c->session, folder, out);
