@@ -22,6 +22,7 @@
 #include "imapd/transfer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ struct fetch {
 	size_t skip, left;           /* how many more of the set are passed over, and taken up */
 	/* Where it stands: a message, its item, the bytes of a section that are not yet out. */
 	size_t number, item, done;
-	bool in_message, in_body, flags_told, modseq_told, new_flags;
+	bool in_message, in_body, flags_told, modseq_told, uid_told, new_flags;
 	struct index_record record;
 	struct cached cached;        /* into `kept` */
 	struct text kept;
@@ -515,7 +516,7 @@ begin_message(struct command *c, struct fetch *f)
 	uint32_t uid = view_uid(s->view, f->number);
 	size_t at;
 
-	f->new_flags = f->flags_told = f->modseq_told = false;
+	f->new_flags = f->flags_told = f->modseq_told = f->uid_told = false;
 	if (f->changed_since > 0) {
 		at = index_find(&m->index, uid);
 		if (at != NO_RECORD && m->index.records[at].modseq <= f->changed_since)
@@ -679,6 +680,7 @@ send_item(struct command *c, struct fetch *f, const struct item *item)
 	case ITEM_UID:
 		text_add(out, SPAN("UID "));
 		text_add_number(out, f->record.uid);
+		f->uid_told = true;
 		break;
 	case ITEM_DATE:
 		text_add(out, SPAN("INTERNALDATE "));
@@ -751,6 +753,8 @@ end_message(struct command *c, struct fetch *f)
 		text_add_byte(out, ' ');
 		view_modseq_write(&f->record, out);
 	}
+	if (f->new_flags && c->session->condstore && !f->uid_told && !c->session->uid_only)
+		text_printf(out, " UID %" PRIu32, f->record.uid);        /* RFC 7162 3.2.4 */
 	text_add(out, SPAN(")\r\n"));
 	f->in_message = false;
 }

@@ -257,9 +257,6 @@ close_step(struct command *c)
 {
 	struct session *s = c->session;
 	struct expunging *e = c->state;
-	const struct index *ix = &s->view->mailbox->index;
-	char code[64];
-	bool tells;
 
 	if (!expunge_some(c, e))
 		return COMMAND_AGAIN;
@@ -269,11 +266,9 @@ close_step(struct command *c)
 		session_unselect(s);
 		return COMMAND_DONE;
 	}
-	/* RFC 7162 3.2.8; true only when nothing else is left untold. */
-	tells = s->view->vanishes && ix->expunges != e->before && s->view->uidnext == ix->uidnext;
-	snprintf(code, sizeof(code), "HIGHESTMODSEQ %" PRIu64, ix->modseq);
 	session_unselect(s);
-	return command_ok(c, tells ? code : NULL, "CLOSE completed.");
+	/* Never with HIGHESTMODSEQ: what vanished was not told (RFC 7162 3.2.8). */
+	return command_ok(c, NULL, "CLOSE completed.");
 }
 
 enum progress

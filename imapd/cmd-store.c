@@ -110,14 +110,14 @@ store_all(struct command *c, struct store_flags *st, const struct keyword_bits *
 	return result;
 }
 
-/* "* 3 FETCH (UID 5 MODSEQ (12) FLAGS (\Seen))"; with .SILENT no FLAGS (RFC 7162 3.1.3). */
+/* "* 3 FETCH (UID 5 FLAGS (\Seen) MODSEQ (12))"; with .SILENT no FLAGS (RFC 7162 3.1.3, 3.2.4). */
 static void
 tell_stored(struct command *c, const struct store_flags *st, size_t number,
 	const struct index_record *r)
 {
 	struct text *out = command_out(c);
 
-	view_fetch_begin(c->session->view, number, c->verb->when & BY_UID, out);
+	view_fetch_begin(c->session->view, number, (c->verb->when & BY_UID) || c->session->condstore, out);
 	if (!st->silent)
 		view_flags_write(c->session->view, number, r, out);
 	if (!st->silent && c->session->condstore)

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 
+#include "imapd/condstore.h"
 #include "imapd/folder.h"
 #include "imapd/remote.h"
 #include "imapd/share.h"
@@ -340,12 +341,28 @@ command_begin(struct command *c)
 	return true;
 }
 
+/* RFC 7162 section 3.2: as long as it may not be told what vanished, the client must not believe that it has all up to
+ * the numbers that it hears; once it may, it hears so. */
+static void
+tell_how_far(struct view *v, struct text *out)
+{
+	bool pending = v->vanishes && v->mailbox->index.expunges != v->expunges;
+
+	if (pending)
+		text_printf(out, "* OK [HIGHESTMODSEQ %" PRIu64 "] What vanished since is told later.\r\n", v->settled);
+	else if (v->behind)
+		condstore_tell_highest(v, out);
+	v->behind = pending;
+}
+
 static void
 write_answer(struct command *c)
 {
 	struct session *s = c->session;
 	struct span answer = text_span(&c->answer);
 
+	if (s->view != NULL && !c->told_nothing)
+		tell_how_far(s->view, &s->out);
 	text_add(&s->out, c->tag);
 	text_add_byte(&s->out, ' ');
 	if (c->tells_highest && s->view != NULL && span_take_word(&answer, SPAN("OK ")))
@@ -701,7 +718,7 @@ session_go_on(struct session *s)
 			s->wants_room = true;
 			return;
 		}
-		if (s->command == NULL && (s->notify != NULL || !session_is_told(s))) {
+		if (s->command == NULL && (s->notify != NULL || s->annotated.len > 0 || !session_is_told(s))) {
 			session_push_news(s);
 			if (!session_is_told(s))
 				return;

@@ -9,8 +9,8 @@
 
 #include "imapd/command.h"
 
-/* From now on FETCH responses that nobody asked for have MODSEQ. The first time, HIGHESTMODSEQ is
- * told of what is selected. */
+/* From now on FETCH responses that nobody asked for have UID and MODSEQ (RFC 7162 3.2.4). The first
+ * time, HIGHESTMODSEQ is told of what is selected. */
 void condstore_enable(struct session *s);
 /* "* OK [HIGHESTMODSEQ n]": up to there the view has been told. */
 void condstore_tell_highest(const struct view *v, struct text *out);

@@ -50,6 +50,7 @@ view_open(struct mailbox *mailbox, bool read_only)
 	v->rights = RIGHTS_ALL;
 	v->modseq = mailbox->index.modseq;
 	v->expunges = mailbox->index.expunges;
+	v->settled = mailbox->index.modseq;
 	v->uidnext = 1;
 	take_new(v);
 	v->fetch_from = v->uidnext;
@@ -312,6 +313,8 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 		if (!view_has_news(v, expunges))
 			return true;
 		v->modseq_goal = ix->modseq;
+		if ((expunges && !v->mute_messages) || ix->expunges == v->expunges)
+			v->settled = ix->modseq;
 		v->telling = TELL_COUNTS;
 		if (expunges && !v->mute_messages && ix->expunges != v->expunges) {
 			v->telling = TELL_EXPUNGES;
@@ -340,7 +343,7 @@ view_tell(struct view *v, bool expunges, bool uids, struct text *out, size_t ful
 		v->telling = TELL_FLAGS;
 	}
 	if (v->telling == TELL_FLAGS) {
-		if (!tell_flags(v, uids || v->vanishes, out, full))
+		if (!tell_flags(v, uids || v->modseqs, out, full))
 			return false;
 		v->telling = TELL_CONTEXTS;
 		v->at = 0;

@@ -23,8 +23,8 @@ struct view {
 	struct mailbox *mailbox;     /* a use of it, released by view_close */
 	bool read_only;
 	unsigned int rights;         /* of the session (acl.h) */
-	bool modseqs;                /* FETCH responses say MODSEQ (condstore.h) */
-	bool vanishes;               /* VANISHED is said for EXPUNGE, UID in each FETCH (qresync.h) */
+	bool modseqs;                /* FETCH responses say UID and MODSEQ (condstore.h, RFC 7162 3.2.4) */
+	bool vanishes;               /* VANISHED is said for EXPUNGE (qresync.h) */
 	bool uid_only;               /* UIDFETCH is said for FETCH, and VANISHED (RFC 9586) */
 	bool silent_recent;          /* IMAP4rev2 knows no \Recent */
 	uint32_t *uids;              /* of the messages 1 to count */
@@ -33,6 +33,8 @@ struct view {
 	size_t recent;               /* how many marks have VIEW_RECENT */
 	uint64_t modseq;             /* flags are told up to here */
 	uint64_t expunges;           /* index.expunges when last told */
+	uint64_t settled;            /* all is told that has a number up to here, what vanished as well */
+	bool behind;                 /* the client knows a HIGHESTMODSEQ that is lower than it could be */
 	uint32_t uidnext;            /* messages from here on are not told of */
 	unsigned int keywords;       /* how many of the mailbox's are told of */
 	/* A telling that is under way. */
