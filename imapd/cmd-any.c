@@ -110,6 +110,12 @@ enable_uid_only(struct session *s)
 		s->view->uid_only = true;
 }
 
+static void
+enable_metadata(struct session *s)
+{
+	s->annotations = true;
+}
+
 static const struct {
 	const char *word;
 	void (*enable)(struct session *s);
@@ -119,6 +125,7 @@ static const struct {
 	{ "IMAP4rev2", enable_rev2 },
 	{ "UTF8=ACCEPT", enable_utf8 },
 	{ "UIDONLY", enable_uid_only },
+	{ "METADATA", enable_metadata },
 };
 
 #define EXTENSIONS (sizeof(extensions) / sizeof(extensions[0]))

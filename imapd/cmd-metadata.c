@@ -319,6 +319,25 @@ may_be_set(struct command *c, const struct asked *a, size_t i)
 	return true;
 }
 
+/* RFC 7162 section 3.2: an annotation of a mailbox is a change of it, for those who ask what changed. */
+static int
+count_as_change(struct command *c, const char *folder)
+{
+	struct session *s = c->session;
+	struct mailbox *m = mailbox_open(&s->account->store, folder);
+	struct change change;
+	int result;
+
+	if (m == NULL)
+		return -1;
+	change_init(&change);
+	change_state(&change, m->index.uidnext, m->index.modseq + 1, m->index.recent_from);
+	result = session_commit_own(s, m, &change);
+	change_clear(&change);
+	mailbox_release(&m);
+	return result;
+}
+
 enum progress
 cmd_setmetadata(struct command *c)
 {
@@ -342,6 +361,8 @@ cmd_setmetadata(struct command *c)
 		&a->metadata) < 0)
 		return errno == EFBIG ? command_no(c, "METADATA TOOMANY",
 			"The entries are too long together.") : command_failed(c, "metadata");
+	if (!a->server && count_as_change(c, a->folder) < 0)
+		return command_failed(c, "metadata");
 	for (size_t i = 0; i < a->count; i++)
 		notify_metadata(c->session, a->server ? NULL : a->folder, a->names[i]);
 	return command_ok(c, NULL, "SETMETADATA completed.");

@@ -5,6 +5,7 @@
 #include "imapd/flags.h"
 #include "imapd/list.h"
 #include "imapd/quote.h"
+#include "imapd/share.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -262,6 +263,12 @@ notify_tell(struct session *s)
 {
 	struct interest *n = s->notify;
 
+	if (s->annotated.failed) {
+		session_bye(s, "[LIMIT] More was annotated than can wait to be told.");
+		return;
+	}
+	text_add(&s->out, text_span(&s->annotated));
+	text_clear(&s->annotated);
 	if (n == NULL)
 		return;
 	if (n->pending.failed) {
@@ -365,6 +372,23 @@ notify_subscription(struct session *by, const char *folder)
 	folder_list_clear(&list);
 }
 
+/* NOTIFY, where it was said, tells which annotations are heard of; without it ENABLE METADATA, all of them, by an owner. */
+static bool
+wants_annotation(const struct session *s, const char *folder)
+{
+	const struct interest *n = s->notify;
+
+	if (n == NULL)
+		return s->annotations && !session_is_guest(s) && !s->dead && !s->closing;
+	if (folder != NULL)
+		return wants(s, EVENT_METADATA, folder, true);
+	for (size_t i = 0; i < n->group_count; i++) {
+		if (n->groups[i].events & EVENT_SERVER_METADATA)
+			return true;
+	}
+	return false;
+}
+
 void
 notify_metadata(struct session *by, const char *folder, struct span entry)
 {
@@ -373,26 +397,20 @@ notify_metadata(struct session *by, const char *folder, struct span entry)
 	if (folder != NULL)
 		folder_name_write(folder, &name);
 	for (struct session *s = by->account->sessions; s != NULL; s = s->next) {
-		struct interest *n = s->notify;
-		bool told = n != NULL && s != by;
+		struct text *out = s->notify != NULL ? &s->notify->pending : &s->annotated;
 
-		if (told && folder != NULL)
-			told = wants(s, EVENT_METADATA, folder, true);
-		for (size_t i = 0; told && folder == NULL; i++) {
-			told = i < n->group_count;
-			if (told && (n->groups[i].events & EVENT_SERVER_METADATA))
-				break;
-		}
-		if (!told)
+		if (s == by || !wants_annotation(s, folder))
 			continue;
-		text_add(&n->pending, SPAN("* METADATA "));       /* RFC 5464 4.4.2 */
+		if (out->most == 0)
+			*out = TEXT_UP_TO(MOST_PENDING_NEWS);
+		text_add(out, SPAN("* METADATA "));       /* RFC 5464 4.4.2 */
 		if (folder == NULL)
-			text_add(&n->pending, SPAN("\"\""));
+			text_add(out, SPAN("\"\""));
 		else
-			session_name_write(s, text_span(&name), &n->pending);
-		text_add_byte(&n->pending, ' ');
-		quote_astring(&n->pending, entry);
-		text_add(&n->pending, SPAN("\r\n"));
+			session_name_write(s, text_span(&name), out);
+		text_add_byte(out, ' ');
+		quote_astring(out, entry);
+		text_add(out, SPAN("\r\n"));
 	}
 	text_clear(&name);
 }

@@ -99,6 +99,7 @@ session_free(struct session **sp)
 	command_free(&s->command);
 	command_free(&s->waiting);
 	notify_free(&s->notify);
+	text_clear(&s->annotated);
 	session_unselect(s);
 	link_free(&s->link);
 	event_free(s->readable);

@@ -51,6 +51,8 @@ struct session {
 	struct command *command;     /* NULL: the next one is awaited */
 	struct command *waiting;     /* IDLE, while news of it are fetched (command_fetch_inside) */
 	struct interest *notify;       /* NULL: NOTIFY was never said */
+	bool annotations;            /* ENABLE METADATA: hears of what others annotate (RFC 5464 4.1) */
+	struct text annotated;       /* what it has not been told of that yet */
 	struct compress *compress;   /* NULL: bytes go as they are */
 	bool compress_soon;          /* from the end of what is in `out` on */
 	struct mail_cache mail;
