@@ -207,6 +207,9 @@ add_text_of(enum sort_by by, struct span header, struct text *to)
 	}
 }
 
+/* U+FFFD, which stands where bytes meant nothing. */
+#define REPLACEMENT "\xef\xbf\xbd"
+
 /* As a number that is smaller where the text comes first; zeros fill it up. */
 static uint64_t
 front_of(struct span text)
@@ -250,9 +253,12 @@ value_of(struct sorter *s, enum sort_by by, struct span header, const struct ind
 	default:
 		text = text_of(by, header, &s->folded);
 		v.at = (uint32_t)s->texts.len;
+		/* What is broken in its charset comes after all others (RFC 5255 4.6): no UTF-8 begins with 0xff. */
+		if (span_find(text, SPAN(REPLACEMENT)) < text.len)
+			text_add_byte(&s->texts, 0xff);
 		text_add(&s->texts, text);
-		if (s->texts.failed)     /* 4 GiB of texts: the rest counts as empty */
-			text = SPAN_NONE;
+		text = s->texts.failed ? SPAN_NONE :     /* 4 GiB of texts: the rest counts as empty */
+			span_part(text_span(&s->texts), v.at, SIZE_MAX);
 		v.len = (uint32_t)text.len;
 		v.front = front_of(text);
 		return v;
