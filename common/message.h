@@ -227,10 +227,12 @@
 /* --- mail: smtpd asks queue (id: the message) --- */
 #define VERDICT(F)                  F(u8, outcome, 1) F(u16, code, 2) F(text, status, MOST_STATUS) F(text, reason, MOST_REASON)
 /* What the sender asked for beside the delivery itself: DSN (RFC 3461; ret: 0 not given, 1 FULL, 2 HDRS),
- * REQUIRETLS (RFC 8689), FUTURERELEASE (RFC 4865), DELIVERBY (RFC 2852; by_mode 'N' or 'R'), MT-PRIORITY (RFC
- * 6710; 10 is normal), AUTH= (RFC 4954). Times: seconds since 1970, 0 for none. Values are decoded. */
+ * REQUIRETLS (RFC 8689; tls_optional: its header field, known with mail_commit), FUTURERELEASE (RFC 4865; hold_for:
+ * seconds, where they were said), DELIVERBY (RFC 2852; by_mode 'N' or 'R'), MT-PRIORITY (RFC 6710; 10 is normal),
+ * AUTH= (RFC 4954). Times: seconds since 1970, 0 for none. Values are decoded. */
 #define WISHES(F)                   F(text, envid, MOST_ENVID) F(u8, ret, 1) F(flag, require_tls, 1) F(u64, hold_until, 8) F(u64, deliver_by, 8) \
-                                    F(u8, by_mode, 1) F(flag, by_trace, 1) F(u8, priority, 1) F(text, auth_param, MOST_ADDRESS)
+                                    F(u8, by_mode, 1) F(flag, by_trace, 1) F(u8, priority, 1) F(text, auth_param, MOST_ADDRESS) \
+                                    F(flag, tls_optional, 1) F(u32, hold_for, 4)
 /* A session has logged in for submission: auth tells queue itself (id: the session), before it tells smtpd, which says
  * when the session ends. mail_begin names a login that queue knows so, or none. */
 #define mail_login_fields(F)        F(u16, index, 2) F(u8, service, 1) F(text, login, MOST_ADDRESS) /* index: which smtpd */
@@ -247,7 +249,8 @@
 #define mail_file_fields(F)         F(flag, last_write, 1)   /* fd: write here. last_write: all local, add Return-Path */
 /* hold: until an administrator releases it. top: header lines that go ahead of the file wherever it goes. Either
  * only when the file is not last_write. */
-#define mail_commit_fields(F)       F(u64, size, 8) F(octets, digest, 32) F(flag, hold, 1) F(text, hold_reason, MOST_REASON) F(octets, top, MOST_TRACE)
+#define mail_commit_fields(F)       F(u64, size, 8) F(octets, digest, 32) F(flag, hold, 1) F(text, hold_reason, MOST_REASON) F(octets, top, MOST_TRACE) \
+                                    F(flag, tls_optional, 1)
 #define mail_recipient_result_fields(F) F(u32, number, 4) VERDICT(F) /* LMTP: of each accepted recipient, then mail_told */
 #define mail_told_fields(F)         VERDICT(F)               /* ends the transaction, whatever the outcome */
 #define mail_abort_fields(F)

@@ -222,7 +222,7 @@ report_post(struct queue *q, struct attempt *a, struct span sender, uint32_t fir
 	if (!report_write(&r, &content, &eight_bit, &utf8))
 		content.failed = true;
 	a->reports++;
-	notice_post(q, sender, &content, eight_bit, utf8, e->wishes.require_tls, on_reported, p);
+	notice_post(q, sender, &content, eight_bit, utf8, &e->wishes, on_reported, p);
 	if (r.message >= 0)
 		close(r.message);
 	text_clear(&name);

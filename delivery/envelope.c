@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 2
+#define VERSION 3     /* 1: no wishes yet; 2: without tls_optional and hold_for */
 #define HEAD_SIZE (2 * sizeof(uint32_t))
 
 enum record_kind { RECORD_ENVELOPE = 1, RECORD_RECIPIENT = 2, RECORD_TOLD = 3, RECORD_HELD = 4 };
@@ -50,16 +50,19 @@ wishes_add(struct text *to, const struct wishes *w)
 	wire_add_flag(to, w->by_trace, 1);
 	wire_add_u8(to, w->priority, 1);
 	wire_add_octets(to, w->auth_param, MOST_ADDRESS);
+	wire_add_flag(to, w->tls_optional, 1);
+	wire_add_u32(to, w->hold_for, 4);
 }
 
 static bool
-wishes_take(struct span *in, struct wishes *w)
+wishes_take(struct span *in, uint8_t version, struct wishes *w)
 {
 	return wire_take_octets(in, &w->envid, MOST_ENVID) && wire_take_u8(in, &w->ret, 1) &&
 		wire_take_flag(in, &w->require_tls, 1) && wire_take_u64(in, &w->hold_until, 8) &&
 		wire_take_u64(in, &w->deliver_by, 8) && wire_take_u8(in, &w->by_mode, 1) &&
 		wire_take_flag(in, &w->by_trace, 1) && wire_take_u8(in, &w->priority, 1) &&
-		wire_take_octets(in, &w->auth_param, MOST_ADDRESS);
+		wire_take_octets(in, &w->auth_param, MOST_ADDRESS) &&
+		(version < 3 || (wire_take_flag(in, &w->tls_optional, 1) && wire_take_u32(in, &w->hold_for, 4)));
 }
 
 void
@@ -165,7 +168,7 @@ envelope_take(struct span *in, struct envelope *e)
 	       wire_take_flag(&b, &e->utf8, 1) && wire_take_u64(&b, &e->size, 8) &&
 	       wire_take_octets(&b, &e->digest, DIGEST_SIZE) && wire_take_u64(&b, &e->arrived, 8) &&
 	       wire_take_u32(&b, &e->count, 4) &&
-	       (version == 1 || (wishes_take(&b, &e->wishes) && wire_take_flag(&b, &e->held, 1) &&
+	       (version == 1 || (wishes_take(&b, version, &e->wishes) && wire_take_flag(&b, &e->held, 1) &&
 		       wire_take_octets(&b, &e->hold_reason, MOST_REASON) &&
 		       wire_take_octets(&b, &e->top, MOST_TRACE))) && b.len == 0;
 }

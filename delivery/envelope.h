@@ -28,8 +28,9 @@
 struct wishes {
 	struct span envid, auth_param;
 	uint64_t hold_until, deliver_by;
+	uint32_t hold_for;
 	uint8_t ret, by_mode, priority;
-	bool require_tls, by_trace;
+	bool require_tls, tls_optional, by_trace;
 };
 
 /* Out of a message that carries them, and into one. */
@@ -42,11 +43,14 @@ struct wishes {
 		.by_mode = (m)->by_mode,                                                           \
 		.priority = (m)->priority,                                                         \
 		.require_tls = (m)->require_tls,                                                   \
+		.tls_optional = (m)->tls_optional,                                                 \
+		.hold_for = (m)->hold_for,                                                         \
 		.by_trace = (m)->by_trace })
 #define WISHES_FIELDS(w)                                                                           \
 	.envid = (w).envid, .auth_param = (w).auth_param, .hold_until = (w).hold_until,            \
 	.deliver_by = (w).deliver_by, .ret = (w).ret, .by_mode = (w).by_mode,                      \
-	.priority = (w).priority, .require_tls = (w).require_tls, .by_trace = (w).by_trace
+	.priority = (w).priority, .require_tls = (w).require_tls, .by_trace = (w).by_trace, \
+	.tls_optional = (w).tls_optional, .hold_for = (w).hold_for
 
 struct envelope_recipient {
 	uint32_t number;            /* of this recipient in this message */

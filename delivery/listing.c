@@ -147,6 +147,7 @@ show_message(struct listing *l, const struct queued *m, const struct envelope *e
 	detail_number(l, "hold-until", e->wishes.hold_until);
 	detail_number(l, "deliver-by", e->wishes.deliver_by);
 	detail(l, "requiretls", e->wishes.require_tls ? SPAN("yes") : SPAN_NONE);
+	detail(l, "tls-required", e->wishes.tls_optional ? SPAN("no") : SPAN_NONE);
 	if (e->wishes.priority != PRIORITY_NORMAL)
 		detail_number(l, "priority", e->wishes.priority);
 	detail(l, "held", e->held ? e->hold_reason.len > 0 ? e->hold_reason : SPAN("yes") : SPAN_NONE);

@@ -27,6 +27,7 @@ struct notice {
 	struct text content;
 	unsigned char digest[SHA256_DIGEST_SIZE];
 	bool eight_bit, utf8, may_relay, require_tls;
+	uint8_t priority;
 	struct resolution places;
 	unsigned int waits, losses;
 	struct event *timer;
@@ -141,6 +142,7 @@ post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool
 	*content = TEXT_UP_TO(content->most);
 	n->eight_bit = eight_bit;
 	n->utf8 = utf8;
+	n->priority = PRIORITY_NORMAL;
 	n->done = done;
 	n->me = me;
 	resolution_init(&n->places);
@@ -157,13 +159,14 @@ post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool
 }
 
 void
-notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8, bool require_tls,
+notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8, const struct wishes *of,
 	void (*done)(struct queue *q, void *me, bool good), void *me)
 {
 	struct notice *n = post(q, to, content, eight_bit, utf8, done, me);
 
 	n->may_relay = true;
-	n->require_tls = require_tls;
+	n->require_tls = of->require_tls;
+	n->priority = of->priority;
 }
 
 /* --- into the spool --- */
@@ -192,7 +195,7 @@ feed_spool(struct queue *q, struct conversation *c)
 		&(struct msg_spool){ .size = n->content.len,
 			.digest = span_of(n->digest, sizeof(n->digest)), .service = SERVICE_SMTP,
 			.body = n->eight_bit ? BODY_8BITMIME : BODY_7BIT, .utf8 = n->utf8, .require_tls = n->require_tls,
-			.priority = PRIORITY_NORMAL },
+			.priority = n->priority },
 		NULL);
 	return true;
 }

@@ -12,7 +12,7 @@
 /* Writes `content` (taken) durably into the spool, for `to`, and calls done(q, me, good): never from
  * inside. good: it is there, or can never be (nobody is at that address; logged). Otherwise it may be
  * tried again. */
-void notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8, bool require_tls,
+void notice_post(struct queue *q, struct span to, struct text *content, bool eight_bit, bool utf8, const struct wishes *of,
 	void (*done)(struct queue *q, void *me, bool good), void *me);
 
 /* Mail of the form that other programs want sent; who cannot be told is not told. Without may_relay it goes where a

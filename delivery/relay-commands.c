@@ -243,10 +243,15 @@ say_rcpt(struct dialogue *d, uint32_t i)
 	struct job_recipient *r = &d->job->recipient[i];
 	struct text *out = &d->out;
 	const char *separator = " NOTIFY=";
+	uint8_t asked = r->notify;
+
+	/* RFC 2852 4.1.4.2: a server that knows no DELIVERBY is asked to tell at least that it is late. */
+	if (d->job->by_mode == 'N' && (d->caps & CAP_DELIVERBY) == 0 && (asked & NOTIFY_NEVER) == 0)
+		asked |= asked == 0 ? NOTIFY_FAILURE | NOTIFY_DELAY : NOTIFY_DELAY;
 
 	text_printf(out, "RCPT TO:<%s>", r->address);
 	for (size_t n = 0; n < 4 && (d->caps & CAP_DSN) != 0; n++)
-		if ((r->notify & notify[n].bit) != 0) {
+		if ((asked & notify[n].bit) != 0) {
 			text_printf(out, "%s%s", separator, notify[n].word);
 			separator = ",";
 		}

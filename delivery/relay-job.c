@@ -129,7 +129,7 @@ make_key(struct job *j)
 {
 	struct text key = TEXT_UP_TO(sizeof(j->key) - 1);
 
-	text_printf(&key, "%u|%d|%d|%s|%s", j->way, j->require_tls, j->sts, j->next_hop,
+	text_printf(&key, "%u|%d%d|%d|%s|%s", j->way, j->require_tls, j->tls_optional, j->sts, j->next_hop,
 		j->credentials != NULL ? j->credentials->login : "");
 	span_copy(text_span(&key), j->key, sizeof(j->key));
 	text_clear(&key);
@@ -184,6 +184,10 @@ job_begin(struct job *j)
 			*c = (char)(*c + 32);
 	tls_policy_find(j->relay->daemon.settings, span_str(j->next_hop), &j->policy);
 	find_credentials(j);
+	/* RFC 8689 section 3: what the recipient's domain publishes (DANE, MTA-STS) does not count; what our own
+	 * administrator says does. */
+	if (j->tls_optional && j->policy.wanted == WANT_DANE)
+		j->policy.wanted = WANT_MAY;
 	if (j->credentials == NULL || !j->credentials->command || token_have(j))
 		job_go_on(j);
 }

@@ -103,6 +103,7 @@ on_relay_job(
 	j->size = m->size;
 	j->ret = m->ret;
 	j->asks_tls = m->require_tls;
+	j->tls_optional = m->tls_optional;
 	/* RFC 8689 5: a report is not thrown away for it. */
 	j->require_tls = m->require_tls && m->sender.len > 0;
 	j->by_mode = m->by_mode;

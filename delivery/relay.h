@@ -79,6 +79,7 @@ struct job {
 	char *sender, *next_hop, *envid;
 	uint8_t body, ret, by_mode, priority;
 	bool utf8, by_trace;
+	bool tls_optional;                     /* what the domain publishes of TLS does not count */
 	bool require_tls, asks_tls;            /* REQUIRETLS: without it, back to the sender; where it can be had */
 	uint64_t size, deliver_by;
 	unsigned char *top;

@@ -295,6 +295,20 @@ write_one(const struct report *r, const struct reported *one, struct text *to)
 	}
 }
 
+/* RFC 4865 5.1.2: as it was asked for. */
+static void
+write_release(const struct wishes *w, struct text *to)
+{
+	time_t when = (time_t)w->hold_until;
+	struct tm t;
+
+	if (w->hold_for > 0)
+		text_printf(to, "Future-Release-Request: for;%lu\r\n", (unsigned long)w->hold_for);
+	else if (w->hold_until > 0 && gmtime_r(&when, &t))
+		text_printf(to, "Future-Release-Request: until;%04d-%02d-%02dT%02d:%02d:%02dZ\r\n", t.tm_year + 1900,
+			t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
 static void
 write_status(const struct report *r, struct text *to)
 {
@@ -310,6 +324,7 @@ write_status(const struct report *r, struct text *to)
 		report_date(to, r->envelope->wishes.deliver_by);
 		text_add_str(to, "\r\n");
 	}
+	write_release(&r->envelope->wishes, to);
 	for (size_t i = 0; i < r->count; i++)
 		write_one(r, &r->at[i], to);
 }

@@ -218,6 +218,8 @@ transaction_on_mail_commit(void *me, struct channel *from, uint64_t id, const st
 		transaction_tell(q, t, V_IN_DOUBT);
 		return;
 	}
+	/* RFC 8689 4.1: MAIL has the last word. */
+	t->wishes.tls_optional = m->tls_optional && !t->wishes.require_tls;
 	t->hold = m->hold;
 	t->hold_reason = must_copy(m->hold_reason);
 	t->top = span_of(must_copy(m->top), m->top.len);

@@ -178,6 +178,7 @@ parse_holdfor(const struct reading *r)
 	if (!r->has_value || value.len > 9 || (value.len > 0 && value.at[0] == '0') ||
 		!span_take_number(&value, MOST_BY, &seconds) || value.len > 0)
 		return &bad_holdfor;
+	r->to->hold_for = (uint32_t)seconds;
 	return hold_until(r, r->now + seconds);
 }
 

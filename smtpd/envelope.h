@@ -39,6 +39,7 @@ struct envelope_sender {
 	bool by_trace;
 	int64_t by_seconds;               /* from now; not above 0 only with 'N' */
 	uint64_t hold_until;              /* seconds since 1970; 0: now */
+	uint32_t hold_for;                /* the seconds that HOLDFOR said, or 0 */
 	int priority;                     /* -9 to 9 */
 };
 

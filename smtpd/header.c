@@ -31,6 +31,8 @@ note_field(struct header_scan *h, struct span name)
 {
 	h->fields++;
 	h->leaving_out = false;
+	h->in_tls_required = span_equal_nocase(name, SPAN("tls-required"));
+	h->tls_required += h->in_tls_required;
 	if (span_equal_nocase(name, SPAN("received")))
 		h->received++;
 	else if (span_equal_nocase(name, SPAN("date")))
@@ -97,6 +99,28 @@ judge_line(struct header_scan *h, struct text *out)
 		release(h, out);
 }
 
+/* Keeps the first octets of a value, but for the blanks around it. */
+static void
+note_wish(struct header_scan *h, struct span text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		bool blank = is_blank(text.at[i]) || text.at[i] == '\r' || text.at[i] == '\n';
+
+		if (blank)
+			h->wish_over = h->wish_len > 0;
+		else if (h->wish_over)
+			h->wish_len = sizeof(h->wish);       /* more than one word */
+		else if (h->wish_len < sizeof(h->wish))
+			h->wish[h->wish_len++] = text.at[i];
+	}
+}
+
+bool
+header_wants_no_tls(const struct header_scan *h)
+{
+	return h->tls_required == 1 && span_equal_nocase(span_of(h->wish, h->wish_len), SPAN("no"));
+}
+
 /* Up to the end of this line. */
 static void
 take_rest_of_line(struct header_scan *h, struct span *in, struct text *out)
@@ -106,6 +130,8 @@ take_rest_of_line(struct header_scan *h, struct span *in, struct text *out)
 
 	if (h->place == HEADER_FIELD)
 		text_add(out, span_part(*in, 0, len));
+	if (h->in_tls_required)
+		note_wish(h, span_part(*in, 0, len));
 	in->at += len;
 	in->len -= len;
 	h->size += len;

@@ -29,6 +29,11 @@ struct header_scan {
 	bool needs_blank_line; /* it ended with a line that is no field: a blank line was put in */
 	bool leaving_out;         /* the field before was left out, and so are its continuations */
 	uint32_t received, fields;
+	bool in_tls_required;     /* the field at hand is TLS-Required (RFC 8689) */
+	uint32_t tls_required;    /* fields of that name, and what the first octets of their values are */
+	size_t wish_len;
+	bool wish_over;
+	unsigned char wish[4];
 	uint64_t size;
 	size_t held;
 	unsigned char hold[HEADER_NAME_MOST];
@@ -39,5 +44,7 @@ struct header_scan {
 void header_scan_feed(struct header_scan *h, struct span *in, struct text *out);
 /* The message is over: what was held back goes to `out`. */
 void header_scan_finish(struct header_scan *h, struct text *out);
+/* "TLS-Required: No" (RFC 8689 section 3), once, in what was scanned. */
+bool header_wants_no_tls(const struct header_scan *h);
 
 #endif

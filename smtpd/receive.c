@@ -490,7 +490,7 @@ accepted(struct session *s)
 	log_info(s->id, "accepted", KEY_ID("message", id), KEY_STR("ip", s->ip),
 		KEY_STR("service", service_name(s->service)), KEY_NUM("size", size),
 		KEY_NUM("nrcpt", recipients), KEY_STR("tls", s->tls ? s->tls->version : NULL),
-		KEY_STR("priority", urgency != 0 ? priority : NULL),
+		KEY_STR("priority", priority),
 		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", sender));
 	xforward_log(s, id);
 	free(sender);
@@ -602,7 +602,8 @@ commit(struct session *s, struct span top)
 	close(r->fd);
 	r->fd = -1;
 	s->stage = STAGE_COMMITTED;
-	if (transaction_commit(s, r->written, span_of(digest, sizeof(digest)), top))
+	if (transaction_commit(s, r->written, span_of(digest, sizeof(digest)), top,
+		header_wants_no_tls(&r->scan)))
 		return;
 	s->stage = STAGE_COMMANDS;
 	answer_queue_away(s);

@@ -87,6 +87,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 		.ip = span_str(s->ip), .helo = span_str(s->helo),
 		.envid = span_str(sender->envid), .ret = (uint8_t)sender->ret,
 		.require_tls = sender->require_tls, .hold_until = sender->hold_until,
+		.hold_for = sender->hold_for,
 		.deliver_by = deliver_by(sender), .by_mode = (uint8_t)sender->by_mode,
 		.by_trace = sender->by_trace,
 		.priority = (uint8_t)(PRIORITY_NORMAL + sender->priority),
@@ -182,11 +183,11 @@ transaction_ask_file_early(struct session *s)
 }
 
 bool
-transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top)
+transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top, bool tls_optional)
 {
 	return send_mail_commit(queue(s), s->mail->id,
 		&(struct msg_mail_commit){ .size = size, .digest = digest, .hold = s->mail->hold != NULL,
-			.hold_reason = span_str(s->mail->hold), .top = top }, NULL);
+			.hold_reason = span_str(s->mail->hold), .top = top, .tls_optional = tls_optional }, NULL);
 }
 
 /* --- what queue has no time to hear --- */

@@ -93,8 +93,9 @@ bool transaction_ask_file(struct session *s);
 /* DATA is all that is left of a group (RFC 2920), and waits for the answers to what stands before it: what queue is asked
  * next is known already, unless policy or the filters have a say. Asked twice, it is asked once. */
 void transaction_ask_file_early(struct session *s);
-/* The message is written, its file closed; `top`: lines that go ahead of it. False: queue is away. */
-bool transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top);
+/* The message is written, its file closed; `top`: lines that go ahead of it; `tls_optional`: its header says so (RFC
+ * 8689). False: queue is away. */
+bool transaction_commit(struct session *s, uint64_t size, struct span digest, struct span top, bool tls_optional);
 /* queue need not keep its file any longer, but the client goes on sending. */
 void transaction_abort(struct transaction *t);
 /* Ends the session's transaction, if there is one. */

@@ -105,12 +105,12 @@ class World:
     def sts(self, name):
         return json.loads(self.suite.valija("sts", "--json", f"{name}.example").stdout)
 
-    def send(self, name):
-        """Sends to NAME.example; (delivered, what the log says of it)."""
+    def send(self, name, ahead=b""):
+        """Sends to NAME.example, with fields `ahead` of the others; (delivered, what the log says of it)."""
         accepted = lambda: re.findall(r": accepted .*?message=(\w+)", self.suite.log())
         before = len(accepted())
         with self.suite.smtp(self.user) as smtp:
-            smtp.sendmail(self.user, [f"somebody@{name}.example"], mails.plain(self.user, f"somebody@{name}.example", name))
+            smtp.sendmail(self.user, [f"somebody@{name}.example"], ahead + mails.plain(self.user, f"somebody@{name}.example", name))
         message = valija.wait_until(lambda: accepted()[before:], 5, "the log of the message")[-1]
         found = lambda: [l for l in self.suite.log().splitlines() if f"message={message}" in l and re.search(r": (not-)?delivered ", l)]
         line = valija.wait_until(found, 20, f"an outcome of {message}")[0]
@@ -130,6 +130,9 @@ def test_enforce(world):
     assert (told["mode"], told["id"], told["mx"]) == ("enforce", "good1", ["mx.good.example"]) and told["expires"] > time.time()
     # One fetch, however many messages.
     assert world.send("good")[0] and world.asked.count("good") == 1
+    # Whoever writes that it is broken gets that through (RFC 8689).
+    delivered, line = world.send("wrong", ahead=b"TLS-Required: No\r\n")
+    assert delivered and world.peers["wrong"].messages.pop()["tls"], line
     for name in ("wrong", "clear", "stranger"):
         delivered, line = world.send(name)
         assert not delivered and "deferred" in line and "4.7." in line, line

@@ -29,7 +29,7 @@ PLAIN = ("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN", "ENHANCEDSTATUSCODES"
 # name: (addresses of its servers)
 DOMAINS = {name: f"127.0.0.{n}" for n, name in enumerate(
     ["one", "two", "three", "stage", "slow", "grey", "tls", "dane", "danebad", "late", "many", "odd", "lone", "smuggle", "chunk",
-     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat", "knows", "ignores", "sealed", "both", "few", "early2", "overdue"], 10)}
+     "size", "early", "inject", "mixed", "reuse", "none", "greet", "wish", "urgent", "narrow", "old", "wide", "octets", "vast", "chat", "knows", "ignores", "sealed", "danebad2", "nodane", "nodane2", "both", "few", "early2", "overdue"], 10)}
 
 
 def records(port, tlsa):
@@ -54,6 +54,9 @@ mx.both.example. AAAA ::1
 six.example. MX 10 mx.six.example.
 mx.six.example. AAAA ::1
 _{port}._tcp.mx.danebad.example. TLSA 3 1 1 {'ab' * 32}
+_{port}._tcp.mx.danebad2.example. TLSA 3 1 1 {'ab' * 32}
+_{port}._tcp.mx.nodane.example. TLSA 3 1 1 {tlsa}
+_{port}._tcp.mx.nodane2.example. TLSA 3 1 1 {tlsa}
 """
 
 
@@ -321,6 +324,26 @@ def test_dane(world):
     assert not any(c.startswith("MAIL") for c in bad.commands)
 
 
+def test_tls_that_the_sender_does_not_require(world):
+    """TLS-Required: No (RFC 8689): whoever writes that a certificate is broken gets it through. REQUIRETLS is stronger, and
+    nobody else's mail goes that way."""
+    field = b"TLS-Required: No\r\n"
+    bad, none = world.peer("danebad2", tls=world.context), world.peer("nodane")
+    for there, to in ((bad, "x@danebad2.example"), (none, "x@nodane.example")):
+        told = world.outcome(world.send(to, field + mails.plain(world.user, to)))[0]
+        assert told["status"] == "sent" and field in there.messages[0]["body"], told
+        # At once: the connection is still there.
+        told = world.outcome(world.send(to, mails.plain(world.user, to)))[0]
+        assert told["status"] == "deferred" and told["dsn"].startswith("4.7."), told
+    assert bad.messages[0]["tls"] and not none.messages[0]["tls"]
+    to = "x@nodane2.example"
+    with peer.Peer(DOMAINS["nodane2"], world.port, extensions=PLAIN) as there:
+        told = world.outcome(world.send(to, field + mails.plain(world.user, to), options=["REQUIRETLS"]))[0]
+        assert told["status"] == "deferred" and told["dsn"].startswith("4.7."), told
+        assert not there.messages
+    assert len(bad.messages) == len(none.messages) == 1
+
+
 def test_dane_without_starttls(world):
     """A server whose TLSA records DNSSEC proves, and that offers no TLS (somebody took STARTTLS out): no mail."""
     stripped = world.peer("late")
@@ -583,7 +606,7 @@ def test_who_traces_is_told_of_each_hand_over(world):
     """DELIVERBY (RFC 2852): T tells the sender that another server has the message; N does so where that one will not tell
     when it is late. NOTIFY=NEVER is stronger; R without T says nothing."""
     world.peer("knows", extensions=("PIPELINING", "DSN", "DELIVERBY"))
-    world.peer("ignores", extensions=("PIPELINING", "DSN"))
+    ignores = world.peer("ignores", extensions=("PIPELINING", "DSN"))
     for domain, by, notify, told in (("knows", "RT", (), True), ("knows", "NT", (), True), ("knows", "N", (), False),
                                      ("knows", "R", (), False), ("knows", "RT", ("NOTIFY=NEVER",), False), ("ignores", "N", (), True),
                                      ("ignores", "N", ("NOTIFY=FAILURE",), True), ("ignores", "N", ("NOTIFY=NEVER",), False)):
@@ -603,6 +626,9 @@ def test_who_traces_is_told_of_each_hand_over(world):
         else:
             assert not [l for l in world.suite.log().splitlines() if re.search(r"notice .*to=" + re.escape(user), l)]
             assert not world.suite.delivered(user), (domain, by, notify)
+    # Who does not know it is asked to tell at least that it is late.
+    asked = [m["recipients"][0].partition(" NOTIFY=")[2] for m in ignores.messages]
+    assert asked == ["FAILURE,DELAY", "FAILURE,DELAY", "NEVER"], asked
 
 
 EIGHT_BIT = b"""From: a@example.org\r

@@ -40,7 +40,8 @@ random_envelope(uint32_t count)
 	e.wishes = (struct wishes){ .envid = random_bytes(MOST_ENVID),
 		.auth_param = random_bytes(MOST_ADDRESS), .hold_until = (uint64_t)rand(),
 		.deliver_by = (uint64_t)rand(), .ret = RET_HEADERS, .by_mode = 'R',
-		.priority = 13, .require_tls = rand() % 2, .by_trace = rand() % 2 };
+		.priority = 13, .require_tls = rand() % 2, .by_trace = rand() % 2,
+		.tls_optional = rand() % 2, .hold_for = (uint32_t)rand() };
 
 	e.recipient = must_alloc(count * sizeof(*e.recipient));
 	for (uint32_t i = 0; i < count; i++)
@@ -93,6 +94,7 @@ same(const struct envelope *a, const struct envelope *b)
 	assert_true(a->wishes.priority == b->wishes.priority &&
 		    a->wishes.require_tls == b->wishes.require_tls &&
 		    a->wishes.by_trace == b->wishes.by_trace);
+	assert_true(a->wishes.tls_optional == b->wishes.tls_optional && a->wishes.hold_for == b->wishes.hold_for);
 	assert_int_equal(a->count, b->count);
 	for (uint32_t i = 0; i < a->count; i++) {
 		assert_int_equal(a->recipient[i].number, b->recipient[i].number);
@@ -225,6 +227,61 @@ an_envelope_of_version_1_is_read(void **state)
 	text_clear(&b);
 }
 
+/* What an earlier version has in its spool: all wishes but the latest two. */
+static void
+an_envelope_of_version_2_is_read(void **state)
+{
+	struct text file = TEXT_UP_TO(MOST_ENVELOPE), b = TEXT_UP_TO(MOST_RECORD);
+	struct envelope e;
+	size_t whole;
+
+	(void)state;
+	text_add(&b, SPAN("\1\2"));
+	wire_add_u64(&b, 77, 8);
+	wire_add_u64(&b, 99, 8);
+	wire_add_u8(&b, 1, 1);
+	wire_add_octets(&b, SPAN("a@b.example"), MOST_ADDRESS);
+	wire_add_octets(&b, SPAN_NONE, MOST_ADDRESS);
+	wire_add_u8(&b, BODY_7BIT, 1);
+	wire_add_flag(&b, false, 1);
+	wire_add_u64(&b, 1234, 8);
+	wire_add_octets(&b, SPAN("0123456789abcdef0123456789abcdef"), DIGEST_SIZE);
+	wire_add_u64(&b, 4711, 8);
+	wire_add_u32(&b, 1, 4);
+	wire_add_octets(&b, SPAN("Q1"), MOST_ENVID);
+	wire_add_u8(&b, RET_FULL, 1);
+	wire_add_flag(&b, true, 1);
+	wire_add_u64(&b, 5000, 8);
+	wire_add_u64(&b, 6000, 8);
+	wire_add_u8(&b, 'N', 1);
+	wire_add_flag(&b, true, 1);
+	wire_add_u8(&b, 12, 1);
+	wire_add_octets(&b, SPAN("x@y.example"), MOST_ADDRESS);
+	wire_add_flag(&b, true, 1);
+	wire_add_octets(&b, SPAN("why"), MOST_REASON);
+	wire_add_octets(&b, SPAN("Top: x\r\n"), MOST_TRACE);
+	record_v1(&file, &b);
+	text_add(&b, SPAN("\2\2"));
+	wire_add_u32(&b, 3, 4);
+	wire_add_octets(&b, SPAN("c@d.example"), MOST_ADDRESS);
+	wire_add_octets(&b, SPAN("d.example/c"), MOST_PATH_FIELD);
+	wire_add_u32(&b, 7, 4);
+	wire_add_u32(&b, 8, 4);
+	wire_add_u8(&b, 0, 1);
+	wire_add_u8(&b, NOTIFY_DELAY, 1);
+	for (int i = 0; i < 3; i++)
+		wire_add_octets(&b, SPAN_NONE, MOST_ORCPT);
+	record_v1(&file, &b);
+	assert_true(envelope_decode(text_span(&file), &e, &whole));
+	assert_int_equal(whole, file.len);
+	assert_true(e.wishes.require_tls && e.wishes.hold_until == 5000 && e.wishes.deliver_by == 6000 && e.wishes.priority == 12);
+	assert_true(!e.wishes.tls_optional && e.wishes.hold_for == 0 && e.held && span_equal(e.hold_reason, SPAN("why")));
+	assert_true(e.count == 1 && e.recipient[0].notify == NOTIFY_DELAY && span_equal(e.top, SPAN("Top: x\r\n")));
+	envelope_clear(&e);
+	text_clear(&file);
+	text_clear(&b);
+}
+
 static void
 a_torn_tail_is_cut_at_the_last_whole_record(void **state)
 {
@@ -313,6 +370,7 @@ main(void)
 		cmocka_unit_test(i1_any_bytes_survive),
 		cmocka_unit_test(the_last_held_record_counts),
 		cmocka_unit_test(an_envelope_of_version_1_is_read),
+		cmocka_unit_test(an_envelope_of_version_2_is_read),
 		cmocka_unit_test(a_torn_tail_is_cut_at_the_last_whole_record),
 		cmocka_unit_test(every_damage_is_noticed),
 		cmocka_unit_test(ceilings_hold),

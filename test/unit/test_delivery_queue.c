@@ -541,6 +541,39 @@ no_recipients_no_data(void **state)
 
 /* What the sender asked for, holding, and the lines on top are in the spool; held stays held. */
 static void
+tls_is_as_the_message_says(void **state)
+{
+	struct world *w = *state;
+
+	/* RFC 8689 4.1: its field counts, unless MAIL said the contrary. */
+	for (int required = 0; required < 2; required++) {
+		struct queued_file f;
+		uint64_t id = (uint64_t)(7 + required);
+
+		w->begun = w->recipient_told = w->files = w->told = 0;
+		send_mail_begin(w->smtpd, id, &(struct msg_mail_begin){ .session = 99, .sender = SPAN("s@far.example"),
+			.priority = PRIORITY_NORMAL, .require_tls = required != 0, .hold_for = 40, .hold_until = 1 }, NULL);
+		wait_for(w, &w->begun, 1);
+		send_mail_recipient(w->smtpd, id,
+			&(struct msg_mail_recipient){ .number = 0, .address = SPAN("ana@example.org") }, NULL);
+		wait_for(w, &w->recipient_told, 1);
+		send_mail_data(w->smtpd, id, &(struct msg_mail_data){ .by_queue = true }, NULL);
+		wait_for(w, &w->files, 1);
+		assert_int_equal(write(w->file_fd, MESSAGE, MESSAGE_SIZE), MESSAGE_SIZE);
+		close(w->file_fd);
+		w->file_fd = -1;
+		send_mail_commit(w->smtpd, id, &(struct msg_mail_commit){ .size = MESSAGE_SIZE,
+			.digest = SPAN("0123456789abcdef0123456789abcdef"), .hold = true, .hold_reason = SPAN("x"),
+			.tls_optional = true }, NULL);
+		expect_told(w, 250, "2.0.0");
+		assert_int_equal(queued_read(&w->q, id, &f), 0);
+		assert_int_equal(f.envelope.wishes.tls_optional, !required);
+		assert_int_equal(f.envelope.wishes.hold_for, 40);
+		queued_file_clear(&f);
+	}
+}
+
+static void
 wishes_reach_the_envelope(void **state)
 {
 	struct world *w = *state;
@@ -1759,6 +1792,7 @@ main(void)
 		ROW(r2_a_full_mailbox_is_told_in_the_session),
 		ROW(ceilings_hold),
 		ROW(wishes_reach_the_envelope),
+		ROW(tls_is_as_the_message_says),
 		ROW(what_was_written_straight_is_not_held),
 		ROW(a_sender_belongs_to_its_login), ROW(a_login_is_believed_from_auth_alone), ROW(logins_are_bounded),
 		ROW(size_limit_is_the_clients),

@@ -41,6 +41,36 @@ write_one(struct text *to, struct span address, struct span envid, struct span o
 	close(r.message);
 }
 
+/* RFC 4865 5.1.2, RFC 2852 section 5: what was asked for, as it was said. */
+static void
+times_that_were_asked_for(void **state)
+{
+	static const struct {
+		struct wishes wishes;
+		const char *has, *has_not;
+	} all[] = {
+		{ { .hold_until = 1700000300, .hold_for = 300 }, "\r\nFuture-Release-Request: for;300\r\n", "Deliver-By" },
+		{ { .hold_until = 1700000300 }, "\r\nFuture-Release-Request: until;2023-11-14T22:18:20Z\r\n", "Deliver-By" },
+		{ { .deliver_by = 1700000300, .by_mode = 'R' }, "\r\nDeliver-By-Date: Tue, 14 Nov 2023 22:18:20 +0000\r\n",
+			"Future-Release" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct text t = TEXT_UP_TO(MOST_REPORT);
+		struct envelope_recipient who = { .address = SPAN("bob@far.example") };
+		struct envelope e = { .id = 7, .size = strlen(message), .arrived = 1700000000, .wishes = all[i].wishes };
+		struct reported one = { &who, REPORT_FAILED, { NEVER, 550, SPAN("5.1.1"), SPAN("no") } };
+		struct report r = { .hostname = SPAN("mail.example.org"), .envelope = &e, .to = SPAN("ana@example.org"),
+			.at = &one, .count = 1, .now = 1700000100, .message = -1 };
+		bool eight_bit, utf8;
+
+		assert_true(report_write(&r, &t, &eight_bit, &utf8));
+		assert_true(has(&t, all[i].has) && !has(&t, all[i].has_not));
+		text_clear(&t);
+	}
+}
+
 static void
 fields_of_a_failure(void **state)
 {
@@ -222,7 +252,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields_of_a_failure), cmocka_unit_test(internationalised), cmocka_unit_test(i7_no_line_from_outside),
+		cmocka_unit_test(fields_of_a_failure), cmocka_unit_test(times_that_were_asked_for), cmocka_unit_test(internationalised), cmocka_unit_test(i7_no_line_from_outside),
 		cmocka_unit_test(who_is_told), cmocka_unit_test(relayhosts), cmocka_unit_test(credentials),
 		cmocka_unit_test(rewritten_senders),
 	};

@@ -93,10 +93,44 @@ longest_name(void **state)
 	}
 }
 
+/* RFC 8689 section 3, wherever the packets end; a second field, or any other value, is none. */
+static void
+tls_required_is_no(void **state)
+{
+	static const struct {
+		const char *in;
+		bool no;
+	} all[] = {
+		{ "TLS-Required: No\r\n\r\n", true }, { "A: b\r\ntls-required:\r\n \tnO \r\nC: d\r\n\r\nx", true },
+		{ "TLS-Required:No\r\n", true }, { "TLS-Required: Non\r\n\r\n", false },
+		{ "TLS-Required: N\r\no: x\r\n\r\n", false }, { "TLS-Required: No\r\nTLS-Required: No\r\n\r\n", false },
+		{ "TLS-Required: Yes\r\n\r\n", false }, { "TLS-Required:\r\nX: No\r\n\r\n", false },
+		{ "X-TLS-Required: No\r\n\r\n", false }, { "TLS-Required: (\r\n) No\r\n\r\n", false },
+		{ "A: b\r\n\r\nTLS-Required: No\r\n", false }, { "TLS-Required: no no\r\n\r\n", false },
+		{ "TLS-Required: N o\r\n\r\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		for (size_t cut = 0; cut <= strlen(all[i].in); cut++) {
+			struct header_scan h = { .place = HEADER_LINE };
+			struct text out = TEXT_UP_TO(4096);
+			struct span first = span_part(span_str(all[i].in), 0, cut),
+				    second = span_part(span_str(all[i].in), cut, strlen(all[i].in));
+
+			header_scan_feed(&h, &first, &out);
+			header_scan_feed(&h, &second, &out);
+			header_scan_finish(&h, &out);
+			assert_int_equal(header_wants_no_tls(&h), all[i].no);
+			text_clear(&out);
+		}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_cut), cmocka_unit_test(longest_name) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_cut), cmocka_unit_test(longest_name),
+		cmocka_unit_test(tls_required_is_no) };
 
 	return cmocka_run_group_tests_name("smtpd_header", tests, NULL, NULL);
 }
