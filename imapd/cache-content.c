@@ -155,6 +155,7 @@ cache_get(struct mailbox *m, uint32_t uid, unsigned int items, uint64_t names,
 	size_t at = index_find(&m->index, uid);
 	struct span payload;
 	struct mail mail;
+	bool damaged;
 
 	if (at == NO_RECORD) {
 		errno = ENOENT;
@@ -170,7 +171,12 @@ cache_get(struct mailbox *m, uint32_t uid, unsigned int items, uint64_t names,
 	if (mail_open(m, uid, learned, &mail) < 0)
 		return false;
 	payload_write(c, uid, &mail);
+	damaged = mail_is_damaged(&mail);
 	mail_close(&mail);
+	if (damaged) {
+		errno = EIO;
+		return false;
+	}
 	at = index_find(&m->index, uid);      /* records may have moved */
 	if (at != NO_RECORD && !c->work.failed)
 		cache_append(c, &m->index.records[at], text_span(&c->work));
@@ -197,6 +203,7 @@ cache_lines(struct mailbox *m, uint32_t uid, uint64_t names, struct change *lear
 	struct cache *c = cache_open(m);
 	struct cached got;
 	struct mail mail;
+	bool damaged;
 
 	if (names != 0) {
 		if (!cache_get(m, uid, 0, names, learned, &got))
@@ -208,7 +215,12 @@ cache_lines(struct mailbox *m, uint32_t uid, uint64_t names, struct change *lear
 		return false;
 	text_reset(&c->work);
 	text_add(&c->work, mail.header);
+	damaged = mail_is_damaged(&mail);
 	mail_close(&mail);
+	if (damaged) {
+		errno = EIO;
+		return false;
+	}
 	*header = text_span(&c->work);
 	return true;
 }

@@ -203,6 +203,8 @@ copy_some(struct append *append, struct arrival *a, struct joining *j)
 	if (j->at->is_url) {
 		piece = span_part(j->rest, 0, JOIN_PIECE);
 		arrival_write(&j->to, piece);
+		if (mail_is_damaged(&j->mail))
+			return false;
 		j->rest = span_part(j->rest, piece.len, SIZE_MAX);
 		j->in_piece = j->rest.len > 0;
 		return true;

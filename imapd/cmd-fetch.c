@@ -776,6 +776,17 @@ fetch_finish(struct command *c, struct fetch *f)
 	return command_ok(c, NULL, "FETCH completed.");
 }
 
+/* Of a message whose octets are announced already, the rest cannot be had (mapping.h): nothing that may be said now would
+ * be true. */
+static enum progress
+break_off(struct command *c, struct fetch *f)
+{
+	log_error(c->session->id, "message-unreadable", KEY_STR("folder", c->session->view->mailbox->folder),
+		KEY_NUM("uid", f->record.uid), KEY_ERRNO);
+	session_end(c->session, "a message could not be read to its end");
+	return command_no(c, "SERVERBUG", "A message could not be read; the log says why.");
+}
+
 static enum progress
 fetch_step(struct command *c)
 {
@@ -790,10 +801,14 @@ fetch_step(struct command *c)
 		}
 		if (f->in_body) {
 			send_body(c, f);
+			if (!f->by_cache && mail_is_damaged(&s->mail.mail))
+				return break_off(c, f);
 		} else if (f->in_message && f->item < f->count) {
 			if (f->item > 0)
 				text_add_byte(&s->out, ' ');
 			send_item(c, f, &f->items[f->item++]);
+			if (!f->by_cache && f->reads && mail_is_damaged(&s->mail.mail))
+				return break_off(c, f);
 		} else if (f->in_message) {
 			end_message(c, f);
 		} else {

@@ -344,6 +344,8 @@ send_here(struct command *c, struct crossing *x)
 		return false;
 	octets = span_part(mail->bytes, (size_t)done, sizeof(piece));
 	memcpy(piece, octets.at, octets.len);
+	if (mail_is_damaged(mail))
+		return false;
 	quote_mend_nul(piece, octets.len);
 	crossing_message_octets(x, span_of(piece, octets.len));
 	return true;

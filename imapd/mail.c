@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,13 +15,10 @@ static int
 load(struct mail *mail, int fd, size_t size)
 {
 	if (size > MAIL_READ_BYTES) {
-		mail->map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-		if (mail->map == MAP_FAILED) {
-			mail->map = NULL;
+		mail->map = mapping_new(fd, size);
+		if (mail->map == NULL)
 			return -1;
-		}
-		mail->map_len = size;
-		mail->bytes = span_of(mail->map, size);
+		mail->bytes = span_of(mapping_bytes(mail->map), size);
 		return 0;
 	}
 	mail->store = TEXT_UP_TO(size);
@@ -40,14 +36,6 @@ load(struct mail *mail, int fd, size_t size)
 	return 0;
 }
 
-static void
-unload(struct mail *mail)
-{
-	if (mail->map != NULL)
-		(void)munmap(mail->map, mail->map_len);
-	mail->map = NULL;
-}
-
 /* Files of other programs may have LF: what is served has CRLF. */
 static void
 convert(struct mail *mail, const struct crlf_facts *facts)
@@ -55,7 +43,11 @@ convert(struct mail *mail, const struct crlf_facts *facts)
 	struct text converted = TEXT_UP_TO(facts->size);
 
 	crlf_convert(mail->bytes, &converted);
-	unload(mail);
+	if (mail_is_damaged(mail)) {
+		text_clear(&converted);
+		return;
+	}
+	mapping_free(&mail->map);
 	text_clear(&mail->store);
 	mail->store = converted;
 	mail->bytes = text_span(&mail->store);
@@ -112,9 +104,11 @@ mail_open(struct mailbox *m, uint32_t uid, struct change *learned, struct mail *
 		if (facts.bare > 0)
 			convert(mail, &facts);
 	}
+	mail->header = span_part(mail->bytes, 0, header_length(mail->bytes));
+	if (mail_is_damaged(mail))
+		goto fail;
 	learn(learned, r, &st, facts.size);
 	mail->date = st.st_mtim.tv_sec;
-	mail->header = span_part(mail->bytes, 0, header_length(mail->bytes));
 	return 0;
 fail:
 	saved = errno;
@@ -133,12 +127,21 @@ mail_mime(struct mail *mail)
 	return &mail->mime;
 }
 
+bool
+mail_is_damaged(const struct mail *mail)
+{
+	if (!mapping_is_damaged(mail->map))
+		return false;
+	errno = EIO;
+	return true;
+}
+
 void
 mail_close(struct mail *mail)
 {
 	if (mail->parsed)
 		mime_clear(&mail->mime);
-	unload(mail);
+	mapping_free(&mail->map);
 	text_clear(&mail->store);
 	*mail = (struct mail){ .parsed = false };
 }
@@ -198,8 +201,13 @@ struct mail *
 mail_cached(struct mail_cache *cache, struct mailbox *m, uint32_t uid, struct change *learned)
 {
 	if (cache->open && cache->mailbox == m && cache->uid == uid &&
-		index_find(&m->index, uid) != NO_RECORD)
-		return &cache->mail;
+		index_find(&m->index, uid) != NO_RECORD) {
+		if (!mail_is_damaged(&cache->mail))
+			return &cache->mail;
+		mail_cache_clear(cache);
+		errno = EIO;
+		return NULL;
+	}
 	mail_cache_clear(cache);
 	if (mail_open(m, uid, learned, &cache->mail) < 0)
 		return NULL;

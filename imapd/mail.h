@@ -5,6 +5,7 @@
 #define VALIJA_IMAPD_MAIL_H
 
 #include "imapd/mailbox.h"
+#include "imapd/mapping.h"
 #include "imapd/mime.h"
 
 #define MAIL_READ_BYTES (256 * 1024)     /* larger files are mapped, smaller ones read */
@@ -16,8 +17,7 @@ struct mail {
 	int64_t date;                /* the file's */
 	struct mime mime;            /* once mail_mime was called */
 	bool parsed;
-	void *map;                   /* the mapped file, or NULL */
-	size_t map_len;
+	struct mapping *map;         /* the file, where it is large, or NULL */
 	struct text store;           /* what was read or converted */
 };
 
@@ -25,6 +25,9 @@ struct mail {
  * -1: ENOENT when the message is gone; EFBIG. Records may move. */
 int mail_open(struct mailbox *m, uint32_t uid, struct change *learned, struct mail *mail);
 const struct mime *mail_mime(struct mail *mail);
+/* The file was cut, or the disk did not give it back, while it was read: what was made of it is nothing. To be asked
+ * behind each use of the bytes, errno is EIO then. */
+bool mail_is_damaged(const struct mail *mail);
 void mail_close(struct mail *mail);
 
 /* A copy of the record of a message in *r, with the facts that are asked for: looked for where the
@@ -42,7 +45,7 @@ struct mail_cache {
 	struct mail mail;
 };
 
-/* The opened message, from the cache or opened into it. NULL with errno. */
+/* The opened message, from the cache or opened into it. NULL with errno, EIO once for one that is damaged. */
 struct mail *mail_cached(struct mail_cache *cache, struct mailbox *m, uint32_t uid,
 	struct change *learned);
 void mail_cache_clear(struct mail_cache *cache);

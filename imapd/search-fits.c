@@ -226,6 +226,10 @@ search_fits(const struct search *search, const struct view *view, size_t number,
 	m.names = search->cache_names;
 	m.opened = m.unreadable = m.is_cached = false;
 	result = fits(&m, search->root);
+	if (m.opened && mail_is_damaged(&m.mail)) {
+		unreadable(&m);
+		result = false;
+	}
 	if (m.opened)
 		mail_close(&m.mail);
 	return result;

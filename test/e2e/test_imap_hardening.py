@@ -153,3 +153,32 @@ def test_commands_behind_a_login_wait_for_whoever_gets_the_connection(suite, ser
         for i in range(6):
             line = words.readline()
             assert line.startswith(b"%d OK " % (said + i)), line
+
+
+def test_a_message_that_is_cut_while_it_is_read(suite):
+    """Ends the session that reads it, and nothing of zeros is told or kept; the user's other sessions hear nothing of it."""
+    user = suite.new_user("cut")
+    maildir = suite.maildir(user)
+    owner = maildir.stat()
+    path = maildir / "tmp" / "1999999999.M1P1.cut"
+    path.write_bytes(b"Subject: large\r\n\r\n" + (b"y" * 78 + b"\r\n") * 400000)
+    os.chown(path, owner.st_uid, owner.st_gid)
+    path.rename(maildir / "cur" / f"{path.name}:2,S")
+    with suite.imap(user=user) as other:
+        other.select("INBOX")
+        reading = suite.imap(user=user)
+        reading.select("INBOX")
+        pid = next(p["pid"] for p in suite.processes("imap") if p.get("user") == user)
+        reading.send(b"f FETCH 1 BODY.PEEK[]\r\n")
+        assert reading.readline().endswith(b"{32000018}\r\n")
+        time.sleep(0.3)              # the socket is full: the server waits in the midst of it
+        os.truncate(maildir / "cur" / f"{path.name}:2,S", 300000)
+        got = b""
+        while data := reading.file.read1(1 << 20):
+            got += data
+        assert len(got) < 32000018
+        assert set(got.removeprefix(b"Subject: large\r\n\r\n")) == set(b"y\r\n")
+        assert other.noop()[0] == "OK"
+        assert [p["pid"] for p in suite.processes("imap") if p.get("user") == user] == [pid]
+        assert other.fetch("1", "BODY.PEEK[HEADER.FIELDS (SUBJECT)]")[0] == "OK"
+    assert "message-unreadable" in suite.log()
