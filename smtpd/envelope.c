@@ -407,6 +407,17 @@ envelope_parse_rcpt(struct span in, unsigned int offers, bool utf8, struct envel
 	return NULL;
 }
 
+struct span
+envelope_said(struct span in)
+{
+	in = span_trim(span_part(in, span_index(in, ':') + 1, in.len));
+	if (span_take(&in, '<'))
+		in = span_part(in, 0, span_index(in, '>'));
+	else
+		in = span_part(in, 0, span_index(in, ' '));
+	return span_part(in, 0, MOST_ADDRESS);
+}
+
 void
 envelope_address_put(struct text *to, const struct address *a)
 {

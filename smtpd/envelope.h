@@ -56,6 +56,8 @@ const struct refusal *envelope_parse_mail(struct span in, unsigned int offers, u
 /* What follows "RCPT". `utf8`: SMTPUTF8 was said with MAIL. */
 const struct refusal *envelope_parse_rcpt(struct span in, unsigned int offers, bool utf8,
 	struct envelope_recipient *to);
+/* Where the address should be in what follows "MAIL" or "RCPT", however wrong it is: for the log alone. */
+struct span envelope_said(struct span in);
 /* The address without brackets and route: local@domain, or "postmaster". */
 void envelope_address_put(struct text *to, const struct address *a);
 

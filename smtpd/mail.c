@@ -67,7 +67,7 @@ do_mail(struct session *s, struct span arguments)
 	if (!no && sends_too_often(s))
 		no = &too_often;
 	if (no) {
-		refuse_for(s, no, SPAN_NONE);
+		refuse_mail(s, no, envelope_said(arguments));
 	} else {
 		checks_sender(s, &sender);
 		transaction_begin(s, &sender, lower_priority(s, &sender));

@@ -45,7 +45,7 @@ do_rcpt(struct session *s, struct span arguments)
 
 	/* Its message is on its way already: the client has lost its place, and starts again. */
 	if (!no && s->mail->chunked) {
-		refuse_for(s, &chunks_began, SPAN_NONE);
+		refuse_for(s, &chunks_began, envelope_said(arguments));
 		transaction_reset(s);
 		return;
 	}
@@ -58,7 +58,7 @@ do_rcpt(struct session *s, struct span arguments)
 	if (!no && transaction_is_lost(s->mail))
 		no = &queue_away;
 	if (no)
-		refuse_for(s, no, SPAN_NONE);
+		refuse_for(s, no, envelope_said(arguments));
 	else
 		judge(s, &recipient);
 	text_clear(&qualified);

@@ -128,32 +128,50 @@ answer(struct session *s, unsigned int code, const char *status, const char *wor
 	text_clear(&line);
 }
 
+/* `sender`: of a MAIL that is refused, which has no transaction of its own yet. */
 static void
-log_refusal(struct session *s, const struct verdict *v, struct span recipient)
+log_refusal(struct session *s, const struct verdict *v, struct span sender, struct span recipient)
 {
 	const struct transaction *t = s->mail;
 
 	/* What is refused as a whole is so for each; the first one stands for them. */
-	if (recipient.len == 0 && t)
+	if (recipient.len == 0 && sender.len == 0 && t)
 		recipient = span_str(t->recipient);
+	if (sender.len == 0 && t)
+		sender = span_str(t->sender);
 	log_info(s->id, "refused", KEY_STR("ip", s->ip),
 		KEY_STR("service", service_name(s->service)), KEY_NUM("code", v->code),
 		KEY_STR("status", v->status), KEY_STR("command", s->verb),
 		KEY_ID("message", t ? t->id : 0), KEY_STR("reason", v->reason),
 		KEY_STR("login", s->login), KEY_STR("helo", s->helo),
-		KEY_STR("from", t ? t->sender : NULL), KEY_SPAN("to", recipient));
+		KEY_SPAN("from", sender), KEY_SPAN("to", recipient));
+}
+
+static void
+say_no(struct session *s, const struct verdict *v, struct span sender, struct span recipient)
+{
+	/* An answer that finds no room ends the transaction, which `v` may belong to. */
+	bool error = v->code >= 500;
+
+	log_refusal(s, v, sender, recipient);
+	answer(s, v->code, v->status, v->reason);
+	if (error)
+		session_count_error(s);
 }
 
 void
 refuse_verdict(struct session *s, const struct verdict *v, struct span recipient)
 {
-	/* An answer that finds no room ends the transaction, which `v` may belong to. */
-	bool error = v->code >= 500;
+	say_no(s, v, SPAN_NONE, recipient);
+}
 
-	log_refusal(s, v, recipient);
-	answer(s, v->code, v->status, v->reason);
-	if (error)
-		session_count_error(s);
+void
+refuse_mail(struct session *s, const struct refusal *why, struct span sender)
+{
+	struct verdict v;
+
+	verdict_set(&v, why->code, why->status, why->reason);
+	say_no(s, &v, sender, SPAN_NONE);
 }
 
 void
@@ -272,7 +290,7 @@ slot_settle(
 		return;
 	}
 	put_line(&slot->lines, v->code, v->status, v->reason);
-	log_refusal(s, v, span_str(slot->address));
+	log_refusal(s, v, SPAN_NONE, span_str(slot->address));
 	if (v->code >= 500)
 		s->errors++;
 }

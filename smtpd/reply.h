@@ -39,6 +39,8 @@ void answer_lines(struct session *s, struct span lines);
 void refuse(struct session *s, unsigned int code, const char *status, const char *reason);
 void refuse_for(struct session *s, const struct refusal *why, struct span recipient);
 void refuse_verdict(struct session *s, const struct verdict *v, struct span recipient);
+/* The same of a MAIL that begins no transaction; `sender` is what it said. */
+void refuse_mail(struct session *s, const struct refusal *why, struct span sender);
 
 /* --- answers that queue owes --- */
 

@@ -511,6 +511,7 @@ session_refuse_early(struct session *s)
 	log_info(s->id, "refused", KEY_STR("ip", s->ip),
 		KEY_STR("service", service_name(s->service)), KEY_NUM("code", early.code),
 		KEY_STR("status", early.status), KEY_STR("command", s->verb),
-		KEY_STR("reason", "input before the answer"), KEY_STR("helo", s->helo));
+		KEY_STR("reason", "input before the answer"), KEY_STR("helo", s->helo),
+		KEY_STR("from", s->mail ? s->mail->sender : NULL), KEY_STR("to", s->mail ? s->mail->recipient : NULL));
 	session_close(s, early.code, early.status, early.reason);
 }

@@ -733,3 +733,21 @@ def test_owner_services():
                 assert smtp.mail("somebody@elsewhere.example")[0] == answer
                 smtp.rset()
                 assert smtp.mail(user)[0] == 250
+
+
+def test_a_refusal_names_what_was_refused(suite):
+    """Also where it did not come so far: the sender that MAIL said, and the recipient that RCPT said, not one before it."""
+    user, helo = suite.new_user(), f"h{secrets.token_hex(4)}.example"
+    talk(suite, b"EHLO %s\r\n" % helo.encode(), b"MAIL FROM:<big@client.example> SIZE=99999999999\r\n", b"MAIL FROM:bare@client.example\r\n",
+         b"MAIL FROM:<good@client.example>\r\n", b"RCPT TO:<%s>\r\n" % user.encode(), b"RCPT TO:<other@example.org> NOTIFY=WHAT\r\n",
+         b"RCPT TO:<x y%sz>\r\n" % (b"w" * 900), b"DATA\r\nx")
+
+    def lines():
+        return [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in suite.log().splitlines()
+                if " refused " in line and f"helo={helo}" in line]
+    valija.wait_until(lambda: len(lines()) == 5, what="the lines")
+    assert [(line["code"], line["from"], line["to"]) for line in lines()[:3]] == [
+        ("552", "big@client.example", '""'), ("501", "bare@client.example", '""'),
+        ("501", "good@client.example", "other@example.org")], lines()
+    assert lines()[3]["to"].startswith('"x') and lines()[3]["from"] == "good@client.example"
+    assert (lines()[4]["code"], lines()[4]["to"]) == ("554", user) and lines()[4]["from"] == "good@client.example"
