@@ -227,6 +227,31 @@ def test_s7_a_long_header_field_is_kept_whole(suite):
     assert field in received and folded in received
 
 
+@pytest.mark.parametrize("message, code", [
+    (b"X: " + b"y" * 20_000_000 + b"\r\n\r\nx\r\n", 552), (b"X: y\r\n" * 200_000 + b"\r\nx\r\n", 552),
+    (b"X: " + b"y\r\n " * 200_000 + b"\r\n\r\nx\r\n", 552), (b" y\r\nX: z\r\n\r\nx\r\n", 550),
+    (b"Subject: line\r\n\r\n" + b"z" * 10_000_000 + b"\r\n", 250), (b"a:\r\n" * 100_000 + b"\r\nx\r\n", 250)],
+    ids=["one field", "many fields", "many foldings", "folded first", "one line", "the most fields"])
+@pytest.mark.parametrize("service", ["smtp", "submission"])
+def test_s7_blobs(suite, service, message, code):
+    """Refused at the limit, or kept whole; at once, and for no memory to speak of."""
+    user, sender = suite.new_user(), suite.new_user()
+    memory = lambda: max(int(valija.proc_status(p["pid"])["VmHWM"].split()[0]) for p in suite.processes("smtpd"))
+    before = memory()
+    with suite.smtp(sender if service == "submission" else None, service=service) as smtp:
+        smtp.ehlo("client.example")
+        smtp.mail(sender if service == "submission" else "a@client.example")
+        smtp.rcpt(user)
+        start = time.monotonic()
+        assert smtp.data(message)[0] == code
+        assert time.monotonic() - start < 5
+    if code == 250:
+        assert suite.delivered(user)[0].read_bytes().endswith(message)
+    else:
+        assert suite.delivered(user) == []
+    assert memory() - before < 8192, "KiB at most beyond what it had"
+
+
 def test_r4_three_thousand_recipients(suite):
     user = suite.new_user()
     group = b"".join(f"RCPT TO:<{user}>\r\n".encode() for _ in range(3000))
