@@ -187,6 +187,8 @@ static bool
 append_keywords(struct append *append, const struct arrival *a, struct keyword_bits *bits)
 {
 	memset(bits, 0, sizeof(*bits));
+	if (!keywords_fit(&append->to->index.keywords, a->flags.keywords, a->flags.keyword_count))
+		return false;
 	for (size_t i = 0; i < a->flags.keyword_count; i++) {
 		int number = index_keyword(&append->to->index, a->flags.keywords[i], true);
 
@@ -314,6 +316,7 @@ append_finish(struct command *c)
 	/* RFC 4315 section 3: not to who may put mail there, and not look at it. */
 	if (append->rights & RIGHT_READ)
 		write_uids(append, count, &code);
+	session_tell_name(c->session, "", append->to->folder, c->said, false, command_out(c));   /* RFC 9051 6.3.12 */
 	(void)command_ok(c, code.len > 0 ? text_str(&code) : NULL, "APPEND completed.");
 	text_clear(&code);
 	return COMMAND_DONE;

@@ -45,7 +45,7 @@ push_selected(struct session *s, bool idle)
 {
 	struct mailbox *m = s->view->mailbox;
 	bool expunges = idle || (s->notify != NULL && !s->notify->delayed);
-	bool uids = s->notify != NULL && (s->notify->selected & EVENT_FLAG_CHANGE);
+	bool uids = s->rev2 || (s->notify != NULL && (s->notify->selected & EVENT_FLAG_CHANGE));      /* RFC 9051 7.5.2 */
 
 	if ((m->check_cur || m->check_new || m->gone) && mailbox_refresh(m) < 0 && m->gone) {
 		session_bye(s, "The selected mailbox is no more.");

@@ -10,25 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* RFC 9051 6.3.4: the name that was asked for, where another was made of it ("inbox/a" is INBOX/a). */
-static void
-tell_renamed(struct session *s, const char *folder, struct span asked)
-{
-	struct text wire = TEXT_UP_TO(MOST_FOLDER_NAME), spelled = TEXT_UP_TO(MOST_LISTED_NAME), *out = &s->out;
-
-	folder_name_write(folder, &wire);
-	session_spell(s, text_span(&wire), &spelled);
-	if (s->rev2 && !span_equal(text_span(&spelled), asked)) {
-		text_printf(out, "* LIST () \"%c\" ", session_separator(s));
-		session_quote_name(s, text_span(&spelled), out);
-		text_add(out, SPAN(" (\"OLDNAME\" ("));
-		session_quote_name(s, asked, out);
-		text_add(out, SPAN("))\r\n"));
-	}
-	text_clear(&wire);
-	text_clear(&spelled);
-}
-
 /* RFC 8474 4.1: the new mailbox's id, if it can be opened. */
 static enum progress
 tell_created(struct command *c, const char *folder)
@@ -162,8 +143,28 @@ cmd_create(struct command *c)
 		return COMMAND_DONE;
 	}
 	notify_name(c->session, folder, NULL);
-	tell_renamed(c->session, folder, name);
+	session_tell_name(c->session, "", folder, name, false, command_out(c));      /* RFC 9051 6.3.4 */
 	return tell_created(c, folder);
+}
+
+/* RFC 9051 6.3.5: a name that is told only because of what is below it. Sets errno to what it was. */
+static bool
+has_below(const struct store *store, const char *folder)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	struct folder_list list;
+	bool found = false;
+	int saved = errno;
+
+	if (folder_list_read(store, false, &list) == 0) {
+		folder_name_write(folder, &name);
+		for (size_t i = 0; i < list.count && !found; i++)
+			found = folder_name_is_below(list.entries[i].name, text_span(&name));
+		folder_list_clear(&list);
+	}
+	text_clear(&name);
+	errno = saved;
+	return found;
 }
 
 enum progress
@@ -179,7 +180,8 @@ cmd_delete(struct command *c)
 	if (!command_may(c, folder, RIGHT_DELETE))
 		return COMMAND_DONE;
 	if (folder_delete(&a->store, folder) < 0)
-		return command_failed(c, "delete");
+		return errno == ENOENT && has_below(&a->store, folder) ? command_no(c, "HASCHILDREN",
+			"That is no mailbox, but there are some below it.") : command_failed(c, "delete");
 	a->removing = true;
 	account_housekeep(a);
 	notify_name(c->session, folder, NULL);
@@ -189,6 +191,7 @@ cmd_delete(struct command *c)
 		mail_cache_clear(&c->session->mail);
 		view_close(&c->session->view);
 	}
+	session_tell_name(c->session, "\\NonExistent", folder, c->said, false, command_out(c));      /* RFC 9051 6.3.5 */
 	return command_ok(c, NULL, "DELETE completed.");
 }
 
@@ -208,7 +211,16 @@ rename_inbox(struct command *c, const char *to)
 		return command_failed(c, "rename");
 	}
 	notify_name(c->session, to, NULL);       /* RFC 5465 5.4: INBOX itself is told as new */
+	session_tell_name(c->session, "", to, c->said, false, command_out(c));
 	return copy_all_begin(c, inbox, target);
+}
+
+/* RFC 9051 6.3.6: where either was said otherwise, what is called how now. */
+static void
+tell_renamed(struct command *c, const char *from, struct span said, const char *to)
+{
+	if (!session_spells_so(c->session, from, said) || !session_spells_so(c->session, to, c->said))
+		session_tell_name(c->session, "", to, said, true, command_out(c));
 }
 
 enum progress
@@ -216,8 +228,12 @@ cmd_rename(struct command *c)
 {
 	char from[MOST_FOLDER_NAME + 1], to[MOST_FOLDER_NAME + 1];
 	struct store *store = &c->session->account->store;
+	struct span said;
 
-	if (!command_take_folder(c, from) || !command_take_folder(c, to) || !command_no_more(c))
+	if (!command_take_folder(c, from))
+		return COMMAND_DONE;
+	said = c->said;
+	if (!command_take_folder(c, to) || !command_no_more(c))
 		return COMMAND_DONE;
 	if (to[0] == '\0')
 		return command_no(c, "ALREADYEXISTS", "INBOX is always there.");
@@ -230,6 +246,7 @@ cmd_rename(struct command *c)
 	if (folder_rename(store, from, to) < 0)
 		return command_failed(c, "rename");
 	notify_name(c->session, to, from);
+	tell_renamed(c, from, said, to);
 	return command_ok(c, NULL, "RENAME completed.");
 }
 

@@ -102,6 +102,24 @@ asked_new(struct command *c)
 	return a;
 }
 
+/* --- the special use --- */
+
+/* RFC 6154 section 4: the entry says what LIST says, also of a mailbox that has its use by its name; "" is kept for one that
+ * has been told to have none. False: answered. */
+static bool
+join_special_use(struct command *c, struct asked *a)
+{
+	const struct metadata_entry *e = metadata_find(&a->metadata, SPAN(METADATA_SPECIAL_USE));
+	const char *use = NULL;
+
+	if (a->server || session_is_guest(c->session) || (e != NULL && e->value.len > 0))
+		return true;
+	if (e == NULL && folder_use(&c->session->account->store, a->folder, &use) < 0)
+		return command_failed(c, "metadata"), false;
+	(void)metadata_set(&a->metadata, SPAN(METADATA_SPECIAL_USE), use == NULL ? SPAN_NONE : span_str(use));
+	return true;
+}
+
 /* --- GETMETADATA --- */
 
 static bool
@@ -185,6 +203,16 @@ is_wanted(const struct asked *a, struct span wanted, struct span name)
 	return span_take(&below, '/') && (a->depth > 1 || !span_has(below, '/'));
 }
 
+static bool
+asks_for_special_use(const struct asked *a)
+{
+	bool wanted = false;
+
+	for (size_t k = 0; k < a->count && !wanted; k++)
+		wanted = is_wanted(a, a->names[k], SPAN(METADATA_SPECIAL_USE));
+	return wanted;
+}
+
 static void
 write_value(struct text *out, struct span value)
 {
@@ -266,7 +294,8 @@ cmd_getmetadata(struct command *c)
 
 	if (!command_take_space(c) || !take_options(c, a) || !take_mailbox(c, a) ||
 		!command_take_space(c) || !take_options(c, a) || !take_names(c, a) ||
-		!command_no_more(c) || !may_annotate(c, a) || !read_metadata(c, a))
+		!command_no_more(c) || !may_annotate(c, a) || !read_metadata(c, a) ||
+		(asks_for_special_use(a) && !join_special_use(c, a)))
 		return COMMAND_DONE;
 	write_entries(c, a);
 	snprintf(code, sizeof(code), "METADATA LONGENTRIES %llu", (unsigned long long)a->longest);
@@ -338,6 +367,14 @@ count_as_change(struct command *c, const char *folder)
 	return result;
 }
 
+/* From "Sent", which has its use by its name, too (RFC 6154 section 5.4): that is kept as an empty entry. */
+static bool
+takes_use_away(const struct asked *a, size_t i)
+{
+	return !a->server && a->values[i].at == NULL && span_equal_nocase(a->names[i], SPAN(METADATA_SPECIAL_USE)) &&
+		folder_names_use(a->folder);
+}
+
 enum progress
 cmd_setmetadata(struct command *c)
 {
@@ -354,6 +391,8 @@ cmd_setmetadata(struct command *c)
 			snprintf(code, sizeof(code), "METADATA MAXSIZE %d", MOST_METADATA_VALUE);
 			return command_no(c, code, "The value is too long.");
 		}
+		if (takes_use_away(a, i))
+			a->values[i] = SPAN("");
 		if (!metadata_set(&a->metadata, a->names[i], a->values[i]))
 			return command_no(c, "METADATA TOOMANY", "There are too many entries.");
 	}

@@ -60,15 +60,6 @@ tell_selected(struct view *v, struct text *out)
 	text_add(out, SPAN(")] Its id.\r\n"));
 }
 
-/* RFC 9051 6.3.2: SELECT tells the name as LIST does. */
-static void
-tell_listed(const struct session *s, const char *folder, struct text *out)
-{
-	text_printf(out, "* LIST () \"%c\" ", session_separator(s));
-	session_folder_write(s, folder, out);
-	text_add(out, SPAN("\r\n"));
-}
-
 /* What changed while the client was away. */
 static enum progress
 select_step(struct command *c)
@@ -109,8 +100,7 @@ open_selected(struct command *c, bool read_only)
 	s->view->uid_only = s->uid_only;
 	notify_mute(s);
 	tell_selected(s->view, command_out(c));
-	if (s->rev2)
-		tell_listed(s, folder, command_out(c));
+	session_tell_name(s, "", folder, c->said, true, command_out(c));      /* RFC 9051 6.3.2 */
 	c->told_nothing = true;
 	qresync_tell_vanished(s, q);
 	c->state = q;

@@ -39,11 +39,13 @@ store_arguments(struct command *c, struct store_flags *st)
 	return command_no_more(c);
 }
 
-/* The keywords as numbers; what is only taken away need not exist. False: too many. */
+/* The keywords as numbers; what is only taken away need not exist. False: too many, and none of them was made. */
 static bool
 store_keywords(struct store_flags *st, struct index *ix, struct keyword_bits *bits)
 {
 	memset(bits, 0, sizeof(*bits));
+	if (st->mode != CHANGE_REMOVE && !keywords_fit(&ix->keywords, st->flags.keywords, st->flags.keyword_count))
+		return false;
 	for (size_t i = 0; i < st->flags.keyword_count; i++) {
 		int number = index_keyword(ix, st->flags.keywords[i], st->mode != CHANGE_REMOVE);
 

@@ -201,6 +201,7 @@ command_take_folder(struct command *c, char folder[MOST_FOLDER_NAME + 1])
 		(void)command_bad(c, "the name of a mailbox");
 		return false;
 	}
+	c->said = name;
 	if (session_folder_of(c->session, name, folder, &why))
 		return true;
 	(void)command_no(c, "CANNOT", why);
@@ -355,6 +356,16 @@ tell_how_far(struct view *v, struct text *out)
 	v->behind = pending;
 }
 
+/* RFC 5530: messages are gone that FETCH, STORE and SEARCH must not tell of; the next NOOP does. */
+static bool
+keeps_back_expunges(const struct command *c)
+{
+	const struct view *v = c->session->view;
+
+	return c->verb != NULL && (c->verb->when & KEEPS_NUMBERS) && !(c->verb->when & BY_UID) && !c->told_nothing &&
+		v != NULL && !v->mute_messages && v->mailbox->index.expunges != v->expunges;
+}
+
 static void
 write_answer(struct command *c)
 {
@@ -367,6 +378,8 @@ write_answer(struct command *c)
 	text_add_byte(&s->out, ' ');
 	if (c->tells_highest && s->view != NULL && span_take_word(&answer, SPAN("OK ")))
 		text_printf(&s->out, "OK [HIGHESTMODSEQ %" PRIu64 "] ", s->view->modseq);
+	else if (keeps_back_expunges(c) && !span_starts_nocase(answer, SPAN("OK [")) && span_take_word(&answer, SPAN("OK ")))
+		text_add(&s->out, SPAN("OK [EXPUNGEISSUED] "));
 	text_add(&s->out, answer);
 	text_add(&s->out, SPAN("\r\n"));
 	if (c->verb != NULL && (c->verb->when & ENDS_SESSION) && s->command == c && !s->closing &&
@@ -586,7 +599,7 @@ tell_view(struct command *c, bool expunges, bool by_uid)
 
 	if (c->verb != NULL && (c->verb->when & EXPUNGES))
 		v->mute_messages = v->mute_flags = false;
-	all = view_tell(v, expunges, by_uid, &s->out, s->sent + OUT_FULL);
+	all = view_tell(v, expunges, by_uid || s->rev2, &s->out, s->sent + OUT_FULL);      /* RFC 9051 7.5.2 */
 	v->mute_messages = mute_messages;
 	v->mute_flags = mute_flags;
 	return all;

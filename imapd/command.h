@@ -57,6 +57,7 @@ struct command {
 	struct arena arena;
 	struct text text;            /* the command as sent */
 	struct span tag, args;       /* within it */
+	struct span said;            /* the mailbox that command_take_folder took last, as it was said */
 	struct text answer;          /* "OK ..." when it is decided */
 	enum progress (*step)(struct command *c);
 	void (*release)(struct command *c);

@@ -488,7 +488,10 @@ drop_missing(struct folder_list *list)
 	list->count = to;
 }
 
-/* The special use that a folder's metadata say. */
+/* That a mailbox has no use, whatever its name says: its entry is there and empty. */
+static const char no_use[] = "";
+
+/* The special use that a folder's metadata say: NULL when they say nothing. */
 static const char *
 use_of_metadata(const struct store *store, struct span name)
 {
@@ -502,7 +505,7 @@ use_of_metadata(const struct store *store, struct span name)
 	m = must_alloc(sizeof(*m));
 	if (metadata_read(store, folder, m) == 0 &&
 		(e = metadata_find(m, SPAN(METADATA_SPECIAL_USE))) != NULL)
-		use = folder_use_of(e->value);
+		use = e->value.len == 0 ? no_use : folder_use_of(e->value);
 	metadata_clear(m);
 	free(m);
 	return use;
@@ -528,7 +531,40 @@ mark_uses(const struct store *store, struct folder_list *list)
 			if (use == uses[k] && !taken[k])
 				e->use = use;
 		}
+		if (e->use == no_use)
+			e->use = NULL;
 	}
+}
+
+bool
+folder_names_use(const char *folder)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	bool named;
+
+	folder_name_write(folder, &name);
+	named = use_of_name(text_span(&name)) != NULL;
+	text_clear(&name);
+	return named;
+}
+
+int
+folder_use(const struct store *store, const char *folder, const char **use)
+{
+	struct text name = TEXT_UP_TO(MOST_FOLDER_NAME);
+	struct folder_list list;
+
+	*use = NULL;
+	if (folder_list_read(store, false, &list) < 0)
+		return -1;
+	folder_name_write(folder, &name);
+	for (size_t i = 0; i < list.count; i++) {
+		if (span_equal(list.entries[i].name, text_span(&name)))
+			*use = list.entries[i].use;
+	}
+	text_clear(&name);
+	folder_list_clear(&list);
+	return 0;
 }
 
 int

@@ -27,6 +27,10 @@ void folder_name_write(const char *folder, struct text *out);
 /* The special use called `use` (RFC 6154: \All \Archive \Drafts \Flagged \Junk \Sent \Trash; RFC 8457:
  * \Important), as it is written, or NULL. */
 const char *folder_use_of(struct span use);
+/* Does the name alone say a special use? */
+bool folder_names_use(const char *folder);
+/* The special use that LIST tells of the folder, or NULL. 0, or -1 with errno. */
+int folder_use(const struct store *store, const char *folder, const char **use);
 /* 0: there is such a folder; -1: ENOENT, or another error. */
 int folder_check(const struct store *store, const char *folder);
 

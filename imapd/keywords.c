@@ -35,6 +35,18 @@ keywords_find(const struct keywords *k, struct span name)
 	return NO_KEYWORD;
 }
 
+bool
+keywords_fit(const struct keywords *k, const struct span *names, size_t count)
+{
+	size_t room = MOST_KEYWORDS - k->count;
+
+	for (size_t i = 0; i < count; i++) {
+		if (keywords_find(k, names[i]) == NO_KEYWORD && room-- == 0)
+			return false;
+	}
+	return true;
+}
+
 int
 keywords_add(struct keywords *k, struct span name)
 {

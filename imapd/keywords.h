@@ -29,6 +29,8 @@ void keywords_init(struct keywords *k);
 void keywords_clear(struct keywords *k);
 /* The number of keyword `name` (in any case), or NO_KEYWORD. */
 int keywords_find(const struct keywords *k, struct span name);
+/* Have these names, of which no two are alike, numbers, or is there room to give them some? */
+bool keywords_fit(const struct keywords *k, const struct span *names, size_t count);
 /* Gives `name` the next number. NO_KEYWORD when all are taken. */
 int keywords_add(struct keywords *k, struct span name);
 struct span keywords_name(const struct keywords *k, unsigned int number);

@@ -106,6 +106,38 @@ session_folder_write(const struct session *s, const char *folder, struct text *o
 	text_clear(&wire);
 }
 
+bool
+session_spells_so(const struct session *s, const char *folder, struct span said)
+{
+	struct text wire = TEXT_UP_TO(MOST_FOLDER_NAME), spelled = TEXT_UP_TO(MOST_SPELLED);
+	bool so;
+
+	folder_name_write(folder, &wire);
+	session_spell(s, text_span(&wire), &spelled);
+	so = span_equal(text_span(&spelled), said);
+	text_clear(&wire);
+	text_clear(&spelled);
+	return so;
+}
+
+void
+session_tell_name(const struct session *s, const char *attribute, const char *folder, struct span said, bool always,
+	struct text *out)
+{
+	bool so = session_spells_so(s, folder, said);
+
+	if (!s->rev2 || (so && !always))
+		return;
+	text_printf(out, "* LIST (%s) \"%c\" ", attribute, session_separator(s));
+	session_folder_write(s, folder, out);
+	if (!so) {
+		text_add(out, SPAN(" (\"OLDNAME\" ("));
+		session_quote_name(s, said, out);
+		text_add(out, SPAN("))"));
+	}
+	text_add(out, SPAN("\r\n"));
+}
+
 /* Takes what stands before all names of this session. False: this has something else there. */
 static bool
 take_front(const struct session *s, struct span *name, const char **why)

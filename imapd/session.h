@@ -113,6 +113,12 @@ char session_separator(const struct session *s);
 void session_spell(const struct session *s, struct span wire, struct text *out);
 void session_name_write(const struct session *s, struct span wire, struct text *out);
 void session_folder_write(const struct session *s, const char *folder, struct text *out);
+/* Is that how the session spells the folder? */
+bool session_spells_so(const struct session *s, const char *folder, struct span said);
+/* For a client of IMAP4rev2 that said the folder's name otherwise ("inbox/a" is INBOX/a), or `always`: LIST with the
+ * attribute, the name and, as OLDNAME, what was said (RFC 9051 6.3.9.7). */
+void session_tell_name(const struct session *s, const char *attribute, const char *folder, struct span said, bool always,
+	struct text *out);
 /* folder_of_name() for a name as this session spells it; `folder` has room for MOST_FOLDER_NAME +
  * 1. */
 bool session_folder_of(const struct session *s, struct span name, char *folder, const char **why);
