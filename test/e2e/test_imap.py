@@ -11,6 +11,7 @@ import zlib
 import pytest
 
 import imap_grammar
+import test_sasl
 import valija
 
 DIALOGUES = pathlib.Path(__file__).resolve().parents[1] / "imap"
@@ -34,7 +35,7 @@ def read(path):
             found.append(Dialogue(f"{path.stem}: {line[2:].strip()}"))
         elif line.startswith("@"):
             found[-1].service = line[1:].strip()
-        elif line.startswith(("SLEEP ", "TLS", "DEFLATE", "QUOTA ")):
+        elif line.startswith(("SLEEP ", "TLS", "SCRAM ", "DEFLATE", "QUOTA ")):
             what, _, text = line.partition(" ")
             found[-1].steps.append((number, what, text))
         else:
@@ -148,7 +149,8 @@ def names_of(suite, user):
     def b64(text):
         return base64.b64encode(text.encode()).decode()
 
-    return {"user": user, "user_size": str(len(user)), "password": password, "plain": b64(f"\0{user}\0{password}"), "user64": b64(user),
+    return {"user": user, "user_size": str(len(user)), "password": password,
+            "password_size": str(len(password)), "plain": b64(f"\0{user}\0{password}"), "user64": b64(user),
             "password64": b64(password), "wrong": b64(f"\0{user}\0{password}x")}
 
 
@@ -162,6 +164,21 @@ def fill(text, names):
 def with_literals(octets):
     """<<text>> is a literal that does not wait for the server's "+"."""
     return re.sub(rb"<<(.*?)>>", lambda m: b"{%d+}\r\n%s" % (len(m[1]), m[1]), octets, flags=re.DOTALL)
+
+
+def scram(client, tag, user, password):
+    """AUTHENTICATE with an initial response, as RFC 9051 section 8 has it; the server proves itself too."""
+    proof = test_sasl.Dialogue("SCRAM-SHA-256", user, password)
+    said = f"{tag} AUTHENTICATE SCRAM-SHA-256 ".encode() + base64.b64encode(proof(b""))
+    for _ in range(2):
+        client.say(said + b"\r\n")
+        challenge = client.line()
+        assert challenge.startswith(b"+ "), f"said {challenge!r}"
+        said = base64.b64encode(proof(base64.b64decode(challenge[2:])))
+    proof.check()
+    client.say(said + b"\r\n")
+    answer = client.line()
+    assert answer.startswith(f"{tag} OK ".encode()), f"said {answer!r}"
 
 
 def expect(client, what, text, names):
@@ -226,6 +243,8 @@ def test_dialogue(suite, user_factory, dialogue):
                 elif kind == "QUOTA":
                     client.flush()
                     suite.valija("user", "quota", user, *text.split())
+                elif kind == "SCRAM":
+                    scram(client, text, user, names["password"])
                 elif kind == "SLEEP":
                     client.flush()
                     time.sleep(float(text))
@@ -238,6 +257,18 @@ def test_dialogue(suite, user_factory, dialogue):
     finally:
         for client in clients.values():
             client.close()
+
+
+def test_each_example_is_where_the_table_says():
+    rows = [line.split(" | ") for line in (DIALOGUES / "EXAMPLES").read_text().splitlines() if re.match(r"[0-9]+ .* \| ", line)]
+    assert len(rows) > 100 and all(len(row) == 2 for row in rows), rows
+    here = pathlib.Path(__file__).parent
+    for example, where in rows:
+        test = re.match(r"(test_\w+\.py)::(test_\w+)$", where)
+        if test:
+            assert f"def {test[2]}(" in (here / test[1]).read_text(), f"{example}: there is no {where}"
+        elif not where.startswith("- "):
+            assert any(d.name.startswith(where) for d in ALL), f"{example}: there is no dialogue {where}"
 
 
 @pytest.mark.parametrize("wrong", [

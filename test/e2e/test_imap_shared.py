@@ -626,6 +626,7 @@ def test_separator_and_prefix(courier):
     with Session(suite, ana) as owner:
         assert owner.ok("NAMESPACE") == ['* NAMESPACE (("INBOX." ".")) (("user." ".")) NIL']
         assert owner.ok('LIST "" ""') == ['* LIST (\\Noselect) "." ""']
+        owner.ok('CREATE "INBOX.Sent Mail"')             # RFC 9051 6.3.10, example 5
         owner.ok("CREATE INBOX.Work.2024")
         owner.ok("CREATE inbox.Work.2025.")
         assert suite.maildir(ana).joinpath(".Work.2024").is_dir() and suite.maildir(ana).joinpath(".Work.2025").is_dir()
