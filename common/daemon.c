@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -575,10 +576,26 @@ was_started_by_master(void)
 		type == SOCK_SEQPACKET;
 }
 
+/* The event loop. libevent does not tell its epoll instance, but that is the lowest descriptor which was free. */
+static bool
+loop_new(struct daemon *d)
+{
+	struct event_config *config = event_config_new();
+
+	if (config == NULL)
+		return false;
+	d->poll_fd = fcntl(LOG_FD, F_DUPFD_CLOEXEC, 0);
+	if (d->poll_fd >= 0)
+		close(d->poll_fd);
+	if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+		d->base = event_base_new_with_config(config);
+	event_config_free(config);
+	return d->base != NULL;
+}
+
 int
 daemon_run(struct daemon *d, const struct daemon_kind *kind, void *me)
 {
-	struct event_config *config;
 
 	if (!was_started_by_master()) {
 		fprintf(stderr, "valija-%s is started by `valija start` alone; see valija(8)\n",
@@ -596,13 +613,10 @@ daemon_run(struct daemon *d, const struct daemon_kind *kind, void *me)
 	life.d = d;
 	STAILQ_INIT(&life.early);
 	build_hearings();
-	if ((config = event_config_new()) == NULL ||
-	    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) < 0 ||
-	    (d->base = event_base_new_with_config(config)) == NULL) {
+	if (!loop_new(d)) {
 		log_error(0, "not-started", KEY_STR("reason", "no event loop"));
 		return 71; /* EX_OSERR */
 	}
-	event_config_free(config);
 	log_later_begin(d->base);
 	d->master = channel_new(d->base, CONTROL_FD, kind->program, PROGRAM_MASTER, 0, &life.control, me);
 	if (!inherit_and_confine())

@@ -79,6 +79,7 @@ struct daemon {
 	struct settings *settings;         /* in force; borrowed by everybody until settings_changed */
 	struct channel *master;
 	unsigned int index;                /* which of its kind this process is */
+	int poll_fd;                       /* base's own epoll instance, or some other descriptor (door.c) */
 	int directory[DIRECTORY_COUNT];    /* O_PATH, or -1 */
 	unsigned char passport_key[32];    /* tls and auth only */
 	struct room_path paths[16];        /* what Landlock lets through; prepare() fills it */

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,12 @@ struct listener {
 	struct event *acceptable;
 };
 
+static bool
+is_full(const struct door *door)
+{
+	return door->connections >= door->daemon->settings->connections;
+}
+
 static void
 listeners_watch(struct door *door, bool on)
 {
@@ -41,6 +48,45 @@ listeners_watch(struct door *door, bool on)
 	}
 }
 
+/* EPOLLEXCLUSIVE, of which libevent knows nothing: for a connection the kernel wakes the first process that sleeps at
+ * the listener and has said this, and everyone that has not. The entry in libevent's epoll instance is replaced behind
+ * its back, and is the last of all then. Where that does not work all are woken. False: now it is not watched at all. */
+static bool
+listener_stands_last(struct listener *l)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = l->fd };
+	int poll_fd = l->door->daemon->poll_fd;
+
+	/* Not there: it is another descriptor, or the listener is not watched. */
+	return epoll_ctl(poll_fd, EPOLL_CTL_DEL, l->fd, NULL) < 0 ||
+		epoll_ctl(poll_fd, EPOLL_CTL_ADD, l->fd, &e) == 0;
+}
+
+static void
+listener_wakes(struct listener *l, bool alone)
+{
+	event_del(l->acceptable);
+	event_add(l->acceptable, NULL);
+	if (!alone || listener_stands_last(l))
+		return;
+	event_del(l->acceptable);
+	event_add(l->acceptable, NULL);
+}
+
+/* A process that is full must not be the only one that hears of a connection. */
+static void
+choose_who_wakes(struct door *door)
+{
+	bool alone = door->kind->brief && !is_full(door);
+	struct listener *l;
+
+	if (door->paused || alone == door->woken_alone)
+		return;
+	door->woken_alone = alone;
+	LIST_FOREACH(l, &door->listeners, in_all)
+		listener_wakes(l, alone);
+}
+
 static void
 on_accept_again(evutil_socket_t fd, short what, void *arg)
 {
@@ -50,6 +96,7 @@ on_accept_again(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	door->paused = false;
 	listeners_watch(door, true);
+	choose_who_wakes(door);
 }
 
 /* Leaves what comes to the others for a while. */
@@ -63,6 +110,7 @@ accept_pause(struct door *door)
 	if (!door->accept_again || door->paused)
 		return;
 	door->paused = true;
+	door->woken_alone = false;
 	listeners_watch(door, false);
 	event_add(door->accept_again, &pause);
 }
@@ -85,12 +133,6 @@ key_of_uid(uint32_t uid, struct guest_key *key)
 	memset(key, 0, sizeof(*key));
 	key->at[8] = 'u';
 	memcpy(key->at + 12, &uid, sizeof(uid));
-}
-
-static bool
-is_full(const struct door *door)
-{
-	return door->connections >= door->daemon->settings->connections;
 }
 
 static uint64_t
@@ -160,6 +202,7 @@ let_in(struct door *door, const struct arrival *a, const struct guest_key *key, 
 		return false;
 	}
 	door->connections++;
+	choose_who_wakes(door);
 	door->kind->welcome(door->daemon->me, a, fd, guest);
 	return true;
 }
@@ -292,6 +335,7 @@ newcomer_new(struct door *door, const struct arrival *a, const struct guest_key 
 	n->deadline = evtimer_new(door->daemon->base, on_deadline, n);
 	LIST_INSERT_HEAD(&door->newcomers, n, in_all);
 	door->connections++;
+	choose_who_wakes(door);
 	event_add(n->readable, NULL);
 	event_add(n->deadline, &wait);
 }
@@ -347,6 +391,7 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 	struct listener *l = arg;
 	struct door *door = l->door;
 	struct sockaddr_storage from;
+	bool came = false;
 
 	(void)what;
 	for (int i = 0; i < ACCEPT_BURST; i++) {
@@ -364,6 +409,7 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 		fd = accept4(
 			listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
+			came = true;
 			welcome(l, fd, (const struct sockaddr *)&from);
 			continue;
 		}
@@ -374,6 +420,9 @@ on_acceptable(evutil_socket_t listening, short what, void *arg)
 		if (errno != ECONNABORTED && errno != EINTR)
 			break;
 	}
+	/* Others have their turn too: a process that an enemy owns hears those alone who came to it. */
+	if (came && !run_goes_on(&door->run) && door->woken_alone)
+		listener_wakes(l, true);
 	/* The next burst of refusals only after the next pause. */
 	door->refuses = false;
 }
@@ -424,8 +473,13 @@ door_listen(struct door *door, enum service service, struct span address, bool p
 	l->fd = fd;
 	l->acceptable = event_new(door->daemon->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	LIST_INSERT_HEAD(&door->listeners, l, in_all);
-	if (!door->paused)
-		event_add(l->acceptable, NULL);
+	if (door->paused)
+		return;
+	event_add(l->acceptable, NULL);
+	if (door->woken_alone)
+		listener_wakes(l, true);
+	else
+		choose_who_wakes(door);
 }
 
 static void
@@ -467,6 +521,7 @@ door_left(struct door *door, struct guest **guest)
 {
 	guest_leave(&door->guests, guest);
 	door->connections--;
+	choose_who_wakes(door);
 	if (door->daemon->leaving && door->connections == 0)
 		daemon_exit(door->daemon);
 }

@@ -1,7 +1,8 @@
 /*
  * door - the listeners of a front end (smtpd, imap-login), and who is let in.
  *
- * All processes of a kind share the listening sockets. One that serves as many connections as it
+ * All processes of a kind share the listening sockets. For a connection all that sleep are woken, and one has it; where
+ * connections are brief (door_kind), one is woken. One that serves as many connections as it
  * may, or has no descriptor left, leaves what comes to the others for ACCEPT_PAUSE_MILLISECONDS;
  * who still waits then is turned away with a last word of the protocol and one line in the log, and
  * so is who has too many connections from one address (guest.h); an address that many share
@@ -21,6 +22,7 @@
 #include "daemon.h"
 #include "guest.h"
 #include "proxy-header.h"
+#include "run.h"
 #include "shared.h"
 
 /* A client that vanished without a word is noticed after some ten minutes. */
@@ -51,6 +53,9 @@ struct door_kind {
 	/* The last word, with its line end, when the process is full; and when the address has too many
 	 * connections. Not said where TLS comes first. */
 	const char *full, *crowded;
+	/* Its connections are soon passed on: one process may have all that come in quick succession (run.h). Of those that
+	 * sleep one is woken, and not each; they take turns. */
+	bool brief;
 	/* Somebody is let in: `me` is daemon->me; `fd` (non-blocking) is taken; `a` is valid until the
 	 * return; `guest` goes back by door_left() when the connection ends. */
 	void (*welcome)(void *me, const struct arrival *a, int fd, struct guest *guest);
@@ -65,6 +70,8 @@ struct door {
 	LIST_HEAD(, newcomer) newcomers; /* their PROXY header is awaited */
 	struct event *accept_again;      /* after a pause: too many connections or descriptors */
 	bool paused, refuses;
+	struct run run;                  /* of connections that were taken */
+	bool woken_alone;                /* brief, and not full: for what comes no other process is woken */
 	void *guests;                  /* the tree of guest.h */
 	struct shared_addresses shared;
 	uint32_t connections;

@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include "run.h"
+
 /* Not daemon_any_peer(): asking must not use up a worker's turn. */
 bool
 tls_is_offered(struct daemon *d)
@@ -24,10 +26,23 @@ announce(struct channel *tls_key, uint64_t id, struct channel *worker)
 		&(struct msg_tls_expect){ .worker = (uint16_t)channel_peer_index(worker) }, NULL);
 }
 
+/* The next worker for each; while they come in quick succession, the same. */
+static struct channel *
+worker_next(struct daemon *d)
+{
+	static struct run run;
+	static unsigned int index;
+	struct channel *worker = run_goes_on(&run) ? daemon_peer(d, PROGRAM_TLS, index) : NULL;
+
+	if (worker == NULL && (worker = daemon_any_peer(d, PROGRAM_TLS)) != NULL)
+		index = channel_peer_index(worker);
+	return worker;
+}
+
 struct channel *
 tls_ask(struct daemon *d, uint64_t id, enum service service, const char *ip, int fd, const char **why)
 {
-	struct channel *worker = daemon_any_peer(d, PROGRAM_TLS);
+	struct channel *worker = worker_next(d);
 	struct channel *key = daemon_peer(d, PROGRAM_TLS_KEY, 0);
 
 	if (!worker || !key) {

@@ -12,7 +12,7 @@
 
 /* Are tls-key and a worker there? Uses up nobody's turn. */
 bool tls_is_offered(struct daemon *d);
-/* Announces session `id` and gives `fd`, which is taken in any case, to the next worker, with
+/* Announces session `id` and gives `fd`, which is taken in any case, to a worker (the next; in a run (run.h) the same), with
  * the client's address, which a proxy may have told. Returns the
  * worker, from whom the answer must come: borrowed until it is gone. NULL: neither will answer;
  * *why says so, in static memory. */

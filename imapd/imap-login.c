@@ -47,6 +47,7 @@ static const struct door_kind login_door = {
 	.services = 1u << SERVICE_IMAP | 1u << SERVICE_IMAPS,
 	.full = "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n",
 	.crowded = "* BYE [UNAVAILABLE] Too many connections from your address.\r\n",
+	.brief = true,
 	.welcome = welcome,
 };
 

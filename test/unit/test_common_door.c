@@ -13,6 +13,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -265,6 +267,82 @@ the_full_house_leaves_it_to_others_first(void **state)
 	close(shared);
 }
 
+/* What the kernel says of the listener in the loop's epoll instance. */
+static bool
+wakes_one_alone(int listener)
+{
+	char name[64], line[256];
+	bool alone = false, there = false;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", house.daemon.poll_fd);
+	assert_non_null(f = fopen(name, "r"));
+	while (fgets(line, sizeof(line), f) != NULL) {
+		unsigned int fd, events;
+
+		if (sscanf(line, "tfd: %u events: %x", &fd, &events) != 2 || (int)fd != listener)
+			continue;
+		there = true;
+		alone = (events & EPOLLEXCLUSIVE) != 0;
+	}
+	fclose(f);
+	assert_true(there);
+	return alone;
+}
+
+/* Where connections are brief one process that sleeps is woken for each, not all. But who is full does not keep what
+ * comes from the others. */
+static void
+one_that_is_not_full_is_woken_alone(void **state)
+{
+	static struct door_kind brief;
+	int listener, fd[2];
+
+	(void)state;
+	brief = kind;
+	brief.brief = true;
+	event_base_free(house.daemon.base);
+	house.daemon.poll_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	close(house.daemon.poll_fd);
+	house.daemon.base = event_base_new();
+	door_open(&house.door, &house.daemon, &brief);
+	house.settings.connections = 2;
+	listener = listening();
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), false, listener);
+	assert_true(wakes_one_alone(listener));
+	fd[0] = knock();
+	assert_true(wakes_one_alone(listener));
+	fd[1] = knock();
+	assert_int_equal(house.count, 2);
+	/* For a pause it hears nothing, then with the others. */
+	assert_true(house.door.paused);
+	hears(knock(), "full\r\n");
+	assert_false(house.door.paused);
+	assert_false(wakes_one_alone(listener));
+	see_out();
+	assert_true(wakes_one_alone(listener));
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* A loop whose epoll instance is not known: all are woken, and all is well. */
+static void
+without_epoll_all_are_woken(void **state)
+{
+	static struct door_kind brief;
+	int fd;
+
+	(void)state;
+	brief = kind;
+	brief.brief = true;
+	house.daemon.poll_fd = -1;
+	door_open(&house.door, &house.daemon, &brief);
+	door_listen(&house.door, SERVICE_IMAP, SPAN("a"), false, listening());
+	fd = knock();
+	assert_int_equal(house.count, 1);
+	close(fd);
+}
+
 static void
 what_is_not_ours_is_closed(void **state)
 {
@@ -425,6 +503,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			the_full_house_leaves_it_to_others_first, build_house, pull_down),
 		cmocka_unit_test_setup_teardown(what_is_not_ours_is_closed, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(one_that_is_not_full_is_woken_alone, build_house, pull_down),
+		cmocka_unit_test_setup_teardown(without_epoll_all_are_woken, build_house, pull_down),
 		cmocka_unit_test_setup_teardown(
 			proxy_restores_the_address, build_house, pull_down),
 		cmocka_unit_test_setup_teardown(proxy_refuses, build_house, pull_down),

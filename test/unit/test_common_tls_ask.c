@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/run.h"
 #include "common/tls-ask.h"
 
 #define SESSION 4711
@@ -163,6 +164,40 @@ without_a_worker(void **state)
 	assert_int_equal(heard.expected, 0);
 }
 
+static void
+ask_again(struct daemon *d, int times)
+{
+	const char *why;
+
+	for (int i = 0; i < times; i++) {
+		assert_non_null(tls_ask(d, SESSION, SERVICE_IMAPS, "127.0.0.1",
+			socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), &why));
+		assert_true(channel_drain(key_side) && channel_drain(worker_side));
+		close(heard.fd);
+	}
+	heard.fd = -1;
+}
+
+/* In quick succession the same worker, for so many; else the next. */
+static void
+runs_are_bounded(void **state)
+{
+	struct daemon d = { 0 };
+
+	(void)state;
+	usleep((RUN_GAP_MILLISECONDS + 10) * 1000);
+	ask_again(&d, 1);
+	assert_int_equal(turn, 1);
+	usleep((RUN_GAP_MILLISECONDS + 10) * 1000);
+	ask_again(&d, 1);
+	assert_int_equal(turn, 2);
+	/* However slow this machine is just now, no worker has more than its share in a row. */
+	ask_again(&d, 2 * RUN_LENGTH);
+	assert_true(turn >= 4);
+	/* At full speed they do have it: some of these come at once. */
+	assert_true(turn < 2 + 2 * RUN_LENGTH);
+}
+
 /* Nobody would sign: the worker does not even see the socket. */
 static void
 without_tls_key(void **state)
@@ -187,6 +222,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(announced_then_given, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_worker, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_tls_key, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(runs_are_bounded, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("common_tls_ask", tests, NULL, NULL);
