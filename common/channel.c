@@ -21,6 +21,9 @@
 /* More than fit into the socket of an honest peer (channel_new), so that a drain hears all that had
  * arrived; a peer that goes on talking meanwhile does not hold us for ever. */
 #define PACKETS_A_DRAIN 1024
+/* Who rests costs a timer, which is worth it when much is said: so often in a span of so long. */
+#define REST_WHEN_ASKED 8
+#define REST_SPAN_MILLISECONDS 20
 /* A room for a packet that had more in it is given back, not kept. */
 #define SPARE_TOUCHED 4096
 #define HEADER_SIZE (sizeof(uint16_t) + sizeof(uint64_t))
@@ -42,6 +45,8 @@ struct channel {
 	void *tag;
 	struct event_base *base;
 	struct event *readable, *writable;
+	LIST_ENTRY(channel) resting;
+	bool rests;          /* in the list of those, and not watched */
 	STAILQ_HEAD(, packet) waiting;
 	size_t waiting_count;
 	unsigned int busy;   /* handlers of ours on the stack: free later */
@@ -75,11 +80,41 @@ packet_free(struct packet *p)
 	free(p);
 }
 
+/* Those that rest, and the one moment at which all of them are heard again. */
+static LIST_HEAD(rest, channel) resting = LIST_HEAD_INITIALIZER(resting);
+static struct event *rest_end;
+/* When it was asked for, the latest REST_WHEN_ASKED times. */
+static int64_t rest_asked[REST_WHEN_ASKED];
+static unsigned int rest_turn;
+
+static int64_t
+now_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+rest_leave(struct channel *c)
+{
+	if (!c->rests)
+		return;
+	c->rests = false;
+	LIST_REMOVE(c, resting);
+	if (!LIST_EMPTY(&resting) || rest_end == NULL)
+		return;
+	event_free(rest_end);
+	rest_end = NULL;
+}
+
 static void
 channel_close(struct channel *c)
 {
 	struct packet *p;
 
+	rest_leave(c);
 	if (c->readable != NULL)
 		event_free(c->readable);
 	if (c->writable != NULL)
@@ -341,6 +376,67 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	receive_some(arg, PACKETS_A_TURN);
 }
 
+/* Who is let rest anew by what it says now is not even watched in between. */
+static void
+rest_is_over(struct channel *c)
+{
+	LIST_REMOVE(c, resting);
+	c->rests = false;
+	c->busy++;
+	receive_some(c, PACKETS_A_TURN);
+	if (!c->dead && !c->rests)
+		event_add(c->readable, NULL);
+	c->busy--;
+	channel_release(c);
+}
+
+static void
+on_rest_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct rest over = LIST_HEAD_INITIALIZER(over);
+	struct channel *c;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	event_free(rest_end);
+	rest_end = NULL;
+	while ((c = LIST_FIRST(&resting)) != NULL) {
+		LIST_REMOVE(c, resting);
+		LIST_INSERT_HEAD(&over, c, resting);
+	}
+	while ((c = LIST_FIRST(&over)) != NULL)
+		rest_is_over(c);
+}
+
+/* Is it asked for so often that the rests of several fall together? */
+static bool
+rest_is_worth_it(void)
+{
+	int64_t now = now_milliseconds(), first = rest_asked[rest_turn];
+
+	rest_asked[rest_turn] = now;
+	rest_turn = (rest_turn + 1) % REST_WHEN_ASKED;
+	return now - first <= REST_SPAN_MILLISECONDS;
+}
+
+void
+channel_rest(struct channel *c)
+{
+	const struct timeval pause = { .tv_usec = REST_MILLISECONDS * 1000 };
+
+	if (c == NULL || c->dead || c->rests || c->readable == NULL || !rest_is_worth_it())
+		return;
+	if (rest_end == NULL) {
+		rest_end = evtimer_new(c->base, on_rest_end, NULL);
+		if (rest_end == NULL || event_add(rest_end, &pause) < 0)
+			abort();
+	}
+	event_del(c->readable);
+	c->rests = true;
+	LIST_INSERT_HEAD(&resting, c, resting);
+}
+
 /* 1 sent, 0 the socket is full, -1 the peer is gone. */
 static int
 send_now(struct channel *c, const unsigned char *at, size_t len, const int *fd, int fds)
@@ -572,15 +668,6 @@ channel_drain(struct channel *c)
 	c->busy--;
 	channel_release(c);
 	return alive;
-}
-
-static int64_t
-now_milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Waits for the socket; false at the deadline. */

@@ -18,6 +18,7 @@ struct event_base;
 struct channel;
 
 #define MOST_WAITING_PACKETS 4096   /* queued for one peer that does not read */
+#define REST_MILLISECONDS 5         /* channel_rest */
 
 /* What a program does with what it hears. One for each kind of peer; unused handlers stay NULL: a
  * message that the table lets come but that has no handler ends the peer and is logged as a bug. */
@@ -74,6 +75,10 @@ MESSAGES(M)
  * matters (a ticket, an announcement), the hearer drains the one that must come first. It ends, also
  * when the peer talks without pause. False when the peer is gone (the channel is freed then, after gone()). */
 bool channel_drain(struct channel *c);
+/* What the peer says next is nothing that anybody waits for: it is heard REST_MILLISECONDS from now at the latest, together
+ * with what others say that are let rest, so that this process is woken once for all of them. Or before, by channel_drain
+ * or channel_wait. Nothing happens where that is asked for so seldom that they would be few. */
+void channel_rest(struct channel *c);
 /* Waits up to `milliseconds` for messages on this channel alone and handles them until *done is
  * true. Only for programs whose library leaves no other way (the signature in a TLS handshake).
  * False on timeout or when the peer is gone. */

@@ -81,6 +81,7 @@ hand_over(struct login *l, struct span ticket)
 		.input = rest, .ip = span_str(l->ip), .verb = span_str(l->verb),
 		.service = (uint8_t)l->service, .passport = text_span(&l->passport) }, &copy)) {
 		l->state = LOGIN_HANDED;
+		channel_rest(master);    /* the client waits for the user's process, not for what master says */
 		return;
 	}
 	login_no(l, "UNAVAILABLE", "Your mailbox cannot be opened now.");

@@ -106,8 +106,11 @@ session_free(struct session **sp)
 	event_free(s->writable);
 	event_free(s->turn);
 	event_free(s->silence);
-	if (!s->gone_back)
+	if (!s->gone_back) {
 		stream_bye(s->fd);
+		/* master and imap-login may have it a moment longer: the end is for them too. */
+		(void)shutdown(s->fd, SHUT_RDWR);
+	}
 	close(s->fd);
 	text_clear(&s->passport);
 	compress_free(&s->compress);

@@ -172,8 +172,9 @@ on_ticket_made(
 {
 	struct supervisor *s = me;
 
-	(void)from;
 	(void)fd;
+	/* When a front end comes with a ticket that we have not heard of, auth is heard (take_ticket). */
+	channel_rest(from);
 	if (!ticket_keep(&s->tickets, id, m, process_seconds()))
 		log_warning(id, "ticket-not-kept", KEY_SPAN("user", m->user));
 }
@@ -230,6 +231,7 @@ on_imap_taken(void *me, struct channel *from, uint64_t id, const struct msg_imap
 	(void)me;
 	(void)m;
 	(void)fd;
+	channel_rest(from);
 	if (p->mailbox)
 		mailbox_session_taken(p->mailbox, id);
 }

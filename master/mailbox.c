@@ -218,6 +218,8 @@ hand_over(struct mailbox *b, struct waiting *w)
 				.service = w->service,
 				.passport = span_of(w->passport, w->passport_len) },
 			&copy);
+	/* That it was taken nobody waits for. */
+	channel_rest(b->process->control);
 }
 
 void

@@ -473,6 +473,84 @@ test_waits_when_the_peer_does_not_read(void **state)
 	channel_free(&smtpd);
 }
 
+static struct channel *
+side_in(struct event_base *base, int *raw)
+{
+	int ends[2];
+
+	memset(&heard, 0, sizeof(heard));
+	heard.hour = HOUR_NONE;
+	assert_int_equal(channel_pair(ends), 0);
+	*raw = ends[1];
+	return channel_new(base, ends[0], PROGRAM_QUEUE, PROGRAM_SMTPD, 0, &hearing, NULL);
+}
+
+/* So often in a moment that it is worth it. */
+static void
+let_rest(struct channel *c)
+{
+	for (int i = 0; i < 9; i++)
+		channel_rest(c);
+}
+
+/* Who is let rest is heard a moment later, or when it is drained; seldom asked for nothing rests. */
+static void
+test_rest(void **state)
+{
+	struct event_base *base = event_base_new();
+	unsigned char packet[MOST_PACKET];
+	size_t len = encode_begin(packet);
+	int raw;
+	struct channel *c = side_in(base, &raw);
+
+	(void)state;
+	usleep(30000);
+	channel_rest(c);
+	assert_int_equal(send(raw, packet, len, 0), len);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard.begins, 1);
+
+	let_rest(c);
+	assert_int_equal(send(raw, packet, len, 0), len);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard.begins, 1);
+	assert_true(channel_drain(c));
+	assert_int_equal(heard.begins, 2);
+
+	assert_int_equal(send(raw, packet, len, 0), len);
+	event_base_loop(base, EVLOOP_ONCE);     /* the end of the rest */
+	assert_int_equal(heard.begins, 3);
+	assert_int_equal(send(raw, packet, len, 0), len);
+	event_base_loop(base, EVLOOP_ONCE);     /* watched again */
+	assert_int_equal(heard.begins, 4);
+
+	let_rest(c);
+	close(raw);
+	event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(heard.gone, 1);
+	event_base_free(base);
+}
+
+/* One that is freed while it rests is not heard of again, and leaves no timer behind; nor do two. */
+static void
+test_rest_is_left_by_the_dead(void **state)
+{
+	struct event_base *base = event_base_new();
+	int raw, other;
+	struct channel *c = side_in(base, &raw), *d = side_in(base, &other);
+
+	(void)state;
+	let_rest(c);
+	let_rest(d);
+	channel_free(&c);
+	assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);      /* d's */
+	channel_free(&d);
+	assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 1);      /* nothing is waited for */
+	close(raw);
+	close(other);
+	event_base_free(base);
+}
+
 int
 main(void)
 {
@@ -492,6 +570,8 @@ main(void)
 		cmocka_unit_test(test_descriptor_arrives),
 		cmocka_unit_test(test_sender_checks_too),
 		cmocka_unit_test(test_waits_when_the_peer_does_not_read),
+		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_rest_is_left_by_the_dead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
