@@ -11,7 +11,7 @@
 #include "common/door.h"
 #include "worker.h"
 
-static void connection_throw_away(struct connection *c);
+static bool connection_throw_away(struct connection *c);
 
 static void
 on_client(evutil_socket_t fd, short what, void *arg)
@@ -29,7 +29,7 @@ on_client(evutil_socket_t fd, short what, void *arg)
 		pump_client_ready(c, what);
 		break;
 	case LINGER:
-		connection_throw_away(c);
+		(void)connection_throw_away(c);
 		break;
 	}
 }
@@ -220,6 +220,8 @@ connection_free(struct connection *c)
 	struct worker *w = c->worker;
 
 	leave_handshakes(c);
+	if (c->blind)
+		TAILQ_REMOVE(&w->lingering, c, handshakes);
 	leave_bucket(c);
 	LIST_REMOVE(c, all);
 	w->connection_count--;
@@ -296,22 +298,54 @@ connection_linger(struct connection *c)
 		connection_free(c);
 		return;
 	}
-	connection_watch_client(c, EV_READ);
-	connection_set_timer(c, LINGER_SECONDS);
+	event_del(&c->client_event);
+	connection_set_timer(c, 0);
+	c->blind = true;
+	TAILQ_INSERT_TAIL(&c->worker->lingering, c, handshakes);
+	if (event_pending(c->worker->linger_end, EV_TIMEOUT, NULL) == 0)
+		event_add(c->worker->linger_end,
+			&(struct timeval){ .tv_usec = LINGER_BLIND_MILLISECONDS * 1000 });
 }
 
+/* Ends those whose clients have gone; the others are watched. */
 static void
+on_linger_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct connection *c;
+
+	(void)fd;
+	(void)what;
+	while ((c = TAILQ_FIRST(&w->lingering)) != NULL) {
+		TAILQ_REMOVE(&w->lingering, c, handshakes);
+		c->blind = false;
+		if (connection_throw_away(c)) {
+			connection_watch_client(c, EV_READ);
+			connection_set_timer(c, LINGER_SECONDS);
+		}
+	}
+}
+
+bool
+connection_prepare(struct worker *w)
+{
+	TAILQ_INIT(&w->lingering);
+	w->linger_end = evtimer_new(w->daemon.base, on_linger_end, w);
+	return w->linger_end != NULL;
+}
+
+/* Reads what still comes. False: it has ended, or was too much, and the connection is gone. */
+static bool
 connection_throw_away(struct connection *c)
 {
 	ssize_t got = recv(c->client, c->worker->round, sizeof(c->worker->round), MSG_DONTWAIT);
 
 	if (got > 0)
 		c->trash += (size_t)got;
-	if (got > 0 && c->trash <= LINGER_BYTES)
-		return;
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+	if ((got > 0 && c->trash <= LINGER_BYTES) || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+		return true;
 	connection_free(c);
+	return false;
 }
 
 bool

@@ -352,7 +352,7 @@ prepare(void *arg)
 	LIST_INIT(&w->all);
 	TAILQ_INIT(&w->handshakes);
 	w->key_back = evtimer_new(w->daemon.base, key_back, w);
-	return w->key_back != NULL && outgoing_prepare(w);
+	return w->key_back != NULL && connection_prepare(w) && outgoing_prepare(w);
 }
 
 static void

@@ -41,6 +41,7 @@
 #define STALL_SECONDS 300                 /* a peer that takes nothing of what waits for it */
 #define HALF_CLOSED_SECONDS 60            /* one direction ended, nothing moves in the other */
 #define LINGER_SECONDS 3
+#define LINGER_BLIND_MILLISECONDS 50      /* before it is watched: most clients have gone by then, all are found at once */
 #define LINGER_BYTES 262144
 #define MOST_WARNING_ALERTS 5             /* RFC 8446 D.4: peers that only send alerts */
 #define BUCKETS 4096                      /* of sessions; a power of two */
@@ -73,6 +74,8 @@ struct connection {
 	bool ends;          /* nothing follows what now goes to the client */
 	bool ticket_due;                  /* a session ticket (RFC 8446 4.6.1), which goes with the front end's
 					     first words: sent alone it would cost as much as they */
+	bool blind;                       /* LINGER, in worker.lingering, its socket not watched */
+	bool past_ccs;                    /* its socket wakes us for more than a ChangeCipherSpec */
 	bool exact;                       /* GnuTLS reads the socket itself: nothing is read ahead */
 	uint8_t warnings, renegotiations;
 	struct in6_addr address;          /* the client's, IPv4 mapped into IPv6 */
@@ -81,7 +84,7 @@ struct connection {
 	uint64_t bytes_in, bytes_out;
 	size_t trash;
 	struct event client_event, plain_event, timer;
-	TAILQ_ENTRY(connection) handshakes;
+	TAILQ_ENTRY(connection) handshakes;       /* worker.handshakes, later worker.lingering */
 	LIST_ENTRY(connection) all, bucket;
 };
 
@@ -111,6 +114,8 @@ struct worker {
 	} ask;
 	struct connection_list all, bucket[BUCKETS];
 	struct connection_queue handshakes;       /* HELD and HANDSHAKE, oldest first */
+	struct connection_queue lingering;        /* LINGER, and blind */
+	struct event *linger_end;
 	size_t connection_count, handshake_count, most_connections;
 	uint64_t served;
 	size_t waiting;                           /* bytes that `pending` of all connections hold */
@@ -153,6 +158,8 @@ void connection_to_pump(struct connection *c, int plain);
 void connection_give_away(struct connection *c);
 /* Says no more, lets the client read what was sent, then ends. */
 void connection_linger(struct connection *c);
+/* Makes what lingering connections share. False: no memory. */
+bool connection_prepare(struct worker *w);
 /* The client is of the same IPv4 address or IPv6 /64. */
 bool connection_same_address(const struct connection *a, const struct connection *b);
 

@@ -179,7 +179,8 @@ def test_t6_tickets_resume_at_every_worker_but_not_elsewhere(suite, version):
     ask(first, b"NOOP")
     session = first.session
     first.close()
-    for _ in range(6):  # more than there are workers
+    for _ in range(6):  # more than there are workers, which take turns, but in quick succession
+        time.sleep(0.03)
         again = tls(suite, "imaps", context, session=session)
         assert again.session_reused
         ask(again, b"NOOP")
@@ -576,3 +577,68 @@ def test_bytes_survive_the_pump(suite):
     want = message if isinstance(message, bytes) else message.encode()
     assert data[0][1].replace(b"\r\n", b"\n").endswith(want.replace(b"\r\n", b"\n")[-5_000_000:])
     imap.logout()
+
+
+def records(data):
+    """The records in `data`, which end with it."""
+    while data:
+        length = 5 + int.from_bytes(data[3:5], "big")
+        yield data[:length]
+        data = data[length:]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 6, 7, 13, None])
+def test_a_last_flight_in_pieces(suite, cut):
+    """The worker does not let itself be woken by the ChangeCipherSpec alone (SO_RCVLOWAT): however the client's last
+    flight is cut, and with its first command behind it, the handshake ends and nothing waits."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suite.connect("imaps") as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = suite.tls().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        flights = []
+        while True:
+            try:
+                peer.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                if said := outgoing.read():
+                    if flights or said[0] != 22:
+                        flights.append(said)
+                    else:
+                        raw.sendall(said)
+                        flights.append(b"")
+                incoming.write(raw.recv(65536))
+        last = b"".join(flights) + outgoing.read()
+        assert [r[0] for r in records(last)] == [20, 23] and len(next(records(last))) == 6
+        peer.write(b"a NOOP\r\n")
+        for piece in [last[i:i + 1] for i in range(len(last))] if cut is None else [last[:cut], last[cut:]]:
+            raw.sendall(piece)
+            time.sleep(0.002 if cut is None else 0.05)
+        raw.sendall(outgoing.read())
+        got = b""
+        while b"a OK" not in got:
+            incoming.write(raw.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while True:
+                    got += peer.read(4096)
+        assert got.startswith(b"* OK")
+
+
+@pytest.mark.parametrize("wait", [0, 0.2])
+def test_who_talks_behind_the_end_still_reads_it(suite, wait):
+    """What the server said last arrives, and then the end, whether the client says more at once or later: no reset eats
+    it while its bytes lie unread at the worker, watched or not."""
+    sock = tls(suite, "imaps")
+    sock.sendall(b"a LOGOUT\r\n")
+    time.sleep(wait)
+    for _ in range(20):
+        sock.sendall(b"b NOOP\r\n")
+    assert ask_end(sock) == [b"* BYE", b"a OK "]
+
+
+def ask_end(sock):
+    """The beginnings of all lines until the end."""
+    got = []
+    while said := line(sock):
+        got.append(said[:5])
+    return got
