@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <time.h>
 
-#define RUN_LENGTH 64             /* TLS handshakes of so many connections are some 25 ms of a process's work */
+#define RUN_LENGTH 32             /* TLS handshakes of so many are some 12 ms of a process's work, and half of what a worker
+                                     lets one address have unfinished (MOST_HANDSHAKES_AN_ADDRESS) */
 #define RUN_GAP_MILLISECONDS 20   /* what comes later than this after the one before is no succession */
 
 struct run {
