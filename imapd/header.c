@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define MOST_LOOKED_AHEAD ((size_t)4096)     /* bytes behind a broken first line */
+
 static bool
 is_blank(unsigned char c)
 {
@@ -98,18 +100,49 @@ field_skip(struct span *header)
 }
 
 bool
-header_starts(struct span message)
+header_starts(struct span part)
 {
-	return line_is_empty(message) || field_starts(message) ||
-		span_starts_nocase(message, SPAN("From ")) ||
-		span_starts_nocase(message, SPAN(">From "));
+	return line_is_empty(part) || field_starts(part) ||
+		span_starts_nocase(part, SPAN("From ")) ||
+		span_starts_nocase(part, SPAN(">From "));
+}
+
+/* The bit of a line that begins with one of the fields of every message; 0. */
+static unsigned int
+usual_field(struct span line)
+{
+	static const struct span names[] = { SPAN("Received:"), SPAN("Return-Path:"), SPAN("From:"), SPAN("To:"),
+		SPAN("Date:"), SPAN("Subject:"), SPAN("Message-ID:"), SPAN("MIME-Version:") };
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (span_starts_nocase(line, names[i]))
+			return 1u << i;
+	}
+	return 0;
+}
+
+bool
+message_starts(struct span message)
+{
+	struct span rest = span_part(message, 0, MOST_LOOKED_AHEAD);
+	unsigned int seen = 0;
+
+	if (header_starts(message))
+		return true;
+	while (rest.len > 0 && !line_is_empty(rest) && !span_starts_nocase(rest, SPAN("--"))) {
+		seen |= usual_field(rest);
+		if ((seen & (seen - 1)) != 0)
+			return true;
+		rest = span_part(rest, line_length(rest), rest.len);
+	}
+	return false;
 }
 
 size_t
 header_length(struct span message)
 {
 	struct span rest = message;
-	bool last = !header_starts(message);
+	bool last = !message_starts(message);
 
 	while (rest.len > 0 && !last) {
 		last = line_is_empty(rest);

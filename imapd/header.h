@@ -22,12 +22,15 @@ struct field {
 /* Takes the next field from the front of *header. False at the end and at the blank line (which is
  * left in *header). The spans lie inside the old *header. Linear. */
 bool field_take(struct span *header, struct field *field);
-/* How long the header at the front of `message` is, with its blank line. A first line that cannot
- * be a field means no header at all (0): then everything is body. An mbox separator ("From ",
- * ">From ") may stand first. Without a blank line all of `message` is header. */
+/* Whether the first line of a part belongs to a header. One that cannot be a field means that there is none: then
+ * everything is body. An mbox separator ("From ", ">From ") may stand first. */
+bool header_starts(struct span part);
+/* The same for a whole message: that a first line is broken does not hide what stands behind it, where two of the fields
+ * that every message has come before a blank line. */
+bool message_starts(struct span message);
+/* How long the header at the front of `message` is, with its blank line; 0 where there is none (message_starts). Without
+ * a blank line all of `message` is header. */
 size_t header_length(struct span message);
-/* Whether the first line of `message` belongs to a header, as above. */
-bool header_starts(struct span message);
 /* Whether the line at the front is blank: CRLF or LF at once. */
 bool line_is_empty(struct span in);
 /* Whether a field can start with the line at the front of `line`: a name and a colon. */

@@ -163,7 +163,8 @@ header_read(struct walk *walk, struct part *part)
 {
 	struct delimiter delimiter;
 	struct span rest = span_part(walk->message, walk->at, walk->message.len);
-	bool last = !header_starts(rest);
+	bool whole = part->parent == NO_PART || walk->mime->parts[part->parent].kind == PART_MESSAGE;
+	bool last = whole ? !message_starts(rest) : !header_starts(rest);
 
 	while (walk->at < walk->message.len && !last) {
 		struct field field;
