@@ -293,38 +293,76 @@ run_valija(const struct call *c, const char *first, const char *second, const ch
 	return fail(EX_OSERR, path, strerror(errno));
 }
 
-/* -bs: the caller speaks SMTP, and we carry it over. */
+/* What the caller of -bs said, and smtpd has not taken yet. */
+struct carried {
+	unsigned char at[2 * PIECE];
+	size_t len, sent;
+	enum { ENDS_UNKNOWN, ENDS_CRLF, ENDS_LF } ends;
+	unsigned char last;
+};
+
+/* Whoever ends his first line with a bare line feed (a script, somebody at a terminal) means lines by it. For anybody else
+ * every octet stays what it is: smtpd judges. */
+static void
+carry(struct carried *c, struct span in)
+{
+	c->len = c->sent = 0;
+	for (size_t i = 0; i < in.len; i++) {
+		unsigned char octet = in.at[i];
+
+		if (octet == '\n' && c->ends == ENDS_UNKNOWN)
+			c->ends = c->last == '\r' ? ENDS_CRLF : ENDS_LF;
+		if (octet == '\n' && c->ends == ENDS_LF && c->last != '\r')
+			c->at[c->len++] = '\r';
+		c->at[c->len++] = octet;
+		c->last = octet;
+	}
+}
+
+/* -bs: the caller speaks SMTP, and we carry it over. Neither side waits for the other to read: a caller may say all he has
+ * to say before he hears anything. */
 static int
 speak_smtp(const struct call *c)
 {
 	int fd = connect_local(c);
 	static unsigned char piece[PIECE];
-	struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	static struct carried said;
+	bool open = true;
 
 	if (fd < 0) {
 		printf("421 4.3.2 the mail system is not running\r\n");
 		return EX_TEMPFAIL;
 	}
 	for (;;) {
-		int ready = poll(p, 2, p[0].fd < 0 ? LINGER_MILLISECONDS : WAIT_MILLISECONDS);
+		bool waits = said.sent < said.len;
+		struct pollfd p[2] = { { .fd = open && !waits ? STDIN_FILENO : -1, .events = POLLIN },
+			{ .fd = fd, .events = (short)(POLLIN | (waits ? POLLOUT : 0)) } };
+		int ready = poll(p, 2, open || waits ? WAIT_MILLISECONDS : LINGER_MILLISECONDS);
+		ssize_t got;
 
 		if (ready < 0 && errno == EINTR)
 			continue;
 		if (ready <= 0)
 			return EX_TEMPFAIL;
-		if (p[0].fd >= 0 && (p[0].revents & (POLLIN | POLLHUP | POLLERR))) {
-			ssize_t got = read(STDIN_FILENO, piece, sizeof(piece));
-
+		if (p[0].fd >= 0 && p[0].revents != 0) {
+			got = read(STDIN_FILENO, piece, sizeof(piece));
 			/* Not said to smtpd, for whom the end of the input is the end of everything: it
 			 * has still to answer, and to hear QUIT. */
-			if (got <= 0)
-				p[0].fd = -1;
-			else if (write_all(fd, piece, (size_t)got) < 0)
-				return EX_TEMPFAIL;
+			open = got > 0 || (got < 0 && errno == EINTR);
+			if (got > 0)
+				carry(&said, span_of(piece, (size_t)got));
+		}
+		if (waits && (p[1].revents & POLLOUT)) {
+			got = send(fd, said.at + said.sent, said.len - said.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+			/* It hears no more; its last words may still be there. */
+			if (got < 0 && errno != EAGAIN && errno != EINTR)
+				open = false;
+			said.sent = open ? said.sent + (got > 0 ? (size_t)got : 0) : said.len;
 		}
 		if (p[1].revents & (POLLIN | POLLHUP | POLLERR)) {
-			ssize_t got = read(fd, piece, sizeof(piece));
-
+			got = read(fd, piece, sizeof(piece));
+			if (got < 0 && errno == EINTR)
+				continue;
 			if (got <= 0)
 				return EX_OK;
 			if (write_all(STDOUT_FILENO, piece, (size_t)got) < 0)

@@ -130,6 +130,25 @@ def test_bs_speaks_smtp(suite):
     assert b"Return-Path: <ana@example.org>" in only(suite, user)[0]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_bs_hears_all_before_anybody_reads(suite, end):
+    """Twenty thousand commands at one go, by a caller who reads nothing before he has said it all; and lines as a terminal
+    has them."""
+    user = suite.new_user()
+    lines = [b"EHLO x", b"MAIL FROM:<ana>", *[b"RCPT TO:<%s>" % user.encode()] * 20_000, b"DATA", b"Subject: x", b"", b"text", b"..", b".", b"QUIT", b""]
+    said = sendmail(suite, "-bs", stdin=end.join(lines)).stdout
+    assert said.count(b"\n452 4.5.3") == 19_000 and said.count(b"\n354 ") == 1 and said.rstrip().split(b"\n")[-1].startswith(b"221 ")
+    assert only(suite, user)[0].endswith(b"Subject: x\r\n\r\ntext\r\n.\r\n")
+
+
+def test_bs_keeps_what_is_no_line(suite):
+    """A caller who knows what ends a line is judged like every client."""
+    user = suite.new_user()
+    said = sendmail(suite, "-bs", stdin=f"EHLO x\r\nMAIL FROM:<ana>\r\nRCPT TO:<{user}>\r\nDATA\r\n".encode() +
+                    b"Subject: x\r\n\r\na\nb\r\n.\r\nQUIT\r\n").stdout
+    assert b"\n550 5.6.0 " in said and b"\n221 " in said and not suite.delivered(user)
+
+
 def test_q_as_the_hooks_of_interfaces_call_it(own_suite):
     """-q says nothing and succeeds, whether mail waits, is under delivery or held: what it says, cron mails."""
     suite, user = own_suite, own_suite.new_user("waits")
