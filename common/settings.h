@@ -71,7 +71,7 @@
 	O(number, smtpd_processes,         2,                   1, 64,         "smtpd processes.") \
 	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \
 	O(number, tls_processes,           2,                   1, 64,         "TLS workers.") \
-	O(text,   mail_journal,            "auto",              0, 16,         "Whether one commit of the file system's journal makes a message and its name durable together. auto: on xfs, and on ext4 that has a journal; yes: on xfs and ext4, recognised or not; no: the message is synced first.") \
+	O(text,   mail_journal,            "auto",              0, 16,         "Whether one commit of the file system's journal makes a message and its name durable together. auto: on xfs, and on ext4 that has a journal; yes: on xfs and ext4, recognised or not (APPEND: as auto); no: the message is synced first.") \
 	O(number, local_processes,         16,                  1, 64,         "Local delivery processes: each waits for the disk for its own messages, so that many of them share one journal commit.") \
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \

@@ -558,14 +558,6 @@ journal_forget(struct placer *p, size_t at)
 	p->ordered[at] = p->ordered[--p->ordered_devices];
 }
 
-/* Waits until what was written is with the disk, whether it has it durably or not. */
-static int
-written(int fd)
-{
-	return sync_file_range(fd, 0, 0,
-		SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-}
-
 static void
 sync_failed(struct job *job)
 {
@@ -608,7 +600,7 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 		if (job->why.outcome != 0 || job->copy)
 			continue;
 		job_look_at_journal(p, job);
-		job_sync(job, job->sync_later ? written : fdatasync);
+		job_sync(job, job->sync_later ? journal_written : fdatasync);
 		if (job->why.outcome == 0)
 			job->state = job->sync_later ? FILE_WRITTEN : FILE_DURABLE;
 	}

@@ -14,7 +14,7 @@
 
 #include "common/channel.h"
 #include "idmap.h"
-#include "journal.h"
+#include "common/journal.h"
 #include "quota_warning.h"
 
 #include <sys/queue.h>

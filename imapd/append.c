@@ -50,24 +50,32 @@ append_release(struct command *c)
 
 /* --- while they come --- */
 
-/* A name in tmp/ instead of a descriptor. */
-static void
-park(struct append *append, struct arrival *a)
+/* A name in tmp/, where it has none. 0, or -1 with errno. */
+static int
+name_aside(const struct append *append, struct arrival *a)
 {
 	struct store *store = append->to->store;
 	struct maildir_name name;
 
+	if (a->tmp.str[0] != '\0')
+		return 0;
+	name = maildir_name_new(store->host, a->size, a->size);
+	if (maildir_link_into(a->fd, store->maildir, &a->tmp, store->tmp, name.str) < 0)
+		return -1;
+	a->tmp = name;
+	return 0;
+}
+
+/* A name in tmp/ instead of a descriptor. */
+static void
+park(struct append *append, struct arrival *a)
+{
 	if (a->fd < 0)
 		return;
-	if (a->tmp.str[0] == '\0') {
-		name = maildir_name_new(store->host, a->size, a->size);
-		if (maildir_link_into(a->fd, store->maildir, &a->tmp, store->tmp, name.str) < 0) {
-			a->error = errno;
-			return;
-		}
-		a->tmp = name;
-	}
-	arrival_close(a);
+	if (name_aside(append, a) < 0)
+		a->error = errno;
+	else
+		arrival_close(a);
 }
 
 int
@@ -165,6 +173,7 @@ append_reopen(struct append *append, struct arrival *a)
 
 /* --- when all are there --- */
 
+/* So that it may get its name. */
 static int
 make_durable(struct append *append, struct arrival *a)
 {
@@ -174,7 +183,10 @@ make_durable(struct append *append, struct arrival *a)
 		return -1;
 	if (is_raw(a))
 		set_time(a);
-	if (fsync(a->fd) < 0)
+	if (append->to->store->needs_name && name_aside(append, a) < 0)
+		return -1;
+	/* Where a journal keeps the order, mailbox_durable is for the message and its name. */
+	if ((append->to->store->ordered ? journal_written : fsync)(a->fd) < 0)
 		return -1;
 	a->durable = true;
 	if (parked)
@@ -199,7 +211,7 @@ append_keywords(struct append *append, const struct arrival *a, struct keyword_b
 	return true;
 }
 
-/* Of a durable file: its name in cur/, and its record among the changes. */
+/* Of such a file: its name in cur/, and its record among the changes. */
 static int
 place(struct append *append, struct arrival *a)
 {
@@ -216,7 +228,7 @@ place(struct append *append, struct arrival *a)
 	errno = ENAMETOOLONG;
 	if (!mail_name_join(span_str(a->base.str), r.letters, 0, a->name, sizeof(a->name)))
 		return -1;
-	if (a->fd < 0) {
+	if (a->fd < 0 || store->needs_name) {
 		if (renameat2(store->tmp, a->tmp.str, append->to->cur, a->name,
 			RENAME_NOREPLACE) < 0)
 			return -1;

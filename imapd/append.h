@@ -5,10 +5,14 @@
  *   coming      a file without a name in Maildir/tmp, byte for byte from the socket; or, where
  *               MOST_OPEN_FILES are open, with a name there
  *   joined      (CATENATE with URLs) its pieces were copied into a file of the same kind
- *   durable     when the last byte of the last one is there and the command ends as it should
+ *   durable     when the last byte of the last one is there and the command ends as it should; where the file
+ *               system's journal keeps the order (common/journal.h), only written to the disk; on ext4 without one
+ *               it has a name in Maildir/tmp before (store.needs_name)
  *   placed      it has its name in the folder's cur/, and nobody knows
  *   committed   all their records are in the index, in one piece: then they exist, all or none
  *   replaced    (REPLACE) only then the message goes that was replaced
+ *
+ *   acknowledged  cur/ is synced, with it, by that journal, the messages, and the index (mailbox_durable)
  *
  * A crash before "placed" leaves files that are swept; between "placed" and "committed", files that the
  * folder's next look takes for new messages; after that, at worst both messages of REPLACE.

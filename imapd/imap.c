@@ -45,7 +45,7 @@
  * the charset tables, which are shared objects. */
 static const int imap_syscalls[] = {
 	SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(pwrite64),
-	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(syncfs),
 	SCMP_SYS(sync_file_range), SCMP_SYS(sync_file_range2),
 	SCMP_SYS(linkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat),
 	SCMP_SYS(mkdirat), SCMP_SYS(fchdir),
@@ -430,6 +430,7 @@ open_mail(struct account *a)
 		log_error(0, "maildir-unusable", KEY_STR("home", a->home), KEY_ERRNO);
 		return false;
 	}
+	store_recognise(&a->store, !span_equal(a->daemon.settings->mail_journal, SPAN("no")));
 	return true;
 }
 

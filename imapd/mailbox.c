@@ -11,11 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define WATCH_DIRECTORY (IN_ONLYDIR | IN_DONT_FOLLOW)
@@ -52,6 +54,25 @@ store_init(struct store *store, int maildir, const char *host)
 	return 0;
 }
 
+static void
+journal_close(struct store *store)
+{
+	if (store->ordered && store->journal.fast_commits >= 0)
+		close(store->journal.fast_commits);
+	store->ordered = false;
+}
+
+void
+store_recognise(struct store *store, bool rely)
+{
+	struct statfs fs;
+
+	store->ordered = journal_orders(store->tmp, &store->journal);
+	store->needs_name = !store->ordered && fstatfs(store->tmp, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+	if (!rely)
+		journal_close(store);
+}
+
 static void mailbox_free(struct mailbox *m);
 
 void
@@ -66,6 +87,7 @@ store_clear(struct store *store)
 	if (store->inotify >= 0)
 		close(store->inotify);
 	store->tmp = store->private = store->inotify = -1;
+	journal_close(store);
 }
 
 struct mailbox *
@@ -405,12 +427,29 @@ mailbox_commit(struct mailbox *m, struct change *c)
 	return 0;
 }
 
+/* The names in cur/, and, where a journal keeps the order, the messages that have got one. If it turns out to be of another
+ * kind than we took it for, that fsync has promised less: then all that there is, once, and each message by itself from then
+ * on. */
+static int
+sync_names(struct mailbox *m)
+{
+	if (!m->cur_unsynced)
+		return 0;
+	if (fsync(m->cur) < 0)
+		return -1;
+	if (!m->store->ordered || journal_is_whole(&m->store->journal))
+		return 0;
+	log_info(0, "journal-not-relied-on", KEY_STR("reason", "its file system makes fast commits"));
+	journal_close(m->store);
+	return syncfs(m->cur);
+}
+
 int
 mailbox_durable(struct mailbox *m)
 {
 	/* Names first: a record of a message that is gone must not outlive a crash that brings its
 	 * file back. */
-	if ((m->cur_unsynced && fsync(m->cur) < 0) || index_sync(&m->index) < 0) {
+	if (sync_names(m) < 0 || index_sync(&m->index) < 0) {
 		log_error(0, "not-durable", KEY_STR("folder", m->folder), KEY_ERRNO);
 		m->broken = true;
 		return -1;

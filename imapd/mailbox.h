@@ -11,6 +11,7 @@
 #ifndef VALIJA_IMAPD_MAILBOX_H
 #define VALIJA_IMAPD_MAILBOX_H
 
+#include "common/journal.h"
 #include "common/maildir.h"
 #include "common/quota.h"
 #include "imapd/index.h"
@@ -32,6 +33,12 @@ struct store {
 	struct mailbox *mailboxes;
 	uint64_t clock;              /* counts openings: which mailbox is quiet the longest */
 	uint64_t renames;            /* of folders, ever: who looks through all of them begins again */
+	/* Files in tmp/ may get their names when they are written, and fsync of cur/ makes both durable. */
+	bool ordered;
+	struct journal journal;
+	/* ext4 without a journal: fsync of a file that has no name yet makes one durable that is to be thrown away, and nothing
+	 * makes its name count. So it has one in tmp/ before. */
+	bool needs_name;
 	struct quota quota;          /* what the user may keep, at most */
 	int64_t more_bytes, more_messages;   /* came (went) and is not in the file maildirsize yet */
 };
@@ -64,6 +71,8 @@ struct mailbox {
 /* Takes `maildir` (a descriptor, kept by the caller); store->quota stays as it was set. 0 or -1 with errno. */
 int store_init(struct store *store, int maildir, const char *host);
 void store_clear(struct store *store);
+/* Looks which file system it is on: before the program is confined. Unless `rely`, the order of its journal is not used. */
+void store_recognise(struct store *store, bool rely);
 /* Reads what inotify has and marks mailboxes. */
 void store_drain(struct store *store);
 /* All mailboxes durable. 0 or -1. */

@@ -1,6 +1,7 @@
 """Full file systems: nothing is taken that cannot be kept, nothing is lost, and it goes on by itself. Small ext4
 images are mounted for it."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -97,6 +98,22 @@ def test_mailboxes_on_other_file_systems():
             suite.stop()
 
 
+@contextlib.contextmanager
+def power_cut(suite, features):
+    """What the disk of the mail has at this moment, mounted elsewhere."""
+    cut, at = suite.tmp / "cut.image", suite.tmp / "cut"
+    at.mkdir(exist_ok=True)
+    subprocess.run(["cp", "--sparse=always", pathlib.Path(f"{suite.dir / 'mail'}.image"), cut], check=True)
+    if features == "^has_journal":       # which takes away what seems to be none of its own
+        subprocess.run(["e2fsck", "-fy", str(cut)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Two file systems of one name are refused by xfs, unless it is told to.
+    subprocess.run(["mount", "-o", "loop,nouuid" if features == "xfs" else "loop", str(cut), str(at)], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)
+
+
 @pytest.mark.parametrize("features, copies", [("has_journal", 1), ("has_journal,fast_commit", 1), ("has_journal,fast_commit", 3),
                                               ("xfs", 1), ("xfs", 3)])
 def test_a_power_cut_after_the_250(features, copies):
@@ -105,25 +122,17 @@ def test_a_power_cut_after_the_250(features, copies):
     with valija.Instance(start=False, settings={"mail_journal": '"auto"'}) as suite, mounted(suite.dir / "mail", features=features):
         suite.start()
         users = [suite.user_add(f"u{n}") for n in range(copies)]
-        cut, at = suite.tmp / "cut.image", suite.tmp / "cut"
-        image = pathlib.Path(f"{suite.dir / 'mail'}.image")
-        at.mkdir()
         for word in ("first", "second", "third"):
             message = mails.plain("a@client.example", users[0], word)
             with suite.smtp(service="smtp") as smtp:
                 smtp.sendmail("a@client.example", users, message)
-            subprocess.run(["cp", "--sparse=always", image, cut], check=True)
-            # Two file systems of one name are refused by xfs, unless it is told to.
-            subprocess.run(["mount", "-o", "loop,nouuid" if features == "xfs" else "loop", str(cut), str(at)], check=True)
-            try:
+            with power_cut(suite, features) as at:
                 for user in users:
                     there = suite.delivered(user)
                     assert there and any(word.encode() in path.read_bytes() for path in there)
                     for path in there:
                         kept = at / path.relative_to(suite.dir / "mail")
                         assert kept.read_bytes() == path.read_bytes()
-            finally:
-                subprocess.run(["umount", "-l", str(at)], check=True)
         suite.stop()
 
 
@@ -153,3 +162,94 @@ def test_what_is_synced_first(features, option, named_first, tmp_path):
         # Of the file, whose journal commit has the name too; or of the directory.
         (synced,) = {re.search(r"fsync\(\d+<([^>]*)>", line)[1] for line in trace.read_text().splitlines() if line.startswith("fsync")}
         assert ("/tmp/#" in synced or "/new/" in synced) if named_first else synced.endswith("/new")
+
+
+def append(imap, mailbox, messages):
+    """One APPEND of them all (RFC 3502); what is answered."""
+    tag = imap._new_tag()
+    imap.send(tag + b" APPEND " + mailbox + b"".join(b" {%d+}\r\n%s" % (len(m), m) for m in messages) + b"\r\n")
+    line = imap.readline()
+    while not line.startswith(tag):
+        line = imap.readline()
+    return line[len(tag) + 1:].decode()
+
+
+def contents(maildir):
+    return sorted(path.read_bytes() for path in maildir.glob("cur/*"))
+
+
+@pytest.mark.parametrize("features", ["has_journal", "has_journal,fast_commit", "^has_journal", "xfs"])
+def test_a_power_cut_after_append(features):
+    """The image of the moment in which APPEND is answered has every message whole, under its name, and the index knows it.
+    The first fast commit of a file system is one on which nothing may be built."""
+    with valija.Instance(start=False) as suite, mounted(suite.dir / "mail", features=features):
+        suite.start()
+        user = suite.user_add("ana")
+        sent, sizes = [], iter([10, 70_000, 5000, 300_000] * 20)
+        with suite.imap(user=user) as imap:
+            for count in (1, 12, 2, 1):
+                came = [mails.plain(user, user, f"m{len(sent) + n}", size=next(sizes)) for n in range(count)]
+                sent += came
+                assert append(imap, b"Sent", came).startswith("OK [APPENDUID")
+                with power_cut(suite, features) as at:
+                    there = suite.maildir(user) / ".Sent"
+                    kept = at / there.relative_to(suite.dir / "mail")
+                    assert contents(kept) == contents(there) == sorted(sent)
+                    names = [path.name.partition(":")[0].encode() for path in kept.glob("cur/*")]
+                    journals = [path.read_bytes() for path in kept.parent.glob("valija/*/journal")]
+                    assert any(all(name in journal for name in names) for journal in journals)
+        assert not list((suite.maildir(user) / "tmp").iterdir())
+        suite.stop()
+
+
+@pytest.mark.parametrize("features, option, bodies, names", [
+    ("has_journal", "auto", ["sync_file_range"], "linkat"), ("xfs", "auto", ["sync_file_range"], "linkat"),
+    ("^has_journal", "auto", ["linkat", "fsync"], "renameat2"), ("has_journal", "no", ["fsync"], "linkat")])
+def test_what_append_syncs(features, option, bodies, names, tmp_path):
+    """Where a journal keeps the order, the directory and the index, however many messages there are; everywhere else each
+    message before it gets its name, on ext4 without a journal by another one."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    trace = tmp_path / "trace"
+    with valija.Instance(start=False, settings={"mail_journal": f'"{option}"'}) as suite, \
+            mounted(suite.dir / "mail", features=features):
+        suite.start()
+        user = suite.user_add("ana")
+        with suite.imap(user=user) as imap:
+            append(imap, b"Sent", [b"Subject: opened\r\n\r\n"])
+            (process,) = suite.processes("imap")
+            with subprocess.Popen(["strace", "-q", "-y", "-o", trace, "-e", "trace=linkat,renameat2,fsync,fdatasync,sync_file_range,syncfs", "-p",
+                                   str(process["pid"])]) as strace:
+                valija.wait_until(lambda: int(valija.proc_status(process["pid"])["TracerPid"]), what="strace")
+                assert append(imap, b"Sent", [b"Subject: %d\r\n\r\n" % n for n in range(5)]).startswith("OK ")
+                strace.terminate()
+        lines = trace.read_text().splitlines()
+        calls = [line.split("(")[0] for line in lines]
+        expected = ["sync_file_range"] * 5 + bodies * 5 + [names] * 5 + ["fsync", "fdatasync"]       # begun as they come
+        assert calls[:len(expected)] == expected
+        assert "/.Sent/cur>" in lines[len(expected) - 2] and "/journal>" in lines[len(expected) - 1]
+        suite.stop()
+
+
+def test_append_on_a_full_file_system():
+    """Of a command that does not fit nothing is there; what was acknowledged is whole; with room it goes on."""
+    with valija.Instance(start=False) as suite, mounted(suite.dir / "mail"):
+        suite.start()
+        user = suite.user_add("ana")
+        there, sent = suite.maildir(user) / ".Sent", []
+        with suite.imap(user=user) as imap:
+            answer = "OK"
+            while answer.startswith("OK") and len(sent) < 60:
+                came = [mails.plain(user, user, f"m{len(sent) + n}", size=700_000) for n in range(3)]
+                answer = append(imap, b"Sent", came)
+                sent += came if answer.startswith("OK") else []
+            assert answer.startswith("NO ") and 3 <= len(sent) < 60, answer
+            assert contents(there) == sorted(sent)
+            assert not list((suite.maildir(user) / "tmp").iterdir())
+            imap.select("Sent")
+            imap.store("1:6", "+FLAGS", "\\Deleted")
+            imap.expunge()
+            sent = sent[6:] + came
+            assert append(imap, b"Sent", came).startswith("OK ")
+            assert contents(there) == sorted(sent)
+        suite.stop()

@@ -412,6 +412,30 @@ test_letters_are_merged(void **state)
 	mailbox_release(&m);
 }
 
+/* A file system that makes a fast commit after all: from then on its journal is not relied on, and what was promised by it
+ * is synced another way. */
+static void
+test_a_journal_that_is_not_what_it_seemed(void **state)
+{
+	static const char *const facts[] = { "fc stats:\n0 commits\n0 ineligible\n", "fc stats:\n1 commits\n0 ineligible\n" };
+	struct place *p = *state;
+	struct mailbox *m = mailbox_open(&p->store, "");
+	int fd = open_in(p->maildir, "tmp/facts", O_RDWR | O_CREAT, 0600);
+
+	assert_true(fd >= 0);
+	p->store.ordered = true;
+	p->store.journal = (struct journal){ .fast_commits = fd };
+	for (int fast = 0; fast < 2; fast++) {
+		assert_int_equal(pwrite(fd, facts[fast], strlen(facts[fast]), 0), (ssize_t)strlen(facts[fast]));
+		m->cur_unsynced = true;
+		assert_int_equal(mailbox_durable(m), 0);
+		assert_false(m->cur_unsynced);
+		assert_int_equal(p->store.ordered, !fast);
+	}
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	mailbox_release(&m);
+}
+
 /* Killed between the journal and the renaming: the journal is right. */
 static void
 test_flags_survive_a_kill(void **state)
@@ -621,6 +645,7 @@ main(void)
 		TEST(test_arrivals_of_one_second),
 		TEST(test_changes_of_others),
 		TEST(test_letters_are_merged),
+		TEST(test_a_journal_that_is_not_what_it_seemed),
 		TEST(test_flags_survive_a_kill),
 		TEST(test_renaming_survives_a_kill),
 		TEST(test_unchanged_directories_are_not_read),

@@ -1,5 +1,5 @@
 /* journal - see journal.h. */
-#include "journal.h"
+#include "common/journal.h"
 
 #include "common/beneath.h"
 
@@ -14,6 +14,13 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+int
+journal_written(int fd)
+{
+	return sync_file_range(fd, 0, 0,
+		SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+}
 
 /* The kernel's name of a block device, as /proc/fs/jbd2 has it: the last part of where /sys leads. */
 static bool

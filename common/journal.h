@@ -21,6 +21,8 @@
  *   journal_async_commit   the record of a commit may be at the disk before what it speaks of
  *   a journal elsewhere    a commit flushes the data's own disk only where the kernel thinks it has to
  *
+ * The fsync of a directory does the same: a link changed it in that transaction, or a later one.
+ *
  * With nobarrier nothing is flushed, whatever is called, which is the administrator's choice. What is not recognised is
  * synced first, as everywhere else.
  */
@@ -35,6 +37,9 @@ struct journal {
 	int fast_commits;            /* the kernel's counts, to be read again; -1: it cannot make such commits */
 };
 
+/* Waits until all that was written into the file is with the disk, whether that has it durably or not: then it may get its
+ * name. 0, or -1 with errno. */
+int journal_written(int fd);
 /* Does the file system of this directory keep the order? Then *j is how it is known again. Reads /sys and /proc: to be
  * asked before the program is confined. What it opens stays open. */
 bool journal_orders(int directory, struct journal *j);
