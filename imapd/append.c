@@ -222,7 +222,7 @@ place(struct append *append, struct arrival *a)
 	struct keyword_bits keywords;
 
 	a->base = maildir_name_new(store->host, r.size, r.vsize);
-	errno = EDQUOT;
+	errno = E2BIG;
 	if (!append_keywords(append, a, &keywords))
 		return -1;
 	errno = ENAMETOOLONG;
@@ -397,7 +397,8 @@ append_step(struct command *c)
 		if (append->count > 1 && session_slice_over(c->session))
 			return again(c, append, append->placing);
 		if (place(append, append->placing) < 0)
-			return command_failed(c, "append");
+			return errno != E2BIG ? command_failed(c, "append") :
+				command_no(c, "LIMIT", "The mailbox has as many keywords as it can.");
 	}
 	return append_finish(c);
 }

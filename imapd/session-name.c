@@ -124,9 +124,12 @@ void
 session_tell_name(const struct session *s, const char *attribute, const char *folder, struct span said, bool always,
 	struct text *out)
 {
-	bool so = session_spells_so(s, folder, said);
+	bool so;
 
-	if (!s->rev2 || (so && !always))
+	if (!s->rev2)
+		return;
+	so = session_spells_so(s, folder, said);
+	if (so && !always)
 		return;
 	text_printf(out, "* LIST (%s) \"%c\" ", attribute, session_separator(s));
 	session_folder_write(s, folder, out);
