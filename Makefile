@@ -16,7 +16,7 @@ VARIANT ?=
 B := $(BUILD)
 
 ROOMS := master smtpd imapd delivery auth tlsproxy common
-MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c \
+MAINS := master/master.c master/log.c master/valija.c master/portmap.c smtpd/smtpd.c smtpd/policy.c imapd/imap-login.c imapd/imap.c imapd/gist.c \
 	delivery/queue.c delivery/spool.c delivery/local.c delivery/local-home.c delivery/dns.c delivery/relay.c delivery/fetch.c delivery/sts.c \
 	auth/auth.c auth/auth-hash.c auth/auth-pam.c auth/auth-token.c \
 	tlsproxy/tls-key.c tlsproxy/tls.c tlsproxy/ocsp.c
@@ -125,6 +125,7 @@ LIBS_of_milter = $(LIBS_DAEMON) $(LIBS_NETTLE)
 LIBS_of_pickup = $(LIBS_DAEMON)
 LIBS_of_imap-login = $(LIBS_DAEMON)
 LIBS_of_imap = $(LIBS_DAEMON) $(LIBS_ZLIB)
+LIBS_of_gist = $(LIBS_DAEMON)
 LIBS_of_queue = $(LIBS_DAEMON) $(LIBS_NETTLE) $(LIBS_DB) $(LIBS_UNISTRING)
 LIBS_of_spool = $(LIBS_DAEMON)
 LIBS_of_local = $(LIBS_DAEMON)

@@ -17,6 +17,7 @@
 
 #define MAILDIR_MOST_NAME 255
 #define MAILDIR_PRIVATE "valija"     /* Maildir/valija/: indexes; no dot, so no folder to others */
+#define MAILBOX_ID_FILE "valija-mailbox"  /* in a folder: the name of its directory there, 32 digits and a line end */
 #define MAILDIR_SUBSCRIPTIONS "subscriptions"  /* folder names without the first dot, one a line (as Dovecot) */
 /* Courier's, with "INBOX." before each name: read while there is none of ours. */
 #define MAILDIR_COURIER_SUBSCRIPTIONS "courierimapsubscribed"

@@ -63,6 +63,8 @@
 #define MOST_FETCH_BODY_SENT 49152
 #define MOST_FILTER_PARAMETERS 1024 /* behind a recipient that a filter adds */
 #define MOST_TRACE 8192         /* what smtpd puts on top of a client's message */
+#define MOST_WISHES 8192        /* the header of a cache (imapd/cache-file.h) */
+#define MOST_GIST 32768         /* what one message adds to it before anybody asks */
 #define MOST_PREFIX (MOST_TRACE + 1024) /* and with Return-Path and Delivered-To, what delivery does */
 
 /* Hours. */
@@ -397,6 +399,11 @@
 /* --- this machine's users (id: none) --- */
 #define local_open_fields(F)        F(u32, uid, 4)   /* fd: a stream on which SMTP is spoken, in the name of this user */
 
+/* What will be asked of a message that was delivered (id: chosen by the placer). wishes: the header of the mailbox's cache,
+ * as it lies on the disk. gist: imapd/gist-record.h; empty where there is none to be had. */
+#define gist_ask_fields(F)          F(octets, wishes, MOST_WISHES) /* fd: the message, to be read */
+#define gist_told_fields(F)         F(octets, gist, MOST_GIST)
+
 #define BY_FETCHES (BY_FETCH | BY_AUTH_FETCH)
 #define BY_PLACERS (BY_LOCAL | BY_LOCAL_HOME)
 
@@ -587,7 +594,9 @@
 	M(socket_told,       280, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  1) \
 	M(socket_fault,      281, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  0) \
 	M(login_token_run,   282, BY_RELAY,                BY_MASTER,             HOUR_SERVING,                  2) \
-	M(login_token_told,  283, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  0)
+	M(login_token_told,  283, BY_MASTER,               BY_RELAY,              HOUR_SERVING,                  0) \
+	M(gist_ask,          284, BY_PLACERS,              BY_GIST,               HOUR_SERVING,                  1) \
+	M(gist_told,         285, BY_GIST,                 BY_PLACERS,            HOUR_WAITING | OR_GONE,        0)
 
 #define MOST_DESCRIPTORS 2
 

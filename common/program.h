@@ -27,6 +27,7 @@
 	P(PICKUP,     "pickup") \
 	P(MILTER,     "milter") \
 	P(IMAP,       "imap") \
+	P(GIST,       "gist") \
 	P(RELAY,      "relay") \
 	P(DNS,        "dns") \
 	P(PORTMAP,    "portmap") \

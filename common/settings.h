@@ -182,6 +182,7 @@
 	O(text,   imap_prefix,             "",                  0, 32,         "What stands before the names of a user's mailboxes, but INBOX, to IMAP clients, with the separator at its end: INBOX. as Courier has it, with imap_separator a dot.") \
 	O(flag,   imap_unauthenticate,     0,                   0, 1,          "Whether UNAUTHENTICATE (RFC 8437) is offered: a client goes on as another user in the same connection. The process of the user before has seen that connection.") \
 	O(number, imap_linger_seconds,     30,                  0, 3600,       "How long a user's imap process stays after the last logout.") \
+	O(flag,   cache_at_delivery,       0,                   0, 1,          "Whether what a user's clients ask for first, of each message, is worked out when it is delivered to a folder that was opened before.") \
 	O(number, auth_cache_seconds,      600,                 0, 86400,      "How long a password that was right is remembered, as a keyed digest. 0: not at all.") \
 	O(number, auth_delay_seconds,      2,                   0, 60,         "Delay of the answer after the first failure from an address or for a user; doubles with each, up to auth_delay_most_seconds.") \
 	O(number, auth_delay_most_seconds, 16,                  0, 600,        "The longest such delay.") \

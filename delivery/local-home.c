@@ -1,6 +1,6 @@
 /*
  * local-home - puts messages into the Maildirs of the system's users, each as that user.
- *   inherits    channels to master, log and queue
+ *   inherits    channels to master, log, queue and gist
  *   keeps       the mail user (vmail), with CAP_SETUID and CAP_SETGID for one purpose: the file system
  *               user of a delivery, never root (the filter lets no other call of that family through);
  *               below system_homes, and the calls that files need
@@ -90,6 +90,15 @@ settings_changed(void *me, const struct settings *old)
 }
 
 static void
+peer_came(void *me, struct channel *peer)
+{
+	struct home *h = me;
+
+	if (channel_peer(peer) == PROGRAM_GIST)
+		filler_peer(&h->placer, peer);
+}
+
+static void
 work(void *me)
 {
 	struct home *h = me;
@@ -110,6 +119,7 @@ static struct hearing hears_queue;
 
 static const struct peer_kind peers[] = {
 	{ PROGRAM_QUEUE, &hears_queue },
+	{ PROGRAM_GIST, &filler_hears_gist },     /* away: nothing is worked out */
 	{ 0, NULL },
 };
 
@@ -118,6 +128,7 @@ static const struct daemon_kind home_kind = {
 	.room = &home_room,
 	.peers = peers,
 	.prepare = prepare,
+	.peer_came = peer_came,
 	.settings_changed = settings_changed,
 	.work = work,
 	.load = load,

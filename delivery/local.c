@@ -1,9 +1,10 @@
 /*
  * local - puts messages into Maildirs, durably.
- *   inherits    channels to master, log and queue; the mail root
+ *   inherits    channels to master, log, queue and gist; the mail root
  *   keeps       nothing: the mail user (vmail), the mail root, and the calls that files need
- *   may be lied to by    queue, which names homes: none leads out of the mail root; and by whoever
- *               owns a Maildir and plants links or pipes in it. May lie to: queue.
+ *   may be lied to by    queue, which names homes: none leads out of the mail root; by whoever
+ *               owns a Maildir and plants links or pipes in it; and by gist, which is written down, not
+ *               believed (filler.h). May lie to: queue.
  *
  * One of several. It waits for the disk, so it is a process of its own: everything that queue says
  * in one round is made durable together, then answered (placer.h; the states of a file: states.h).
@@ -61,6 +62,15 @@ settings_changed(void *me, const struct settings *old)
 }
 
 static void
+peer_came(void *me, struct channel *peer)
+{
+	struct local *l = me;
+
+	if (channel_peer(peer) == PROGRAM_GIST)
+		filler_peer(&l->placer, peer);
+}
+
+static void
 work(void *me)
 {
 	struct local *l = me;
@@ -79,6 +89,7 @@ load(void *me, uint32_t *connections, uint64_t *served)
 
 static const struct peer_kind peers[] = {
 	{ PROGRAM_QUEUE, &placer_hears_queue },
+	{ PROGRAM_GIST, &filler_hears_gist },     /* away: nothing is worked out */
 	{ 0, NULL },
 };
 
@@ -87,6 +98,7 @@ static const struct daemon_kind local_kind = {
 	.room = &local_room,
 	.peers = peers,
 	.prepare = prepare,
+	.peer_came = peer_came,
 	.settings_changed = settings_changed,
 	.work = work,
 	.load = load,

@@ -97,6 +97,7 @@ placer_clear(struct placer *p)
 	while (place = 0, (job = idmap_next(&p->jobs, &place)) != NULL)
 		job_drop(p, job);
 	idmap_clear(&p->jobs);
+	filler_clear(&p->filler);
 }
 
 /* --- what it hears --- */
@@ -705,6 +706,27 @@ job_answer(struct placer *p, struct batch *b, struct job *job)
 	}
 }
 
+/* Everybody has his answer: what else may be done about a message that is in its places. */
+static void
+job_fill(struct placer *p, const struct batch *b, const struct job *job)
+{
+	if (job->state != FILE_PROMISED || p->filler.gist == NULL)
+		return;
+	for (size_t i = 0; i < job->targets; i++) {
+		const struct target *t = &job->target[i];
+		const struct place *at = t->refused || t->place < 0 ? NULL : &b->place[t->place];
+		int inbox = -1;
+
+		if (at == NULL || at->new < 0)
+			continue;
+		if (t->folder[0] != '\0' && (inbox = placer_open(p, span_str(t->home), t->uid, t->gid)) < 0)
+			continue;
+		filler_begin(p, inbox >= 0 ? inbox : at->maildir, at->maildir, at->new, &t->name, t->uid, t->gid);
+		if (inbox >= 0)
+			close(inbox);
+	}
+}
+
 void
 placer_work(struct placer *p)
 {
@@ -719,9 +741,11 @@ placer_work(struct placer *p)
 				batch_name(p, &b, job);
 		batch_sync_written(p, &b);
 		batch_sync_places(&b);
+		TAILQ_FOREACH(job, &b.jobs, next)
+			job_answer(p, &b, job);
 		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
 			TAILQ_REMOVE(&b.jobs, job, next);
-			job_answer(p, &b, job);
+			job_fill(p, &b, job);
 			job_free(p, job);
 		}
 		for (size_t i = 0; i < b.places; i++) {

@@ -13,6 +13,7 @@
 #define VALIJA_PLACER_H
 
 #include "common/channel.h"
+#include "filler.h"
 #include "idmap.h"
 #include "common/journal.h"
 #include "quota_warning.h"
@@ -48,6 +49,7 @@ struct placer {
 	struct idmap jobs;           /* struct job by message id */
 	struct job_list waiting;     /* committed, not yet durable */
 	size_t most_lent;
+	struct filler filler;        /* only with cache_at_delivery */
 	uint64_t placed;             /* messages placed, ever */
 };
 

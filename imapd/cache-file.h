@@ -36,7 +36,8 @@ struct cache *cache_open(struct mailbox *m);
 bool cache_record(struct cache *c, const struct index_record *r, struct span *payload);
 /* Adds a payload and lets `r` point to it; or does not, if it is too large. */
 void cache_append(struct cache *c, struct index_record *r, struct span payload);
-/* Whose payload it is. */
-uint32_t cache_uid(struct span payload);
+/* Takes what was worked out at delivery (common/filled.h) of messages of which nothing is kept yet, when some came
+ * since it was looked for last. False: nothing was taken. */
+bool cache_take_filled(struct mailbox *m);
 
 #endif

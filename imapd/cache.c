@@ -6,6 +6,7 @@
 #include "common/crc32c.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "imapd/cache-payload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,65 +18,12 @@
 #include <unistd.h>
 
 #define CACHE_NEW "cache.new"
-#define BYTE_ORDER_MARK 0x01020304u
 #define RECORD_HEAD 8
 #define BLOCK_BYTES (64u * 1024)       /* read in one go */
 #define PENDING_BYTES (256u * 1024)    /* written in one go */
 #define COMPACT_SPARE 1000u            /* records of no message that do not matter */
 
-static const char magic[8] = { 'V', 'A', 'L', 'I', 'J', 'A', 'C', '1' };
-
 /* --- the header --- */
-
-static void
-header_write(const struct cache *c, const struct index *ix, struct text *out)
-{
-	text_add(out, span_of(magic, sizeof(magic)));
-	wire_add_u32(out, BYTE_ORDER_MARK, 4);
-	wire_add_u32(out, CACHE_VERSION, 4);
-	wire_add_u32(out, ix->uidvalidity, 4);
-	text_add(out, span_of(ix->id, MAILBOX_ID_BYTES));
-	wire_add_u64(out, c->made, 8);
-	wire_add_u64(out, c->records, 8);
-	wire_add_u32(out, c->wanted, 4);
-	wire_add_u16(out, (uint16_t)c->name_count, 2);
-	for (unsigned int i = 0; i < c->name_count; i++)
-		wire_add_text(out, span_str(c->names[i]), MOST_CACHE_NAME);
-	while (out->len < CACHE_HEADER_BYTES - 4)
-		text_add_byte(out, 0);
-	wire_add_u32(out, crc32c(text_span(out)), 4);
-}
-
-static bool
-header_read(struct cache *c, const struct index *ix, struct span whole)
-{
-	struct span in = whole, found, found_id, name, seal;
-	uint32_t order, version, validity, crc;
-	uint16_t count;
-
-	seal = span_part(whole, CACHE_HEADER_BYTES - 4, 4);
-	if (whole.len != CACHE_HEADER_BYTES || !wire_take_u32(&seal, &crc, 4) ||
-		crc != crc32c(span_part(whole, 0, CACHE_HEADER_BYTES - 4)) ||
-		!span_take_bytes(&in, sizeof(magic), &found) ||
-		!span_equal(found, span_of(magic, sizeof(magic))) ||
-		!wire_take_u32(&in, &order, 4) || order != BYTE_ORDER_MARK ||
-		!wire_take_u32(&in, &version, 4) || version != CACHE_VERSION ||
-		!wire_take_u32(&in, &validity, 4) || validity != ix->uidvalidity ||
-		!span_take_bytes(&in, MAILBOX_ID_BYTES, &found_id) ||
-		!span_equal(found_id, span_of(ix->id, MAILBOX_ID_BYTES)) ||
-		!wire_take_u64(&in, &c->made, 8) || c->made == 0 ||
-		!wire_take_u64(&in, &c->records, 8) ||
-		!wire_take_u32(&in, &c->wanted, 4) || !wire_take_u16(&in, &count, 2) ||
-		count > MOST_CACHE_NAMES)
-		return false;
-	c->wanted &= CACHE_HAS(CACHE_ITEMS) - 1;
-	while (c->name_count < count) {
-		if (!wire_take_text(&in, &name, MOST_CACHE_NAME) || name.len == 0)
-			return false;
-		c->names[c->name_count++] = must_copy(name);
-	}
-	return true;
-}
 
 static int
 header_put(const struct cache *c, const struct index *ix, int fd)
@@ -83,7 +31,7 @@ header_put(const struct cache *c, const struct index *ix, int fd)
 	struct text header = TEXT_UP_TO(CACHE_HEADER_BYTES);
 	int result;
 
-	header_write(c, ix, &header);
+	cache_header_write(c, ix, &header);
 	result = !header.failed && pwrite(fd, header.at, header.len, 0) == (ssize_t)header.len ?
 		0 : -1;
 	text_clear(&header);
@@ -238,7 +186,7 @@ open_there(struct cache *c, struct index *ix)
 
 	good = fstat(c->fd, &st) == 0 && (uint64_t)st.st_size <= 2 * MOST_CACHE &&
 		read_at(c->fd, header, CACHE_HEADER_BYTES, 0) == CACHE_HEADER_BYTES &&
-		header_read(c, ix, span_of(header, CACHE_HEADER_BYTES));
+		cache_header_read(c, ix, span_of(header, CACHE_HEADER_BYTES));
 	free(header);
 	if (!good)
 		return false;
@@ -250,15 +198,6 @@ open_there(struct cache *c, struct index *ix)
 	ix->cache_made = c->made;
 	scan(c, ix, (uint64_t)st.st_size);
 	return true;
-}
-
-static void
-forget_names(struct cache *c)
-{
-	while (c->name_count > 0)
-		free(c->names[--c->name_count]);
-	c->wanted = 0;
-	c->records = 0;
 }
 
 /* An empty one, in the place of whatever was there. */
@@ -296,7 +235,7 @@ cache_open(struct mailbox *m)
 		return c;
 	if (c->fd >= 0)
 		close(c->fd);
-	forget_names(c);
+	cache_forget_wishes(c);
 	if (begin(c, &m->index) < 0) {
 		log_warning(0, "cache-not-written", KEY_STR("folder", m->folder), KEY_ERRNO);
 		c->broken = true;
@@ -386,7 +325,7 @@ cache_close(struct mailbox *m)
 		compact(c, &m->index);
 		cache_flush(m);
 	}
-	forget_names(c);
+	cache_forget_wishes(c);
 	free(c->block);
 	text_clear(&c->work);
 	text_clear(&c->pending);

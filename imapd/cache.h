@@ -8,7 +8,8 @@
  * thousand envelopes, and a program that is executed for each user would have to link it.)
  *
  * What is kept is what clients ask for: the first who wants an item or a field of a message makes it
- * be kept of every message that is read for the cache from then on.
+ * be kept of every message that is read for the cache from then on, and, with cache_at_delivery, of every message
+ * that is delivered (common/filled.h, gist.c).
  */
 #ifndef VALIJA_IMAPD_CACHE_H
 #define VALIJA_IMAPD_CACHE_H

@@ -192,6 +192,14 @@ charset_or_guess(struct span name)
 }
 
 bool
+charset_is_built_in(struct span name)
+{
+	const struct charset *charset = charset_look(name);
+
+	return charset == NULL || charset->kind != KIND_ICONV;
+}
+
+bool
 charset_is_utf8(const struct charset *charset)
 {
 	return charset->kind == KIND_UTF8 || charset->kind == KIND_GUESS;

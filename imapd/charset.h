@@ -44,6 +44,8 @@ void charset_end(struct charset_stream *stream, struct text *out);
 void charset_convert(struct charset *charset, struct span in, struct text *out);
 /* Whether converting changes nothing, wherever the bytes are valid UTF-8 (UTF-8, US-ASCII). */
 bool charset_is_utf8(const struct charset *charset);
+/* Whether charset_or_guess of this name is one of those that are done here. */
+bool charset_is_built_in(struct span name);
 /* Closes all handles (at the end of a test, or when the process goes quiet). No stream may be
  * open. */
 void charset_close_all(void);

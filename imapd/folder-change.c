@@ -8,6 +8,7 @@
 #include "imapd/folder.h"
 
 #include "common/beneath.h"
+#include "common/filled.h"
 #include "common/id.h"
 #include "common/log.h"
 #include "imapd/order.h"
@@ -63,7 +64,7 @@ static void
 remove_index(struct store *store, const unsigned char id[MAILBOX_ID_BYTES])
 {
 	static const char *const files[] = { "journal", "journal.new", "snapshot", "snapshot.new",
-		"cache", "cache.new", ORDER_FILES };
+		"cache", "cache.new", FILLED_NAME, ORDER_FILES };
 	struct text name = TEXT_UP_TO(2 * MAILBOX_ID_BYTES);
 	int fd;
 

@@ -405,6 +405,7 @@ take_arrivals(struct scan *s)
 		return;
 	if (t != NULL)
 		take_uids(s, t);
+	s->m->filled_seen = false;
 	if (s->count > 0)
 		qsort(s->arrivals, s->count, sizeof(*s->arrivals), arrival_order);
 	for (size_t i = 0; i < s->count; i++) {

@@ -20,7 +20,6 @@
 
 #define MOST_FOLDER_NAME 200         /* bytes of a folder's name on disk */
 #define MOST_QUIET_MAILBOXES 8       /* kept open though nobody looks at them */
-#define MAILBOX_ID_FILE "valija-mailbox"
 
 struct mailbox;
 struct cache;
@@ -52,6 +51,7 @@ struct mailbox {
 	struct index index;
 	struct name_table names;
 	struct cache *cache;         /* cache.h: NULL until it is asked */
+	bool filled_seen;            /* nothing came since cache_take_filled looked */
 	struct takeover *takeover;   /* what another server knew, while it is opened first */
 	int watch_cur, watch_new;    /* -1: not watched */
 	bool check_cur, check_new;   /* something happened there */

@@ -24,17 +24,38 @@ text_part(const struct mime *mime, bool html)
 	return NULL;
 }
 
+/* What the part says its charset is, or UTF-8; `name` holds it. */
+static struct span
+charset_name(const struct part *part, struct text *name)
+{
+	return part->content_type.at != NULL && parameter_find(part->content_type, SPAN("charset"), name) ?
+		text_span(name) : SPAN("utf-8");
+}
+
 static struct charset *
 charset_of(const struct part *part)
 {
 	struct text name = TEXT_UP_TO(100);
-	struct charset *charset = charset_or_guess(SPAN("utf-8"));
+	struct charset *charset = charset_or_guess(charset_name(part, &name));
 
-	if (part->content_type.at != NULL &&
-		parameter_find(part->content_type, SPAN("charset"), &name))
-		charset = charset_or_guess(text_span(&name));
 	text_clear(&name);
 	return charset;
+}
+
+static bool
+is_built_in(const struct part *part)
+{
+	struct text name = TEXT_UP_TO(100);
+	bool is = part == NULL || charset_is_built_in(charset_name(part, &name));
+
+	text_clear(&name);
+	return is;
+}
+
+bool
+preview_is_built_in(const struct mime *mime)
+{
+	return is_built_in(text_part(mime, false)) && is_built_in(text_part(mime, true));
 }
 
 /* The part's text as UTF-8, as much as is looked at. */

@@ -14,4 +14,7 @@
  * something else. Work is bounded whatever the message. */
 void preview_write(const struct mime *mime, struct text *out);
 
+/* Whether preview_write opens no file: the text's charset needs no converter of the C library. */
+bool preview_is_built_in(const struct mime *mime);
+
 #endif

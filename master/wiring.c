@@ -48,6 +48,12 @@ wants_ocsp(const struct settings *s)
 }
 
 static bool
+wants_gist(const struct settings *s)
+{
+	return s->cache_at_delivery;
+}
+
+static bool
 wants_milters(const struct settings *s)
 {
 	return s->smtp_milters.count + s->submission_milters.count + s->lmtp_milters.count > 0;
@@ -94,6 +100,8 @@ static const struct program_row programs[] = {
 		.directories = DIR(EMPTY), .chrooted = true, .own_groups = true },
 	{ PROGRAM_PORTMAP,    VALIJA_USER_PORTMAP, ONE,                    STAGE_FRONT,
 		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_portmap },
+	{ PROGRAM_GIST,       VALIJA_USER_IMAPD,  ONE,                     STAGE_WORKERS,
+		.directories = DIR(EMPTY), .chrooted = true, .wanted = wants_gist },
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,
@@ -137,6 +145,8 @@ static const enum program wires[][2] = {
 	{ PROGRAM_QUEUE, PROGRAM_SPOOL },
 	{ PROGRAM_QUEUE, PROGRAM_LOCAL },
 	{ PROGRAM_QUEUE, PROGRAM_LOCAL_HOME },
+	{ PROGRAM_LOCAL, PROGRAM_GIST }, /* what will be asked of a message */
+	{ PROGRAM_LOCAL_HOME, PROGRAM_GIST },
 	{ PROGRAM_QUEUE, PROGRAM_AUTH_PAM }, /* names of system users */
 	{ PROGRAM_SMTPD, PROGRAM_DNS }, /* questions about names */
 	{ PROGRAM_QUEUE, PROGRAM_DNS },
@@ -196,7 +206,7 @@ wiring_joined(enum program a, enum program b)
 
 /* Who hears more of strangers stands before who hears less. */
 static const enum program exposed[] = { PROGRAM_SMTPD, PROGRAM_IMAP_LOGIN, PROGRAM_TLS, PROGRAM_RELAY, PROGRAM_FETCH,
-	PROGRAM_AUTH_FETCH, PROGRAM_DNS, PROGRAM_PORTMAP, PROGRAM_MILTER, PROGRAM_PICKUP, PROGRAM_IMAP, PROGRAM_STS,
+	PROGRAM_AUTH_FETCH, PROGRAM_DNS, PROGRAM_PORTMAP, PROGRAM_MILTER, PROGRAM_PICKUP, PROGRAM_IMAP, PROGRAM_GIST, PROGRAM_STS,
 	PROGRAM_OCSP, PROGRAM_LOCAL_HOME, PROGRAM_LOCAL, PROGRAM_SPOOL, PROGRAM_AUTH_HASH, PROGRAM_AUTH_TOKEN,
 	PROGRAM_AUTH_PAM, PROGRAM_POLICY, PROGRAM_QUEUE, PROGRAM_AUTH, PROGRAM_TLS_KEY, PROGRAM_LOG };
 

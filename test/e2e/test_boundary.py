@@ -26,10 +26,10 @@ from test_channels import PIDFD_GETFD, libc, needs_root, say
 PROGRAMS = os.environ.get("LIARS", "").split() or ["smtpd", "imap-login", "imap", "auth", "auth-hash", "tls-key", "tls", "pickup", "policy", "queue", "dns",
             "relay", "spool", "local", "fetch", "sts", "ocsp"]
 # Those that only some options start, and what is asked of them leads nowhere.
-OPTIONAL = ["milter", "auth-pam", "auth-token", "auth-fetch", "local-home", "portmap"]
+OPTIONAL = ["milter", "auth-pam", "auth-token", "auth-fetch", "local-home", "portmap", "gist"]
 WITH_ALL = {"smtp_milters": '{"inet:127.0.0.1:1"}', "milter_down": '"accept"', "system_users": "yes", "system_domains": '{"sys.example.org"}',
             "system_homes": '{"/tmp"}', "domains": '{"example.org"}', "oauth_introspection": '"https://127.0.0.1:1/introspect"',
-            "oauth_seconds": 2, "port_mapping": "yes"}
+            "oauth_seconds": 2, "port_mapping": "yes", "cache_at_delivery": "yes"}
 TABLE = messages.table()
 BY_NAME = {m.name: m for m in TABLE}
 TEXTS = [b"", b"x", b"ana@example.org", b"example.org", b"127.0.0.1", b"[::1]:65535", b"../../etc/passwd", b"%n%s${run{x}}",

@@ -18,6 +18,7 @@ import time
 
 import pytest
 
+import mails
 import valija
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root: makes local users, and reads processes of root")
@@ -77,7 +78,9 @@ def system():
     services.chmod(0o755)
     (services / "valija").write_text(SERVICE.format(nologin=services / "nologin"))
     instance = valija.Instance(settings={"system_users": "yes", "pam_directory": f'"{services}"', "auth_delay_seconds": 0,
-                                         "system_domains": '{"sys.example.org"}'})
+                                         "system_domains": '{"sys.example.org"}', "system_homes": '{"/tmp", "/home"}',
+                                         "domains": '{"example.org"}', "cache_at_delivery": "yes",
+                                         "imap_linger_seconds": 0})
     instance.services = services
     yield instance
     left = instance.close()
@@ -115,6 +118,44 @@ def test_system_user_has_his_own_mail_under_his_own_uid(system, person):
     assert {(p.stat().st_uid, p.stat().st_gid) for p in made} == {(person.uid, person.gid)}
     with system.smtp() as smtp:
         smtp.login(person.name, PASSWORD)
+
+
+def asked(system, person):
+    imap = login(system, person.name, PASSWORD)
+    imap.select("INBOX")
+    kind, answer = imap.fetch("1:*", "(ENVELOPE BODYSTRUCTURE)")
+    imap.logout()
+    valija.wait_until(lambda: not system.processes("imap"), 10, "the end of his imap")
+    assert kind == "OK"
+    return answer
+
+
+def test_f1_what_is_worked_out_at_delivery_is_his(system, person):
+    """cache_at_delivery: written as he, and through nothing that he planted."""
+    def send():
+        system.receive("a@far.example", [f"{person.name}@sys.example.org"], mails.plain("a@far.example", person.name))
+    send()
+    asked(system, person)
+    (index,) = [path.parent for path in (person.home / "Maildir/valija").glob("*/cache")]
+    send()
+    valija.wait_until(lambda: (index / "filled").exists() and (index / "filled").stat().st_size, 10, "what gist says")
+    stat = (index / "filled").stat()
+    assert (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (person.uid, person.gid, 0o600)
+    for path in (person.home / "Maildir/new").iterdir():
+        path.chmod(0)
+    assert len(asked(system, person)) == 2 and not (index / "filled").exists()
+    secret = system.tmp / "roots-own"
+    secret.write_text("as it was")
+    secret.chmod(0o666)
+    for plant in (lambda: (index / "filled").symlink_to(secret), lambda: os.link(secret, index / "filled")):
+        plant()
+        send()
+        send()
+        valija.wait_until(lambda: len(list((person.home / "Maildir/new").iterdir())) == 2, 5, "both")
+        time.sleep(0.1)      # what gist says comes after the answer
+        assert secret.read_text() == "as it was"
+        asked(system, person)
+        assert not os.path.lexists(index / "filled")
 
 
 def test_wrong_password_and_unknown_user(system, person):
