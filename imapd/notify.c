@@ -372,14 +372,24 @@ notify_subscription(struct session *by, const char *folder)
 	folder_list_clear(&list);
 }
 
-/* NOTIFY, where it was said, tells which annotations are heard of; without it ENABLE METADATA, all of them, by an owner. */
+/* What ENABLE METADATA lets a session hear of: an owner of all; a guest of what is shared, of what he has selected. */
 static bool
-wants_annotation(const struct session *s, const char *folder)
+hears_annotation(const struct session *s, const char *folder, struct span entry)
+{
+	if (!s->annotations || s->dead || s->closing)
+		return false;
+	return !session_is_guest(s) || (folder != NULL && s->view != NULL &&
+		strcmp(s->view->mailbox->folder, folder) == 0 && span_starts_nocase(entry, SPAN("/shared/")));
+}
+
+/* NOTIFY, where it was said, tells which annotations are heard of. */
+static bool
+wants_annotation(const struct session *s, const char *folder, struct span entry)
 {
 	const struct interest *n = s->notify;
 
 	if (n == NULL)
-		return s->annotations && !session_is_guest(s) && !s->dead && !s->closing;
+		return hears_annotation(s, folder, entry);
 	if (folder != NULL)
 		return wants(s, EVENT_METADATA, folder, true);
 	for (size_t i = 0; i < n->group_count; i++) {
@@ -399,7 +409,7 @@ notify_metadata(struct session *by, const char *folder, struct span entry)
 	for (struct session *s = by->account->sessions; s != NULL; s = s->next) {
 		struct text *out = s->notify != NULL ? &s->notify->pending : &s->annotated;
 
-		if (s == by || !wants_annotation(s, folder))
+		if (s == by || !wants_annotation(s, folder, entry))
 			continue;
 		if (out->most == 0)
 			*out = TEXT_UP_TO(MOST_PENDING_NEWS);

@@ -26,7 +26,7 @@ bool
 remote_say_enabled(struct session *s, struct link *l)
 {
 	struct text out = TEXT_UP_TO(200);
-	bool any = s->rev2 || s->utf8 || s->condstore || s->qresync || s->uid_only;
+	bool any = s->rev2 || s->utf8 || s->condstore || s->qresync || s->uid_only || s->annotations;
 
 	if (any) {
 		text_add(&out, SPAN("~ ENABLE"));
@@ -35,6 +35,7 @@ remote_say_enabled(struct session *s, struct link *l)
 		add_extension(&out, s->rev2, " IMAP4rev2");
 		add_extension(&out, s->utf8, " UTF8=ACCEPT");
 		add_extension(&out, s->uid_only, " UIDONLY");
+		add_extension(&out, s->annotations, " METADATA");
 		text_add(&out, SPAN("\r\n"));
 		link_say(l, text_span(&out));
 	}

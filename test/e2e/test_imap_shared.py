@@ -381,6 +381,13 @@ def test_metadata_between_users(two):
         assert owner.ok("GETMETADATA Work (/private/comment)") == ['* METADATA Work (/private/comment "Mine")']
         member.ok(f"SETMETADATA {work} (/shared/vendor/x NIL)")
         assert owner.ok("GETMETADATA Work /shared/vendor/x") == ["* METADATA Work (/shared/vendor/x NIL)"]
+        # Of the mailbox that he has selected a member hears, who asked to (section 4.1), but not what is the owner's.
+        member.ok("ENABLE METADATA")
+        member.ok(f"SELECT {work}")
+        owner.ok('SETMETADATA Work (/private/comment "z" /shared/comment "z")')
+        owner.ok('SETMETADATA INBOX (/shared/comment "z")')
+        assert [line for line in member.ok("NOOP") if "METADATA" in line] == [f"* METADATA {work} /shared/comment"]
+        member.ok("UNSELECT")
         for rights, answer in (("l", "NO [NOPERM]"), ("lp", "OK"), ("r", "NO [NONEXISTENT]"), ("li", "OK")):
             owner.ok(f"SETACL Work {bob} {rights}")
             for command in (f"GETMETADATA {work} /shared/comment", f"SETMETADATA {work} (/shared/comment \"z\")"):
