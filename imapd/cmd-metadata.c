@@ -348,7 +348,8 @@ may_be_set(struct command *c, const struct asked *a, size_t i)
 	return true;
 }
 
-/* RFC 7162 section 3.2: an annotation of a mailbox is a change of it, for those who ask what changed. */
+/* RFC 7162 section 3.2: an annotation of a mailbox is a change of it, for those who ask what changed. Counted first: a
+ * change too many does no harm, and an annotation that was refused must not be there. */
 static int
 count_as_change(struct command *c, const char *folder)
 {
@@ -396,12 +397,12 @@ cmd_setmetadata(struct command *c)
 		if (!metadata_set(&a->metadata, a->names[i], a->values[i]))
 			return command_no(c, "METADATA TOOMANY", "There are too many entries.");
 	}
+	if (!a->server && count_as_change(c, a->folder) < 0)
+		return command_failed(c, "metadata");
 	if (metadata_write(&c->session->account->store, a->server ? NULL : a->folder,
 		&a->metadata) < 0)
 		return errno == EFBIG ? command_no(c, "METADATA TOOMANY",
 			"The entries are too long together.") : command_failed(c, "metadata");
-	if (!a->server && count_as_change(c, a->folder) < 0)
-		return command_failed(c, "metadata");
 	for (size_t i = 0; i < a->count; i++)
 		notify_metadata(c->session, a->server ? NULL : a->folder, a->names[i]);
 	return command_ok(c, NULL, "SETMETADATA completed.");
