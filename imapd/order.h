@@ -6,14 +6,14 @@
  * synced, checked when it is read; one that is damaged, of another mailbox or version, or gone, is as none. The texts are
  * not in it: a message that came later is put between the others by what the cache has of a few of them.
  *
- * ORDER_VERSION has to grow with every change of what the texts are: subject.c, fold.c, encoded-word.c, address-list.c.
+ * ORDER_VERSION has to grow with every change of what the texts are (subject, fold, encoded-word, address-list, sort .c).
  */
 #ifndef VALIJA_IMAPD_ORDER_H
 #define VALIJA_IMAPD_ORDER_H
 
 #include "imapd/index.h"
 
-#define ORDER_VERSION 1
+#define ORDER_VERSION 2
 #define ORDER_HEADER_BYTES 64
 #define LEAST_ORDERED 1000u          /* for fewer messages no order is kept */
 #define MOST_ORDERED 1000000000u     /* so that twice a rank is a u32 */

@@ -229,12 +229,18 @@ number_value(int64_t number)
 	return (struct value){ .front = (uint64_t)number ^ (uint64_t)1 << 63 };
 }
 
+/* What is broken in its charset comes after all others (RFC 5255 4.6): no UTF-8 begins with 0xff. */
 static struct span
 text_of(enum sort_by by, struct span header, struct text *folded)
 {
+	struct span text;
+
 	text_reset(folded);
+	text_add_byte(folded, 0xff);
 	add_text_of(by, header, folded);
-	return span_part(text_span(folded), 0, MOST_SORT_TEXT);
+	text = span_part(text_span(folded), 1, MOST_SORT_TEXT);
+	return span_find(text, SPAN(REPLACEMENT)) == text.len ? text :
+		span_part(text_span(folded), 0, MOST_SORT_TEXT);
 }
 
 static struct value
@@ -253,12 +259,9 @@ value_of(struct sorter *s, enum sort_by by, struct span header, const struct ind
 	default:
 		text = text_of(by, header, &s->folded);
 		v.at = (uint32_t)s->texts.len;
-		/* What is broken in its charset comes after all others (RFC 5255 4.6): no UTF-8 begins with 0xff. */
-		if (span_find(text, SPAN(REPLACEMENT)) < text.len)
-			text_add_byte(&s->texts, 0xff);
 		text_add(&s->texts, text);
-		text = s->texts.failed ? SPAN_NONE :     /* 4 GiB of texts: the rest counts as empty */
-			span_part(text_span(&s->texts), v.at, SIZE_MAX);
+		if (s->texts.failed)     /* 4 GiB of texts: the rest counts as empty */
+			text = SPAN_NONE;
 		v.len = (uint32_t)text.len;
 		v.front = front_of(text);
 		return v;
