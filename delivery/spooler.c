@@ -2,6 +2,7 @@
 #include "spooler.h"
 
 #include "common/beneath.h"
+#include "common/journal.h"
 #include "common/log.h"
 #include "lent.h"
 #include "spooler_inside.h"
@@ -17,6 +18,7 @@ bool
 spooler_init(struct spooler *s, int spool)
 {
 	static const char *const names[] = { SPOOL_QUEUE, SPOOL_CORRUPT };
+	struct journal journal;
 
 	memset(s, 0, sizeof(*s));
 	s->spool = spool;
@@ -32,6 +34,11 @@ spooler_init(struct spooler *s, int spool)
 		}
 	}
 	s->queue = open_in(spool, SPOOL_QUEUE, O_RDONLY | O_DIRECTORY, 0);
+	if (s->queue >= 0 && journal_orders(s->queue, &journal)) {
+		s->ordered = true;
+		if (journal.fast_commits >= 0)
+			close(journal.fast_commits);
+	}
 	if (s->queue < 0)
 		log_error(0, "spool-unusable", KEY_STR("directory", SPOOL_QUEUE), KEY_ERRNO);
 	return s->queue >= 0;

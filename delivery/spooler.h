@@ -18,6 +18,7 @@ TAILQ_HEAD(spool_list, spool_job);
 struct spooler {
 	int spool;                   /* the spool directory; borrowed */
 	int queue;                   /* queue/ below it */
+	bool ordered;                /* its file system's journal has links and inodes in order (journal.h) */
 	struct idmap jobs;           /* lent or being spooled, by message id */
 	struct spool_list spooling, telling, removing;
 	size_t most_lent;
@@ -26,7 +27,8 @@ struct spooler {
 
 extern const struct hearing spooler_hears_queue;   /* me: struct spooler */
 
-/* Makes the spool's directories where they are missing. False (logged) when it cannot be used. */
+/* Makes the spool's directories where they are missing. False (logged) when it cannot be used. To be called before the program
+ * is confined (journal_orders). */
 bool spooler_init(struct spooler *s, int spool);
 void spooler_clear(struct spooler *s);
 /* Does what waits; blocks for the disk. */

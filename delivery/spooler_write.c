@@ -103,6 +103,18 @@ name(struct spooler *s, struct spool_job *job)
 	}
 }
 
+/* NAMED. Without a journal the inode on the disk is the one that was synced before it had a name: its count of links is 0, and
+ * e2fsck takes such a name away. */
+static void
+sync_links(struct spooler *s, struct spool_job *job)
+{
+	if ((job->renews || fsync(job->fd) == 0) && fsync(job->envelope_fd) == 0)
+		return;
+	fail(job, "sync of links");
+	if (!job->renews)
+		spool_unname(s, job->id);
+}
+
 void
 spool_write(struct spooler *s)
 {
@@ -121,6 +133,9 @@ spool_write(struct spooler *s)
 	TAILQ_FOREACH(job, &s->spooling, next)
 		if (job->why.outcome == 0)
 			name(s, job);
+	TAILQ_FOREACH(job, &s->spooling, next)
+		if (job->why.outcome == 0 && !s->ordered)
+			sync_links(s, job);
 }
 
 void

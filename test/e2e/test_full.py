@@ -99,11 +99,11 @@ def test_mailboxes_on_other_file_systems():
 
 
 @contextlib.contextmanager
-def power_cut(suite, features):
-    """What the disk of the mail has at this moment, mounted elsewhere."""
+def power_cut(suite, features, part="mail"):
+    """What the disk of this directory has at this moment, mounted elsewhere."""
     cut, at = suite.tmp / "cut.image", suite.tmp / "cut"
     at.mkdir(exist_ok=True)
-    subprocess.run(["cp", "--sparse=always", pathlib.Path(f"{suite.dir / 'mail'}.image"), cut], check=True)
+    subprocess.run(["cp", "--sparse=always", pathlib.Path(f"{suite.dir / part}.image"), cut], check=True)
     if features == "^has_journal":       # which takes away what seems to be none of its own
         subprocess.run(["e2fsck", "-fy", str(cut)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # Two file systems of one name are refused by xfs, unless it is told to.
@@ -133,6 +133,26 @@ def test_a_power_cut_after_the_250(features, copies):
                     for path in there:
                         kept = at / path.relative_to(suite.dir / "mail")
                         assert kept.read_bytes() == path.read_bytes()
+        suite.stop()
+
+
+@pytest.mark.parametrize("features", ["has_journal", "has_journal,fast_commit", "^has_journal", "xfs"])
+def test_a_power_cut_after_a_message_was_spooled(features):
+    """Of one that waits for another server, message and envelope are on the disk when it is acknowledged."""
+    with valija.Instance(start=False, settings={"relayhost": '"[127.0.0.1]:1"'}) as suite, mounted(suite.dir / "spool", features=features):
+        suite.valija("init", "--hostname", "localhost", "--domain", valija.DOMAIN)   # makes what the mount hides
+        suite.start()
+        ana = suite.user_add("ana")
+        for word in ("first", "second"):
+            with suite.smtp(ana) as smtp:
+                smtp.sendmail(ana, ["far@away.example"], mails.plain(ana, "far@away.example", word))
+            with power_cut(suite, features, "spool") as at:
+                waiting = [p for p in (suite.dir / "spool/queue").iterdir() if p.suffix == ".msg"]
+                assert any(word.encode() in p.read_bytes() for p in waiting)
+                for path in waiting:
+                    kept = at / path.relative_to(suite.dir / "spool")
+                    assert kept.read_bytes() == path.read_bytes()
+                    assert kept.with_suffix(".env").stat().st_size > 0
         suite.stop()
 
 
