@@ -172,6 +172,7 @@
 	O(number, future_release_seconds,  2592000,             0, 31536000,   "How far ahead a login may ask for the release of a message (RFC 4865). 0: not offered.") \
 	O(list,   owner_services,          "smtp, submission, submissions", 0, 8, "Services on which the sender must belong to the login.") \
 	O(number, priority_most,           3,                   0, 9,          "The highest MT-PRIORITY (RFC 6710) that a login may ask for; more is lowered to it.") \
+	O(list,   no_soliciting,           "",                  0, 64,         "Classes of solicitations that are refused, by SMTP and at submission, as their senders label them (RFC 3865): org.example:ADV. Empty: NO-SOLICITING is not offered.") \
 	O(list,   normalise_newlines,      "",                  0, 8,          "Services (smtp, submission, submissions, lmtp) on which a bare CR or LF in a message becomes CR LF instead of being refused.") \
 	O(list,   lmtp_clients,            "127.0.0.0/8, ::1",  0, MOST_LIST,  "Networks that may speak LMTP by TCP, when services has lmtp.") \
 	O(number, tls_handshake_seconds,   30,                  1, 600,        "How long a TLS handshake may take.") \

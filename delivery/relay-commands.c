@@ -1,6 +1,8 @@
 /* relay-commands - see relay.h. */
 #include "relay.h"
 
+#include "common/solicitation.h"
+
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +198,19 @@ add_urgency(const struct dialogue *d, struct text *out)
 		text_printf(out, " MT-PRIORITY=%d", (int)j->priority - PRIORITY_NORMAL);
 }
 
+/* RFC 3865 2.7: what the message says of itself, and nothing else. */
+static void
+add_solicitation(const struct dialogue *d, struct text *out)
+{
+	struct text keywords = TEXT_UP_TO(SOLICITATION_MOST);
+
+	if ((d->caps & CAP_SOLICIT) != 0 && relay_solicitation(d->job, &keywords)) {
+		text_add_str(out, " SOLICIT=");
+		text_add(out, text_span(&keywords));
+	}
+	text_clear(&keywords);
+}
+
 /* How much leaves to this server, before dots are doubled. */
 static uint64_t
 outgoing_size(const struct dialogue *d)
@@ -227,6 +242,7 @@ say_mail(struct dialogue *d)
 		add_xtext(out, span_str(j->envid));
 	}
 	add_urgency(d, out);
+	add_solicitation(d, out);
 	text_add_str(out, "\r\n");
 	expect(d, SAID_MAIL, 0);
 	d->mail_said = true;

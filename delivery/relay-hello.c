@@ -89,6 +89,7 @@ read_capabilities(struct dialogue *d)
 		{ "BINARYMIME", CAP_BINARYMIME }, { "DSN", CAP_DSN }, { "REQUIRETLS", CAP_REQUIRETLS },
 		{ "AUTH", CAP_AUTH }, { "ENHANCEDSTATUSCODES", CAP_ENHANCED },
 		{ "DELIVERBY", CAP_DELIVERBY }, { "MT-PRIORITY", CAP_PRIORITY },
+		{ "NO-SOLICITING", CAP_SOLICIT },
 	};
 	struct span text = text_span(&d->reply.text), line, word;
 

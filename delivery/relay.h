@@ -195,13 +195,19 @@ void tokens_forget(struct relay *r);
 /* The rest of job_begin(), when the token is there. */
 void job_go_on(struct job *j);
 
+/* --- solicitations --- */
+
+/* What its field Solicitation says, for SOLICIT= (RFC 3865 2.7), into `to`. False: there is none, or it is malformed; then `to`
+ * means nothing. */
+bool relay_solicitation(const struct job *j, struct text *to);
+
 /* --- dialogues --- */
 
 enum capability {
 	CAP_PIPELINING = 1 << 0, CAP_8BITMIME = 1 << 1, CAP_SIZE = 1 << 2, CAP_STARTTLS = 1 << 3,
 	CAP_SMTPUTF8 = 1 << 4, CAP_CHUNKING = 1 << 5, CAP_BINARYMIME = 1 << 6, CAP_DSN = 1 << 7,
 	CAP_REQUIRETLS = 1 << 8, CAP_AUTH = 1 << 9, CAP_ENHANCED = 1 << 10,
-	CAP_DELIVERBY = 1 << 11, CAP_PRIORITY = 1 << 12,
+	CAP_DELIVERBY = 1 << 11, CAP_PRIORITY = 1 << 12, CAP_SOLICIT = 1 << 13,
 };
 
 enum step {

@@ -25,6 +25,7 @@
 #include "common/milter-address.h"
 #include "common/network.h"
 #include "common/server-address.h"
+#include "common/solicitation.h"
 #include "master/conf-reception.h"
 #include "master/conf.h"
 #include "master/log-setting.h"
@@ -186,6 +187,26 @@ check_lists(struct conf_draft *d)
 					"\"%.*s\" in %s is not an address or a network such as 192.0.2.0/24",
 					SPAN_ARG(conf_printable(d, networks[i].list->at[j])),
 					networks[i].name);
+}
+
+/* They must fit into a line of EHLO, and each into the answer that refuses it. */
+static void
+check_soliciting(struct conf_draft *d)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < d->s.no_soliciting.count; i++) {
+		struct span class = d->s.no_soliciting.at[i];
+
+		sum += class.len + 1;
+		if (!solicitation_is_class(class) || class.len > SOLICITATION_CLASS_MOST)
+			conf_complain(d, LINE(d, no_soliciting),
+				"\"%.*s\" in no_soliciting is not a keyword such as org.example:ADV (letters, digits, . - _ : and at most %d of them)",
+				SPAN_ARG(conf_printable(d, class)), SOLICITATION_CLASS_MOST);
+	}
+	if (sum > SOLICITATION_CLASSES_MOST)
+		conf_complain(d, LINE(d, no_soliciting), "no_soliciting has more than %d characters",
+			SOLICITATION_CLASSES_MOST);
 }
 
 /* Nobody reaches us at an address of these kinds, nor can mail be sent from it. */
@@ -786,6 +807,7 @@ conf_check(struct conf_draft *d, const struct paths *p, bool files)
 	check_names(d);
 	check_network(d);
 	check_lists(d);
+	check_soliciting(d);
 	conf_check_reception(d);
 	check_addresses(d);
 	check_outside(d, files, "address_hook", d->s.address_hook, LINE(d, address_hook), d->s.address_hook_user,

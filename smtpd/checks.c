@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/network.h"
 #include "common/ourselves.h"
+#include "common/solicitation.h"
 #include "smtpd/reply.h"
 #include "smtpd/session.h"
 #include "smtpd/told.h"
@@ -653,6 +654,20 @@ judge_by_rules(struct session *s, struct envelope_recipient *to, struct verdict 
 	return goes_on;
 }
 
+bool
+checks_refuse_solicitation(const struct session *s, struct span said, struct verdict *v)
+{
+	struct span class = solicitation_find(said, &s->server->daemon.settings->no_soliciting);
+	char words[MOST_REASON + 1];
+
+	if (class.len == 0)
+		return false;
+	/* RFC 3865 2.4: the class that matched, as we call it. */
+	snprintf(words, sizeof(words), "no solicitations of this class, please: SOLICIT=%.*s", SPAN_ARG(class));
+	verdict_set(v, 550, "5.7.1", words);
+	return true;
+}
+
 enum judgement
 checks_judge(struct session *s, struct envelope_recipient *to, struct verdict *v)
 {
@@ -665,5 +680,8 @@ checks_judge(struct session *s, struct envelope_recipient *to, struct verdict *v
 		return result;
 	if (checks_apply(s) && !judge_stranger(s, v))
 		return JUDGED_REFUSED;
+	if (checks_refuse_solicitation(s, span_str(s->mail->solicit), v))
+		return JUDGED_REFUSED;
+	s->mail->unsolicited = true;
 	return result;
 }

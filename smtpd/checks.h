@@ -51,6 +51,8 @@ enum judgement {
 	JUDGED_REDIRECTED,   /* to->address and to->orcpt are changed; spans lie in the settings */
 };
 
+/* Is one of the keywords in `said` of a class that no_soliciting names (RFC 3865)? Then *v is the answer. */
+bool checks_refuse_solicitation(const struct session *s, struct span said, struct verdict *v);
 /* Applies rules and tests to one recipient of the session's transaction; it may be held from now on. */
 enum judgement checks_judge(struct session *s, struct envelope_recipient *to, struct verdict *v);
 

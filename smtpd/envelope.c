@@ -38,6 +38,9 @@ static const struct refusal held_too_long = {
 	501, "5.5.4", "it would be released only after the time by which BY wants it delivered"
 };
 static const struct refusal too_far = { 501, "5.5.4", "that is further away than offered" };
+static const struct refusal bad_solicit = {
+	501, "5.5.4", "SOLICIT is a list of keywords of at most 1000 characters"
+};
 static const struct refusal bad_priority = { 501, "5.5.4", "MT-PRIORITY is a number from -9 to 9" };
 static const struct refusal bad_notify = {
 	501, "5.5.4", "NOTIFY is NEVER, or of SUCCESS, FAILURE and DELAY"
@@ -208,6 +211,13 @@ parse_priority(const struct reading *r)
 	return NULL;
 }
 
+static const struct refusal *
+parse_solicit(const struct reading *r)
+{
+	return r->has_value && solicitation_fits(r->value) &&
+		span_copy(r->value, r->to->solicit, sizeof(r->to->solicit)) ? NULL : &bad_solicit;
+}
+
 static const struct {
 	const char *name;
 	const struct refusal *(*parse)(const struct reading *r);
@@ -224,6 +234,7 @@ static const struct {
 	{ "HOLDFOR",     parse_holdfor,    OFFERS_RELEASE },   /* RFC 4865 */
 	{ "HOLDUNTIL",   parse_holduntil,  OFFERS_RELEASE },
 	{ "MT-PRIORITY", parse_priority,   OFFERS_PRIORITY },  /* RFC 6710 */
+	{ "SOLICIT",     parse_solicit,    OFFERS_SOLICIT },   /* RFC 3865 */
 };
 #define MAIL_PARAMETERS (sizeof(mail_parameters) / sizeof(mail_parameters[0]))
 

@@ -6,6 +6,7 @@
 
 #include "common/address.h"
 #include "common/message.h"
+#include "common/solicitation.h"
 
 /* One of our own refusals: static text, so that the whole vocabulary can be read in the sources. */
 struct refusal {
@@ -23,6 +24,7 @@ enum offers {
 	OFFERS_REQUIRETLS = 1 << 1,   /* inside TLS (RFC 8689) */
 	OFFERS_RELEASE    = 1 << 2,   /* to submitters (RFC 4865) */
 	OFFERS_PRIORITY   = 1 << 3,   /* to submitters (RFC 6710) */
+	OFFERS_SOLICIT    = 1 << 4,   /* where classes are refused (RFC 3865) */
 };
 
 struct envelope_sender {
@@ -41,6 +43,7 @@ struct envelope_sender {
 	uint64_t hold_until;              /* seconds since 1970; 0: now */
 	uint32_t hold_for;                /* the seconds that HOLDFOR said, or 0 */
 	int priority;                     /* -9 to 9 */
+	char solicit[SOLICITATION_MOST + 1];   /* keywords; "": none */
 };
 
 struct envelope_recipient {

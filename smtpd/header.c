@@ -26,6 +26,19 @@ is_left_out(struct span name)
 		span_equal_nocase(name, SPAN("return-path"));
 }
 
+/* Line ends count as blanks, and one blank is as good as many. */
+static void
+note_solicitation(struct header_scan *h, struct span text)
+{
+	for (size_t i = 0; i < text.len && h->solicitation_len < sizeof(h->solicitation); i++) {
+		bool blank = is_blank(text.at[i]) || text.at[i] == '\r' || text.at[i] == '\n';
+		bool again = h->solicitation_len > 0 && h->solicitation[h->solicitation_len - 1] == ' ';
+
+		if (!blank || !again)
+			h->solicitation[h->solicitation_len++] = blank ? ' ' : text.at[i];
+	}
+}
+
 static void
 note_field(struct header_scan *h, struct span name)
 {
@@ -33,6 +46,9 @@ note_field(struct header_scan *h, struct span name)
 	h->leaving_out = false;
 	h->in_tls_required = span_equal_nocase(name, SPAN("tls-required"));
 	h->tls_required += h->in_tls_required;
+	h->in_solicitation = span_equal_nocase(name, SPAN("solicitation"));
+	if (h->in_solicitation)
+		note_solicitation(h, SPAN(","));
 	if (span_equal_nocase(name, SPAN("received")))
 		h->received++;
 	else if (span_equal_nocase(name, SPAN("date")))
@@ -132,6 +148,8 @@ take_rest_of_line(struct header_scan *h, struct span *in, struct text *out)
 		text_add(out, span_part(*in, 0, len));
 	if (h->in_tls_required)
 		note_wish(h, span_part(*in, 0, len));
+	if (h->in_solicitation)
+		note_solicitation(h, span_part(*in, 0, len));
 	in->at += len;
 	in->len -= len;
 	h->size += len;

@@ -8,6 +8,7 @@
 #ifndef VALIJA_SMTPD_HEADER_H
 #define VALIJA_SMTPD_HEADER_H
 
+#include "common/solicitation.h"
 #include "common/text.h"
 
 #define HEADER_NAME_MOST 256              /* a longer one is no field name */
@@ -34,6 +35,9 @@ struct header_scan {
 	size_t wish_len;
 	bool wish_over;
 	unsigned char wish[4];
+	bool in_solicitation;     /* the field at hand is Solicitation (RFC 3865 2.5) */
+	size_t solicitation_len;  /* of what fields of that name say, as far as there is room */
+	unsigned char solicitation[SOLICITATION_MOST];
 	uint64_t size;
 	size_t held;
 	unsigned char hold[HEADER_NAME_MOST];

@@ -61,6 +61,14 @@ put_extensions(const struct session *s, struct text *lines)
 		text_add_str(lines, "250-REQUIRETLS\r\n"); /* RFC 8689 */
 	if (offers & OFFERS_PRIORITY)
 		text_add_str(lines, "250-MT-PRIORITY\r\n"); /* RFC 6710 */
+	if (offers & OFFERS_SOLICIT) {
+		text_add_str(lines, "250-NO-SOLICITING"); /* RFC 3865 */
+		for (size_t i = 0; i < settings->no_soliciting.count; i++) {
+			text_add_byte(lines, i == 0 ? ' ' : ',');
+			text_add(lines, settings->no_soliciting.at[i]);
+		}
+		text_add_str(lines, "\r\n");
+	}
 	if (offers & OFFERS_RELEASE) {
 		text_add_str(lines, "250-FUTURERELEASE "); /* RFC 4865 section 3 */
 		text_add_number(lines, settings->future_release_seconds);

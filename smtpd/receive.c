@@ -233,19 +233,28 @@ receive_begin(struct session *s, int fd, bool last_write)
 
 /* The message will not be taken: the first reason counts. */
 static void
-give_up(struct session *s, const struct refusal *why)
+give_up_for(struct session *s, const struct verdict *why)
 {
 	struct receipt *r = s->mail->receipt;
 
 	if (r->failed)
 		return;
 	r->failed = true;
-	verdict_set(&r->why, why->code, why->status, why->reason);
+	r->why = *why;
 	if (r->fd >= 0)
 		close(r->fd);
 	r->fd = -1;
 	text_clear(&r->header);
 	transaction_abort(s->mail);
+}
+
+static void
+give_up(struct session *s, const struct refusal *why)
+{
+	struct verdict v;
+
+	verdict_set(&v, why->code, why->status, why->reason);
+	give_up_for(s, &v);
 }
 
 static void
@@ -305,6 +314,7 @@ trace_put(struct session *s, struct text *to)
 		.lmtp = s->service == SERVICE_LMTP,
 		.message = s->mail->id,
 		.priority = s->mail->priority,
+		.solicit = span_str(s->mail->solicit),
 		.when = r->began,
 	};
 
@@ -334,6 +344,7 @@ static void
 judge_header(struct session *s)
 {
 	const struct header_scan *h = &s->mail->receipt->scan;
+	struct verdict v;
 
 	if (h->received > s->server->daemon.settings->received_fields)
 		give_up(s, &loops);
@@ -341,6 +352,10 @@ judge_header(struct session *s)
 		give_up(s, &header_too_large);
 	else if (h->starts_folded)
 		give_up(s, &starts_folded);
+	/* RFC 3865 2.3, of who did not say SOLICIT. */
+	else if (h->place == HEADER_ENDED && s->mail->unsolicited &&
+		checks_refuse_solicitation(s, span_of(h->solicitation, h->solicitation_len), &v))
+		give_up_for(s, &v);
 }
 
 static bool
@@ -476,6 +491,7 @@ accepted(struct session *s)
 	uint32_t recipients = t->accepted;
 	int urgency = t->priority;
 	char *sender = must_copy(span_str(t->sender));   /* an answer that finds no room ends the transaction */
+	char *solicit = t->solicit ? must_copy(span_str(t->solicit)) : NULL;
 	struct verdict v;
 	char words[64], priority[8];
 
@@ -491,9 +507,11 @@ accepted(struct session *s)
 		KEY_STR("service", service_name(s->service)), KEY_NUM("size", size),
 		KEY_NUM("nrcpt", recipients), KEY_STR("tls", s->tls ? s->tls->version : NULL),
 		KEY_STR("priority", priority),
-		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", sender));
+		KEY_STR("login", s->login), KEY_STR("helo", s->helo), KEY_STR("from", sender),
+		KEY_STR("solicit", solicit));
 	xforward_log(s, id);
 	free(sender);
+	free(solicit);
 }
 
 struct dkim_job *

@@ -5,6 +5,9 @@
 
 #include "common/id.h"
 
+#define SOLICIT_COLUMNS 78
+#define SOLICIT_TRACED 980  /* octets: a single keyword still fits into a line (RFC 5322 2.1.1) */
+
 /* Whatever passed the checks before: no octet that ends a line, a comment or a path gets here. */
 static void
 put_safely(struct text *to, struct span s)
@@ -104,6 +107,29 @@ put_origin(struct text *to, const struct received *r)
 	text_add_str(to, received_protocol(r));
 }
 
+/* RFC 3865 2.6. Folded behind a comma, so that no line is long but for a keyword that is. */
+static void
+put_solicit(struct text *to, struct span keywords)
+{
+	size_t column = 10;
+	struct span word;
+
+	text_add_str(to, "\r\n\t(SOLICIT=");
+	for (bool more = true; more; column += word.len + 1) {
+		word = span_part(keywords, 0, span_index(keywords, ','));
+		more = word.len < keywords.len;
+		keywords = span_part(keywords, word.len + 1, keywords.len);
+		if (column > 10 && column + word.len > SOLICIT_COLUMNS) {
+			text_add_str(to, "\r\n\t");
+			column = 1;
+		}
+		put_safely(to, word);
+		if (more)
+			text_add_byte(to, ',');
+	}
+	text_add_byte(to, ')');
+}
+
 void
 received_put(struct text *to, const struct received *r)
 {
@@ -115,6 +141,8 @@ received_put(struct text *to, const struct received *r)
 		put_safely(to, r->tls_cipher);
 		text_add_byte(to, ')');
 	}
+	if (r->solicit.len > 0 && r->solicit.len <= SOLICIT_TRACED)
+		put_solicit(to, r->solicit);
 	text_add_str(to, "\r\n\tid ");
 	text_add_str(to, id_name(r->message).str);
 	if (r->recipient.len > 0) {

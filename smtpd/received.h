@@ -23,6 +23,7 @@ struct received {
 	uint64_t message;
 	struct span recipient;       /* of a message for one alone; else empty */
 	int priority;                /* RFC 6710; 0: nothing is said of it */
+	struct span solicit;         /* keywords that SOLICIT said (RFC 3865), or empty */
 	time_t when;
 };
 

@@ -83,6 +83,10 @@ session_offers(const struct session *s)
 		offers |= OFFERS_RELEASE;
 	if (session_submits(s))
 		offers |= OFFERS_PRIORITY;
+	/* LMTP comes from somebody who has taken the message already. */
+	if (s->server->daemon.settings->no_soliciting.count > 0 && s->service != SERVICE_LMTP &&
+		s->service != SERVICE_LOCAL)
+		offers |= OFFERS_SOLICIT;
 	return offers;
 }
 

@@ -76,6 +76,7 @@ transaction_begin(struct session *s, const struct envelope_sender *sender, bool 
 	t->utf8 = sender->utf8;
 	t->priority = sender->priority;
 	t->lowered = lowered;
+	t->solicit = sender->solicit[0] ? must_copy(span_str(sender->solicit)) : NULL;
 	t->body = sender->body;
 	t->announced = sender->size;
 	LIST_INSERT_HEAD(&s->server->by_message[t->id % ID_BUCKETS], t, in_bucket);
@@ -285,6 +286,7 @@ transaction_reset(struct session *s)
 	free(t->sender);
 	free(t->recipient);
 	free(t->hold);
+	free(t->solicit);
 	free(t);
 }
 

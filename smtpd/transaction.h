@@ -44,6 +44,8 @@ struct transaction {
 	struct lmtp_recipient *lmtp;  /* of LMTP: `accepted` of them, in the order of RCPT */
 	uint32_t discarded;      /* of the accepted ones: queue knows nothing of them */
 	bool permitted;          /* the latest recipient: no further test, by a rule */
+	char *solicit;           /* SOLICIT of MAIL, or NULL */
+	bool unsolicited;        /* a recipient wants none of the classes of no_soliciting */
 	char *hold;              /* why it is to be held; NULL: it is not */
 	struct channel *filter;  /* milter, which has been told of it, and has not said its last word */
 	bool filter_lost;        /* there was none, or it died */

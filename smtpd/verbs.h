@@ -10,7 +10,7 @@ struct session;
 
 /* RFC 5321 4.5.3.1.4 asks for 512 octets with CR LF; parameters and UTF-8 addresses need more. */
 #define COMMAND_LINE_MOST 512
-#define ENVELOPE_LINE_MOST 2048
+#define ENVELOPE_LINE_MOST 3072
 #define AUTH_LINE_MOST 12290          /* RFC 4954 section 4: 12288 octets, and CR LF */
 
 struct verb {

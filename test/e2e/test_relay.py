@@ -602,6 +602,24 @@ def test_urgency_is_passed_on(world):
     assert not slow.messages
 
 
+def test_solicitations_are_passed_on(world):
+    """NO-SOLICITING (RFC 3865 2.7): a server that offers it hears what the header says; no other, and nothing malformed."""
+    knows, plain = world.peer("urgent", extensions=("PIPELINING", "NO-SOLICITING net.example:ADV")), world.peer("old")
+
+    def sent(to, field):
+        message = mails.plain(world.user, to, "relayed")
+        message = field.encode() + (message if isinstance(message, bytes) else message.encode())
+        assert world.outcome(world.send(to, message))[0]["status"] == "sent"
+        return (knows if "urgent" in to else plain).messages[-1]["sender"]
+
+    folded = "Solicitation: net.example:ADV,\r\n\torg.example:ADV:ADLT\r\n"
+    assert sent("x@urgent.example", folded).endswith("> SOLICIT=net.example:ADV,org.example:ADV:ADLT")
+    assert "SOLICIT" not in sent("x@old.example", folded)
+    for none in ("", "X-Solicitation: a\r\n", "Solicitation: a b\r\n", "Solicitation: a=b\r\n", f"Solicitation: {'a' * 900},{'b' * 100}\r\n"):
+        assert "SOLICIT" not in sent("x@urgent.example", none), none
+    assert sent("x@urgent.example", f"Solicitation: {'a' * 900},\r\n {'b' * 99}\r\n").endswith("b" * 99)
+
+
 def test_who_traces_is_told_of_each_hand_over(world):
     """DELIVERBY (RFC 2852): T tells the sender that another server has the message; N does so where that one will not tell
     when it is late. NOTIFY=NEVER is stronger; R without T says nothing."""

@@ -197,7 +197,8 @@ def server():
                                    "policy_exempt": '{"127.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"}',
                                    "access_client": '{"192.0.2.66 reject not this one"}',
                                    "xclient_from": '{"127.0.0.7"}', "xforward_from": '{"127.0.0.7"}',
-                                   "normalise_newlines": '{"lmtp"}'}) as suite:
+                                   "normalise_newlines": '{"lmtp"}',
+                                   "no_soliciting": '{"com.example:ADV", "org.example:ADV:ADLT"}'}) as suite:
         user, other = suite.user_add("ana"), suite.user_add("ben")
         password = suite.passwords[user]
         names = {"user": user, "USER": user.upper(), "other": other, "unknown": f"nobody@{valija.DOMAIN}",

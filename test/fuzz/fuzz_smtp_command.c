@@ -86,7 +86,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct span in, rest;
 	struct envelope_sender sender = { 0 };
 	struct envelope_recipient recipient = { 0 };
-	unsigned int offers = OFFERS_REQUIRETLS | OFFERS_RELEASE | OFFERS_PRIORITY;
+	unsigned int offers = OFFERS_REQUIRETLS | OFFERS_RELEASE | OFFERS_PRIORITY | OFFERS_SOLICIT;
 	struct esmtp_parameter p;
 	char decoded[64];
 	bool flag;
@@ -103,6 +103,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_address(&sender.address, sender.utf8);
 		check_decoded(sender.envid, false);
 		check_decoded(sender.auth, false);
+		if (sender.solicit[0] && !solicitation_fits(span_str(sender.solicit)))
+			abort();
 		if (sender.hold_until > 1000086400 || sender.priority < -9 || sender.priority > 9 ||
 			(sender.by_mode == 'R' && sender.by_seconds <= 0))
 			abort();

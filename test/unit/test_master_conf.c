@@ -165,6 +165,29 @@ test_families_of_sending(void **state)
 }
 
 static void
+test_classes_of_solicitations(void **state)
+{
+	struct text conf = TEXT_UP_TO(4096), errors = TEXT_UP_TO(MOST_CONF_ERRORS);
+	struct settings *s;
+
+	(void)state;
+	expect_errors("no_soliciting = {\"net.example:ADV\", \"a b\"}\n",
+		"1: \"a b\" in no_soliciting is not a keyword such as org.example:ADV (letters, digits, . - _ : and at most 255 of them)\n");
+	/* Two of 239 fill a line of EHLO, with their commas. */
+	for (int more = 0; more < 2; more++) {
+		text_reset(&conf);
+		text_reset(&errors);
+		text_printf(&conf, "hostname = h.example\nno_soliciting = {\"a%0238d\", \"b%0*d\"}\n", 0, 238 + more, 0);
+		s = read_conf(text_str(&conf), false, &errors);
+		assert_int_equal(s == NULL, more);
+		assert_string_equal(text_str(&errors), more ? "2: no_soliciting has more than 480 characters\n" : "");
+		settings_free(&s);
+	}
+	text_clear(&conf);
+	text_clear(&errors);
+}
+
+static void
 test_all_errors_at_once(void **state)
 {
 	(void)state;
@@ -433,6 +456,7 @@ main(void)
 		cmocka_unit_test(test_own_name),
 		cmocka_unit_test(test_lines_are_right_behind_comments),
 		cmocka_unit_test(test_all_errors_at_once),
+		cmocka_unit_test(test_classes_of_solicitations),
 		cmocka_unit_test(test_families_of_sending),
 		cmocka_unit_test(test_lists_that_are_set_twice),
 		cmocka_unit_test(test_numbers),

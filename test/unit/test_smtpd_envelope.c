@@ -15,7 +15,7 @@
 #define L36 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 #define L63 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 
-#define ALL (OFFERS_PARAMETERS | OFFERS_REQUIRETLS | OFFERS_RELEASE | OFFERS_PRIORITY)
+#define ALL (OFFERS_PARAMETERS | OFFERS_REQUIRETLS | OFFERS_RELEASE | OFFERS_PRIORITY | OFFERS_SOLICIT)
 
 static void
 mail(void **state)
@@ -62,6 +62,13 @@ mail(void **state)
 		{ " FROM:<> MT-PRIORITY=10", 501, "5.5.4" }, { " FROM:<> MT-PRIORITY=-0", 501, "5.5.4" },
 		{ " FROM:<> MT-PRIORITY=+1", 501, "5.5.4" }, { " FROM:<> MT-PRIORITY", 501, "5.5.4" },
 		{ " FROM:<> MT-PRIORITY=03", 501, "5.5.4" }, { " FROM:<> MT-PRIORITY=-03", 501, "5.5.4" },
+		{ " FROM:<> SOLICIT=net.example:ADV,org.example:ADV:ADLT", 0, "" }, { " FROM:<> solicit=A", 0, "" },
+		{ " FROM:<> SOLICIT", 501, "5.5.4" }, { " FROM:<> SOLICIT=", 501, "5.5.4" },
+		{ " FROM:<> SOLICIT=1a", 501, "5.5.4" }, { " FROM:<> SOLICIT=a,", 501, "5.5.4" },
+		{ " FROM:<> SOLICIT=,a", 501, "5.5.4" }, { " FROM:<> SOLICIT=a,,b", 501, "5.5.4" },
+		{ " FROM:<> SOLICIT=a+0Ab", 501, "5.5.4" }, { " FROM:<> SOLICIT=a(b)", 501, "5.5.4" },
+		{ " FROM:<> SOLICIT=a;b", 501, "5.5.4" }, { " FROM:<> SOLICIT=\xc3\xbc", 501, "5.5.4" },
+		{ " FROM:<> SOLICIT=a SOLICIT=a", 501, "5.5.4" },
 		{ " FROM:<> HOLDFOR=0", 501, "5.5.4" }, { " FROM:<> HOLDFOR=01", 501, "5.5.4" },
 		{ " FROM:<> BY=0000000001;N", 501, "5.5.4" }, { " FROM:<> BY=-000000001;N", 0, "" },
 		{ " FROM:<> BY=5;R HOLDFOR=5", 0, "" }, { " FROM:<> BY=5;R HOLDFOR=6", 501, "5.5.4" },
@@ -92,6 +99,7 @@ mail(void **state)
 	assert_int_equal(envelope_parse_mail(SPAN(" FROM:<> REQUIRETLS"), OFFERS_PARAMETERS, 1, 1, NULL)->code, 530);
 	assert_int_equal(envelope_parse_mail(SPAN(" FROM:<> HOLDFOR=1"), OFFERS_PARAMETERS, 1, 1, NULL)->code, 555);
 	assert_int_equal(envelope_parse_mail(SPAN(" FROM:<> MT-PRIORITY=1"), OFFERS_PARAMETERS, 1, 1, NULL)->code, 555);
+	assert_int_equal(envelope_parse_mail(SPAN(" FROM:<> SOLICIT=a"), ALL & ~OFFERS_SOLICIT, 1, 1, NULL)->code, 555);
 }
 
 static void

@@ -126,11 +126,46 @@ tls_required_is_no(void **state)
 		}
 }
 
+/* What fields of this name say is kept as far as there is room, wherever the input is cut; no other's. */
+static void
+solicitation_is_kept(void **state)
+{
+	static const char in[] = "X: org.example:NO\r\nSolicitation: net.example:ADV,\r\n\t org.example:ADV\r\nY: z\r\n"
+				 "solicitation : b\r\n\r\nSolicitation: no\r\n";
+	struct text out = TEXT_UP_TO(1 << 16), long_field = TEXT_UP_TO(1 << 16);
+
+	(void)state;
+	for (size_t cut = 0; cut < sizeof(in); cut++) {
+		struct header_scan h = { 0 };
+		struct span first = span_part(span_str(in), 0, cut), second = span_part(span_str(in), cut, sizeof(in));
+
+		header_scan_feed(&h, &first, &out);
+		header_scan_feed(&h, &second, &out);
+		assert_true(span_equal(span_of(h.solicitation, h.solicitation_len),
+			SPAN(", net.example:ADV, org.example:ADV , b ")));
+	}
+	text_add_str(&long_field, "Solicitation: ");
+	for (int i = 0; i < 2000; i++)
+		text_add_str(&long_field, "ab,");
+	text_add_str(&long_field, "\r\n\r\n");
+	{
+		struct header_scan h = { 0 };
+		struct span all = text_span(&long_field);
+
+		text_reset(&out);
+		header_scan_feed(&h, &all, &out);
+		assert_int_equal(h.solicitation_len, SOLICITATION_MOST);
+		assert_int_equal(out.len, long_field.len);
+	}
+	text_clear(&out);
+	text_clear(&long_field);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(every_cut), cmocka_unit_test(longest_name),
-		cmocka_unit_test(tls_required_is_no) };
+		cmocka_unit_test(tls_required_is_no), cmocka_unit_test(solicitation_is_kept) };
 
 	return cmocka_run_group_tests_name("smtpd_header", tests, NULL, NULL);
 }

@@ -63,6 +63,41 @@ whole(void **state)
 	text_clear(&expected);
 }
 
+/* RFC 3865 2.6; no line is longer than RFC 5322 2.1.1 allows, whatever the keywords are. */
+static void
+solicitations(void **state)
+{
+	struct text t = TEXT_UP_TO(MOST_TRACE), said = TEXT_UP_TO(MOST_TRACE), joined = TEXT_UP_TO(MOST_TRACE);
+	struct received r = { .helo = SPAN("c.example"), .ip = SPAN("192.0.2.1"), .hostname = SPAN("mx.example.org"),
+		.extended = true, .solicit = SPAN("net.example:ADV,org.example:ADV:ADLT") };
+
+	(void)state;
+	received_put(&t, &r);
+	assert_true(span_find(text_span(&t), SPAN("with ESMTP\r\n\t(SOLICIT=net.example:ADV,org.example:ADV:ADLT)\r\n\tid ")) < t.len);
+	for (size_t len = 1; len <= 1000; len++)
+		for (size_t every = 1; every <= 1000; every = every * 3 + 2) {
+			size_t line = 0;
+
+			text_reset(&t);
+			text_reset(&said);
+			text_reset(&joined);
+			for (size_t i = 1; i <= len; i++)
+				text_add_byte(&said, i % every == 0 && i > 1 && i < len && every > 1 ? ',' : 'x');
+			r.solicit = text_span(&said);
+			received_put(&t, &r);
+			for (size_t i = 0; i < t.len; i++) {
+				line = t.at[i] == '\n' ? 0 : line + 1;
+				assert_true(line <= 999);   /* with its CR */
+				if (t.at[i] != '\r' && t.at[i] != '\n' && t.at[i] != '\t')
+					text_add_byte(&joined, (unsigned char)t.at[i]);
+			}
+			assert_true((span_find(text_span(&joined), text_span(&said)) < joined.len) == (len <= 980));
+		}
+	text_clear(&t);
+	text_clear(&said);
+	text_clear(&joined);
+}
+
 /* Extended-Domain (RFC 5321 4.4): the address at which the world reached us. */
 static void
 by_our_address(void **state)
@@ -123,7 +158,7 @@ zones(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(protocols), cmocka_unit_test(whole), cmocka_unit_test(by_our_address),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(protocols), cmocka_unit_test(whole), cmocka_unit_test(solicitations), cmocka_unit_test(by_our_address),
 		cmocka_unit_test(i7_no_new_line), cmocka_unit_test(zones) };
 
 	setenv("TZ", "UTC", 1);
