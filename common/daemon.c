@@ -596,7 +596,6 @@ loop_new(struct daemon *d)
 int
 daemon_run(struct daemon *d, const struct daemon_kind *kind, void *me)
 {
-
 	if (!was_started_by_master()) {
 		fprintf(stderr, "valija-%s is started by `valija start` alone; see valija(8)\n",
 			program_name(kind->program));

@@ -16,6 +16,7 @@
 /* A ClientHello with room for post-quantum key shares, or a client's certificate with its chain. */
 #define MOST_HANDSHAKE_BYTES 32768
 #define CCS_RECORD_BYTES 6
+#define RECORD_HANDSHAKE 22
 
 /* What the front end and the passport hear of a session. */
 struct seen {
@@ -344,8 +345,8 @@ prepare_session(struct connection *c)
 }
 
 /* Our flight is out, and the client's Finished comes next, but before it, as a rule alone, the ChangeCipherSpec that
- * means nothing in TLS 1.3 (RFC 8446 D.4). Not to be woken for that: all else is longer. Only where nothing was read
- * ahead of a record's beginning, or its rest could be taken for it; and for one wait. */
+ * means nothing in TLS 1.3 (RFC 8446 D.4). Not to be woken for that: all else is longer. Only where what was read is the
+ * record that ended the ClientHello and no more, or the rest of another could be taken for it; and for one wait. */
 static void
 wait_past_ccs(struct connection *c)
 {
@@ -354,7 +355,9 @@ wait_past_ccs(struct connection *c)
 	int mark = CCS_RECORD_BYTES + 1;
 
 	if (c->outgoing || c->exact || c->to_client.len > 0 ||
-		w->arrived.len < 5 || w->arrived.len != 5u + (size_t)(hello[3] << 8 | hello[4]) ||
+		w->arrived.len < 5 || hello[0] != RECORD_HANDSHAKE ||
+		w->arrived.len != 5u + (size_t)(hello[3] << 8 | hello[4]) ||
+		gnutls_handshake_get_last_in(c->tls) != GNUTLS_HANDSHAKE_CLIENT_HELLO ||
 		gnutls_handshake_get_last_out(c->tls) != GNUTLS_HANDSHAKE_FINISHED ||
 		gnutls_protocol_get_version(c->tls) != GNUTLS_TLS1_3)
 		return;
