@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -38,6 +39,7 @@
 #define LINGER_MILLISECONDS (60 * 1000)      /* -bs: for the last answers, when the input has ended */
 #define GOODBYE_MILLISECONDS 1000
 #define PIECE 65536
+#define HEARD_MOST (8 * 1024 * 1024)            /* -bs: octets of answers that the caller has not read yet */
 #define RECIPIENTS_MOST (4 * 1024 * 1024)       /* octets of all of them */
 
 enum mode { MODE_DELIVER, MODE_SMTP, MODE_QUEUE, MODE_ALIASES, MODE_VERIFY, MODE_FLUSH };
@@ -319,14 +321,41 @@ carry(struct carried *c, struct span in)
 	}
 }
 
+/* Says on what smtpd has not taken yet. False: it hears no more; its last words may still be there. */
+static bool
+carry_on(struct carried *c, int fd)
+{
+	ssize_t sent = send(fd, c->at + c->sent, c->len - c->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+		c->sent = c->len;
+		return false;
+	}
+	c->sent += sent > 0 ? (size_t)sent : 0;
+	return true;
+}
+
+/* Tells the caller what he takes at once: for a pipe that can be written to, PIPE_BUF is never too much. */
+static bool
+tell_caller(struct text *heard)
+{
+	ssize_t told = write(STDOUT_FILENO, heard->at, heard->len < PIPE_BUF ? heard->len : PIPE_BUF);
+
+	if (told < 0)
+		return errno == EAGAIN || errno == EINTR;
+	text_drop(heard, (size_t)told);
+	return true;
+}
+
 /* -bs: the caller speaks SMTP, and we carry it over. Neither side waits for the other to read: a caller may say all he has
- * to say before he hears anything. */
+ * to say before he reads anything, up to HEARD_MOST of answers. */
 static int
 speak_smtp(const struct call *c)
 {
 	int fd = connect_local(c);
 	static unsigned char piece[PIECE];
 	static struct carried said;
+	struct text heard = TEXT_UP_TO(HEARD_MOST);
 	bool open = true;
 
 	if (fd < 0) {
@@ -334,17 +363,20 @@ speak_smtp(const struct call *c)
 		return EX_TEMPFAIL;
 	}
 	for (;;) {
-		bool waits = said.sent < said.len;
-		struct pollfd p[2] = { { .fd = open && !waits ? STDIN_FILENO : -1, .events = POLLIN },
-			{ .fd = fd, .events = (short)(POLLIN | (waits ? POLLOUT : 0)) } };
-		int ready = poll(p, 2, open || waits ? WAIT_MILLISECONDS : LINGER_MILLISECONDS);
+		bool waits = said.sent < said.len, room = heard.len + PIECE <= HEARD_MOST;
+		struct pollfd caller = { .fd = open && !waits ? STDIN_FILENO : -1, .events = POLLIN },
+			smtpd = { .fd = room || waits ? fd : -1,
+				.events = (short)((room ? POLLIN : 0) | (waits ? POLLOUT : 0)) },
+			reader = { .fd = heard.len > 0 ? STDOUT_FILENO : -1, .events = POLLOUT };
+		struct pollfd p[] = { caller, smtpd, reader };
+		int ready = poll(p, 3, open || waits ? WAIT_MILLISECONDS : LINGER_MILLISECONDS);
 		ssize_t got;
 
 		if (ready < 0 && errno == EINTR)
 			continue;
 		if (ready <= 0)
 			return EX_TEMPFAIL;
-		if (p[0].fd >= 0 && p[0].revents != 0) {
+		if (p[0].revents != 0) {
 			got = read(STDIN_FILENO, piece, sizeof(piece));
 			/* Not said to smtpd, for whom the end of the input is the end of everything: it
 			 * has still to answer, and to hear QUIT. */
@@ -352,22 +384,17 @@ speak_smtp(const struct call *c)
 			if (got > 0)
 				carry(&said, span_of(piece, (size_t)got));
 		}
-		if (waits && (p[1].revents & POLLOUT)) {
-			got = send(fd, said.at + said.sent, said.len - said.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-			/* It hears no more; its last words may still be there. */
-			if (got < 0 && errno != EAGAIN && errno != EINTR)
-				open = false;
-			said.sent = open ? said.sent + (got > 0 ? (size_t)got : 0) : said.len;
-		}
-		if (p[1].revents & (POLLIN | POLLHUP | POLLERR)) {
+		if (waits && (p[1].revents & (POLLOUT | POLLHUP | POLLERR)) && !carry_on(&said, fd))
+			open = false;
+		if (room && (p[1].revents & (POLLIN | POLLHUP | POLLERR))) {
 			got = read(fd, piece, sizeof(piece));
-			if (got < 0 && errno == EINTR)
-				continue;
-			if (got <= 0)
-				return EX_OK;
-			if (write_all(STDOUT_FILENO, piece, (size_t)got) < 0)
-				return EX_IOERR;
+			if (got == 0 || (got < 0 && errno != EINTR))
+				return write_all(STDOUT_FILENO, heard.at, heard.len) < 0 ? EX_IOERR : EX_OK;
+			if (got > 0)
+				text_add(&heard, span_of(piece, (size_t)got));
 		}
+		if (p[2].revents != 0 && !tell_caller(&heard))
+			return EX_IOERR;
 	}
 }
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -136,7 +137,14 @@ def test_bs_hears_all_before_anybody_reads(suite, end):
     has them."""
     user = suite.new_user()
     lines = [b"EHLO x", b"MAIL FROM:<ana>", *[b"RCPT TO:<%s>" % user.encode()] * 20_000, b"DATA", b"Subject: x", b"", b"text", b"..", b".", b"QUIT", b""]
-    said = sendmail(suite, "-bs", stdin=end.join(lines)).stdout
+    with subprocess.Popen([suite.command.parent / "sendmail", "--dir", suite.dir, "-bs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
+        late = threading.Timer(50, caller.kill)
+        late.start()
+        caller.stdin.write(end.join(lines))     # all of it, and then the first answer is read
+        caller.stdin.close()
+        said = caller.stdout.read()
+        late.cancel()
+    assert caller.returncode == 0 and len(said) > 500_000
     assert said.count(b"\n452 4.5.3") == 19_000 and said.count(b"\n354 ") == 1 and said.rstrip().split(b"\n")[-1].startswith(b"221 ")
     assert only(suite, user)[0].endswith(b"Subject: x\r\n\r\ntext\r\n.\r\n")
 
