@@ -15,12 +15,12 @@ import time
 
 import pytest
 
+import messages
 import valija
 
 PIDFD_GETFD = 438  # the number is the same on every architecture
 CONTROL_FD = 3
-# common/message.h
-AUTH_ANSWER, AUTH_TOLD, IMAP_OPEN, MAIL_BEGIN, MAIL_BEGUN, MAIL_ABORT = 42, 44, 50, 60, 61, 68
+MESSAGES = {message.name: message for message in messages.table()}
 AUTH_RIGHT = 1
 SERVICE_SUBMISSION, SERVICE_LOCAL, SERVICE_IMAPS = 1, 4, 6
 
@@ -68,13 +68,14 @@ def captured(pid):
         os.kill(pid, signal.SIGCONT)
 
 
-def field(data):
-    return struct.pack("I", len(data)) + data
+def say(name, ident, **values):
+    """A packet of the table of messages; what is not given is zero, or empty."""
+    assert set(values) <= {field for _, field, _ in MESSAGES[name].fields}
+    return MESSAGES[name].packet(ident, lambda kind, field, _: values.get(field, 0 if kind in messages.NUMBERS else b""))
 
 
 def imap_open(ticket, session, tag=b"a", text=b""):
-    return (struct.pack("=HQ", IMAP_OPEN, session) + b"".join(field(f) for f in (ticket, tag, text, b"192.0.2.1", b"LOGIN")) +
-            bytes([SERVICE_IMAPS]) + field(b""))
+    return say("imap_open", session, ticket=ticket, tag=tag, input=text, ip=b"192.0.2.1", verb=b"LOGIN", service=SERVICE_IMAPS)
 
 
 def hand_over(control, packet):
@@ -142,9 +143,8 @@ def session_id(name):
 
 def mail_begin(message, session, login, service=SERVICE_SUBMISSION):
     login = login.encode()
-    return (struct.pack("=HQQB", MAIL_BEGIN, message, session, service) + field(login) + field(login) +
-            struct.pack("=BBQ", 1, 0, 0) + field(b"192.0.2.1") + field(b"x") + field(b"") +
-            struct.pack("=BBQQBBB", 0, 0, 0, 0, 0, 0, 10) + field(b""))
+    return say("mail_begin", message, session=session, service=service, sender=login, login=login, body=1, ip=b"192.0.2.1",
+               helo=b"x", priority=10)
 
 
 class Front:
@@ -161,10 +161,10 @@ class Front:
         while True:
             packet = self.channel.recv(65536)
             number, about = struct.unpack_from("=HQ", packet)
-            if (number, about) == (MAIL_BEGUN, message):
+            if (number, about) == (MESSAGES["mail_begun"].number, message):
                 code = struct.unpack_from("=H", packet, 11)[0]
                 if code == 250:
-                    self.channel.send(struct.pack("=HQ", MAIL_ABORT, message))
+                    self.channel.send(say("mail_abort", message))
                 return code
 
 
@@ -247,11 +247,11 @@ class Challenged:
 def true_ticket(channel, session, user, password):
     """auth's own ticket: the captured front end passed a right password on, and keeps what it is told."""
     secret = b"\0" + user.encode() + b"\0" + password.encode()
-    channel.send(struct.pack("=HQ", AUTH_ANSWER, session) + field(secret))
+    channel.send(say("auth_answer", session, data=secret))
     while True:
         packet = channel.recv(65536)
         number, about, verdict = struct.unpack_from("=HQB", packet)
-        if (number, about) == (AUTH_TOLD, session):
+        if (number, about) == (MESSAGES["auth_told"].number, session):
             break
     assert verdict == AUTH_RIGHT
     length = struct.unpack_from("I", packet, 11)[0]
