@@ -521,6 +521,8 @@ inherit_and_confine(void)
 		return false;
 	}
 	room_enter(d->kind->room, d->directory[DIRECTORY_EMPTY], d->paths, d->path_count, &facts);
+	if (d->kind->confined != NULL)
+		d->kind->confined(d->me);
 	life.serving = true; /* below this line the process may belong to an enemy */
 	return send_confined(d->master, 0,
 		&(struct msg_confined){ .seccomp = facts.seccomp, .landlock = facts.landlock,

@@ -33,6 +33,8 @@ struct daemon_kind {
 	/* Each may be NULL; `me` is daemon->me. */
 	/* After go, before confinement: the last moment to open files. Returns false to give up. */
 	bool (*prepare)(void *me);
+	/* Confined, and nobody has been told yet that we serve; settings_changed() has not been called. */
+	void (*confined)(void *me);
 	/* A new channel to a peer is there (also after the peer's restart). */
 	void (*peer_came)(void *me, struct channel *peer);
 	/* A listener to serve, taken by the callee (proxy: each connection begins with the header of

@@ -61,6 +61,19 @@ has_journal(dev_t device)
 	return found;
 }
 
+/* The directory of a mounted file system in /sys is made when it is mounted, and no two there get the same number. */
+static uint64_t
+mounting_of(dev_t device, const char *kind)
+{
+	char name[256], path[512];
+	struct stat st;
+
+	if (!device_name(device, name))
+		return 0;
+	snprintf(path, sizeof(path), "/sys/fs/%s/%s", kind, name);
+	return stat(path, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
 /* Reads a file of /proc from its beginning, and puts NUL behind it. */
 static bool
 read_text(int fd, char *to, size_t room)
@@ -133,10 +146,13 @@ journal_orders(int directory, struct journal *j)
 	if (fstatfs(directory, &fs) < 0 || fstat(directory, &st) < 0)
 		return false;
 	*j = (struct journal){ .device = st.st_dev, .fast_commits = -1 };
-	if (fs.f_type == XFS_SUPER_MAGIC)
+	if (fs.f_type == XFS_SUPER_MAGIC) {
+		j->mounting = mounting_of(st.st_dev, "xfs");
 		return true;
+	}
 	if (fs.f_type != EXT4_SUPER_MAGIC || !has_journal(st.st_dev) || !commits_in_order(st.st_dev))
 		return false;
+	j->mounting = mounting_of(st.st_dev, "ext4");
 	j->fast_commits = open_facts(st.st_dev, "fc_info");
 	/* A kernel from before there were fast commits (5.10) has not that file. */
 	if (j->fast_commits < 0)

@@ -30,11 +30,13 @@
 #define VALIJA_JOURNAL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct journal {
 	dev_t device;
 	int fast_commits;            /* the kernel's counts, to be read again; -1: it cannot make such commits */
+	uint64_t mounting;           /* another one each time that the file system is mounted; 0: not known */
 };
 
 /* Waits until all that was written into the file is with the disk, whether that has it durably or not: then it may get its

@@ -707,6 +707,7 @@ enum directory {           /* numbered by their order: no two are alike */
 	DIRECTORY_DROP,    /* state/drop/: what the sendmail command leaves */
 	DIRECTORY_STS,     /* state/sts/: policies of other domains */
 	DIRECTORY_OCSP,    /* state/ocsp/: the last answer about each certificate */
+	DIRECTORY_LEDGER,  /* state/ledger/: what each local has promised, and not yet settled in Maildirs */
 	DIRECTORY_COUNT
 };
 

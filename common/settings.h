@@ -11,6 +11,7 @@
 
 #define MOST_SETTINGS (4 * 1024 * 1024) /* bytes, encoded */
 #define MOST_LIST 10000                 /* members of a list */
+#define MOST_LOCALS 64                  /* local_processes */
 
 /* Kinds: text(default), number(default, least, most), flag(default), list(default: a string with
  * commas). Units stand in the name: _seconds, _bytes. */
@@ -72,7 +73,8 @@
 	O(number, login_processes,         2,                   1, 64,         "imap-login processes.") \
 	O(number, tls_processes,           2,                   1, 64,         "TLS workers.") \
 	O(text,   mail_journal,            "auto",              0, 16,         "Whether one commit of the file system's journal makes a message and its name durable together. auto: on xfs, and on ext4 that has a journal; yes: on xfs and ext4, recognised or not (APPEND: as auto); no: the message is synced first.") \
-	O(number, local_processes,         16,                  1, 64,         "Local delivery processes: each waits for the disk for its own messages, so that many of them share one journal commit.") \
+	O(flag,   mail_ledger,             1,                   0, 1,          "Whether a message of up to 64 KiB is acknowledged as soon as a file of its local process has it, from which it is delivered again if the machine goes down before its Maildir is safe on the disk: one short wait for the disk instead of a commit. Only where mail_journal knows the journal.") \
+	O(number, local_processes,         16,                  1, MOST_LOCALS, "Local delivery processes: each waits for the disk for its own messages, so that many of them share one journal commit.") \
 	O(number, spool_processes,         2,                   1, 64,         "Processes that make queued mail durable.") \
 	O(number, hash_processes,          2,                   1, 64,         "Processes that verify passwords.") \
 	O(list,   auth_sources,            "",                  0, 8,          "Who knows passwords, in the order of asking: users (valija user), passwd_file, pam, checkpassword. Default: users, and with system_users pam too.") \

@@ -82,6 +82,26 @@ placer_recognise(struct placer *p, int directory)
 }
 
 void
+placer_open_ledger(struct placer *p, int directory, const char *name)
+{
+	ledger_open(&p->ledger, directory, name);
+	if (p->ledger.state != LEDGER_NONE)
+		p->most_lent -= p->ledger.most_files;
+}
+
+void
+placer_begin_other_ledger(struct placer *p, struct ledger *l, struct event_base *base)
+{
+	ledger_begin(l, p, base, p->ordered_devices > 0 ? &p->ordered[0] : NULL);
+}
+
+void
+placer_begin_ledger(struct placer *p, struct event_base *base)
+{
+	placer_begin_other_ledger(p, &p->ledger, base);
+}
+
+void
 placer_set_journal(struct placer *p, struct span option)
 {
 	p->ordered_everywhere = span_equal(option, SPAN("yes"));
@@ -559,6 +579,17 @@ journal_forget(struct placer *p, size_t at)
 	p->ordered[at] = p->ordered[--p->ordered_devices];
 }
 
+bool
+placer_journal_is_whole(struct placer *p, dev_t device)
+{
+	size_t at = journal_of(p, device);
+	bool whole = at < p->ordered_devices && journal_is_whole(&p->ordered[at]);
+
+	if (!whole)
+		journal_forget(p, at);
+	return whole;
+}
+
 static void
 sync_failed(struct job *job)
 {
@@ -571,6 +602,48 @@ job_sync(struct job *job, int (*sync)(int fd))
 {
 	if (sync(job->fd) < 0)
 		sync_failed(job);
+}
+
+/* Is it one for the ledger? */
+static bool
+job_may_enter(struct placer *p, const struct job *job)
+{
+	return job->one_commit && job->file_device == p->ledger.device && ledger_wants(&p->ledger, job->size);
+}
+
+static void
+job_enter(struct placer *p, struct job *job)
+{
+	struct ledger_target target[MOST_PLACES];
+
+	if (!job_may_enter(p, job))
+		return;
+	for (size_t i = 0; i < job->targets; i++) {
+		struct target *t = &job->target[i];
+
+		t->name = maildir_name_new(p->hostname, job->size, job->size);
+		target[i] = (struct ledger_target){ span_str(t->home), span_str(t->folder), span_str(t->name.str) };
+	}
+	job->entered = ledger_put(&p->ledger, target, job->targets, job->fd, job->size);
+}
+
+/* SEALED, then, where there is a ledger, DURABLE by it (ledger.h). */
+static void
+batch_enter(struct placer *p, struct batch *b)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, &b->jobs, next)
+		if (job->why.outcome == 0 && job->state == FILE_SEALED)
+			job_enter(p, job);
+	if (ledger_sync(&p->ledger)) {
+		TAILQ_FOREACH(job, &b->jobs, next)
+			if (job->entered != 0)
+				job->state = FILE_DURABLE;
+	} else {
+		TAILQ_FOREACH(job, &b->jobs, next)
+			job->entered = 0;
+	}
 }
 
 /* SEALED, then WRITTEN or DURABLE: every file of the batch begins to be written before we wait for
@@ -593,14 +666,17 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 		if (!sealed)
 			continue;
 		job->state = FILE_SEALED;
+		job_look_at_journal(p, job);
+		if (job_may_enter(p, job))
+			continue;
 		/* What cannot be placed on the disk may be said here, and only here. */
 		if (sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0 && errno != ENOSYS)
 			sync_failed(job);
 	}
+	batch_enter(p, b);
 	TAILQ_FOREACH(job, &b->jobs, next) {
-		if (job->why.outcome != 0 || job->copy)
+		if (job->why.outcome != 0 || job->copy || job->entered != 0)
 			continue;
-		job_look_at_journal(p, job);
 		job_sync(job, job->sync_later ? journal_written : fdatasync);
 		if (job->why.outcome == 0)
 			job->state = job->sync_later ? FILE_WRITTEN : FILE_DURABLE;
@@ -629,7 +705,7 @@ device_sync(struct placer *p, struct batch *b, struct job *last)
 	job_sync(last, fsync);
 	whole = at < p->ordered_devices && journal_is_whole(&p->ordered[at]);
 	TAILQ_FOREACH(job, &b->jobs, next) {
-		if (!job->one_commit || job->file_device != last->file_device)
+		if (!job->one_commit || job->entered != 0 || job->file_device != last->file_device)
 			continue;
 		job->one_commit = false;
 		if (job->why.outcome == 0)
@@ -649,10 +725,10 @@ batch_sync_written(struct placer *p, struct batch *b)
 	struct job *job;
 
 	TAILQ_FOREACH(job, &b->jobs, next)
-		if (job->why.outcome == 0 && job->sync_later && !job->one_commit)
+		if (job->why.outcome == 0 && job->entered == 0 && job->sync_later && !job->one_commit)
 			job_sync(job, fdatasync);
 	TAILQ_FOREACH_REVERSE(job, &b->jobs, job_list, next)
-		if (job->why.outcome == 0 && job->one_commit && job->state == FILE_NAMED)
+		if (job->why.outcome == 0 && job->entered == 0 && job->one_commit && job->state == FILE_NAMED)
 			device_sync(p, b, job);
 }
 
@@ -675,9 +751,9 @@ batch_sync_places(struct batch *b)
 	}
 }
 
-/* PROMISED, or everything taken back. */
+/* Who is refused: where the names could not be made durable too. */
 static void
-job_answer(struct placer *p, struct batch *b, struct job *job)
+job_judge(struct placer *p, struct batch *b, struct job *job)
 {
 	for (size_t i = 0; i < job->targets && job->why.outcome == 0; i++) {
 		struct target *t = &job->target[i];
@@ -685,8 +761,24 @@ job_answer(struct placer *p, struct batch *b, struct job *job)
 		if (!t->refused && t->place >= 0 && b->place[t->place].error != 0)
 			job_refuse_target(job, t, verdict_of_errno(b->place[t->place].error));
 	}
-	if (job->why.outcome != 0) {
+	if (job->why.outcome != 0 && job->entered != 0) {
+		/* A name that stays, should the machine go down now, has the whole message behind it: without the
+		 * record nothing else sees to that. */
+		if (fdatasync(job->fd) < 0)
+			log_warning(0, "sync-failed", KEY_ID("message", job->id), KEY_ERRNO);
 		batch_unname(p, b, job);
+		ledger_withdraw(&p->ledger, job->entered);
+		job->entered = 0;
+	} else if (job->why.outcome != 0) {
+		batch_unname(p, b, job);
+	}
+}
+
+/* PROMISED, or everything was taken back. */
+static void
+job_answer(struct placer *p, struct job *job)
+{
+	if (job->why.outcome != 0) {
 		if (job->copy)
 			for (size_t i = 0; i < job->targets; i++)
 				if (!job->target[i].refused)
@@ -727,6 +819,16 @@ job_fill(struct placer *p, const struct batch *b, const struct job *job)
 	}
 }
 
+/* Its file is settled later, and remains open until then. */
+static void
+job_leave_to_ledger(struct placer *p, struct job *job)
+{
+	if (job->entered == 0)
+		return;
+	ledger_keep(&p->ledger, job->entered, job->fd);
+	job->fd = -1;
+}
+
 void
 placer_work(struct placer *p)
 {
@@ -742,9 +844,13 @@ placer_work(struct placer *p)
 		batch_sync_written(p, &b);
 		batch_sync_places(&b);
 		TAILQ_FOREACH(job, &b.jobs, next)
-			job_answer(p, &b, job);
+			job_judge(p, &b, job);
+		ledger_sync(&p->ledger);
+		TAILQ_FOREACH(job, &b.jobs, next)
+			job_answer(p, job);
 		while ((job = TAILQ_FIRST(&b.jobs)) != NULL) {
 			TAILQ_REMOVE(&b.jobs, job, next);
+			job_leave_to_ledger(p, job);
 			job_fill(p, &b, job);
 			job_free(p, job);
 		}

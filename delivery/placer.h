@@ -16,10 +16,12 @@
 #include "filler.h"
 #include "idmap.h"
 #include "common/journal.h"
+#include "ledger.h"
 #include "quota_warning.h"
 
 #include <sys/queue.h>
 #include <sys/types.h>
+#include <time.h>
 
 struct job;
 TAILQ_HEAD(job_list, job);
@@ -48,6 +50,8 @@ struct placer {
 	size_t roots;
 	struct idmap jobs;           /* struct job by message id */
 	struct job_list waiting;     /* committed, not yet durable */
+	struct ledger ledger;        /* LEDGER_NONE where it has none (local-home) */
+	time_t recovers_until;       /* at the start: master waits for us to serve */
 	size_t most_lent;
 	struct filler filler;        /* only with cache_at_delivery */
 	uint64_t placed;             /* messages placed, ever */
@@ -63,6 +67,12 @@ void placer_init(struct placer *p, int mail, const char *hostname);
 void placer_recognise(struct placer *p, int directory);
 /* mail_journal: auto, yes, no. */
 void placer_set_journal(struct placer *p, struct span option);
+/* Gives it a ledger, from a file of this name; before the confinement, and after placer_init. */
+void placer_open_ledger(struct placer *p, int directory, const char *name);
+/* What is in it is delivered, or settled, and from now on it is used. */
+void placer_begin_ledger(struct placer *p, struct event_base *base);
+/* The same with what is in one that is not used. */
+void placer_begin_other_ledger(struct placer *p, struct ledger *l, struct event_base *base);
 void placer_clear(struct placer *p);
 /* Does what waits; blocks for the disk. */
 void placer_work(struct placer *p);

@@ -37,6 +37,7 @@ struct job {
 	enum file_state state;
 	bool sync_later;             /* the body is synced when it has its names */
 	bool one_commit;             /* and that makes the names durable too (journal.h) */
+	uint64_t entered;            /* durable by its record in the ledger, before it has its names; 0: not */
 	bool copy;                   /* place_copy: fd is somebody else's file to read */
 	int fd;
 	int maildir;                 /* where it was lent, open; where tmp names it, or -1 */
@@ -81,6 +82,10 @@ void batch_name(struct placer *p, struct batch *b, struct job *job);
 void batch_unname(struct placer *p, struct batch *b, struct job *job);
 /* A user's Maildir, made where it is missing; -1 with errno. */
 int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
+/* The same, or the folder below it that the detail means, which is there. */
+int placer_open_folder(struct placer *p, struct span home, const char *detail, uint32_t uid, uint32_t gid);
+/* Does the journal of this device keep the order still? If not, nothing relies on it in future. */
+bool placer_journal_is_whole(struct placer *p, dev_t device);
 /* Is the Maildir of that home the one that the job has open? */
 bool placer_is_there(struct placer *p, const struct job *job);
 /* Whether a message of `size` may still come in; *why when not. Counts nothing. *usage: what is there, all

@@ -96,6 +96,18 @@ open_folder(int inbox, const char *detail)
 	return folder;
 }
 
+int
+placer_open_folder(struct placer *p, struct span home, const char *detail, uint32_t uid, uint32_t gid)
+{
+	int maildir = placer_open(p, home, uid, gid);
+
+	if (maildir >= 0 && detail[0] != '\0' && placer_enter(p, uid, gid)) {
+		maildir = open_folder(maildir, detail);
+		user_leave();
+	}
+	return maildir;
+}
+
 /* The Maildir of a target: mostly the job has it open already. */
 static int
 open_place(struct placer *p, struct job *job, const struct target *t)
@@ -108,13 +120,7 @@ open_place(struct placer *p, struct job *job, const struct target *t)
 		job->maildir = -1;
 		return maildir;
 	}
-	maildir = placer_open(p, span_str(t->home), t->uid, t->gid);
-
-	if (maildir >= 0 && t->folder[0] != '\0' && placer_enter(p, t->uid, t->gid)) {
-		maildir = open_folder(maildir, t->folder);
-		user_leave();
-	}
-	return maildir;
+	return placer_open_folder(p, span_str(t->home), t->folder, t->uid, t->gid);
 }
 
 struct place *
@@ -290,7 +296,8 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 			t->place = -1;
 			continue;
 		}
-		t->name = maildir_name_new(p->hostname, size, size);
+		if (job->entered == 0)
+			t->name = maildir_name_new(p->hostname, size, size);
 		named = name_within_quota(p, job, at, t, &all, &full);
 		if (named == 1) {
 			job_refuse_target(job, t, full);

@@ -15,6 +15,8 @@
  *             spool: ID.msg, then ID.env  linkat: spool_write          ID.msg alone: removed at
  *                                                                      start; both: queued. The worker's
  *                                                                      death alone: recover_unpromised
+ *   (DURABLE  unnamed, in the ledger      fdatasync of that: ledger_sync  named and delivered at the next
+ *             then NAMED, PROMISED at once                               start; promised to nobody, or all)
  *   PROMISED  names on the disk           fsync of directory: *_work;  all; 250 may be said
  *                                         of the file, by journal.h
  *

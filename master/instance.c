@@ -133,6 +133,7 @@ open_directories(struct supervisor *s, struct text *why)
 		{ DIRECTORY_STS, s->paths.sts },
 		{ DIRECTORY_SHARES, s->paths.shares },
 		{ DIRECTORY_OCSP, s->paths.ocsp },
+		{ DIRECTORY_LEDGER, s->paths.ledger },
 		{ DIRECTORY_SPOOL, s->paths.spool },
 		{ DIRECTORY_MAIL, s->paths.mail },
 		{ DIRECTORY_DROP, s->paths.drop },

@@ -40,6 +40,7 @@ static const struct directory_row {
 	/* Open to all: clients need the authority's certificate. Keys have modes of their own. */
 	{ PATH(tls),      NULL,      NULL,              NULL,          0755 },
 	{ PATH(ocsp),     NULL,      VALIJA_USER_OCSP,  NULL,          0700 },
+	{ PATH(ledger),   NULL,      VALIJA_USER_MAIL,  NULL,          0700 },
 	{ PATH(spool),    NULL,      VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "queue",   VALIJA_USER_QUEUE, NULL,          0700 },
 	{ PATH(spool),    "corrupt", VALIJA_USER_QUEUE, NULL,          0700 },

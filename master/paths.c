@@ -91,6 +91,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 	p->shares = paths_join(p->state, "shares");
 	p->tls = paths_join(p->state, "tls");
 	p->ocsp = paths_join(p->state, "ocsp");
+	p->ledger = paths_join(p->state, "ledger");
 	p->drop = paths_join(p->state, "drop");
 	p->empty = paths_join(p->run, "empty");
 	p->control = paths_join(p->run, "control");
@@ -102,7 +103,7 @@ paths_init(struct paths *p, const char *dir, struct text *why)
 void
 paths_clear(struct paths *p)
 {
-	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->auth, &p->policy, &p->sts, &p->shares, &p->tls, &p->ocsp,
+	char **each[] = { &p->dir, &p->conf_dir, &p->conf, &p->state, &p->tables, &p->passwords, &p->auth, &p->policy, &p->sts, &p->shares, &p->tls, &p->ocsp, &p->ledger,
 		&p->spool, &p->mail, &p->run, &p->empty, &p->log, &p->control, &p->pid_file,
 		&p->drop, &p->lock };
 

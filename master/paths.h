@@ -24,6 +24,7 @@ struct paths {
 	char *sts;     /* state/sts: policies of other domains */
 	char *tls;       /* and so: certificates and keys */
 	char *ocsp;      /* and so: what authorities said of certificates */
+	char *ledger;    /* state/ledger: what each local has promised */
 	char *drop;      /* what the sendmail command leaves */
 	char *spool;
 	char *mail;

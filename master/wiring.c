@@ -105,7 +105,7 @@ static const struct program_row programs[] = {
 	{ PROGRAM_SPOOL,      VALIJA_USER_QUEUE,  COUNT(spool_processes),  STAGE_WORKERS,
 		.directories = DIR(SPOOL) },
 	{ PROGRAM_LOCAL,      VALIJA_USER_MAIL,   COUNT(local_processes),  STAGE_WORKERS,
-		.directories = DIR(MAIL) },
+		.directories = DIR(MAIL) | DIR(LEDGER) },
 	{ PROGRAM_LOCAL_HOME, VALIJA_USER_MAIL,   ONE,                     STAGE_WORKERS,
 		.capabilities = CAP(SETUID) | CAP(SETGID), .wanted = wants_system_users },
 	{ PROGRAM_QUEUE,      VALIJA_USER_QUEUE,  ONE,                     STAGE_QUEUE,

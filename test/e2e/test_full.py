@@ -119,7 +119,7 @@ def power_cut(suite, features, part="mail"):
 def test_a_power_cut_after_the_250(features, copies):
     """What the disk has when the 250 comes is enough: the image of that moment has every message whole, under each of its
     names. With fast commits the fsync of the file alone would not do."""
-    with valija.Instance(start=False, settings={"mail_journal": '"auto"'}) as suite, mounted(suite.dir / "mail", features=features):
+    with valija.Instance(start=False, settings={"mail_journal": '"auto"', "mail_ledger": "no"}) as suite, mounted(suite.dir / "mail", features=features):
         suite.start()
         users = [suite.user_add(f"u{n}") for n in range(copies)]
         for word in ("first", "second", "third"):
@@ -165,7 +165,7 @@ def test_what_is_synced_first(features, option, named_first, tmp_path):
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
     trace = tmp_path / "trace"
-    with valija.Instance(start=False, settings={"local_processes": 1, "mail_journal": f'"{option}"'}) as suite, \
+    with valija.Instance(start=False, settings={"local_processes": 1, "mail_ledger": "no", "mail_journal": f'"{option}"'}) as suite, \
             mounted(suite.dir / "mail", features=features):
         suite.start()
         ana = suite.user_add("ana")

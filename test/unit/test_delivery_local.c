@@ -101,6 +101,26 @@ static const struct hearing hears = {
 	.on_placed = on_placed, .on_place_refused = on_place_refused,
 };
 
+static bool with_ledger;
+
+/* As if the disk of the tests had a journal. */
+static void
+give_ledger(struct placer *placer, struct event_base *base, const char *boot)
+{
+	struct stat s;
+
+	if (fstat(rig.mail, &s) < 0)
+		_exit(1);
+	placer->ordered[0] = (struct journal){ .device = s.st_dev, .fast_commits = -1, .mounting = 1 };
+	placer->ordered_devices = 1;
+	placer_open_ledger(placer, rig.state, "0");
+	snprintf(placer->ledger.boot, sizeof(placer->ledger.boot), "%s", boot);
+	placer_begin_ledger(placer, base);
+	placer->ledger.wanted = true;
+	if (placer->ledger.state == LEDGER_EMPTY && !ledger_wants(&placer->ledger, 1))
+		event_base_loop(base, EVLOOP_ONCE); /* it is made */
+}
+
 static void
 worker(int fd)
 {
@@ -108,6 +128,8 @@ worker(int fd)
 	static struct placer placer;
 
 	placer_init(&placer, rig.mail, "host.example");
+	if (with_ledger)
+		give_ledger(&placer, base, "one");
 	channel_new(base, fd, PROGRAM_LOCAL, PROGRAM_QUEUE, 0, &placer_hears_queue, &placer);
 	while (event_base_loop(base, EVLOOP_ONCE) == 0)
 		placer_work(&placer);
@@ -574,6 +596,82 @@ killed_at_every_step(void **state)
 	assert_true(call > 20 && half > 0 && before_promise > 0);
 }
 
+static void
+lose_one(void *me, int directory, const char *name)
+{
+	(void)me;
+	assert_int_equal(unlinkat(directory, name, 0), 0);
+}
+
+/* The machine goes down after that, and what was not synced is lost: names, or what is behind them. */
+static void
+lose(const char *home)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/Maildir/new", home);
+	rig_each(rig.mail, path, lose_one, NULL);
+}
+
+static void
+killed_at_every_step_with_a_ledger(void **state)
+{
+	char one[64], two[64], boot[16];
+	static struct placer after;
+	struct event_base *base;
+	struct played p;
+	bool killed = true;
+	int call, before_promise = 0, promised = 0;
+
+	(void)state;
+	with_ledger = true;
+	for (call = 1; killed && call < 400; call++) {
+		snprintf(one, sizeof(one), "d/ledger%d-one", call);
+		snprintf(two, sizeof(two), "d/ledger%d-two", call);
+		play(&p);
+		lend(&p, 1, one);
+		wait_for(&p, &p.lent);
+		write_message(&p);
+		if (!rig_watch(p.worker)) {
+			stop(&p);
+			with_ledger = false;
+			skip();
+		}
+		target(&p, 1, 0, one, "");
+		target(&p, 1, 1, two, "");
+		place(&p, 1, MESSAGE_SIZE);
+		killed = rig_kill_before(p.worker, call, answered, &p);
+		answered(&p);
+		whole_or_absent(one, p.placed > 0);
+		whole_or_absent(two, p.placed > 0);
+		if (!killed) {
+			kill(p.worker, SIGKILL);
+			waitpid(p.worker, NULL, 0);
+		}
+		lose(one);
+		lose(two);
+
+		snprintf(boot, sizeof(boot), "after%d", call);
+		base = event_base_new();
+		placer_init(&after, rig.mail, "host.example");
+		give_ledger(&after, base, boot);
+		assert_int_equal(after.ledger.state, LEDGER_READY);
+		ledger_end(&after.ledger, true);
+		placer_clear(&after);
+		event_base_free(base);
+		bool first = whole_or_absent(one, p.placed > 0),
+		     second = whole_or_absent(two, p.placed > 0);
+
+		assert_true(first == second);
+		before_promise += first && p.placed == 0;
+		promised += p.placed > 0;
+		channel_free(&p.channel);
+	}
+	with_ledger = false;
+	assert_false(killed);
+	assert_true(call > 20 && before_promise > 0 && promised > 0);
+}
+
 static int
 set_up(void **state)
 {
@@ -607,6 +705,7 @@ main(void)
 		cmocka_unit_test(copies_go_to_whom_they_can),
 		cmocka_unit_test(returned_files_leave_nothing),
 		cmocka_unit_test(killed_at_every_step),
+		cmocka_unit_test(killed_at_every_step_with_a_ledger),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
