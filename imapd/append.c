@@ -177,21 +177,49 @@ append_reopen(struct append *append, struct arrival *a)
 static int
 make_durable(struct append *append, struct arrival *a)
 {
+	const struct store *store = append->to->store;
 	bool parked = a->fd < 0;
 
 	if (!append_reopen(append, a))
 		return -1;
 	if (is_raw(a))
 		set_time(a);
-	if (append->to->store->needs_name && name_aside(append, a) < 0)
+	if (store->needs_name && name_aside(append, a) < 0)
 		return -1;
 	/* Where a journal keeps the order, mailbox_durable is for the message and its name. */
-	if ((append->to->store->ordered ? journal_written : fsync)(a->fd) < 0)
+	if ((store->ordered ? journal_written : fsync)(a->fd) < 0)
 		return -1;
+	append->relied |= store->ordered;
 	a->durable = true;
 	if (parked)
 		park(append, a);
 	return a->error == 0 ? 0 : -1;
+}
+
+/* Remembers which keywords the message brings. False: with those of the ones before it they are too many, and none was
+ * made. */
+static bool
+reckon_keywords(struct command *c, struct append *append, const struct arrival *a)
+{
+	const struct keywords *k = &append->to->index.keywords;
+
+	for (size_t i = 0; i < a->flags.keyword_count; i++) {
+		struct span name = a->flags.keywords[i];
+		size_t at = 0;
+
+		if (keywords_find(k, name) != NO_KEYWORD)
+			continue;
+		while (at < append->keyword_count && !span_equal_nocase(append->keywords[at], name))
+			at++;
+		if (at < append->keyword_count)
+			continue;
+		if (k->count + append->keyword_count >= MOST_KEYWORDS)
+			return false;
+		if (append->keywords == NULL)
+			append->keywords = arena_alloc(&c->arena, MOST_KEYWORDS * sizeof(*append->keywords));
+		append->keywords[append->keyword_count++] = name;
+	}
+	return true;
 }
 
 /* The keywords as numbers of the target. */
@@ -316,6 +344,9 @@ append_finish(struct command *c)
 		append->replaced) == NO_RECORD)
 		return command_no(c, "EXPUNGEISSUED", "The message to be replaced is no more.");
 	append->to->cur_unsynced = true;
+	/* The journal is not relied on any more (mailbox_durable of another mailbox saw why), but some of these messages were. */
+	if (append->relied && !append->to->store->ordered && syncfs(append->to->cur) < 0)
+		return command_failed(c, "append");
 	if (session_commit_own(c->session, append->to, &append->change) < 0)
 		return command_failed(c, "append");
 	append->committed = true;
@@ -332,6 +363,12 @@ append_finish(struct command *c)
 	(void)command_ok(c, code.len > 0 ? text_str(&code) : NULL, "APPEND completed.");
 	text_clear(&code);
 	return COMMAND_DONE;
+}
+
+static enum progress
+refuse_keywords(struct command *c)
+{
+	return command_no(c, "LIMIT", "The mailbox has as many keywords as it can.");
 }
 
 /* Makes one file of what came, durable. COMMAND_WAITS: it is. */
@@ -390,6 +427,8 @@ append_step(struct command *c)
 		p = complete(c, append, append->at);
 		if (p != COMMAND_WAITS)
 			return p;
+		if (!reckon_keywords(c, append, append->at))
+			return refuse_keywords(c);
 	}
 	if (append->placing == append->first && all_have_room(c, append) < 0)
 		return command_failed(c, "append");
@@ -397,8 +436,7 @@ append_step(struct command *c)
 		if (append->count > 1 && session_slice_over(c->session))
 			return again(c, append, append->placing);
 		if (place(append, append->placing) < 0)
-			return errno != E2BIG ? command_failed(c, "append") :
-				command_no(c, "LIMIT", "The mailbox has as many keywords as it can.");
+			return errno == E2BIG ? refuse_keywords(c) : command_failed(c, "append");
 	}
 	return append_finish(c);
 }

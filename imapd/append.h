@@ -68,6 +68,9 @@ struct append {
 	uint64_t announced;          /* octets of all literals so far */
 	struct joining *joining;     /* catenate.c: where it stands */
 	struct arrival *at, *placing;    /* where append_step stands */
+	struct span *keywords;       /* MOST_KEYWORDS: those of `keyword_count` that the mailbox has not yet */
+	size_t keyword_count;
+	bool relied;                 /* on store.ordered, for a message at least */
 	struct change change;
 	bool holds;                  /* files of ours have no records yet: to->held */
 	bool committed;

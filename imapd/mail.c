@@ -105,8 +105,11 @@ mail_open(struct mailbox *m, uint32_t uid, struct change *learned, struct mail *
 			convert(mail, &facts);
 	}
 	mail->header = span_part(mail->bytes, 0, header_length(mail->bytes));
-	if (mail_is_damaged(mail))
-		goto fail;
+	if (mail_is_damaged(mail)) {
+		mail_close(mail);
+		errno = EIO;
+		return -1;
+	}
 	learn(learned, r, &st, facts.size);
 	mail->date = st.st_mtim.tv_sec;
 	return 0;

@@ -6,7 +6,8 @@
  * synced, checked when it is read; one that is damaged, of another mailbox or version, or gone, is as none. The texts are
  * not in it: a message that came later is put between the others by what the cache has of a few of them.
  *
- * ORDER_VERSION has to grow with every change of what the texts are (subject, fold, encoded-word, address-list, sort .c).
+ * ORDER_VERSION has to grow with every change of what the texts are (subject, fold, encoded-word, charset, address-list,
+ * sort .c), or of where a header and its fields are (header, mail .c).
  */
 #ifndef VALIJA_IMAPD_ORDER_H
 #define VALIJA_IMAPD_ORDER_H

@@ -17,20 +17,38 @@
 static char *subjects[MOST];
 static uint32_t made;
 
+/* `said` in the header is `subject` to who compares. */
 static void
-deliver_one(const struct place *p, char *subject)
+deliver_said(const struct place *p, char *subject, const char *said)
 {
 	char name[60], text[200];
 	int fd;
 
 	assert_true(++made < MOST);
 	subjects[made] = subject;
-	snprintf(text, sizeof(text), "From: x@example.com\r\nSubject: %s%s\r\n\r\n", made % 3 ? "" : "Re: ", subject);
+	snprintf(text, sizeof(text), "From: x@example.com\r\nSubject: %s%s\r\n\r\n", made % 3 ? "" : "Re: ", said);
 	snprintf(name, sizeof(name), "cur/15%08u.M1P1.host:2,", made);
 	fd = openat(p->maildir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
+}
+
+static void
+deliver_one(const struct place *p, char *subject)
+{
+	deliver_said(p, subject, subject);
+}
+
+/* It is no text in the charset that it names: behind all others (RFC 5255 4.6). */
+static void
+deliver_broken(const struct place *p, const char *front)
+{
+	char *subject, said[100];
+
+	assert_true(asprintf(&subject, "\xff%s\xef\xbf\xbd", front) > 0);
+	snprintf(said, sizeof(said), "=?utf-8?q?%s=FF?=", front);
+	deliver_said(p, subject, said);
 }
 
 /* Another name of the file of message `uid`, if it is there: quicker than a new one. */
@@ -241,6 +259,29 @@ test_it_is_the_order_of_the_texts(void **state)
 		}
 	}
 	assert_true(file_there(m) != 0 && file_there(m) != before);
+	mailbox_release(&m);
+}
+
+/* Those that are broken in their charset stay behind all others, whichever came before the order was kept. */
+static void
+test_what_is_broken_stays_last(void **state)
+{
+	static const char *const fronts[] = { "A", "B", "C", "Y", "Z" };
+	struct place *p = *state;
+	struct mailbox *m = begin(p, MANY);
+
+	deliver_broken(p, "B");
+	deliver_broken(p, "Y");
+	assert_int_equal(mailbox_refresh(m), 0);
+	check(m, "(SUBJECT)", 1);
+	assert_true(file_there(m) != 0);
+	deliver_one(p, strdup("C"));
+	deliver_one(p, strdup("Z"));
+	for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++)
+		deliver_broken(p, fronts[i]);
+	assert_int_equal(mailbox_refresh(m), 0);
+	check(m, "(SUBJECT)", 1);
+	check(m, "(REVERSE SUBJECT)", 1);
 	mailbox_release(&m);
 }
 
@@ -481,6 +522,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_few_messages_have_none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_header_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_it_is_the_order_of_the_texts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_is_broken_stays_last, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_those_that_are_gone_are_not_asked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_deleted_folder_leaves_none, set_up, tear_down),
 	};
