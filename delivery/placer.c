@@ -551,6 +551,12 @@ journal_of(const struct placer *p, dev_t device)
 	return i;
 }
 
+bool
+placer_keeps_order(const struct placer *p, dev_t device)
+{
+	return !p->ordered_nowhere && journal_of(p, device) < p->ordered_devices;
+}
+
 /* May the body get its name before it is synced, and do both become durable together (journal.h)? What only the
  * administrator says, and we cannot see, is not relied on for what is promised. */
 static void
@@ -562,7 +568,7 @@ job_look_at_journal(const struct placer *p, struct job *job)
 	if (p->ordered_nowhere || fstat(job->fd, &s) < 0)
 		return;
 	job->file_device = s.st_dev;
-	job->one_commit = journal_of(p, job->file_device) < p->ordered_devices;
+	job->one_commit = placer_keeps_order(p, job->file_device);
 	job->sync_later = job->one_commit ||
 		(p->ordered_everywhere && fstatfs(job->fd, &fs) == 0 &&
 			(fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC));
@@ -590,8 +596,8 @@ placer_journal_is_whole(struct placer *p, dev_t device)
 	return whole;
 }
 
-static void
-sync_failed(struct job *job)
+void
+job_sync_failed(struct job *job)
 {
 	job->why = verdict_of_errno(errno);
 	log_error(0, "sync-failed", KEY_ID("message", job->id), KEY_ERRNO);
@@ -601,7 +607,7 @@ static void
 job_sync(struct job *job, int (*sync)(int fd))
 {
 	if (sync(job->fd) < 0)
-		sync_failed(job);
+		job_sync_failed(job);
 }
 
 /* Is it one for the ledger? */
@@ -671,7 +677,7 @@ batch_sync_bodies(struct placer *p, struct batch *b)
 			continue;
 		/* What cannot be placed on the disk may be said here, and only here. */
 		if (sync_file_range(job->fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0 && errno != ENOSYS)
-			sync_failed(job);
+			job_sync_failed(job);
 	}
 	batch_enter(p, b);
 	TAILQ_FOREACH(job, &b->jobs, next) {
@@ -726,7 +732,7 @@ batch_sync_written(struct placer *p, struct batch *b)
 
 	TAILQ_FOREACH(job, &b->jobs, next)
 		if (job->why.outcome == 0 && job->entered == 0 && job->sync_later && !job->one_commit)
-			job_sync(job, fdatasync);
+			job_sync(job, fsync);
 	TAILQ_FOREACH_REVERSE(job, &b->jobs, job_list, next)
 		if (job->why.outcome == 0 && job->entered == 0 && job->one_commit && job->state == FILE_NAMED)
 			device_sync(p, b, job);

@@ -84,6 +84,8 @@ void batch_unname(struct placer *p, struct batch *b, struct job *job);
 int placer_open(struct placer *p, struct span home, uint32_t uid, uint32_t gid);
 /* The same, or the folder below it that the detail means, which is there. */
 int placer_open_folder(struct placer *p, struct span home, const char *detail, uint32_t uid, uint32_t gid);
+/* Is this device one whose journal is relied on to keep data and names in order? */
+bool placer_keeps_order(const struct placer *p, dev_t device);
 /* Does the journal of this device keep the order still? If not, nothing relies on it in future. */
 bool placer_journal_is_whole(struct placer *p, dev_t device);
 /* Is the Maildir of that home the one that the job has open? */
@@ -95,5 +97,7 @@ bool placer_has_room(struct placer *p, int maildir, const struct quota *q, uint6
 /* As user_enter(), for those whom this worker serves; user_leave() ends it. */
 bool placer_enter(struct placer *p, uint32_t uid, uint32_t gid);
 void job_refuse_target(struct job *job, struct target *t, struct verdict v);
+/* Refuses all of it, for what errno says (logged). */
+void job_sync_failed(struct job *job);
 
 #endif

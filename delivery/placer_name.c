@@ -21,6 +21,7 @@ struct source {
 	struct maildir_name tmp;
 	dev_t device;
 	uint32_t uid, gid;
+	bool named;                      /* and was synced before it was */
 };
 
 struct sources {
@@ -164,9 +165,18 @@ source_release(struct placer *p, struct source *s)
 	close(s->fd);
 }
 
+/* It was synced when it had no name. Its directories will be, but where no journal has both, the file on the disk is still
+ * one without a name, and e2fsck takes it away: it is written once more. */
+static void
+source_sync_name(const struct placer *p, struct job *job, const struct source *s)
+{
+	if (s->named && !placer_keeps_order(p, s->device) && fsync(s->fd) < 0)
+		job_sync_failed(job);
+}
+
 /* Writes the message anew in the place's own file system, and makes it durable. */
 static struct source *
-source_copy(struct placer *p, const struct job *job, const struct place *at, const struct target *t,
+source_copy(struct placer *p, struct job *job, const struct place *at, const struct target *t,
 	struct sources *all)
 {
 	struct span prefix = span_of(job->prefix, job->prefix_len);
@@ -174,7 +184,8 @@ source_copy(struct placer *p, const struct job *job, const struct place *at, con
 
 	/* The last one has its names already: another takes its room. */
 	if (all->count == MOST_COPIES) {
-		source_release(p, &all->at[--all->count]);
+		source_sync_name(p, job, &all->at[--all->count]);
+		source_release(p, &all->at[all->count]);
 		if (!placer_enter(p, t->uid, t->gid))
 			return NULL;
 	}
@@ -198,17 +209,20 @@ source_copy(struct placer *p, const struct job *job, const struct place *at, con
 }
 
 static int
-link_into(const struct source *s, struct place *at, struct target *t)
+link_into(struct source *s, struct place *at, struct target *t)
 {
 	if (at->new < 0 && (at->new = maildir_subdir(at->maildir, "new")) < 0 && errno == ENOENT &&
 		maildir_make(at->maildir, ".") == 0)
 		at->new = maildir_subdir(at->maildir, "new");
-	return at->new < 0 ? -1 : maildir_link_into(s->fd, s->maildir, &s->tmp, at->new, t->name.str);
+	if (at->new < 0 || maildir_link_into(s->fd, s->maildir, &s->tmp, at->new, t->name.str) < 0)
+		return -1;
+	s->named = true;
+	return 0;
 }
 
 /* Links where a file of the same file system is there, else copies. 0 or -1 with errno. */
 static int
-name_target(struct placer *p, const struct job *job, struct place *at, struct target *t, struct sources *all)
+name_target(struct placer *p, struct job *job, struct place *at, struct target *t, struct sources *all)
 {
 	struct source *s;
 
@@ -238,8 +252,7 @@ sources_begin(const struct job *job, struct sources *all)
 	memset(all, 0, sizeof(*all));
 	if (job->copy || fstat(job->fd, &s) < 0)
 		return;
-	all->at[0] = (struct source){ job->fd, job->maildir, job->tmp, s.st_dev, job->uid,
-		job->gid };
+	all->at[0] = (struct source){ job->fd, job->maildir, job->tmp, s.st_dev, job->uid, job->gid, false };
 	all->count = 1;
 	all->first_is_lent = true;
 }
@@ -247,7 +260,7 @@ sources_begin(const struct job *job, struct sources *all)
 /* Names the message for one mailbox if its quota lets it in, and counts it. *why: the verdict when it
  * does not. 0, -1 with errno, or 1: refused. */
 static int
-name_within_quota(struct placer *p, const struct job *job, struct place *at, struct target *t,
+name_within_quota(struct placer *p, struct job *job, struct place *at, struct target *t,
 	struct sources *all, struct verdict *why)
 {
 	uint64_t size = job->size + job->prefix_len;
@@ -318,8 +331,15 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 	}
 	if (job->targets == 0 && job->why.outcome == 0)
 		job->why = V_IN_DOUBT;
-	for (size_t i = all.first_is_lent ? 1 : 0; i < all.count; i++)
-		source_release(p, &all.at[i]);
+	for (size_t i = 0; i < all.count; i++) {
+		bool lent = i == 0 && all.first_is_lent;
+
+		/* What is in the ledger, or is synced behind its name, needs no more. */
+		if (!lent || (job->entered == 0 && !job->sync_later))
+			source_sync_name(p, job, &all.at[i]);
+		if (!lent)
+			source_release(p, &all.at[i]);
+	}
 }
 
 void
