@@ -616,7 +616,7 @@ lose(const char *home)
 static void
 killed_at_every_step_with_a_ledger(void **state)
 {
-	char one[64], two[64], boot[16];
+	char one[64], two[64], boot[20];
 	static struct placer after;
 	struct event_base *base;
 	struct played p;
