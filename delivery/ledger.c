@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LEDGER_LOCK_LOOKS 20 /* a second */
+
 /* --- its file --- */
 
 static bool
@@ -23,6 +25,20 @@ say_without(const char *name, const char *reason)
 {
 	log_warning(0, "no-ledger", KEY_STR("ledger", name), KEY_STR("reason", reason));
 	return false;
+}
+
+/* Two processes that fill one would destroy what either has promised; one that settles its last may take a moment. */
+static bool
+lock(int fd)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000000 / LEDGER_LOCK_LOOKS };
+
+	for (int looks = LEDGER_LOCK_SECONDS * LEDGER_LOCK_LOOKS; flock(fd, LOCK_EX | LOCK_NB) < 0; looks--) {
+		if (errno != EWOULDBLOCK || looks <= 0)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
 }
 
 static bool
@@ -35,8 +51,7 @@ file_open(struct ledger *l, int directory, const char *name)
 		return say_without(name, strerror(errno));
 	if (fstat(l->fd, &s) < 0 || !S_ISREG(s.st_mode) || s.st_nlink != 1 || s.st_uid != geteuid())
 		return say_without(name, "not a file of ours");
-	/* Two processes that fill one would destroy what either has promised. */
-	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
+	if (!lock(l->fd))
 		return say_without(name, "another process has it");
 	return true;
 }
@@ -119,7 +134,7 @@ bool
 ledger_mark(struct ledger *l)
 {
 	struct ledger_mark m = { .count = ++l->marks, .settled = l->settled, .boot = span_str(l->boot),
-		.mounting = l->mounting };
+		.mounting = l->mounting, .mail = span_str(l->placer->mail_name) };
 
 	memcpy(m.key, l->key, LEDGER_KEY);
 	ledger_mark_write(&m, &l->page);

@@ -17,7 +17,8 @@
  * One ledger for each local; two segments: while one is filled, the other is settled. What this relies on: that a file
  * system does not lose the order (journal.h), for settling many at once; and that nobody else writes the ledger.
  * Who starts tells by the boot id, and by which mounting it is, whether the machine went down meanwhile; if not, what is
- * not found was removed by its user.
+ * not found was removed by its user. What was promised in another mail root (mail_root.h: the file system is not mounted,
+ * say) is left in the ledger for that one.
  */
 #ifndef VALIJA_LEDGER_H
 #define VALIJA_LEDGER_H
@@ -31,6 +32,7 @@
 #define LEDGER_FULL_MILLISECONDS 20  /* from when a segment is full until it is settled */
 #define LEDGER_RETRY_SECONDS 30      /* for what could not be delivered from the ledger */
 #define LEDGER_RECOVER_SECONDS 15    /* at one go, of all ledgers that a process has */
+#define LEDGER_LOCK_SECONDS 2        /* for who had it before to end */
 
 struct event;
 struct event_base;
@@ -41,7 +43,7 @@ enum ledger_state {
 	LEDGER_EMPTY,                /* a file without place on the disk: made at the first need */
 	LEDGER_READY,
 	LEDGER_HELD,                 /* has records of an earlier life that cannot be delivered now */
-	LEDGER_BROKEN,               /* cannot be written: nothing more goes in */
+	LEDGER_BROKEN,               /* cannot be written, or is another mail root's: nothing more goes in */
 };
 
 struct ledger_file {

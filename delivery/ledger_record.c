@@ -32,6 +32,7 @@ ledger_mark_write(const struct ledger_mark *m, struct text *page)
 	wire_add_u64(page, m->settled, 8);
 	wire_add_u64(page, m->mounting, 8);
 	wire_add_octets(page, m->boot, LEDGER_MOST_BOOT);
+	wire_add_octets(page, m->mail, LEDGER_MOST_MAIL);   /* older marks have zeros here: "" */
 	text_add(page, span_of(nothing, LEDGER_PAGE - page->len));
 	crc = crc32c(span_part(text_span(page), AT_LENGTH, LEDGER_PAGE));
 	memcpy(page->at + AT_CRC, &crc, CRC_SIZE);
@@ -56,7 +57,8 @@ mark_read_one(struct span page, struct ledger_mark *m)
 	return page.len == LEDGER_PAGE && span_equal(span_part(page, 0, MAGIC_SIZE), MARK_MAGIC) &&
 		wire_take_u32(&in, &crc, 4) && crc == crc32c(in) && take(&in, m->key, LEDGER_KEY) &&
 		wire_take_u64(&in, &m->count, 8) && wire_take_u64(&in, &m->settled, 8) &&
-		wire_take_u64(&in, &m->mounting, 8) && wire_take_octets(&in, &m->boot, LEDGER_MOST_BOOT);
+		wire_take_u64(&in, &m->mounting, 8) && wire_take_octets(&in, &m->boot, LEDGER_MOST_BOOT) &&
+		wire_take_octets(&in, &m->mail, LEDGER_MOST_MAIL);
 }
 
 bool

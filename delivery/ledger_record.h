@@ -19,6 +19,7 @@
 #define LEDGER_SIZE ((2 + 2 * (size_t)LEDGER_PAGES) * LEDGER_PAGE)
 #define LEDGER_KEY 16
 #define LEDGER_MOST_BOOT 64
+#define LEDGER_MOST_MAIL 64
 #define LEDGER_MOST_RECORD (128 * 1024)
 #define LEDGER_MOST_TARGETS 128      /* not fewer than MOST_PLACES */
 #define LEDGER_MOST_WORD 4096        /* bytes of a home, folder or name */
@@ -29,6 +30,7 @@ struct ledger_mark {
 	uint64_t settled;            /* records up to this number are over */
 	struct span boot;            /* the kernel's boot id, */
 	uint64_t mounting;           /* and which mounting of the mail's file system (journal.h) */
+	struct span mail;            /* whose mail it is (mail_root.h); "": of any */
 };
 
 struct ledger_target {

@@ -267,6 +267,18 @@ records_deliver(struct ledger *l, struct kept *k, bool went_down, time_t until)
 	return (all || fdatasync(l->fd) == 0) && all;
 }
 
+/* Is anything in it for a mail root that is not this one? */
+static bool
+is_of_others(const struct ledger *l, const struct ledger_mark *m, const struct kept *k)
+{
+	bool other = m->mail.len > 0 && !span_equal(m->mail, span_str(l->placer->mail_name));
+
+	for (size_t i = 0; other && i < k->count; i++)
+		if (!k->record[i].withdrawn)
+			return true;
+	return false;
+}
+
 static void
 recover_from(struct ledger *l, struct span file, const struct ledger_mark *m, time_t until)
 {
@@ -278,6 +290,13 @@ recover_from(struct ledger *l, struct span file, const struct ledger_mark *m, ti
 	if (k->count > 0)
 		log_notice(0, "ledger-read", KEY_NUM("records", k->count), KEY_NUM("went_down", went_down));
 	say_missing(m, k);
+	if (is_of_others(l, m, k)) {
+		log_error(0, "ledger-of-another-mail-root", KEY_STR("file", MAIL_ROOT_FILE), KEY_SPAN("wanted", m->mail),
+			KEY_STR("found", l->placer->mail_name), KEY_STR("reason", "is its file system mounted?"));
+		l->state = LEDGER_BROKEN;
+		free(k);
+		return;
+	}
 	memcpy(l->key, m->key, LEDGER_KEY);
 	l->marks = m->count;
 	l->settled = l->synced = l->number = k->count > 0 ? k->record[k->count - 1].number : m->settled;

@@ -87,6 +87,7 @@ placer_open_ledger(struct placer *p, int directory, const char *name)
 	ledger_open(&p->ledger, directory, name);
 	if (p->ledger.state != LEDGER_NONE)
 		p->most_lent -= p->ledger.most_files;
+	mail_root_name(p->mail, p->mail_name);
 }
 
 void

@@ -17,6 +17,7 @@
 #include "idmap.h"
 #include "common/journal.h"
 #include "ledger.h"
+#include "mail_root.h"
 #include "quota_warning.h"
 
 #include <sys/queue.h>
@@ -51,6 +52,7 @@ struct placer {
 	struct idmap jobs;           /* struct job by message id */
 	struct job_list waiting;     /* committed, not yet durable */
 	struct ledger ledger;        /* LEDGER_NONE where it has none (local-home) */
+	char mail_name[MAIL_ROOT_NAME + 1];   /* of the mail root, for ledgers; "": not known */
 	time_t recovers_until;       /* at the start: master waits for us to serve */
 	size_t most_lent;
 	struct filler filler;        /* only with cache_at_delivery */

@@ -135,7 +135,8 @@ static void
 the_last_whole_mark_counts(void **state)
 {
 	static unsigned char file[2 * LEDGER_PAGE];
-	struct ledger_mark m = { .count = 4, .settled = 100, .boot = SPAN("boot-a"), .mounting = 9 }, got;
+	struct ledger_mark m = { .count = 4, .settled = 100, .boot = SPAN("boot-a"), .mounting = 9,
+		.mail = SPAN("mail-b") }, got;
 	struct text page = TEXT_UP_TO(LEDGER_PAGE);
 
 	(void)state;
@@ -152,6 +153,7 @@ the_last_whole_mark_counts(void **state)
 	assert_int_equal(got.settled, 200);
 	assert_int_equal(got.mounting, 9);
 	assert_true(span_equal(got.boot, SPAN("boot-a")));
+	assert_true(span_equal(got.mail, SPAN("mail-b")));
 	file[LEDGER_PAGE + 300] ^= 1;
 	assert_true(ledger_mark_read(span_of(file, sizeof(file)), &got));
 	assert_int_equal(got.settled, 100);
@@ -378,6 +380,51 @@ another_mounting_is_as_a_power_cut(void **state)
 	end(live("same"));
 	assert_true(is_whole("d/mount", "new", "lost"));
 	assert_int_equal(count_in("d/mount"), 1);
+}
+
+/* Each mail root has a name, which goes along with the mail. */
+static void
+name_mail_root(const char *name)
+{
+	int fd = openat(rig.mail, MAIL_ROOT_FILE, O_WRONLY | O_TRUNC);
+
+	assert_int_equal(write_all(fd, name, strlen(name)), 0);
+	close(fd);
+}
+
+static void
+what_was_promised_in_another_mail_root_waits_for_it(void **state)
+{
+	static const char *const others[] = { "00112233445566778899aabbccddeeff\n", "no name", "" };
+	struct life *life = live("root-one");
+	char *name = rig_read(rig.mail, MAIL_ROOT_FILE, NULL);
+
+	(void)state;
+	assert_int_equal(strlen(name), MAIL_ROOT_NAME + 1);
+	promise(life, "d/root", "promised");
+	end(life);
+	remove_it("d/root", "promised");
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		name_mail_root(others[i]);
+		life = live("root-two");
+		assert_int_equal(life->placer.ledger.state, LEDGER_BROKEN);
+		assert_false(ledger_wants(&life->placer.ledger, 10));
+		assert_int_equal(count_in("d/root"), 0);
+		ledger_end(&life->placer.ledger, true);
+		end(life);
+	}
+	name_mail_root(name);
+	life = live("root-two");
+	assert_true(is_whole("d/root", "new", "promised"));
+	assert_int_equal(life->placer.ledger.state, LEDGER_READY);
+	/* Nothing is in it now: it serves any other. */
+	ledger_end(&life->placer.ledger, false);
+	end(life);
+	name_mail_root(others[0]);
+	life = live("root-two");
+	assert_int_equal(life->placer.ledger.state, LEDGER_READY);
+	end(life);
+	free(name);
 }
 
 static void
@@ -663,6 +710,7 @@ main(void)
 		cmocka_unit_test(a_power_cut_loses_nothing),
 		cmocka_unit_test(what_a_user_removed_stays_away_while_the_machine_lives),
 		cmocka_unit_test(another_mounting_is_as_a_power_cut),
+		cmocka_unit_test(what_was_promised_in_another_mail_root_waits_for_it),
 		cmocka_unit_test(what_is_settled_does_not_come_back),
 		cmocka_unit_test(what_was_withdrawn_does_not_come),
 		cmocka_unit_test(segments_take_turns),
