@@ -508,6 +508,36 @@ asks_for_others(const struct session *s, const struct listing *l)
 	return any && !session_is_guest(s) && !l->lsub && !l->select_subscribed && !l->select_special;
 }
 
+/* Could a pattern match anything that is below a first level? */
+static bool
+asks_for_more_levels(const struct session *s, const struct listing *l)
+{
+	for (size_t i = 0; i < l->pattern_count; i++) {
+		if (span_has(l->patterns[i], '*') || span_has(l->patterns[i], (unsigned char)session_separator(s)))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 3501 6.3.8: "%" tells the level above the mailboxes of others, when somebody shares any, so that who goes down level
+ * by level finds them. */
+static void
+list_others_level(struct session *s, struct listing *l)
+{
+	const struct folder_entry above = { .children = true };
+	bool wanted = false, own = false;
+
+	text_reset(&l->spelled);
+	text_add(&l->spelled, SPAN(SHARED_NAMESPACE));
+	for (size_t i = 0; i < l->pattern_count; i++)
+		wanted |= !span_has(l->patterns[i], '*') &&
+			list_match(l->patterns[i], text_span(&l->spelled), session_separator(s));
+	for (size_t i = 0; i < l->folders.count && wanted; i++)
+		own |= span_equal(l->folders.entries[i].name, text_span(&l->spelled));
+	if (wanted && !own)
+		write_entry(s, l, &above, true, false);
+}
+
 /* A mailbox that cannot be opened has no STATUS (RFC 5819 section 2). */
 static void
 begin_status(struct command *c, struct listing *l, struct span name)
@@ -561,8 +591,11 @@ list_step(struct command *c)
 	if (l->select_subscribed && !l->select_special && !list_subscribed_foreign(c, l, &waits))
 		return waits ? COMMAND_WAITS : COMMAND_AGAIN;
 	l->others.folders = l->return_subscribed ? &l->folders : NULL;
+	l->others.only_whether = !asks_for_more_levels(c->session, l);
 	if (asks_for_others(c->session, l) && !remote_list_step(c, &l->others, &waits))
 		return waits ? COMMAND_WAITS : COMMAND_AGAIN;
+	if (l->others.owners.len > 0)
+		list_others_level(c->session, l);
 	return command_ok(c, NULL, l->lsub ? "LSUB completed." : "LIST completed.");
 }
 

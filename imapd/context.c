@@ -73,6 +73,7 @@ contexts_have_news(const struct view *v)
 /* What is told of one context in one response: pairs of a place and a set. */
 struct told {
 	struct context *context;
+	bool by_uid;
 	uint32_t uidvalidity;
 	struct text pairs;
 	struct number_ranges set;    /* of the last pair */
@@ -114,7 +115,7 @@ write_told(struct told *t, const char *word, struct text *out)
 			text_add(out, SPAN(" UIDVALIDITY "));
 			text_add_number(out, t->uidvalidity);
 		}
-		text_add_str(out, t->context->uid ? ") UID " : ") ");
+		text_add_str(out, t->by_uid ? ") UID " : ") ");
 		text_add_str(out, word);
 		text_add(out, SPAN(" ("));
 		text_add(out, text_span(&t->pairs));
@@ -126,13 +127,14 @@ write_told(struct told *t, const char *word, struct text *out)
 static struct told
 told_begin(const struct view *v, struct context *x)
 {
-	return (struct told){ .context = x, .uidvalidity = v->mailbox->index.uidvalidity, .pairs = TEXT_UP_TO(SIZE_MAX / 2) };
+	return (struct told){ .context = x, .by_uid = x->uid || v->uid_only,     /* that may have come later (RFC 9586 3) */
+		.uidvalidity = v->mailbox->index.uidvalidity, .pairs = TEXT_UP_TO(SIZE_MAX / 2) };
 }
 
 static uint32_t
-told_number(const struct context *x, const struct view *v, size_t i)
+told_number(const struct told *t, const struct view *v, size_t i)
 {
-	return x->uid ? v->uids[i] : (uint32_t)i + 1;
+	return t->by_uid ? v->uids[i] : (uint32_t)i + 1;
 }
 
 /* In the order of the sort: each is removed where it stands when those before it are gone. */
@@ -147,7 +149,7 @@ tell_removal(void *me, size_t place, uint32_t uid)
 	struct removal *r = me;
 	size_t number = view_number(r->view, uid);
 
-	tell_one(r->told, place, r->told->context->uid ? uid : (uint32_t)number);
+	tell_one(r->told, place, r->told->by_uid ? uid : (uint32_t)number);
 }
 
 static bool
@@ -183,7 +185,7 @@ contexts_tell_leaving(struct view *v, struct text *out)
 				&(struct removal){ v, &t });
 		for (size_t i = 0; i < v->count && x->sorter == NULL; i++) {
 			if ((v->marks[i] & VIEW_LEAVING) && (v->marks[i] & x->mark))
-				tell_one(&t, 0, told_number(x, v, i));
+				tell_one(&t, 0, told_number(&t, v, i));
 		}
 		write_told(&t, "REMOVEFROM", out);
 	}
@@ -213,7 +215,7 @@ look_at(struct view *v, size_t i, struct context *x, struct looked *l)
 	v->marks[i] &= (uint8_t)~x->mark;
 	l->any_left = true;
 	if (x->sorter == NULL)
-		tell_one(&l->removed, 0, told_number(x, v, i));
+		tell_one(&l->removed, 0, told_number(&l->removed, v, i));
 }
 
 static void
@@ -226,7 +228,7 @@ add(struct view *v, uint32_t number, struct context *x, struct looked *l)
 		place = sorter_insert(x->sorter, v, number, &l->learned) + 1;
 		flush_pair(&l->added);      /* each for itself: places move with each */
 	}
-	tell_one(&l->added, place, told_number(x, v, number - 1));
+	tell_one(&l->added, place, told_number(&l->added, v, number - 1));
 	if (x->items.at != NULL && uid >= v->fetch_from && (uid < v->own_from || uid > v->own_to))
 		number_ranges_add(&x->fetch, uid);
 }

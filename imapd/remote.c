@@ -433,7 +433,7 @@ remote_list_step(struct command *c, struct remote_list *r, bool *wait)
 	}
 	*wait = s->sharing != NULL;
 	while (s->sharing == NULL && !session_full(s) && !session_slice_over(s)) {
-		if (s->link == NULL && !next_owner(c, r))
+		if (s->link == NULL && (r->only_whether || !next_owner(c, r)))
 			return true;
 		switch (link_hear(s->link, r->enabling ? SPAN("~") : SPAN("~l"), &piece)) {
 		case LINK_NOTHING:

@@ -28,7 +28,8 @@ void remote_unselect(struct session *s);
 
 /* LIST goes on with the mailboxes of others: a step of the command, once the own ones are told. */
 struct remote_list {
-	bool asked, parent_told;
+	bool asked;
+	bool only_whether;           /* whether anybody shares with us: nobody is asked what */
 	const struct folder_list *folders;     /* with what is subscribed; or NULL */
 	struct text owners;
 	size_t at;

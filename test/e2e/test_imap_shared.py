@@ -164,6 +164,24 @@ def test_levels_above_what_is_shared(two):
         assert told("user/*") == []
 
 
+def test_level_above_all_others(two):
+    """RFC 3501 6.3.8: who goes down level by level finds where the mailboxes of others are, and wakes nobody for that."""
+    suite, ana, bob, member = two
+
+    def told(command):
+        return [line for line in member.ok(command) if re.search(r'" user$', line)]
+
+    kill(suite, ana)
+    for pattern in ("%", "u%", "user"):
+        assert told(f'LIST "" {pattern}') == ['* LIST (\\Noselect \\HasChildren) "/" user']
+    assert ana not in [p.get("user") for p in suite.processes("imap")]
+    assert told('LIST "" % RETURN (STATUS (MESSAGES))') == ['* LIST (\\NonExistent \\HasChildren) "/" user']
+    assert told('LIST "" *') == told('LIST "" user/%') == told('LIST (SUBSCRIBED) "" %') == []
+    member.ok("CREATE user")
+    assert told('LIST "" %') == ['* LIST (\\HasNoChildren) "/" user']
+    member.ok("DELETE user")
+
+
 def test_levels_above_what_is_subscribed(two):
     """RFC 3501 6.3.9, RFC 5258 3.5: LSUB with "%", and RECURSIVEMATCH, tell each level above it, once."""
     suite, ana, bob, member = two
