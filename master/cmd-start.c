@@ -95,13 +95,16 @@ in_background(const struct invocation *v)
 	return WEXITSTATUS(status) == EX_OK ? EX_SOFTWARE : WEXITSTATUS(status);
 }
 
-/* Daemons that cannot use their files would only die, or say "later" to everybody; the reason is better told here. */
+/* Daemons that cannot use their files would only die, or say "later" to everybody; the reason is better told here.
+ * Directories that came with this version are made first. */
 static bool
 files_will_do(const struct invocation *v, const struct settings *s)
 {
 	struct text complaints = TEXT_UP_TO(MOST_CONF_ERRORS);
 	bool good;
 
+	if (!layout_complete(&v->paths, &complaints))
+		text_add_str(&complaints, "\n");
 	layout_check(&v->paths, &complaints);
 	check_tables(&v->paths, &complaints);
 	check_file_systems(&v->paths, &complaints);

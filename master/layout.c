@@ -197,6 +197,14 @@ make_one(const struct directory_row *row, const char *name, struct text *why)
 	return made;
 }
 
+/* What an instance that an earlier version made has not, and what is empty when it is new: each start makes it. So an
+ * upgrade needs no `valija init`. */
+static bool
+came_later(const struct directory_row *row)
+{
+	return row->at == offsetof(struct paths, ledger);
+}
+
 /* The directories above, as mkdir -p does: /usr/local/var may be missing. */
 static void
 make_above(const char *name)
@@ -225,6 +233,27 @@ layout_make(const struct paths *p, struct text *why)
 		if (!p->dir)
 			make_above(name);
 		made = make_one(&rows[i], name, why);
+		free(name);
+	}
+	umask(before);
+	return made;
+}
+
+bool
+layout_complete(const struct paths *p, struct text *why)
+{
+	mode_t before;
+	bool made = true;
+
+	/* Where the rest of the state is missing, its file system is not mounted: nothing belongs there. */
+	if (access(p->tables, F_OK) < 0)
+		return true;
+	before = umask(022);
+	for (size_t i = 0; i < ROW_COUNT && made; i++) {
+		char *name = came_later(&rows[i]) ? name_of(p, &rows[i]) : NULL;
+
+		if (name)
+			made = make_one(&rows[i], name, why);
 		free(name);
 	}
 	umask(before);
@@ -286,9 +315,9 @@ layout_check(const struct paths *p, struct text *complaints)
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		char *name = name_of(p, &rows[i]);
 
-		/* The run directory is made by each start where it is missing. */
+		/* Made by each start where they are missing. */
 		bool at_start = rows[i].at == offsetof(struct paths, run) ||
-			rows[i].at == offsetof(struct paths, empty);
+			rows[i].at == offsetof(struct paths, empty) || came_later(&rows[i]);
 
 		/* What DIR itself is, is its owner's matter. */
 		if (name && rows[i].at != offsetof(struct paths, dir) &&

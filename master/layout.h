@@ -14,6 +14,9 @@ bool layout_make_users(struct text *why);
 /* Makes the directories that are missing; those that are there keep owner and mode. False with a
  * sentence. */
 bool layout_make(const struct paths *p, struct text *why);
+/* Before a start: makes what an instance of an earlier version has not, and what may be empty. Nothing, where the
+ * state directory itself is not there, or not mounted. False with a sentence. */
+bool layout_complete(const struct paths *p, struct text *why);
 /* Every directory that is missing, has another owner, or more or fewer rights than it should: a line
  * each. */
 void layout_check(const struct paths *p, struct text *complaints);

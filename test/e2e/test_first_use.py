@@ -143,6 +143,7 @@ def test_make_deb(sources, tmp_path):
     (package,) = sources.dir.glob("build/valija_*.deb")
     paths = [line.split()[5].lstrip(".") for line in sources.run("dpkg", "-c", package).splitlines()]
     check_contents(paths, sources)
+    assert not [path for path in paths if re.search(r"/man/man[1-8]/[^/]*[^z]$", path)], "a page that is not compressed"
     sources.run("dpkg", "-x", package, tmp_path / "root")
     unpacked_suite_works(tmp_path / "root", "usr/libexec/valija", sources)
     if shutil.which("lintian"):

@@ -291,6 +291,34 @@ def test_no_run_directory(idle):
     idle.stop()
 
 
+def test_an_instance_of_an_earlier_version(idle):
+    """What came later is made by the start, with owner and mode: an upgrade needs no other command."""
+    ledger = idle.dir / "state/ledger"
+    made = ledger.stat()
+    shutil.rmtree(ledger)
+    assert idle.valija("check").returncode == 0
+    idle.start()
+    try:
+        now = ledger.stat()
+        assert (now.st_mode, now.st_uid, now.st_gid) == (made.st_mode, made.st_uid, made.st_gid)
+    finally:
+        idle.stop()
+
+
+def test_state_that_is_not_mounted(idle):
+    """Nothing is made in the place where its file system belongs; the certificates are elsewhere."""
+    state, away = idle.dir / "state", idle.dir / "away"
+    state.rename(away)
+    state.mkdir(0o755)
+    shutil.copytree(away / "tls", state / "tls")
+    try:
+        refused(idle, f"{state}/users: No such file or directory; `valija init` makes it")
+        assert [path.name for path in state.iterdir()] == ["tls"]
+    finally:
+        shutil.rmtree(state)
+        away.rename(state)
+
+
 def test_two_at_once(idle):
     idle.start()
     try:
