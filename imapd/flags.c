@@ -224,7 +224,7 @@ mail_name_join(struct span base, uint8_t letters, uint32_t lower, char *to, size
 		return false;
 	if (letters & LETTER_BARE)
 		return true;
-	if (len + 3 + 6 + 26 + 1 > room)
+	if (len + 3 + (size_t)__builtin_popcount(letters) + (size_t)__builtin_popcount(lower) + 1 > room)
 		return false;
 	to[len++] = ':';
 	to[len++] = '2';

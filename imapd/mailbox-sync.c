@@ -47,6 +47,13 @@ struct scan {
 	bool changed_by_us;      /* names in cur/ were changed by this scan itself */
 };
 
+/* A name in cur/, and what is made of it. */
+struct settled {
+	const char *name;
+	struct mail_name parts;
+	char to[MAILDIR_MOST_NAME + 1], base[MAILDIR_MOST_NAME + 1];
+};
+
 static struct index_stamp
 stamp_of(const struct stat *st)
 {
@@ -218,6 +225,46 @@ part_twins(struct scan *s, const char *name, const struct index_record *r)
 	s->changed_by_us = true;
 }
 
+/* Gives the file the usual name for its base and letters. 0, or -1 with errno. */
+static int
+rename_settled(struct scan *s, struct settled *n)
+{
+	errno = ENAMETOOLONG;
+	if (!mail_name_join(n->parts.base, n->parts.letters, n->parts.lower, n->to, sizeof(n->to)))
+		return -1;
+	return renameat2(s->m->cur, n->name, s->m->cur, n->to, RENAME_NOREPLACE);
+}
+
+/* Known files are found by base and letters: a name whose letters stand in another order than the Maildir page wants, or
+ * twice, as some programs and scripts write them, is made the usual one. False: the file has gone meanwhile. */
+static bool
+settle_name(struct scan *s, struct settled *n)
+{
+	int result;
+
+	mail_name_split(span_str(n->name), &n->parts);
+	if ((n->parts.letters & LETTER_BARE) || !mail_name_join(n->parts.base, n->parts.letters, n->parts.lower, n->to,
+		sizeof(n->to)) || strcmp(n->to, n->name) == 0)
+		return true;
+	result = rename_settled(s, n);
+	if (result < 0 && errno == EEXIST) {     /* that is another message */
+		fresh_base(s, n->base);
+		n->parts.base = span_str(n->base);
+		n->parts.has_size = n->parts.has_vsize = false;
+		result = rename_settled(s, n);
+	}
+	if (result == 0) {
+		s->changed_by_us = true;
+		n->name = n->to;
+		return true;
+	}
+	if (errno == ENOENT)
+		return false;
+	log_warning(0, "not-renamed", KEY_STR("folder", s->m->folder), KEY_STR("name", n->name), KEY_ERRNO);
+	mail_name_split(span_str(n->name), &n->parts);
+	return true;
+}
+
 /* The letters on disk are not those that we saw last: somebody changed them. What he changed is
  * taken over. */
 static void
@@ -272,7 +319,7 @@ scan_cur(struct scan *s, size_t moved, bool again)
 {
 	struct mailbox *m = s->m;
 	struct dirent *entry;
-	struct mail_name parts;
+	struct settled n;
 	DIR *d = list_directory(m->cur);
 
 	if (d == NULL)
@@ -283,23 +330,25 @@ scan_cur(struct scan *s, size_t moved, bool again)
 
 		if (!is_message(m->cur, entry))
 			continue;
-		mail_name_split(span_str(entry->d_name), &parts);
-		at = name_table_find(&m->names, &m->index, parts.base);
+		n.name = entry->d_name;
+		if (!settle_name(s, &n))
+			continue;
+		at = name_table_find(&m->names, &m->index, n.parts.base);
 		if (at == NO_RECORD) {
-			if (!again && !was_moved_by_us(s, moved, parts.base))
-				add_arrival(s, &parts, false);
+			if (!again && !was_moved_by_us(s, moved, n.parts.base))
+				add_arrival(s, &n.parts, false);
 			continue;
 		}
 		r = &m->index.records[at];
 		if (r->seen == s->mark) {
 			if (!again)
-				part_twins(s, entry->d_name, r);
+				part_twins(s, n.name, r);
 			continue;
 		}
 		r->seen = s->mark;
 		s->marked++;
-		if (r->letters != parts.letters || r->lower != parts.lower)
-			merge_letters(s, r, &parts);
+		if (r->letters != n.parts.letters || r->lower != n.parts.lower)
+			merge_letters(s, r, &n.parts);
 	}
 	closedir(d);
 	return 0;

@@ -388,6 +388,43 @@ test_changes_of_others(void **state)
 	mailbox_release(&m);
 }
 
+/* Letters in another order, or twice, as scripts write them: read, and found again. */
+static void
+test_letters_in_any_order(void **state)
+{
+	struct place *p = *state;
+	char longest[MAILDIR_MOST_NAME + 1], path[300];
+	struct mailbox *m;
+
+	memset(longest, 'x', MAILDIR_MOST_NAME);
+	memcpy(longest, "50.", 3);
+	memcpy(longest + MAILDIR_MOST_NAME - 4, ":2,S", 5);
+	snprintf(path, sizeof(path), "cur/%s", longest);
+	put(p, path);
+	put(p, "cur/10.a:2,SF");
+	put(p, "cur/20.b:2,SbaS");
+	put(p, "cur/30.c:2,FS");
+	put(p, "cur/30.c:2,SF");     /* another message */
+	put(p, "cur/40.d:2,S");
+	m = mailbox_open(&p->store, "");
+	assert_non_null(m);
+	assert_int_equal(m->index.count, 6);
+	assert_int_equal(record_of(m, "10.a")->flags, FLAG_FLAGGED | FLAG_SEEN);
+	assert_true(there(p, "cur/10.a:2,FS") && there(p, "cur/20.b:2,Sab") && there(p, "cur/30.c:2,FS"));
+	assert_false(there(p, "cur/30.c:2,SF"));
+	assert_int_equal(renameat(p->maildir, "cur/40.d:2,S", p->maildir, "cur/40.d:2,TR"), 0);
+	assert_int_equal(mailbox_scan(m), 0);
+	assert_int_equal(m->index.count, 6);
+	assert_int_equal(record_of(m, "40.d")->flags, FLAG_DELETED | FLAG_ANSWERED);
+	for (uint32_t uid = 1; uid <= 6; uid++) {
+		int fd = mailbox_open_file(m, uid);
+
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	mailbox_release(&m);
+}
+
 /* Our flag is in the journal, not yet in the name; somebody else changes another letter: both
  * count. */
 static void
@@ -644,6 +681,7 @@ main(void)
 		TEST(test_first_look),
 		TEST(test_arrivals_of_one_second),
 		TEST(test_changes_of_others),
+		TEST(test_letters_in_any_order),
 		TEST(test_letters_are_merged),
 		TEST(test_a_journal_that_is_not_what_it_seemed),
 		TEST(test_flags_survive_a_kill),
