@@ -54,16 +54,7 @@ append_release(struct command *c)
 static int
 name_aside(const struct append *append, struct arrival *a)
 {
-	struct store *store = append->to->store;
-	struct maildir_name name;
-
-	if (a->tmp.str[0] != '\0')
-		return 0;
-	name = maildir_name_new(store->host, a->size, a->size);
-	if (maildir_link_into(a->fd, store->maildir, &a->tmp, store->tmp, name.str) < 0)
-		return -1;
-	a->tmp = name;
-	return 0;
+	return store_name_aside(append->to->store, a->fd, a->size, &a->tmp);
 }
 
 /* A name in tmp/ instead of a descriptor. */

@@ -87,14 +87,15 @@ copy_bytes(struct copy *copy, uint32_t uid, const char *name)
 		at += got;
 	}
 	times[0] = times[1] = st.st_mtim;
-	if (got < 0 || futimens(out, times) < 0 || fsync(out) < 0 ||
+	if (got < 0 || futimens(out, times) < 0 ||
+		(store->needs_name && store_name_aside(store, out, (uint64_t)at, &tmp) < 0) || fsync(out) < 0 ||
 		maildir_link(out, store->maildir, &tmp, copy->to->directory, "cur", name) < 0)
 		goto end;
 	result = 0;
 end:
 	saved = errno;
-	if (out >= 0 && result < 0 && tmp.str[0] != '\0')
-		unlinkat(store->tmp, tmp.str, 0);
+	if (out >= 0 && tmp.str[0] != '\0')
+		(void)unlinkat(store->tmp, tmp.str, 0);
 	if (out >= 0)
 		close(out);
 	close(in);

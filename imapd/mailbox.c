@@ -73,6 +73,20 @@ store_recognise(struct store *store, bool rely)
 		journal_close(store);
 }
 
+int
+store_name_aside(const struct store *store, int fd, uint64_t size, struct maildir_name *tmp)
+{
+	struct maildir_name name;
+
+	if (tmp->str[0] != '\0')
+		return 0;
+	name = maildir_name_new(store->host, size, size);
+	if (maildir_link_into(fd, store->maildir, tmp, store->tmp, name.str) < 0)
+		return -1;
+	*tmp = name;
+	return 0;
+}
+
 static void mailbox_free(struct mailbox *m);
 
 void

@@ -73,6 +73,8 @@ int store_init(struct store *store, int maildir, const char *host);
 void store_clear(struct store *store);
 /* Looks which file system it is on: before the program is confined. Unless `rely`, the order of its journal is not used. */
 void store_recognise(struct store *store, bool rely);
+/* Gives a file of maildir_file's a name in tmp/, where it has none yet. 0, or -1 with errno. */
+int store_name_aside(const struct store *store, int fd, uint64_t size, struct maildir_name *tmp);
 /* Reads what inotify has and marks mailboxes. */
 void store_drain(struct store *store);
 /* All mailboxes durable. 0 or -1. */

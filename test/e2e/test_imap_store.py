@@ -48,6 +48,25 @@ def test_a_folder_whose_name_is_in_another_form(suite):
         say("SELECT cafe&AwE-/ete&AwE-")
 
 
+@pytest.mark.skipif(os.getuid() != 0 or pathlib.Path("/proc/sys/fs/protected_hardlinks").read_text().strip() != "1",
+                    reason="only root gives away files, and the kernel has to mind links to them")
+def test_a_copy_where_no_link_may_be_made(suite):
+    """A file of somebody else, which may be read: its bytes are copied, and nothing is left in tmp/."""
+    user = suite.new_user("foreign")
+    imap, say = raw(suite, user)
+    with imap:
+        maildir = suite.maildir(user)
+        file = maildir / "cur" / "1700000000.M1P1.h:2,S"
+        file.write_bytes(b"Subject: not mine\r\n\r\nbody\r\n")
+        os.chown(file, 1, 1)
+        file.chmod(0o644)
+        say("SELECT INBOX")
+        say("COPY 1 Sent")
+        copy, = (maildir / ".Sent" / "cur").iterdir()
+        assert copy.read_bytes() == file.read_bytes() and copy.stat().st_uid != 1 and copy.stat().st_nlink == 1
+        assert not list((maildir / "tmp").iterdir())
+
+
 def test_what_another_program_subscribed_in_another_form(suite):
     """Its folder is gone: the name is taken off the list as it stands there, and so is its form in NFC."""
     user = suite.new_user("nfc")
