@@ -207,7 +207,8 @@ login_bye(struct login *l, const char *text)
 void
 login_write_capabilities(const struct login *l, struct text *out)
 {
-	text_add(out, SPAN("IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID"));
+	/* ENABLE and IDLE come after login; but there are clients, such as Python's imaplib, that ask only once, before. */
+	text_add(out, SPAN("IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE"));
 	/* A password never goes in clear (RFC 3501 6.2.1, 11.1; RFC 8314). */
 	if (l->tls)
 		mechanisms_offer(l->front->daemon.settings, l->service, text_span(&l->passport),

@@ -278,3 +278,10 @@ def test_sort_by_subject_again_and_again(suite):
     with imap:
         say("SELECT INBOX")
         check()
+
+
+def test_a_client_that_asks_for_capabilities_only_before_login(suite):
+    """Python's imaplib does: what it looks for there must stand there."""
+    with suite.imap(suite.new_user("early")) as imap:
+        assert {"ENABLE", "IDLE"} <= set(imap.capabilities)
+        assert imap.enable("UTF8=ACCEPT")[0] == "OK"
