@@ -20,6 +20,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,7 +55,7 @@ open_ledgers(struct local *l)
 	struct stat s;
 
 	if (directory < 0) {
-		log_warning(0, "no-ledger", KEY_STR("reason", "there is no directory state/ledger: valija init makes it"));
+		log_warning(0, "no-ledger", KEY_STR("directory", "state/ledger"), KEY_ERRNO);
 		return;
 	}
 	snprintf(name, sizeof(name), "%u", d->index);
