@@ -2,6 +2,7 @@
 #include "imapd/copy.h"
 
 #include "common/beneath.h"
+#include "common/journal.h"
 #include "common/log.h"
 #include "imapd/acl.h"
 #include "imapd/crossing.h"
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define COPY_PIECE (64 * 1024)
+#define FRESH_SECONDS 600 /* since its name was made: longer than a ledger needs */
 
 struct copy {
 	struct mailbox *from, *to;
@@ -144,6 +146,23 @@ target_keywords(struct copy *copy, const struct index_record *r)
 	return bits;
 }
 
+/* What was delivered just now may be durable in the ledger of its local alone (valija-local(8)), which knows it by the name
+ * that it has: it is at the disk before it gets another. 0 or -1. */
+static int
+see_written(struct copy *copy, uint32_t uid, const char *name)
+{
+	int64_t age = (int64_t)time(NULL) - strtoll(name, NULL, 10);
+	int fd, result, error;
+
+	if (age > FRESH_SECONDS || (fd = mailbox_open_file(copy->from, uid)) < 0)
+		return 0;
+	result = journal_written(fd);
+	error = errno;
+	close(fd);
+	errno = error;
+	return result;
+}
+
 static int
 copy_message(struct copy *copy, uint32_t uid)
 {
@@ -162,8 +181,11 @@ copy_message(struct copy *copy, uint32_t uid)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	if (!mailbox_file_name(copy->from, &r, old) || linkat(copy->from->cur, old, copy->to->cur,
-		name, 0) < 0)
+	if (!mailbox_file_name(copy->from, &r, old))
+		error = errno;
+	else if (see_written(copy, uid, old) < 0)
+		return -1;
+	else if (linkat(copy->from->cur, old, copy->to->cur, name, 0) < 0)
 		error = errno;
 	if (error == ENOENT) {      /* renamed by somebody: looked for, then tried once more */
 		fd = mailbox_open_file(copy->from, uid);

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import mails
 import valija
 from disk import Ballast, mounted
 
@@ -52,6 +53,30 @@ def test_one_sync_before_the_answer(suite, tmp_path, command):
     journals = [path for path in synced if path.endswith("/journal")]
     assert 1 <= len(journals) == len(set(journals)), synced
     assert len(synced) <= len(set(synced)) + 1 and len(synced) <= 6, synced
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("command", [b"COPY 1:2 Archive", b"MOVE 1:2 Archive"])
+def test_what_came_just_now_is_written_before_it_is_copied(suite, tmp_path, command):
+    """A ledger knows a message by the name that it was delivered under; the copy has another, and must be whole too."""
+    user, trace = suite.new_user("fresh"), tmp_path / "trace"
+    for word in "old", "new":
+        suite.receive("a@far.example", [user], mails.plain("a@far.example", user, word))
+    (old,) = (path for path in suite.delivered(user) if b"old" in path.read_bytes())
+    old.rename(old.with_name("1000000000." + old.name.partition(".")[2]))
+    with suite.imap(user=user) as imap:
+        imap.select("INBOX")
+        imap.status("Archive", "(MESSAGES)")
+        (pid,) = (p["pid"] for p in suite.processes("imap") if p.get("user") == user)
+        with subprocess.Popen(["strace", "-q", "-y", "-o", trace, "-e", "trace=sync_file_range,linkat", "-p", str(pid)]) as strace:
+            valija.wait_until(lambda: int(valija.proc_status(pid)["TracerPid"]), what="strace")
+            assert say(imap, command).startswith("OK ")
+            strace.terminate()
+    calls = [re.match(r"(\w+)\(.*?/cur(?:>, \"|/)(\d+)", line) for line in trace.read_text().splitlines()]
+    calls = [(call[1], call[2] == "1000000000") for call in calls if call]
+    fresh = calls.index(("sync_file_range", False))
+    assert calls[fresh + 1] == ("linkat", False) and sorted(calls) == [
+        ("linkat", False), ("linkat", True), ("sync_file_range", False)], trace.read_text()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a small file system")
