@@ -342,9 +342,25 @@ batch_name(struct placer *p, struct batch *b, struct job *job)
 	}
 }
 
+/* What name_within_quota counted, and is not there now. */
+static void
+uncount(struct placer *p, const struct job *job, const struct target *t)
+{
+	int inbox = quota_is_set(&t->quota) ? placer_open(p, span_str(t->home), t->uid, t->gid) : -1;
+
+	if (inbox >= 0 && placer_enter(p, t->uid, t->gid)) {
+		quota_add(inbox, &t->quota, -(int64_t)(job->size + job->prefix_len), -1);
+		user_leave();
+	}
+	if (inbox >= 0)
+		close(inbox);
+}
+
 void
 batch_unname(struct placer *p, struct batch *b, struct job *job)
 {
+	bool gone;
+
 	for (size_t i = 0; i < job->targets; i++) {
 		struct target *t = &job->target[i];
 
@@ -352,7 +368,9 @@ batch_unname(struct placer *p, struct batch *b, struct job *job)
 			continue;
 		if (!placer_enter(p, t->uid, t->gid))
 			continue;
-		unlinkat(b->place[t->place].new, t->name.str, 0);
+		gone = unlinkat(b->place[t->place].new, t->name.str, 0) == 0;
 		user_leave();
+		if (gone)
+			uncount(p, job, t);
 	}
 }

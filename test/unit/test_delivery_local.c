@@ -367,6 +367,45 @@ all_or_nothing(void **state)
 }
 
 static void
+target_of_1000(struct played *p, uint64_t id, uint32_t number, const char *home)
+{
+	send_target(p->channel, id, &(struct msg_target){ .number = number, .address = SPAN("x@example.org"),
+		.home = span_str(home), .folder = SPAN(""), .uid = geteuid(), .gid = getegid(),
+		.quota_bytes = 1000 }, NULL);
+}
+
+/* Nor does it count in the first one's quota. */
+static void
+what_is_taken_back_is_not_counted(void **state)
+{
+	struct played p;
+	char *count, expected[64];
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		play(&p);
+		lend(&p, 1, "d/counted");
+		wait_for(&p, &p.lent);
+		write_message(&p);
+		target_of_1000(&p, 1, 1, "d/counted");
+		if (i == 1)
+			target(&p, 1, 2, "d/broken", "");
+		place(&p, 1, MESSAGE_SIZE);
+		if (i == 1)
+			refuses(&p, 451, "4.2.0");
+		else
+			wait_for(&p, &p.placed);
+		stop(&p);
+	}
+	assert_int_equal(rig_count(rig.mail, "d/counted/Maildir/new"), 1);
+	snprintf(expected, sizeof(expected), "1000S\n0 0\n%zu 1\n%zu 1\n-%zu -1\n", MESSAGE_SIZE, MESSAGE_SIZE,
+		MESSAGE_SIZE);
+	count = rig_read(rig.mail, "d/counted/Maildir/maildirsize", NULL);
+	assert_string_equal(count, expected);
+	free(count);
+}
+
+static void
 plant_symlink(const char *at)
 {
 	assert_int_equal(symlinkat(rig.path, rig.mail, at), 0);
@@ -699,6 +738,7 @@ main(void)
 		cmocka_unit_test(another_name_is_refused),
 		cmocka_unit_test(another_size_is_refused),
 		cmocka_unit_test(all_or_nothing),
+		cmocka_unit_test(what_is_taken_back_is_not_counted),
 		cmocka_unit_test(f1_planted_names),
 		cmocka_unit_test(a_detail_means_a_folder),
 		cmocka_unit_test(f3_names_do_not_lead_out),
