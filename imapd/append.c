@@ -6,6 +6,7 @@
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/notify.h"
+#include "imapd/placing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +46,7 @@ append_release(struct command *c)
 	}
 	change_clear(&append->change);
 	append->to->held -= append->holds;
+	placing_end(append->to);
 	mailbox_release(&append->to);
 }
 
@@ -230,6 +232,36 @@ append_keywords(struct append *append, const struct arrival *a, struct keyword_b
 	return true;
 }
 
+static bool
+name_one(const struct append *append, struct arrival *a)
+{
+	a->base = maildir_name_new(append->to->store->host, a->size, a->size + a->bare);
+	return mail_name_join(span_str(a->base.str), letters_of_flags(a->flags.system), 0, a->name, sizeof(a->name));
+}
+
+/* The names that they will have, written down where there are several (placing.h). */
+static int
+name_all(struct append *append)
+{
+	struct text names = TEXT_UP_TO(MOST_APPENDED * sizeof(append->first->name));
+	int result = 0, error;
+
+	for (struct arrival *a = append->first; a != NULL; a = a->next) {
+		if (!name_one(append, a)) {
+			text_clear(&names);
+			errno = ENAMETOOLONG;
+			return -1;
+		}
+		text_add(&names, span_of(a->name, strlen(a->name) + 1));
+	}
+	if (append->count > 1)
+		result = placing_begin(append->to, text_span(&names));
+	error = errno;
+	text_clear(&names);
+	errno = error;
+	return result;
+}
+
 /* Of such a file: its name in cur/, and its record among the changes. */
 static int
 place(struct append *append, struct arrival *a)
@@ -240,12 +272,8 @@ place(struct append *append, struct arrival *a)
 		.letters = letters_of_flags(a->flags.system) };
 	struct keyword_bits keywords;
 
-	a->base = maildir_name_new(store->host, r.size, r.vsize);
 	errno = E2BIG;
 	if (!append_keywords(append, a, &keywords))
-		return -1;
-	errno = ENAMETOOLONG;
-	if (!mail_name_join(span_str(a->base.str), r.letters, 0, a->name, sizeof(a->name)))
 		return -1;
 	if (a->fd < 0 || store->needs_name) {
 		if (renameat2(store->tmp, a->tmp.str, append->to->cur, a->name,
@@ -421,7 +449,7 @@ append_step(struct command *c)
 		if (!reckon_keywords(c, append, append->at))
 			return refuse_keywords(c);
 	}
-	if (append->placing == append->first && all_have_room(c, append) < 0)
+	if (append->placing == append->first && (all_have_room(c, append) < 0 || name_all(append) < 0))
 		return command_failed(c, "append");
 	for (; append->placing != NULL; append->placing = append->placing->next) {
 		if (append->count > 1 && session_slice_over(c->session))

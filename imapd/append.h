@@ -14,8 +14,9 @@
  *
  *   acknowledged  cur/ is synced, with it, by that journal, the messages, and the index (mailbox_durable)
  *
- * A crash before "placed" leaves files that are swept; between "placed" and "committed", files that the
- * folder's next look takes for new messages; after that, at worst both messages of REPLACE.
+ * A crash before "placed" leaves files that are swept; between "placed" and "committed", of one message a file that the
+ * folder's next look takes for a new one, of several files that it removes (placing.h), but after a power cut; after that,
+ * at worst both messages of REPLACE.
  */
 #ifndef VALIJA_IMAPD_APPEND_H
 #define VALIJA_IMAPD_APPEND_H

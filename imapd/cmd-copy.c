@@ -9,6 +9,7 @@
 #include "imapd/flags.h"
 #include "imapd/folder.h"
 #include "imapd/notify.h"
+#include "imapd/placing.h"
 #include "imapd/share.h"
 
 #include <errno.h>
@@ -57,6 +58,7 @@ copy_release(struct command *c)
 	if (!copy->committed)
 		undo(copy);
 	copy->to->held--;
+	placing_end(copy->to);
 	text_clear(&copy->names);
 	change_clear(&copy->change);
 	number_ranges_clear(&copy->uids);

@@ -12,6 +12,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "imapd/order.h"
+#include "imapd/placing.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -64,7 +65,7 @@ static void
 remove_index(struct store *store, const unsigned char id[MAILBOX_ID_BYTES])
 {
 	static const char *const files[] = { "journal", "journal.new", "snapshot", "snapshot.new",
-		"cache", "cache.new", FILLED_NAME, ORDER_FILES };
+		"cache", "cache.new", FILLED_NAME, PLACING_NAME, ORDER_FILES };
 	struct text name = TEXT_UP_TO(2 * MAILBOX_ID_BYTES);
 	int fd;
 

@@ -7,6 +7,7 @@
 #include "imapd/cache.h"
 #include "imapd/flags.h"
 #include "imapd/index-record.h"
+#include "imapd/placing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -313,6 +314,7 @@ open_parts(struct mailbox *m)
 		return -1;
 	if (settle_identity(m) < 0)
 		return -1;
+	placing_undo(m);
 	m->check_cur = m->check_new = m->opening = true;
 	if (mailbox_refresh(m) < 0)
 		return -1;

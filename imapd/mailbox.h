@@ -63,6 +63,7 @@ struct mailbox {
 	uint32_t names_from;         /* where mailbox_follow_names goes on */
 	/* files are being put in whose records are not committed yet */
 	unsigned int held;
+	bool placing;                /* and their names are written down (placing.h) */
 	bool gone;                   /* the folder was deleted, or taken away */
 	bool broken;                 /* something could not be made durable: the process must end */
 	uint64_t used;               /* store.clock when it was opened last */

@@ -2,6 +2,7 @@
 #include "imapd_rig.h"
 
 #include "common/beneath.h"
+#include "imapd/placing.h"
 #include "imapd/view.h"
 
 #include <errno.h>
@@ -494,6 +495,73 @@ test_flags_survive_a_kill(void **state)
 	assert_true(there(p, "cur/10.a:2,S"));
 }
 
+/* What a killed APPEND of several messages was about to name. */
+static void
+write_placing(const struct mailbox *m, const char *names, size_t len)
+{
+	int fd = openat(m->index.directory, PLACING_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_all(fd, names, len), 0);
+	close(fd);
+}
+
+static const char half_named[] = "10.a:2,\0" "20.b:2,S\0" "30.c:2,\0" "../../other\0" "\0" ".\0" "40.d:2,";
+
+/* Killed between the names and the records: none comes; what has a record stays, whoever else is named. */
+static void
+test_half_named_messages_are_removed(void **state)
+{
+	struct place *p = *state;
+	struct mailbox *m;
+
+	put(p, "cur/10.a:2,");
+	m = mailbox_open(&p->store, "");
+	assert_int_equal(mailbox_durable(m), 0);
+	write_placing(m, half_named, sizeof(half_named) - 1);
+	put(p, "cur/20.b:2,S");
+	put(p, "cur/40.d:2,");
+	put(p, "cur/50.e:2,");
+	put(p, "other");
+	forget(p);
+	m = mailbox_open(&p->store, "");
+	assert_int_equal(m->index.count, 3);
+	assert_non_null(record_of(m, "10.a"));
+	assert_non_null(record_of(m, "40.d"));      /* its name was torn */
+	assert_non_null(record_of(m, "50.e"));
+	assert_false(there(p, "cur/20.b:2,S"));
+	assert_true(there(p, "other"));
+	assert_int_equal(faccessat(m->index.directory, PLACING_NAME, F_OK, 0), -1);
+	mailbox_release(&m);
+}
+
+/* Where records may have been lost, what is named there may have been acknowledged. */
+static void
+test_a_damaged_index_removes_nothing(void **state)
+{
+	struct place *p = *state;
+	struct mailbox *m;
+	int fd;
+
+	put(p, "cur/10.a:2,");
+	m = mailbox_open(&p->store, "");
+	assert_int_equal(mailbox_durable(m), 0);
+	put(p, "cur/20.b:2,S");
+	assert_int_equal(mailbox_scan(m), 0);
+	assert_int_equal(mailbox_durable(m), 0);
+	write_placing(m, half_named, sizeof(half_named) - 1);
+	fd = openat(m->index.directory, "journal", O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "damage", 6, (off_t)m->index.journal_size - 40), 6);
+	close(fd);
+	forget(p);
+	m = mailbox_open(&p->store, "");
+	assert_true(there(p, "cur/20.b:2,S"));
+	assert_int_equal(m->index.count, 2);
+	assert_int_equal(faccessat(m->index.directory, PLACING_NAME, F_OK, 0), -1);
+	mailbox_release(&m);
+}
+
 /* Killed after the renaming, before that was written down. */
 static void
 test_renaming_survives_a_kill(void **state)
@@ -686,6 +754,8 @@ main(void)
 		TEST(test_a_journal_that_is_not_what_it_seemed),
 		TEST(test_flags_survive_a_kill),
 		TEST(test_renaming_survives_a_kill),
+		TEST(test_half_named_messages_are_removed),
+		TEST(test_a_damaged_index_removes_nothing),
 		TEST(test_unchanged_directories_are_not_read),
 		TEST(test_expunge_removes_files),
 		TEST(test_a_renamed_folder_keeps_its_index_a_copied_one_gets_its_own),
