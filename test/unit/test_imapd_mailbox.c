@@ -506,7 +506,7 @@ write_placing(const struct mailbox *m, const char *names, size_t len)
 	close(fd);
 }
 
-static const char half_named[] = "10.a:2,\0" "20.b:2,S\0" "30.c:2,\0" "../../other\0" "\0" ".\0" "40.d:2,";
+static const char half_named[] = "10.a:2,\0" "20.b:2,S\0" "30.c:2,\0" "../other\0" "\0" ".\0" "40.d:2,";
 
 /* Killed between the names and the records: none comes; what has a record stays, whoever else is named. */
 static void
