@@ -65,7 +65,7 @@ class World:
             *[f"mta-sts.{name}.example" for name in DOMAINS if name != "unvouched"]), self.web_host, 443))
         self.suite = stack.enter_context(valija.Instance(settings={
             "dns_servers": f'{{"127.0.0.1:{self.dns.port}"}}', "dnssec": '"off"', "relay_port": str(self.port), "relay_loopback": "yes",
-            "tls_trust": f'"{self.authority.file}"', "relay_reply_seconds": "5", "tls_reports": "yes", "tls_report_contact": '"tls@example.org"'}))
+            "tls_trust": f'"{self.authority.file}"', "relay_reply_seconds": "15", "tls_reports": "yes", "tls_report_contact": '"tls@example.org"'}))
         self.user = self.suite.new_user("sender")
 
     @staticmethod
