@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +21,14 @@ placing_begin(struct mailbox *m, struct span names)
 	if (fd < 0)
 		return -1;
 	m->placing = true;
-	if (fstat(fd, &before) < 0 || write_all(fd, names.at, names.len) < 0) {
+	errno = EFBIG;
+	if (fstat(fd, &before) < 0 || before.st_size < 0 || (uint64_t)before.st_size + names.len > MOST_PLACING) {
+		error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	if (write_all(fd, names.at, names.len) < 0) {
 		error = errno;
 		/* What others will write behind it begins with a whole name. */
 		if (ftruncate(fd, before.st_size) < 0)
@@ -58,36 +64,45 @@ undo_one(struct mailbox *m, const char *name)
 }
 
 static size_t
-undo_all(struct mailbox *m, FILE *f)
+undo_all(struct mailbox *m, const char *names, size_t len)
 {
-	char *name = NULL;
-	size_t room = 0, undone = 0;
-	ssize_t len;
+	const char *end;
+	size_t undone = 0;
 
-	while ((len = getdelim(&name, &room, '\0', f)) > 0 && name[len - 1] == '\0')
-		undone += undo_one(m, name);
-	free(name);
+	for (; (end = memchr(names, '\0', len)) != NULL; names = end + 1) {
+		undone += undo_one(m, names);
+		len -= (size_t)(end + 1 - names);
+	}
 	return undone;
+}
+
+static void
+undo_from(struct mailbox *m, int fd)
+{
+	char *names;
+	struct stat st;
+	size_t undone;
+	ssize_t got;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > MOST_PLACING)
+		return;
+	names = must_alloc((size_t)st.st_size);
+	got = read_at(fd, names, (size_t)st.st_size, 0);
+	undone = got > 0 ? undo_all(m, names, (size_t)got) : 0;
+	free(names);
+	if (undone > 0)
+		log_notice(0, "append-undone", KEY_STR("folder", m->folder), KEY_NUM("messages", undone));
 }
 
 void
 placing_undo(struct mailbox *m)
 {
 	int fd = open_in(m->index.directory, PLACING_NAME, O_RDONLY, 0);
-	bool doubtful = m->id_made || m->index.unnamed || m->index.damaged > 0;
-	size_t undone;
-	FILE *f;
 
 	if (fd < 0)
 		return;
-	f = doubtful ? NULL : fdopen(fd, "r");
-	if (f == NULL) {
-		close(fd);
-	} else {
-		undone = undo_all(m, f);
-		fclose(f);
-		if (undone > 0)
-			log_notice(0, "append-undone", KEY_STR("folder", m->folder), KEY_NUM("messages", undone));
-	}
+	if (!m->id_made && !m->index.unnamed && m->index.damaged == 0)
+		undo_from(m, fd);
+	close(fd);
 	(void)unlinkat(m->index.directory, PLACING_NAME, 0);
 }

@@ -14,6 +14,7 @@
 #include "imapd/mailbox.h"
 
 #define PLACING_NAME "placing"
+#define MOST_PLACING (16 * 1024 * 1024)  /* bytes of it, of all commands that run: EFBIG, and what is longer counts for nothing */
 
 /* These will be named in m->cur, which is held (m->held). 0, or -1 with errno: then none may be. */
 int placing_begin(struct mailbox *m, struct span names);

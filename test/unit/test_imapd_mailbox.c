@@ -535,6 +535,32 @@ test_half_named_messages_are_removed(void **state)
 	mailbox_release(&m);
 }
 
+/* One that no command of ours can have written counts for nothing, and is not read. */
+static void
+test_names_without_end_are_no_names(void **state)
+{
+	struct place *p = *state;
+	struct mailbox *m;
+	int fd;
+
+	put(p, "cur/10.a:2,");
+	m = mailbox_open(&p->store, "");
+	assert_int_equal(mailbox_durable(m), 0);
+	write_placing(m, half_named, sizeof(half_named) - 1);
+	fd = openat(m->index.directory, PLACING_NAME, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, MOST_PLACING + 1), 0);
+	close(fd);
+	assert_int_equal(placing_begin(m, SPAN("20.b:2,S")), -1);
+	assert_int_equal(errno, EFBIG);
+	put(p, "cur/20.b:2,S");
+	forget(p);
+	m = mailbox_open(&p->store, "");
+	assert_int_equal(m->index.count, 2);
+	assert_int_equal(faccessat(m->index.directory, PLACING_NAME, F_OK, 0), -1);
+	mailbox_release(&m);
+}
+
 /* Where records may have been lost, what is named there may have been acknowledged. */
 static void
 test_a_damaged_index_removes_nothing(void **state)
@@ -755,6 +781,7 @@ main(void)
 		TEST(test_flags_survive_a_kill),
 		TEST(test_renaming_survives_a_kill),
 		TEST(test_half_named_messages_are_removed),
+		TEST(test_names_without_end_are_no_names),
 		TEST(test_a_damaged_index_removes_nothing),
 		TEST(test_unchanged_directories_are_not_read),
 		TEST(test_expunge_removes_files),
